@@ -1,0 +1,29 @@
+"""One kind of error for bad input: a single line that names what was expected and what came."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+class InputError(ValueError):
+    """The caller's input is at fault. The message names what was expected and what came."""
+
+
+def expect_ndim(name: str, array: np.ndarray, ndim: int, shape: str) -> None:
+    """Raise unless ``array`` has ``ndim`` axes; ``shape`` is the expected shape in words, such as ``(B, H, W, C)``."""
+    if array.ndim != ndim:
+        raise InputError(f"expected {name} of shape {shape}, got {array.shape}")
+
+
+def expect_shape(name: str, array: np.ndarray, shape: tuple[int, ...]) -> None:
+    """Raise unless ``array`` has exactly ``shape``."""
+    if array.shape != shape:
+        raise InputError(f"expected {name} of shape {shape}, got {array.shape}")
+
+
+def as_float32(name: str, array: np.ndarray) -> np.ndarray:
+    """``array`` as C-contiguous float32, the one layout and dtype that compiled kernels take; numbers only."""
+    array = np.asarray(array)
+    if array.dtype.kind not in "fiub":
+        raise InputError(f"expected {name} to hold real numbers, got dtype {array.dtype}")
+    return np.ascontiguousarray(array, dtype=np.float32)

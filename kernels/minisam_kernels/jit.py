@@ -1,0 +1,44 @@
+"""The one decorator of the code base: how every compiled loop is compiled.
+
+``fastmath`` is a set of five named freedoms, never ``True``. It lets LLVM reorder sums (``reassoc``, which is what
+makes a reduction use vector registers), fuse a multiply with an add (``contract``), divide by multiplying with a
+reciprocal (``arcp``), ignore the sign of zero (``nsz``) and use an approximate elementary function (``afn``). What it
+leaves out are ``nnan`` and ``ninf``: with those the compiler may assume that no NaN and no infinity exists and delete
+the code that looks for them.
+
+``error_model="numpy"`` makes a division by zero give inf or NaN instead of an exception, ``nogil`` lets Python threads
+run kernels side by side (see ``threads``), and ``cache`` keeps the machine code on disk. Numba looks only at the
+changes in a function's own file; here one kernel may call a function of another file, so the cache entry is stamped
+with a hash of the whole package.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numba
+
+FASTMATH = {"nsz", "arcp", "contract", "afn", "reassoc"}
+
+
+def _package_hash() -> str:
+    """A hash of every source file of the package, so that a change in any of them makes all cached code stale."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+_STAMP = _package_hash()
+
+
+def jit(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile ``function`` at its first call, with the options above; ``NUMBA_DISABLE_JIT=1`` leaves it as Python."""
+    compiled = numba.njit(error_model="numpy", nogil=True, cache=True, fastmath=FASTMATH)(function)
+    cache_file = getattr(getattr(compiled, "_cache", None), "_cache_file", None)
+    if cache_file is not None:  # numba's own stamp is the file's time and size; ours stands beside it
+        cache_file._source_stamp = (cache_file._source_stamp, _STAMP)
+    return compiled
