@@ -1,0 +1,85 @@
+# minisam: only python3 >= 3.11 and make are assumed. Every target makes or updates its own environment in .venv.
+#   make read    build the textbook and open it          make test    lint, all tests, mutants, the book
+#   make lab     the same chapters as live notebooks     make bench   timings, with the environment printed
+# PYTHON=python3.12 make read    uses another interpreter.
+
+PYTHON ?= python3
+# Named before anything that depends on it. On Linux pip takes the default build; TORCH may name another one.
+TORCH  ?= torch==2.13.0
+VENV   := .venv
+PY     := $(VENV)/bin/python
+SAY    := @printf '\n\033[1m==> %s\033[0m\n'
+
+.PHONY: help read lab book test test-kernels test-book bench lint mutants clean
+.DEFAULT_GOAL := help
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+$(PY):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "minisam needs Python 3.11 or newer as '$(PYTHON)'; found: $$($(PYTHON) --version 2>&1)."; \
+	  echo "Name another one like this: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	$(SAY) 'Making the environment .venv'
+	@$(PYTHON) -m venv $(VENV) || { echo "Could not make a virtual environment (on Debian: install python3-venv)."; exit 1; }
+
+# A stamp per set of extras: an environment is updated when pyproject.toml is newer than it.
+$(VENV)/.stamp-book: pyproject.toml | $(PY)
+	$(SAY) 'Installing minisam with what the textbook needs (some minutes, once)'
+	@$(PY) -m pip install --quiet --editable '.[book]'
+	@touch $@
+
+$(VENV)/.stamp-test: pyproject.toml | $(PY)
+	$(SAY) 'Installing PyTorch, the oracle of the tests (once)'
+	@$(PY) -m pip install --quiet '$(TORCH)'
+	$(SAY) 'Installing minisam with everything that the tests and the textbook need (some minutes, once)'
+	@$(PY) -m pip install --quiet --editable '.[test]'
+	@touch $@ $(VENV)/.stamp-book
+
+read: $(VENV)/.stamp-book
+	$(SAY) 'Building the textbook, then serving it on this machine (Ctrl-C stops it)'
+	@$(PY) -m minisam.book_server read
+
+lab: $(VENV)/.stamp-book
+	$(SAY) 'Opening the chapters as live notebooks in JupyterLab (Ctrl-C stops it)'
+	@$(PY) -m minisam.book_server lab
+
+book: $(VENV)/.stamp-book
+	$(SAY) 'Building the textbook from clean; a warning or a failing cell is an error'
+	@$(PY) -m minisam.book_server build --clean
+
+lint: $(VENV)/.stamp-test
+	$(SAY) 'Lint (ruff) and types (mypy)'
+	@$(PY) -m ruff check .
+	@$(PY) -m mypy
+
+test: lint test-kernels mutants test-book
+	$(SAY) 'All tests passed.'
+
+# A kernel test is a file tests/test_<op>.py of a file kernels/minisam_kernels/<op>.py.
+KERNEL_TESTS = $(wildcard $(patsubst kernels/minisam_kernels/%.py,tests/test_%.py,$(wildcard kernels/minisam_kernels/*.py)))
+
+test-kernels: $(VENV)/.stamp-test
+	$(SAY) 'Pass 1 of 3: the whole suite, kernels compiled'
+	@$(PY) -m pytest -m 'not book'
+	$(SAY) 'Pass 2 of 3: the kernels as plain Python (NUMBA_DISABLE_JIT=1), every line of them counted'
+	@NUMBA_DISABLE_JIT=1 $(PY) -m pytest $(KERNEL_TESTS) --cov=minisam_kernels --cov-report=term-missing --cov-fail-under=98
+	$(SAY) 'Pass 3 of 3: the kernels compiled with every index checked (NUMBA_BOUNDSCHECK=1)'
+	@NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=$(abspath $(VENV))/numba-boundscheck $(PY) -m pytest $(KERNEL_TESTS)
+
+mutants: $(VENV)/.stamp-test
+	$(SAY) 'Mutants: break each kernel on purpose and see that the suite notices'
+	@$(PY) tests/mutants.py
+
+test-book: $(VENV)/.stamp-test
+	$(SAY) 'The textbook: built from clean, served, and clicked in a headless browser with every outside request blocked'
+	@$(PY) -m pytest -m book
+
+bench: $(VENV)/.stamp-test
+	$(SAY) 'Benchmarks, side by side in one run, with the environment printed'
+	@env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(VENV)/bin/minisam bench
+
+clean:
+	$(SAY) 'Removing what the build made (the environment .venv stays)'
+	@rm -rf book/_build .pytest_cache .hypothesis .ruff_cache .mypy_cache .coverage
+	@find kernels minisam tests -name __pycache__ -type d -prune -exec rm -rf {} +
