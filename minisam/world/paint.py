@@ -1,0 +1,250 @@
+"""Painting one shape: pattern, variation, shading and blending, one compiled loop over its bounding box.
+
+Colour of a pixel: t = pattern(x, y); c = ramp[t]; c ← c · (1 + grain · n) + hue · n' · (1, 0, −1); then shading by the
+light direction l and the slope of a height map h (the blurred coverage: flat inside, falling at the rim),
+c ← c · (1 − relief · ∇h·l) + gloss · highlight; then picture ← picture + coverage · (c − picture).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .exact import exact
+from .materials import TILE, Material, tiles
+from .raster import Window, blur
+
+
+@exact
+def _sample(tile, u, v):
+    """Periodic bilinear look-up; (u, v) in periods of the square ``tile``."""
+    side = tile.shape[0]
+    x, y = u * side, v * side
+    fx, fy = np.floor(x), np.floor(y)
+    ax, ay = x - fx, y - fy
+    x0, y0 = int(fx) & (side - 1), int(fy) & (side - 1)
+    x1, y1 = (x0 + 1) & (side - 1), (y0 + 1) & (side - 1)
+    top = tile[y0, x0] * (1.0 - ax) + tile[y0, x1] * ax
+    return top * (1.0 - ay) + (tile[y1, x0] * (1.0 - ax) + tile[y1, x1] * ax) * ay
+
+
+@exact
+def _hash(i, j, salt):
+    """A number in [0, 1) for each cell (i, j) of a grid, the same for the same cell."""
+    h = (i * 374761393 + j * 668265263 + salt * 1442695041) & 0xFFFFFFFF
+    h = ((h ^ (h >> 13)) * 1274126177) & 0xFFFFFFFF
+    return ((h ^ (h >> 16)) & 0xFFFF) / 65536.0
+
+
+@exact
+def _wave(s, duty, edge):
+    """A pulse of period 1: 1 for a share ``duty`` of the period, with linear flanks ``edge`` wide."""
+    s = s - np.floor(s)
+    rise = min(s / edge, 1.0)
+    fall = min(max((s - duty) / edge, 0.0), 1.0)
+    return max(rise - fall, 0.0)
+
+
+@exact
+def _pattern(kind, u, v, noise, duty, edge, step):
+    """t in [0, 1] at pattern coordinates (u, v); ``step`` is the size of a pixel there, the least softness."""
+    edge = max(edge, 1.5 * step)
+    if kind == 1:
+        return min(max(u, 0.0), 1.0)
+    if kind == 2:
+        return _wave(u, duty, edge) if step < 0.5 else duty
+    if kind == 3:
+        a, b = _wave(u, 0.5, edge), _wave(v, 0.5, edge)
+        return a + b - 2.0 * a * b if step < 0.5 else 0.5
+    if kind == 4:
+        i, j = int(np.floor(u)), int(np.floor(v))
+        du = u - i - 0.5 - 0.4 * (_hash(i, j, 1) - 0.5)
+        dv = v - j - 0.5 - 0.4 * (_hash(i, j, 2) - 0.5)
+        radius = 0.5 * duty * (0.5 + _hash(i, j, 3)) + 0.08
+        distance = np.sqrt(du * du + dv * dv)
+        return min(max((radius - distance) / edge + 0.5, 0.0), 1.0)
+    if kind == 5:
+        return min(max(0.5 + 0.28 * noise, 0.0), 1.0)
+    if kind == 6:
+        s = u - np.floor(u)
+        return s * s * (3.0 - 2.0 * s) if s < 0.85 else (1.0 - s) / 0.15 * 0.93
+    if kind == 7:
+        row = int(np.floor(v))
+        s = u + 0.5 * (row & 1)
+        column = int(np.floor(s))
+        gap = 0.25 * duty
+        inside = min(min(s - column, column + 1 - s) * 2.0, min(v - row, row + 1 - v))
+        face = 0.4 + 0.6 * _hash(column, row, 4)
+        return face * min(max((inside - 0.3 * gap) / max(edge * 0.3, step), 0.0), 1.0)
+    if kind == 8:
+        i, j = int(np.floor(u)), int(np.floor(v))
+        nearest, second, value = 9.0, 9.0, 0.0
+        for jj in range(j - 1, j + 2):
+            for ii in range(i - 1, i + 2):
+                du = ii + _hash(ii, jj, 5) - u
+                dv = jj + _hash(ii, jj, 6) - v
+                distance = du * du + dv * dv
+                if distance < nearest:
+                    nearest, second, value = distance, nearest, _hash(ii, jj, 7)
+                elif distance < second:
+                    second = distance
+        rim = min((np.sqrt(second) - np.sqrt(nearest)) / (0.3 * duty), 1.0)
+        return value * rim
+    return 0.5
+
+
+@exact
+def _paint(canvas, owner, index, coverage, height, x_left, y_top, ramp, tile, grain_tile, maps, numbers):
+    """Blend a material into ``canvas`` (S, S, 3) and write ``index`` into ``owner`` (S, S) where coverage ≥ 0.5.
+
+    maps (3, 2, 3): pixel → pattern, noise and grain coordinates. numbers: see ``paint``.
+    """
+    kind, warp, edge, duty = int(numbers[0]), numbers[1], numbers[2], numbers[3]
+    grain, hue, relief, gloss = numbers[4], numbers[5], numbers[6], numbers[7]
+    light_x, light_y, step, perspective = numbers[8], numbers[9], numbers[10], numbers[11]
+    opacity = numbers[12]
+    rows, columns = coverage.shape
+    uses_noise = warp != 0.0 or kind == 5
+    for y in range(rows):
+        depth = 1.0
+        if perspective > 0.0:  # ground seen from above: coordinates grow towards the horizon
+            depth = perspective / (perspective + rows - y - 0.5) if rows > 1 else 1.0
+            depth = 1.0 / max(1.03 - (rows - y - 0.5) / rows, 0.03) if perspective >= 1e6 else depth
+        up, down = max(y - 1, 0), min(y + 1, rows - 1)
+        for x in range(columns):
+            c = coverage[y, x]
+            if c <= 0.0:
+                continue
+            px, py = x + x_left + 0.5, y + y_top + 0.5
+            if perspective > 0.0:
+                px = (px - 0.5 * canvas.shape[1]) * depth
+                py = depth * 0.25 * canvas.shape[0]
+            noise = 0.0
+            if uses_noise:
+                noise = _sample(
+                    tile,
+                    maps[1, 0, 0] * px + maps[1, 0, 1] * py + maps[1, 0, 2],
+                    maps[1, 1, 0] * px + maps[1, 1, 1] * py + maps[1, 1, 2],
+                )
+            u = maps[0, 0, 0] * px + maps[0, 0, 1] * py + maps[0, 0, 2] + warp * noise
+            v = maps[0, 1, 0] * px + maps[0, 1, 1] * py + maps[0, 1, 2] + warp * noise
+            t = _pattern(kind, u, v, noise, duty, edge, step * depth)
+            at = int(t * 63.0 + 0.5)
+            factor, tint = 1.0, 0.0
+            if grain > 0.0:
+                gu = maps[2, 0, 0] * px + maps[2, 0, 1] * py + maps[2, 0, 2]
+                gv = maps[2, 1, 0] * px + maps[2, 1, 1] * py + maps[2, 1, 2]
+                factor += grain * _sample(grain_tile, gu, gv)
+                if hue > 0.0:
+                    tint = hue * _sample(grain_tile, gv + 0.37, gu + 0.71)
+            shine = 0.0
+            if relief > 0.0 or gloss > 0.0:
+                left, right = max(x - 1, 0), min(x + 1, columns - 1)
+                slope = (height[y, right] - height[y, left]) * light_x + (height[down, x] - height[up, x]) * light_y
+                slope = min(max(slope, -1.0), 1.0)
+                factor *= 1.0 - relief * slope
+                if gloss > 0.0:  # bright where the surface leans half way towards the light
+                    lean = max(1.0 - 6.0 * abs(-slope - 0.35), 0.0)
+                    shine = gloss * lean * lean
+            c = c * opacity
+            factor = max(factor, 0.0)
+            for channel in range(3):
+                value = ramp[at, channel] * factor + tint * (1.0 - channel) + shine
+                canvas[y + y_top, x + x_left, channel] += np.float32(c * (value - canvas[y + y_top, x + x_left, channel]))
+            if index >= 0 and coverage[y, x] >= 0.5:
+                owner[y + y_top, x + x_left] = index
+
+
+@exact
+def _darken(canvas, shade, x_left, y_top, dx, dy, strength):
+    """Multiply ``canvas`` by 1 − strength · shade, the window ``shade`` moved by (dx, dy) pixels."""
+    size = canvas.shape[0]
+    for y in range(shade.shape[0]):
+        py = y + y_top + dy
+        if py < 0 or py >= size:
+            continue
+        for x in range(shade.shape[1]):
+            px = x + x_left + dx
+            if px < 0 or px >= size:
+                continue
+            keep = np.float32(1.0 - strength * shade[y, x])
+            for channel in range(3):
+                canvas[py, px, channel] *= keep
+
+
+def _invert(matrix: np.ndarray) -> np.ndarray:
+    (a, b, c), (d, e, f) = matrix.tolist()
+    det = a * e - b * d
+    return np.array([[e / det, -b / det, (b * f - c * e) / det], [-d / det, a / det, (c * d - a * f) / det]])
+
+
+def compose(outer: np.ndarray, inner: np.ndarray) -> np.ndarray:
+    """The affine map ``outer ∘ inner``, both (2, 3)."""
+    result = outer[:, 0:1] * inner[0] + outer[:, 1:2] * inner[1]
+    result[:, 2] += outer[:, 2]
+    return result
+
+
+class Canvas:
+    """The picture while it is painted: ``colour`` (S, S, 3) float32, ``owner`` (S, S) int32 (−1: nothing)."""
+
+    def __init__(self, size: int, light: tuple[float, float]) -> None:
+        self.size = size
+        self.light = light
+        self.colour = np.zeros((size, size, 3), np.float32)
+        self.owner = np.full((size, size), -1, np.int32)
+
+    def paint(
+        self, window: Window, material: Material, frame: np.ndarray, index: int,
+        perspective: bool = False, opacity: float = 1.0,
+    ) -> None:  # fmt: skip
+        """Paint ``material`` where ``window`` covers; ``frame`` (2, 3) maps object coordinates to the scene's [0, 1]²."""
+        to_object = _invert(frame)
+        to_object[:, :2] /= self.size  # pixel → object
+        if perspective:
+            to_object = np.array([[1.0 / self.size, 0.0, 0.0], [0.0, 1.0 / self.size, 0.0]])
+        pattern = compose(material.pattern_map, to_object)
+        noise = compose(material.noise_map, to_object)
+        if material.pattern == 5:
+            noise = pattern
+        grain = noise * 2.7
+        family = tiles()
+        step = max(abs(pattern[0, 0]) + abs(pattern[0, 1]), abs(pattern[1, 0]) + abs(pattern[1, 1]))
+        coverage = window.coverage
+        height = coverage
+        reach = 0
+        if material.relief > 0.0 or material.gloss > 0.0:
+            reach = max(1, min(coverage.shape) // 5)
+            height = blur(coverage, reach)
+        slope = reach * 0.9
+        numbers = np.array([
+            material.pattern, material.warp, material.edge, material.duty, material.grain, material.hue,
+            material.relief, material.gloss, self.light[0] * slope, self.light[1] * slope, step,
+            1e6 if perspective else 0.0, opacity,
+        ])  # fmt: skip
+        _paint(
+            self.colour, self.owner, index, coverage, height, window.x, window.y, material.ramp,
+            _level(family[material.tile], noise), _level(family[min(material.tile, 1)], grain),
+            np.stack([pattern, noise, grain]), numbers,
+        )  # fmt: skip
+
+    def shadow(self, window: Window, dx: float, dy: float, softness: float, strength: float) -> None:
+        """Cast the shadow of ``window``, moved by (dx, dy) and blurred by ``softness`` (shares of the picture)."""
+        radius = int(softness * self.size + 0.5)
+        pad = 2 * radius + 1
+        shade = blur(np.pad(window.coverage, pad), radius)
+        px, py = int(dx * self.size + self.size) - self.size, int(dy * self.size + self.size) - self.size
+        _darken(self.colour, shade, window.x - pad, window.y - pad, px, py, strength)
+
+    def defocus(self, radius: float) -> None:
+        """Blur all that is painted so far; ``radius`` as a share of the picture's side."""
+        self.colour = blur(self.colour, int(radius * self.size + 0.5))
+
+
+def _level(pyramid: tuple[np.ndarray, ...], to_tile: np.ndarray) -> np.ndarray:
+    """The level of a noise pyramid whose pixels are about as large as the picture's."""
+    step = max(abs(to_tile[0, 0]) + abs(to_tile[0, 1]), abs(to_tile[1, 0]) + abs(to_tile[1, 1])) * TILE
+    level = 0
+    while step > 1.5 and level < len(pyramid) - 1:
+        step *= 0.5
+        level += 1
+    return pyramid[level]

@@ -1,0 +1,203 @@
+"""Outlines: the families of shapes from which objects are built.
+
+A ``Shape`` is a set of closed polygons in a frame of its own, roughly [-1, 1]², with x to the right and y down.
+Polygons of positive area are filled, polygons of negative area cut holes (see ``raster``). Curves are polygons of a few
+dozen corners: below a pixel nobody sees the difference.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from .dice import Dice, unit
+from .exact import snap
+
+
+@dataclass
+class Shape:
+    """points (n, 2) float64 as (x, y); polygon i is ``points[starts[i]:starts[i + 1]]``; starts (k + 1,) int64."""
+
+    points: np.ndarray
+    starts: np.ndarray
+
+    def moved(self, matrix: np.ndarray) -> Shape:
+        """The shape after the affine map ``matrix`` (2, 3)."""
+        x, y = self.points[:, 0:1], self.points[:, 1:2]
+        return Shape(x * matrix[:, 0] + y * matrix[:, 1] + matrix[:, 2], self.starts)
+
+    def at(self, x: float, y: float, scale: float = 1.0, angle: float = 0.0, stretch: float = 1.0) -> Shape:
+        """The shape scaled (``stretch`` more along its own x), turned by ``angle`` radians, moved to (x, y)."""
+        return self.moved(affine(x, y, scale, angle, stretch))
+
+
+def affine(x: float, y: float, scale: float = 1.0, angle: float = 0.0, stretch: float = 1.0) -> np.ndarray:
+    """Matrix (2, 3) of ``Shape.at``."""
+    c, s = unit(angle)
+    return np.array([[c * scale * stretch, -s * scale, x], [s * scale * stretch, c * scale, y]])
+
+
+def polygon(points: np.ndarray, hole: bool = False) -> Shape:
+    """One closed polygon through ``points`` (n, 2), turned to positive (a hole: negative) orientation."""
+    points = snap(points)
+    x, y = points[:, 0], points[:, 1]
+    area = sum((x * np.roll(y, -1) - np.roll(x, -1) * y).tolist())
+    if (area < 0) != hole:
+        points = points[::-1].copy()
+    return Shape(points, np.array([0, len(points)]))
+
+
+def union(*shapes: Shape) -> Shape:
+    """All polygons of all shapes as one shape."""
+    starts = [0]
+    for shape in shapes:
+        starts.extend((shape.starts[1:] + starts[-1]).tolist())
+    return Shape(np.concatenate([shape.points for shape in shapes]), np.array(starts))
+
+
+def _angles(count: int) -> np.ndarray:
+    return np.arange(count) * (2.0 * math.pi / count)
+
+
+_CIRCLES = {n: snap(np.stack([np.cos(_angles(n)), np.sin(_angles(n))], axis=1)) for n in (12, 20, 32, 48)}
+
+
+def ellipse(rx: float = 1.0, ry: float = 1.0, corners: int = 32) -> Shape:
+    """Ellipse with half axes (rx, ry) about the origin."""
+    return polygon(_CIRCLES[corners] * (rx, ry))
+
+
+def box(x0: float, y0: float, x1: float, y1: float, rounding: float = 0.0) -> Shape:
+    """Rectangle between two corners, its corners cut by quarter circles of radius ``rounding``."""
+    if rounding <= 0.0:
+        return polygon(np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]]))
+    r = min(rounding, abs(x1 - x0) / 2, abs(y1 - y0) / 2)
+    quarter = _CIRCLES[20] * r
+    centres = ((x1 - r, y1 - r), (x0 + r, y1 - r), (x0 + r, y0 + r), (x1 - r, y0 + r))
+    wrapped = np.concatenate([quarter, quarter[:1]])
+    return polygon(np.concatenate([wrapped[5 * i : 5 * i + 6] + centre for i, centre in enumerate(centres)]))
+
+
+def blob(dice: Dice, roughness: float = 0.5, corners: int = 48) -> Shape:
+    """A smooth closed curve: the radius is 1 plus a few Fourier terms whose size falls with their frequency."""
+    angle = _angles(corners)
+    radius = np.ones(corners)
+    for k in range(2, 7):
+        radius += roughness * dice.signed(0.5) / k * np.cos(k * angle + dice.uniform(0, 2 * math.pi))
+    radius = np.maximum(radius, 0.25)
+    return polygon(_CIRCLES[corners] * radius[:, None])
+
+
+def convex(dice: Dice, corners: int) -> Shape:
+    """A polygon with corners near the unit circle, irregular, mostly convex."""
+    angle = _angles(corners) + (dice.array(corners) - 0.5) * (4.0 / corners)
+    radius = 0.75 + 0.4 * dice.array(corners)
+    return polygon(np.stack([np.cos(angle), np.sin(angle)], axis=1) * radius[:, None])
+
+
+def star(dice: Dice, tips: int, inner: float) -> Shape:
+    """A star with ``tips`` points; ``inner`` is the radius of the notches."""
+    angle = _angles(2 * tips)
+    radius = np.where(np.arange(2 * tips) % 2 == 0, 1.0, inner) * (1.0 + 0.1 * (dice.array(2 * tips) - 0.5))
+    return polygon(np.stack([np.cos(angle), np.sin(angle)], axis=1) * radius[:, None])
+
+
+def superellipse(exponent: float, corners: int = 48) -> Shape:
+    """|x|ⁿ + |y|ⁿ = 1: from a diamond (n = 1) over the circle (2) to a rounded square (5)."""
+    circle = _CIRCLES[corners]
+    return polygon(np.sign(circle) * np.abs(circle) ** (2.0 / exponent))
+
+
+def ring(outer: Shape, hole: float = 0.6) -> Shape:
+    """``outer`` with a hole of its own shape, ``hole`` times as large."""
+    return union(outer, Shape(outer.points[::-1] * hole, outer.starts))
+
+
+def capsule(x0: float, y0: float, x1: float, y1: float, r0: float, r1: float, corners: int = 12) -> Shape:
+    """A limb: two discs of radii r0 and r1 and everything between (the hull of the two circles)."""
+    dx, dy = x1 - x0, y1 - y0
+    length = math.sqrt(dx * dx + dy * dy) or 1.0
+    ux, uy = dx / length, dy / length
+    half = corners // 2
+    angle = math.pi / 2 + np.arange(half + 1) * (math.pi / half)
+    back = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    front = -back
+    turn = np.array([[ux, uy], [-uy, ux]])
+    return polygon(np.concatenate([back * r0 @ turn + (x0, y0), front * r1 @ turn + (x1, y1)]))
+
+
+def curve(dice: Dice, x: float, y: float, angle: float, length: float, r0: float, r1: float, bend: float) -> Shape:
+    """A bending band (tail, arm, rope): starts at (x, y), turns by about ``bend`` radians, radius r0 to r1."""
+    steps = 9
+    turns = angle + bend * np.arange(steps) / steps + dice.signed(0.3) * np.sin(np.arange(steps) * 0.8)
+    direction = snap(np.stack([np.cos(turns), np.sin(turns)], axis=1))
+    centre = np.concatenate([[[x, y]], (x, y) + np.cumsum(direction, axis=0) * (length / steps)])
+    normal = np.stack([-direction[:, 1], direction[:, 0]], axis=1)
+    normal = np.concatenate([normal, normal[-1:]])
+    radius = np.linspace(r0, r1, steps + 1)[:, None]
+    band = np.concatenate([centre + normal * radius, (centre - normal * radius)[::-1]])
+    tip = centre[-1]
+    start = ellipse(r0, r0, 12).at(x, y)
+    return union(polygon(band), start, ellipse(max(r1, 1e-3), max(r1, 1e-3), 12).at(tip[0], tip[1]))
+
+
+def profile(widths: list[tuple[float, float]]) -> Shape:
+    """A vessel seen from the side: half widths ``(y, half width)`` from top to bottom, smoothed, mirrored."""
+    y = np.linspace(widths[0][0], widths[-1][0], 28)
+    knots = [w[0] for w in widths]
+    half = np.interp(y, knots, [w[1] for w in widths])
+    half[1:-1] = (half[:-2] + 2 * half[1:-1] + half[2:]) / 4
+    right = np.stack([half, y], axis=1)
+    return polygon(np.concatenate([right, right[::-1] * (-1, 1)]))
+
+
+def branches(dice: Dice, depth: int = 3, spread: float = 0.6, thickness: float = 0.09) -> Shape:
+    """A branching thing (twig, coral, vessel): capsules, each ending in two or three thinner ones."""
+    parts: list[Shape] = []
+
+    def grow(x: float, y: float, angle: float, length: float, radius: float, level: int) -> None:
+        ux, uy = unit(angle)
+        x1, y1 = x + ux * length, y + uy * length
+        parts.append(capsule(x, y, x1, y1, radius, radius * 0.7, 8))
+        if level > 0:
+            count = dice.integer(2, 3)
+            for i in range(count):
+                turn = spread * (2.0 * (i + 0.5) / count - 1.0) * dice.uniform(0.7, 1.5)
+                grow(x1, y1, angle + turn, length * dice.uniform(0.6, 0.85), radius * 0.68, level - 1)
+
+    grow(0.0, 0.9, -math.pi / 2 + dice.signed(0.2), dice.uniform(0.5, 0.8), thickness, depth)
+    return union(*parts)
+
+
+def leaf(dice: Dice, width: float = 0.4, corners: int = 24) -> Shape:
+    """A pointed leaf or petal along +x, from the origin to (1, 0)."""
+    t = np.linspace(0.0, 1.0, corners // 2)
+    half = width * np.sin(math.pi * t ** dice.uniform(0.6, 1.2)) ** dice.uniform(0.7, 1.2)
+    half = np.nan_to_num(half)
+    return polygon(np.concatenate([np.stack([t, half], axis=1), np.stack([t, -half], axis=1)[::-1]]))
+
+
+def random_shape(dice: Dice) -> Shape:
+    """A shape of a random family, stretched at random, of radius about 1."""
+    kind = dice.weighted(
+        [(6, "blob"), (2, "polygon"), (2, "super"), (2, "ellipse"), (2, "box"), (1, "star"), (1, "ring"), (1, "twig")]
+    )
+    if kind == "blob":
+        shape = blob(dice, dice.uniform(0.1, 1.3))
+    elif kind == "polygon":
+        shape = convex(dice, dice.integer(3, 8))
+    elif kind == "super":
+        shape = superellipse(dice.pick((1.2, 1.6, 3.0, 4.0, 6.0)))
+    elif kind == "ellipse":
+        shape = ellipse()
+    elif kind == "box":
+        shape = box(-1, -dice.uniform(0.3, 1.0), 1, dice.uniform(0.3, 1.0), dice.pick((0.0, 0.0, 0.1, 0.3)))
+    elif kind == "star":
+        shape = star(dice, dice.integer(4, 9), dice.uniform(0.35, 0.75))
+    elif kind == "ring":
+        shape = ring(dice.pick((ellipse(), superellipse(4.0), blob(dice, 0.4))), dice.uniform(0.45, 0.8))
+    else:
+        return branches(dice, dice.integer(1, 3), dice.uniform(0.4, 0.8), dice.uniform(0.05, 0.15))
+    return shape.at(0, 0, 1.0, dice.uniform(0, 6.28), dice.log_uniform(0.4, 1.0))
