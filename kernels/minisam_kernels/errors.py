@@ -27,3 +27,13 @@ def as_float32(name: str, array: np.ndarray) -> np.ndarray:
     if array.dtype.kind not in "fiub":
         raise InputError(f"expected {name} to hold real numbers, got dtype {array.dtype}")
     return np.ascontiguousarray(array, dtype=np.float32)
+
+
+def as_zeros_and_ones(name: str, array: np.ndarray) -> np.ndarray:
+    """``array`` as C-contiguous uint8; booleans, or numbers that are all exactly 0 or 1."""
+    array = np.ascontiguousarray(array)
+    if array.dtype == bool:
+        return array.view(np.uint8)
+    if not ((array == 0) | (array == 1)).all():
+        raise InputError(f"expected {name} to hold only 0 and 1, got other values of dtype {array.dtype}")
+    return array.astype(np.uint8)

@@ -1,0 +1,115 @@
+"""Focal loss: cross-entropy of every pixel, turned down where the pixel is already right.
+
+    m = z where the target is 0, −z where it is 1    (how wrong the logit z is)
+    loss = mean over pixels of α_t · σ(m)^γ · log(1 + eᵐ),    α_t = α where the target is 1, 1 − α where it is 0
+
+σ(m) is the probability given to the wrong answer, log(1 + eᵐ) the cross-entropy. Source: Lin et al. 2017, eq. 5. The
+SAM paper does not give α and γ; ¼ and 2 are Lin's.
+
+Shapes: logits (M, H, W); targets (M, H, W) of 0 and 1 (or bool) → (M,). Backward: grad (M,) → (M, H, W).
+Errors: ``InputError`` when shapes differ, there are no pixels, a target is neither 0 nor 1, α is outside [0, 1] or γ <
+0.
+Accuracy: ``TOLERANCE`` · eps · (1 + γ (1 + |m|)) times the loss's terms: σ(m)^γ multiplies the error of σ by γ. Nothing
+overflows: logits of ±10⁴ give a loss of 10⁴ or 0. What is below float32's smallest normal number becomes 0.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minisam_kernels.elementary import exp, log1p_exp, sigmoid
+from minisam_kernels.errors import InputError, as_float32, as_zeros_and_ones, expect_ndim, expect_shape
+from minisam_kernels.jit import jit
+from minisam_kernels.threads import parallel_for
+
+TOLERANCE = 16.0  # × eps × magnitude; see above
+TILE = 1 << 14  # pixels in one piece; their sum is float32, the sum of pieces float64
+
+
+def focal_loss_numpy(logits: np.ndarray, targets: np.ndarray, alpha: float = 0.25, gamma: float = 2.0) -> np.ndarray:
+    """The equation above. logits, targets (M, H, W) → (M,), in the dtype of logits."""
+    m = np.where(targets == 1, -logits, logits)
+    cross_entropy = np.logaddexp(0, m)
+    wrong = np.exp(m - cross_entropy)  # σ(m) = eᵐ / (1 + eᵐ)
+    balance = np.where(targets == 1, alpha, 1 - alpha).astype(logits.dtype)
+    return (balance * wrong**gamma * cross_entropy).mean(axis=(1, 2))
+
+
+@jit
+def _power(wrong, m, gamma):
+    """σ(m)^γ. For γ = 2 a square; otherwise exp(γ log σ(m)), which is accurate for tiny σ(m) too."""
+    if gamma == np.float32(2):
+        return wrong * wrong
+    return exp(-gamma * log1p_exp(-m))
+
+
+@jit
+def _focal_sum(logits, targets, alpha, gamma):
+    """Σ over one piece of the pixels. logits, targets (pixels,) → the sum of their losses."""
+    total = np.float32(0)
+    for n in range(logits.size):
+        m = logits[n] if targets[n] == 0 else -logits[n]
+        balance = np.float32(1) - alpha if targets[n] == 0 else alpha
+        total += balance * _power(sigmoid(m), m, gamma) * log1p_exp(m)
+    return total
+
+
+@jit
+def _focal_slope(logits, targets, alpha, gamma, grad, out):
+    """d/dm σ(m)^γ log(1 + eᵐ) = σ(m)^γ (γ (1 − σ(m)) log(1 + eᵐ) + σ(m)), and dm/dz is 1 or −1."""
+    for n in range(logits.size):
+        m = logits[n] if targets[n] == 0 else -logits[n]
+        balance = np.float32(1) - alpha if targets[n] == 0 else -alpha
+        wrong = sigmoid(m)
+        slope = gamma * sigmoid(-m) * log1p_exp(m) + wrong
+        out[n] = grad * balance * _power(wrong, m, gamma) * slope
+
+
+def _checked(logits: np.ndarray, targets: np.ndarray, alpha: float, gamma: float) -> tuple[np.ndarray, np.ndarray]:
+    """logits and targets as (M, H·W), float32 and uint8."""
+    logits, targets = as_float32("logits", logits), as_zeros_and_ones("targets", targets)
+    expect_ndim("logits", logits, 3, "(M, H, W)")
+    expect_shape("targets", targets, logits.shape)
+    pixels = logits.shape[1] * logits.shape[2]
+    if pixels == 0:
+        raise InputError(f"expected masks of at least 1 pixel, got {logits.shape}")
+    if not (0 <= alpha <= 1 and gamma >= 0):
+        raise InputError(f"expected alpha in [0, 1] and gamma >= 0, got {alpha} and {gamma}")
+    return logits.reshape(-1, pixels), targets.reshape(-1, pixels)
+
+
+def focal_loss(logits: np.ndarray, targets: np.ndarray, alpha: float = 0.25, gamma: float = 2.0) -> np.ndarray:
+    """logits, targets (M, H, W) → float32 (M,). See the module's text."""
+    logits, targets = _checked(logits, targets, alpha, gamma)
+    masks, pixels = logits.shape
+    sums = np.empty((masks, -(-pixels // TILE)), np.float64)
+
+    def piece(index: int) -> None:
+        m, t = divmod(index, sums.shape[1])
+        here = slice(t * TILE, (t + 1) * TILE)
+        sums[m, t] = _focal_sum(logits[m, here], targets[m, here], np.float32(alpha), np.float32(gamma))
+
+    parallel_for(piece, sums.size)
+    return (sums.sum(axis=1) / pixels).astype(np.float32)
+
+
+def focal_loss_backward(
+    grad: np.ndarray, logits: np.ndarray, targets: np.ndarray, alpha: float = 0.25, gamma: float = 2.0
+) -> np.ndarray:
+    """The loss's slope times grad: grad (M,), logits, targets (M, H, W) → float32 (M, H, W)."""
+    shape = np.shape(logits)
+    logits, targets = _checked(logits, targets, alpha, gamma)
+    masks, pixels = logits.shape
+    grad = as_float32("grad", grad)
+    expect_shape("grad", grad, (masks,))
+    grad = grad / np.float32(pixels)
+    out = np.empty((masks, pixels), np.float32)
+    pieces = -(-pixels // TILE)
+
+    def piece(index: int) -> None:
+        m, t = divmod(index, pieces)
+        here = slice(t * TILE, (t + 1) * TILE)
+        _focal_slope(logits[m, here], targets[m, here], np.float32(alpha), np.float32(gamma), grad[m], out[m, here])
+
+    parallel_for(piece, masks * pieces)
+    return out.reshape(shape)

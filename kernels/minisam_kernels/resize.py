@@ -1,0 +1,139 @@
+"""Bilinear resizing, and a mask straight from it.
+
+    y[i, j] = Σ over a, b ∈ {0, 1} of weight_a(i) · weight_b(j) · x[row_a(i), column_b(j)]
+    s = max((i + ½) · H/H' − ½, 0),  row_0 = ⌊s⌋,  row_1 = min(row_0 + 1, H − 1),  weight_1 = s − row_0 = 1 − weight_0
+
+and the same for columns: pixels are squares and their centres are what corresponds (align_corners=False), and there is
+no low-pass filter when the picture shrinks (antialias=False). Source: ``torch.nn.functional.interpolate``; SAM's
+post-processing resizes its logits so, twice.
+
+Shapes: ``resize``: x (B, H, W, C) or (M, H, W), size (H', W') → (B, H', W', C) or (M, H', W').
+``resize_threshold``: logits (M, H, W) → bool (M, H', W'), resize(logits) > threshold, strictly; it holds two rows of
+floats for each piece of work in hand, never a float picture of the new size.
+Errors: ``InputError`` when x has other axes, a picture or the size has no pixels.
+Accuracy: ``TOLERANCE`` · eps times the resized |x|. The place s is computed in float64: in float32 its rounding alone
+would shift a large picture by thousandths of a pixel.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minisam_kernels.errors import InputError, as_float32, expect_ndim
+from minisam_kernels.jit import jit
+from minisam_kernels.threads import parallel_for
+
+TOLERANCE = 4.0  # × eps × the resized |x|: two roundings of a weight, two products, two sums
+TILE = 1 << 16  # numbers in one piece of the output, at least one row
+
+
+def _taps(old: int, new: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """row_0, row_1 (new,) and weight_1 (new,) float64 of the equation above, for one axis."""
+    s = np.maximum((np.arange(new) + 0.5) * (old / new) - 0.5, 0)
+    first = np.minimum(s.astype(np.int64), old - 1)
+    return first, np.minimum(first + 1, old - 1), s - first
+
+
+def resize_numpy(x: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The equation above, rows first and columns after. x (B, H, W, C) → (B, H', W', C), in the dtype of x."""
+    top, bottom, weight = _taps(x.shape[1], size[0])
+    weight = weight.astype(x.dtype)[:, None, None]
+    x = x[:, top] * (1 - weight) + x[:, bottom] * weight
+    left, right, weight = _taps(x.shape[2], size[1])
+    weight = weight.astype(x.dtype)[:, None]
+    return x[:, :, left] * (1 - weight) + x[:, :, right] * weight
+
+
+@jit
+def _stretch(x, row, left, right, weight, out):
+    """Row ``row`` of x (H, W, C) at the new columns → out (W'·C,)."""
+    channels = x.shape[2]
+    for j in range(left.size):
+        for c in range(channels):
+            a, b = x[row, left[j], c], x[row, right[j], c]
+            out[j * channels + c] = a * (np.float32(1) - weight[j]) + b * weight[j]
+
+
+@jit
+def _stretch_both(x, top, bottom, held, left, right, weight, rows):
+    """rows (2, W'·C) ← rows top and bottom of x at the new columns; ``held`` (2,) says which they already are."""
+    if held[1] == top:  # a step down by one row: the lower row becomes the upper one
+        for j in range(rows.shape[1]):
+            rows[0, j] = rows[1, j]
+        held[0] = held[1]
+    if held[0] != top:
+        _stretch(x, top, left, right, weight, rows[0])
+        held[0] = top
+    if held[1] != bottom:
+        _stretch(x, bottom, left, right, weight, rows[1])
+        held[1] = bottom
+
+
+@jit
+def _resize_rows(x, top, bottom, row_weight, left, right, weight, rows, out):
+    """x (H, W, C) → out (rows of the piece, W'·C): each old row is stretched once, each new row blends two of them."""
+    held = np.full(2, -1)
+    for i in range(out.shape[0]):
+        _stretch_both(x, top[i], bottom[i], held, left, right, weight, rows)
+        w = row_weight[i]
+        for j in range(out.shape[1]):
+            out[i, j] = rows[0, j] * (np.float32(1) - w) + rows[1, j] * w
+
+
+@jit
+def _resize_threshold_rows(x, top, bottom, row_weight, left, right, weight, rows, threshold, out):
+    """The same with the comparison in place of the store. out (rows of the piece, W') bool."""
+    held = np.full(2, -1)
+    for i in range(out.shape[0]):
+        _stretch_both(x, top[i], bottom[i], held, left, right, weight, rows)
+        w = row_weight[i]
+        for j in range(out.shape[1]):
+            out[i, j] = rows[0, j] * (np.float32(1) - w) + rows[1, j] * w > threshold
+
+
+def _run(x: np.ndarray, size: tuple[int, int], out: np.ndarray, threshold: np.float32 | None) -> None:
+    """x (B, H, W, C) → out (B, H', W'·C), float32 or, with a threshold, bool; a piece is a few rows of one picture."""
+    height, width = size
+    top, bottom, row_weight = _taps(x.shape[1], height)
+    left, right, weight = _taps(x.shape[2], width)
+    row_weight, weight = row_weight.astype(np.float32), weight.astype(np.float32)
+    tile = max(1, TILE // max(1, out.shape[2]))
+    pieces = -(-height // tile)
+
+    def piece(index: int) -> None:
+        b, here = index // pieces, slice(index % pieces * tile, (index % pieces + 1) * tile)
+        rows = np.empty((2, out.shape[2]), np.float32)
+        taps = (top[here], bottom[here], row_weight[here], left, right, weight, rows)
+        if threshold is None:
+            _resize_rows(x[b], *taps, out[b, here])
+        else:
+            _resize_threshold_rows(x[b], *taps, threshold, out[b, here])
+
+    parallel_for(piece, len(x) * pieces)
+
+
+def _expect_pixels(x: np.ndarray, size: tuple[int, int]) -> None:
+    if min(*size, x.shape[1], x.shape[2]) < 1:
+        raise InputError(f"expected at least 1 pixel each way, got {x.shape[1:3]} to resize to {tuple(size)}")
+
+
+def resize(x: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """x (B, H, W, C) → float32 (B, H', W', C), or (M, H, W) → (M, H', W'); size (H', W'). See the module's text."""
+    x = as_float32("x", x)
+    if x.ndim not in (3, 4):
+        raise InputError(f"expected x of shape (B, H, W, C) or (M, H, W), got {x.shape}")
+    _expect_pixels(x, size)
+    out = np.empty((len(x), *size, *x.shape[3:]), np.float32)
+    x = x.reshape(*x.shape[:3], -1) if x.size else x.reshape(*x.shape[:3], 0 if x.ndim == 4 and not x.shape[3] else 1)
+    _run(x, size, out.reshape(len(x), size[0], size[1] * x.shape[3]), None)
+    return out
+
+
+def resize_threshold(logits: np.ndarray, size: tuple[int, int], threshold: float = 0.0) -> np.ndarray:
+    """logits (M, H, W) → bool (M, H', W'), resize(logits, size) > threshold. See the module's text."""
+    logits = as_float32("logits", logits)
+    expect_ndim("logits", logits, 3, "(M, H, W)")
+    _expect_pixels(logits, size)
+    out = np.empty((len(logits), *size), bool)
+    _run(logits[..., None], size, out, np.float32(threshold))
+    return out
