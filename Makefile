@@ -56,16 +56,13 @@ lint: $(VENV)/.stamp-test
 test: lint test-kernels mutants test-book
 	$(SAY) 'All tests passed.'
 
-# A kernel test is a file tests/test_<op>.py of a file kernels/minisam_kernels/<op>.py.
-KERNEL_TESTS = $(wildcard $(patsubst kernels/minisam_kernels/%.py,tests/test_%.py,$(wildcard kernels/minisam_kernels/*.py)))
-
 test-kernels: $(VENV)/.stamp-test
 	$(SAY) 'Pass 1 of 3: the whole suite, kernels compiled'
 	@$(PY) -m pytest -m 'not book'
 	$(SAY) 'Pass 2 of 3: the kernels as plain Python (NUMBA_DISABLE_JIT=1), every line of them counted'
-	@NUMBA_DISABLE_JIT=1 $(PY) -m pytest $(KERNEL_TESTS) --cov=minisam_kernels --cov-report=term-missing --cov-fail-under=98
+	@HYPOTHESIS_PROFILE=fast NUMBA_DISABLE_JIT=1 $(PY) -m pytest -m kernel --cov=minisam_kernels --cov-report=term-missing --cov-fail-under=98
 	$(SAY) 'Pass 3 of 3: the kernels compiled with every index checked (NUMBA_BOUNDSCHECK=1)'
-	@NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=$(abspath $(VENV))/numba-boundscheck $(PY) -m pytest $(KERNEL_TESTS)
+	@HYPOTHESIS_PROFILE=fast NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=$(abspath $(VENV))/numba-boundscheck $(PY) -m pytest -m kernel
 
 mutants: $(VENV)/.stamp-test
 	$(SAY) 'Mutants: break each kernel on purpose and see that the suite notices'

@@ -1,0 +1,8 @@
+// Between require.js and the widget manager on a page built with local scripts: where to find things, and MathJax 3 under its old name.
+(function () {
+  const local = new URL("local/", document.currentScript.src).href;
+  requirejs.config({ paths: { anywidget: local + "anywidget", "@jupyter-widgets/html-manager/dist": local.slice(0, -1) } });
+  window.addEventListener("load", () => {
+    if (window.MathJax && !window.MathJax.Hub) window.MathJax.Hub = { Queue: ([, , element]) => window.MathJax.typesetPromise?.([element]) };
+  });
+})();

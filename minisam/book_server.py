@@ -1,0 +1,219 @@
+"""The textbook on this machine: build it, serve it, open its chapters as live notebooks.
+
+``python -m minisam.book_server build|read|lab`` is what ``make book``, ``make read`` and ``make lab`` run; ``minisam read`` and
+``minisam lab`` call :func:`read` and :func:`lab`. All of it needs a source checkout (the chapters are not part of the package) and the
+extra ``book``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import hashlib
+import http.server
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+import webbrowser
+from pathlib import Path
+
+from minisam_kernels.errors import InputError
+
+ROOT = Path(__file__).resolve().parents[1]
+BOOK = ROOT / "book"
+HTML = BOOK / "_build" / "html"
+LOCAL = BOOK / "_static" / "local"
+
+# npm package -> the files of it that a page needs -> their folder under _static/local
+PAGE_SCRIPTS = {
+    "@jupyter-widgets/html-manager@1.0.15": (("dist/embed-amd.js", "dist/*.woff2", "dist/*.woff", "dist/*.ttf"), "."),
+    "requirejs@2.3.8": (("require.js",), "."),
+    "mathjax@3.2.2": (
+        ("es5/tex-mml-chtml.js", "es5/output/chtml/fonts/woff-v2/*", "es5/input/tex/extensions/*", "es5/sre/**/*", "es5/a11y/*"),
+        "mathjax",
+    ),
+}
+
+
+def _need_book() -> None:
+    if not (BOOK / "_config.yml").is_file():
+        raise InputError(f"expected a source checkout with the folder book/ beside minisam/, got {ROOT}")
+    missing = [name for name in ("jupyter_book", "jupytext", "anywidget") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise InputError(f"expected the extra 'book' (pip install -e '.[book]', or make read), got no {', '.join(missing)}")
+
+
+def fetch_page_scripts() -> bool:
+    """Copy the scripts that a page needs from npm into ``book/_static/local`` once; False where there is no npm or no registry."""
+    stamp, wanted = LOCAL / "versions.json", json.dumps({name: files for name, (files, _) in PAGE_SCRIPTS.items()})
+    if stamp.is_file() and stamp.read_text() == wanted:
+        return True
+    npm = shutil.which("npm")
+    if npm is None:
+        return False
+    shutil.rmtree(LOCAL, ignore_errors=True)
+    with tempfile.TemporaryDirectory() as folder:
+        command = [npm, "pack", "--silent", *PAGE_SCRIPTS]
+        done = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False)
+        if done.returncode:
+            return False
+        for (files, target), archive in zip(PAGE_SCRIPTS.values(), done.stdout.split(), strict=True):
+            unpacked = Path(folder) / "unpacked" / archive
+            with tarfile.open(Path(folder) / archive) as tar:
+                tar.extractall(unpacked, filter="data")
+            for pattern in files:
+                base = unpacked / "package" / pattern.split("/")[0] if "/" in pattern else unpacked / "package"
+                for source in (unpacked / "package").glob(pattern):
+                    if source.is_file():
+                        goal = LOCAL / target / source.relative_to(base)
+                        goal.parent.mkdir(parents=True, exist_ok=True)
+                        shutil.copyfile(source, goal)
+    anywidget = importlib.util.find_spec("anywidget")
+    assert anywidget is not None and anywidget.origin is not None
+    shutil.copyfile(Path(anywidget.origin).parent / "nbextension" / "index.js", LOCAL / "anywidget.js")
+    stamp.write_text(wanted)
+    return True
+
+
+def _source_hash() -> str:
+    """A hash of everything that a chapter's output depends on: the cache of executed chapters knows only their own cells."""
+    digest = hashlib.sha256()
+    for folder in (ROOT / "kernels", ROOT / "minisam"):
+        for path in sorted(folder.rglob("*")):
+            if path.suffix in {".py", ".js", ".css", ".safetensors"}:
+                digest.update(path.relative_to(ROOT).as_posix().encode())
+                digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _config(offline: bool) -> str:
+    """``book/_config.yml``, with the page scripts of ``_static/local`` in place of the CDN's if there are any."""
+    import yaml  # comes with jupyter-book
+
+    config = yaml.safe_load((BOOK / "_config.yml").read_text())
+    if offline:
+        scripts = {"local/require.js": {}, "widgets-local.js": {}, "local/embed-amd.js": {}}
+        config["sphinx"]["config"] |= {"mathjax_path": "local/mathjax/tex-mml-chtml.js", "nb_ipywidgets_js": scripts}
+    return yaml.safe_dump(config, sort_keys=False)
+
+
+def build(clean: bool = False) -> int:
+    """Build the textbook into ``book/_build/html``; warnings and failing cells are errors. Returns the exit code."""
+    _need_book()
+    start = time.perf_counter()
+    stamp, current = BOOK / "_build" / "source-hash", _source_hash()
+    if clean or not stamp.is_file() or stamp.read_text() != current:
+        shutil.rmtree(BOOK / "_build", ignore_errors=True)
+    print("Page scripts (widgets, formulas): ", end="", flush=True)
+    offline = fetch_page_scripts()
+    if offline:
+        print("local copies, the pages work offline")
+    else:
+        print("no npm or no npm registry here, so the pages load them from a CDN and their figures need a network connection")
+    print("Running the chapters and writing the pages; the first time takes a few minutes ...", flush=True)
+    log, config = BOOK / "_build" / "build.log", BOOK / "_build" / "_config.yml"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    config.write_text(_config(offline))
+    command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", str(ROOT / "chapters"), "-W", "--keep-going"]
+    command += ["--config", str(config), "--toc", str(BOOK / "_toc.yml"), "--path-output", str(BOOK)]
+    with log.open("w") as out:
+        code = subprocess.run(command, stdout=out, stderr=subprocess.STDOUT, cwd=ROOT, env=_environment(), check=False).returncode
+    if code:
+        print(log.read_text()[-6000:], file=sys.stderr)
+        for report in sorted((HTML / "reports").glob("**/*.log")):
+            print(report.read_text()[-3000:], file=sys.stderr)
+        print("minisam: error: the textbook did not build; the log is above and in book/_build/build.log", file=sys.stderr)
+        return code
+    stamp.write_text(current)
+    print(f"The textbook is in book/_build/html ({time.perf_counter() - start:.0f} s)")
+    return 0
+
+
+def _environment() -> dict[str, str]:
+    """For a process that runs chapters: this environment's programs first, and figures that also work without Python."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    return {**os.environ, "PATH": path, "MINISAM_STATIC_PAGE": "1"}
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing for each request."""
+
+
+def server(port: int = 8000) -> http.server.ThreadingHTTPServer:
+    """A server of the built pages on 127.0.0.1; the next free port if ``port`` is taken, any free one if it is 0."""
+    handler = functools.partial(_Quiet, directory=str(HTML))
+    for candidate in range(port, port + 20) if port else (0,):
+        try:
+            return http.server.ThreadingHTTPServer(("127.0.0.1", candidate), handler)
+        except OSError:
+            continue
+    raise InputError(f"expected a free port from {port} to {port + 19}, got none")
+
+
+def read(port: int = 8000, open_browser: bool = True) -> int:
+    """Build the textbook if something changed, serve it on 127.0.0.1 and open it. Runs until Ctrl-C; returns the exit code."""
+    code = build()
+    if code:
+        return code
+    with server(port) as pages:
+        address = f"http://127.0.0.1:{pages.server_address[1]}/00-click.html"
+        print(f"\nThe textbook is at {address}\nIts pages need no Python. For live notebooks: make lab (or minisam lab). Ctrl-C stops.", flush=True)
+        if open_browser:
+            webbrowser.open(address)
+        try:
+            pages.serve_forever()
+        except KeyboardInterrupt:
+            print()
+    return 0
+
+
+def lab_settings(folder: Path) -> dict[str, str]:
+    """Environment variables with which JupyterLab opens a chapter (MyST Markdown) as a notebook; the settings go into ``folder``."""
+    settings = folder / "labconfig" / "default_setting_overrides.json"
+    settings.parent.mkdir(parents=True, exist_ok=True)
+    viewers = {"defaultViewers": {"markdown": "Jupytext Notebook", "myst": "Jupytext Notebook"}}
+    settings.write_text(json.dumps({"@jupyterlab/docmanager-extension:plugin": viewers}))
+    paths = [str(folder), *filter(None, [os.environ.get("JUPYTER_CONFIG_PATH")])]
+    environment = {**_environment(), "JUPYTER_CONFIG_PATH": os.pathsep.join(paths)}
+    del environment["MINISAM_STATIC_PAGE"]
+    return environment
+
+
+def lab() -> int:
+    """Open the chapters in JupyterLab. Runs until Ctrl-C; returns the exit code."""
+    _need_book()
+    print("JupyterLab opens chapters/00-click.md as a notebook; run its cells from the top (Shift+Enter). Ctrl-C stops.", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "jupyterlab", "--notebook-dir", str(ROOT), str(ROOT / "chapters" / "00-click.md")]
+        try:
+            return subprocess.run(command, env=lab_settings(Path(folder)), check=False).returncode
+        except KeyboardInterrupt:
+            return 0
+
+
+def main(argv: list[str] | None = None) -> int:
+    """``python -m minisam.book_server build|read|lab``."""
+    parser = argparse.ArgumentParser(prog="python -m minisam.book_server", description="Build, serve or open the textbook.")
+    parser.add_argument("what", choices=["build", "read", "lab"])
+    parser.add_argument("--clean", action="store_true", help="build: run every chapter again")
+    parser.add_argument("--port", type=int, default=8000, help="read: the first port to try (default 8000)")
+    parser.add_argument("--no-browser", action="store_true", help="read: only print the address")
+    chosen = parser.parse_args(argv)
+    try:
+        if chosen.what == "build":
+            return build(clean=chosen.clean)
+        return read(chosen.port, not chosen.no_browser) if chosen.what == "read" else lab()
+    except InputError as error:
+        print(f"minisam: error: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
