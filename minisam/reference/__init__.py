@@ -1,0 +1,13 @@
+"""The same model in torch: ``build("vit_b")`` is an ``nn.Module`` with the official keys. Needs the extra ``reference``."""
+
+from __future__ import annotations
+
+from minisam.config import SamConfig, get_config
+from minisam.reference.model import Sam
+
+__all__ = ["Sam", "build"]
+
+
+def build(config: str | SamConfig) -> Sam:
+    """A model with torch's default random weights; fill it with ``load_state_dict``."""
+    return Sam(get_config(config) if isinstance(config, str) else config)
