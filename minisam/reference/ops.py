@@ -16,6 +16,69 @@ def layer_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
     return F.layer_norm(x, (x.shape[-1],), weight, bias, eps)
 
 
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """x (..., C_in), weight (C_out, C_in) → (..., C_out)."""
+    return F.linear(x, weight, bias)
+
+
+def gelu(x: Tensor) -> Tensor:
+    """x (...) → (...), the exact form."""
+    return F.gelu(x)
+
+
+def softmax(x: Tensor) -> Tensor:
+    """x (..., N) → (..., N), over the last axis."""
+    return F.softmax(x, dim=-1)
+
+
+def patch_embed(image: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """image (B, H, W, 3), weight (C, 3, p, p) → (B, H/p, W/p, C)."""
+    return F.conv2d(image.permute(0, 3, 1, 2), weight, bias, stride=weight.shape[-1]).permute(0, 2, 3, 1)
+
+
+def window_partition(x: Tensor, window_size: int) -> Tensor:
+    """x (B, H, W, C) → (B · nW, w, w, C), zeros appended at the right and at the bottom."""
+    w = window_size
+    x = F.pad(x, (0, 0, 0, -x.shape[2] % w, 0, -x.shape[1] % w))
+    return x.unfold(1, w, w).unfold(2, w, w).permute(0, 1, 2, 4, 5, 3).flatten(0, 2)
+
+
+def window_unpartition(windows: Tensor, window_size: int, size: tuple[int, int]) -> Tensor:
+    """windows (B · nW, w, w, C), size (H, W) → (B, H, W, C)."""
+    (H, W), w = size, window_size
+    nh, nw = -(-H // w), -(-W // w)
+    rows = [torch.cat(row.unbind(1), dim=2) for row in windows.unflatten(0, (-1, nh, nw)).unbind(1)]  # (B, w, nw·w, C)
+    return torch.cat(rows, dim=1)[:, :H, :W]
+
+
+def get_rel_pos(q_size: int, k_size: int, rel_pos: Tensor) -> Tensor:
+    """rel_pos (L, D) → (q_size, k_size, D), the table's entry for each distance, interpolated where L does not fit."""
+    length = 2 * max(q_size, k_size) - 1
+    if len(rel_pos) != length:
+        rel_pos = F.interpolate(rel_pos.T[None], size=length, mode="linear")[0].T
+    q = torch.arange(q_size)[:, None] * max(k_size / q_size, 1.0)
+    k = torch.arange(k_size)[None, :] * max(q_size / k_size, 1.0)
+    return rel_pos[((q - k) + (k_size - 1) * max(q_size / k_size, 1.0)).long().to(rel_pos.device)]
+
+
+def decomposed_rel_pos(q: Tensor, rel_h: Tensor, rel_w: Tensor) -> tuple[Tensor, Tensor]:
+    """q (B, heads, H, W, D), unscaled → (B, heads, H, W, H) and (B, heads, H, W, W)."""
+    return torch.einsum("bnhwd,hkd->bnhwk", q, rel_h), torch.einsum("bnhwd,wkd->bnhwk", q, rel_w)
+
+
+def attention(qkv: Tensor, num_heads: int, rel_pos_h: Tensor | None = None, rel_pos_w: Tensor | None = None) -> Tensor:
+    """qkv (B, H, W, 3 · C), laid out as (q k v, heads, D) → (B, H, W, C)."""
+    B, H, W, _ = qkv.shape
+    q, k, v = qkv.reshape(B, H * W, 3, num_heads, -1).permute(2, 0, 3, 1, 4)  # each (B, heads, N, D)
+    bias = None
+    if rel_pos_h is not None and rel_pos_w is not None:
+        grid = q.unflatten(2, (H, W))
+        bias_h, bias_w = decomposed_rel_pos(grid, get_rel_pos(H, H, rel_pos_h), get_rel_pos(W, W, rel_pos_w))
+        bias = (bias_h[..., :, None] + bias_w[..., None, :]).flatten(4).flatten(2, 3)  # (B, heads, N, N)
+    y = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)  # scales q · k by D^−½, then adds the bias
+    return y.permute(0, 2, 1, 3).reshape(B, H, W, -1)
+
+
 def _channels_first(x: Tensor) -> Tensor:
     return x.permute(0, 3, 1, 2)
 

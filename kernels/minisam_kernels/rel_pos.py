@@ -1,0 +1,83 @@
+"""Decomposed relative positions: what the distance between a query and a key adds to their score.
+
+    bias[(h, w), (h', w')] = q[h, w] · R_h[h, h'] + q[h, w] · R_w[w, w'],    R_h[h, h'] = table_h[h − h' + H − 1]
+
+One learned vector for each distance in rows and one for each in columns, instead of one for each pair. q is the query
+as it is, **not** scaled by D^−½ as it is in the score (the quirk of the released code). Source: Li et al. 2022
+(MViTv2), eq. 4; SAM's ``get_rel_pos`` and ``add_decomposed_rel_pos``.
+
+Where the table's length L is not 2 · max(q_size, k_size) − 1, it is interpolated linearly to that length first
+(``torch.nn.functional.interpolate``, mode linear, align_corners=False); where the sizes of query and key differ, the
+distance is counted in units of the finer grid.
+
+Shapes: rel_pos (L, D) → (q_size, k_size, D); q (B, heads, H, W, D), rel_h (H, H, D), rel_w (W, W, D) → bias_h
+(B, heads, H, W, H), bias_w (B, heads, H, W, W).
+Errors: ``InputError`` when shapes do not fit or a size is below 1.
+Accuracy: ``TABLE_TOLERANCE`` · eps · max |table| and ``TOLERANCE`` · eps · Σ |q| |R|.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minisam_kernels.errors import InputError, as_float32, expect_ndim, expect_shape
+from minisam_kernels.threads import parallel_for
+
+TOLERANCE = 8.0  # × eps × Σ |q| |R|
+TABLE_TOLERANCE = 4.0  # × eps × max |table|: one weighted mean of two numbers
+
+
+def resize_table(rel_pos: np.ndarray, length: int) -> np.ndarray:
+    """The table (L, D) read at ``length`` places: entry i lies at (i + ½) · L / length − ½, within the ends."""
+    L = len(rel_pos)
+    if length == L:
+        return rel_pos
+    place = np.clip((np.arange(length) + 0.5) * (L / length) - 0.5, 0, L - 1)
+    low = np.minimum(place.astype(np.int64), max(L - 2, 0))
+    part = (place - low).astype(rel_pos.dtype)[:, None]
+    return (1 - part) * rel_pos[low] + part * rel_pos[np.minimum(low + 1, L - 1)]
+
+
+def get_rel_pos_numpy(q_size: int, k_size: int, rel_pos: np.ndarray) -> np.ndarray:
+    """R[q, k] = table[q − k + k_size − 1] where the sizes agree. rel_pos (L, D) → (q_size, k_size, D)."""
+    table = resize_table(rel_pos, 2 * max(q_size, k_size) - 1)
+    q = np.arange(q_size)[:, None] * max(k_size / q_size, 1.0)
+    k = np.arange(k_size)[None, :] * max(q_size / k_size, 1.0)
+    distance = q - k + (k_size - 1) * max(q_size / k_size, 1.0)
+    return table[distance.astype(np.int64)]
+
+
+def decomposed_rel_pos_numpy(q: np.ndarray, rel_h: np.ndarray, rel_w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The two products above. q (B, heads, H, W, D) → (B, heads, H, W, H) and (B, heads, H, W, W)."""
+    return np.einsum("bnhwd,hkd->bnhwk", q, rel_h), np.einsum("bnhwd,wkd->bnhwk", q, rel_w)
+
+
+def get_rel_pos(q_size: int, k_size: int, rel_pos: np.ndarray) -> np.ndarray:
+    """The vector for each query row and key row. rel_pos (L, D) → float32 (q_size, k_size, D)."""
+    rel_pos = as_float32("rel_pos", rel_pos)
+    expect_ndim("rel_pos", rel_pos, 2, "(L, D)")
+    if len(rel_pos) == 0:
+        raise InputError(f"expected rel_pos of shape (L, D) with L >= 1, got {rel_pos.shape}")
+    if min(q_size, k_size) < 1:
+        raise InputError(f"expected sizes >= 1, got q_size {q_size} and k_size {k_size}")
+    return get_rel_pos_numpy(q_size, k_size, rel_pos)
+
+
+def decomposed_rel_pos(q: np.ndarray, rel_h: np.ndarray, rel_w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What to add to the scores. q (B, heads, H, W, D), rel_h (H, H, D), rel_w (W, W, D) → two float32 arrays."""
+    q, rel_h, rel_w = as_float32("q", q), as_float32("rel_h", rel_h), as_float32("rel_w", rel_w)
+    expect_ndim("q", q, 5, "(B, heads, H, W, D)")
+    B, heads, H, W, D = q.shape
+    expect_shape("rel_h", rel_h, (H, H, D))
+    expect_shape("rel_w", rel_w, (W, W, D))
+    bias_h = np.empty((B, heads, H, W, H), np.float32)
+    bias_w = np.empty((B, heads, H, W, W), np.float32)
+
+    def piece(i: int) -> None:
+        b, head = divmod(i, heads)
+        np.matmul(q[b, head], rel_h.transpose(0, 2, 1), out=bias_h[b, head])  # (W, D) · (D, H), for each row h
+        columns = q[b, head].transpose(1, 0, 2)  # (W, H, D)
+        bias_w[b, head] = np.matmul(columns, rel_w.transpose(0, 2, 1)).transpose(1, 0, 2)
+
+    parallel_for(piece, B * heads)
+    return bias_h, bias_w

@@ -1,0 +1,69 @@
+"""Softmax: scores become positive weights with sum 1.
+
+    yⱼ = exp(xⱼ − m) / Σₖ exp(xₖ − m),    m = maxₖ xₖ
+
+Source: ``torch.nn.functional.softmax`` over the last axis. Subtracting m changes nothing in the ratio and keeps every
+exponential in [0, 1].
+
+Shapes: x (..., N) with N ≥ 1 → (..., N). As in torch, a row with NaN or +∞ or only −∞ becomes NaN.
+Errors: ``InputError`` when there is no last axis or it is empty.
+Accuracy: ``TOLERANCE`` · eps · y · (1 + m − x): rounding x − m is what costs accuracy; weights below 10⁻³⁸ become 0.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minisam_kernels.elementary import exp
+from minisam_kernels.errors import InputError, as_float32
+from minisam_kernels.jit import jit
+from minisam_kernels.threads import parallel_for
+
+TOLERANCE = 8.0  # × eps × magnitude; see above
+SIZE = 1 << 16  # numbers of a piece of work, in whole rows
+
+
+def softmax_numpy(x: np.ndarray) -> np.ndarray:
+    """The equation above. x (..., N) → (..., N), in the dtype of x."""
+    e = np.exp(x - x.max(axis=-1, keepdims=True))
+    return e / e.sum(axis=-1, keepdims=True)
+
+
+@jit
+def row_max(row):
+    """The largest number of row (N,)."""
+    largest = row[0]
+    for x in row:
+        largest = x if x > largest else largest
+    return largest
+
+
+@jit
+def _softmax_rows(x, out):
+    """x (n, N) → out (n, N)."""
+    for i in range(x.shape[0]):
+        largest = row_max(x[i])
+        total = np.float32(0)
+        for j in range(x.shape[1]):
+            e = exp(x[i, j] - largest)
+            out[i, j] = e
+            total += e
+        scale = np.float32(1) / total
+        for j in range(x.shape[1]):
+            out[i, j] *= scale
+
+
+def softmax(x: np.ndarray) -> np.ndarray:
+    """Weights over the last axis. x (..., N) → float32 (..., N). See the module's text."""
+    x = as_float32("x", x)
+    if x.ndim == 0 or x.shape[-1] == 0:
+        raise InputError(f"expected x of shape (..., N) with N >= 1, got {x.shape}")
+    out = np.empty_like(x)
+    source, target = x.reshape(-1, x.shape[-1]), out.reshape(-1, x.shape[-1])
+    rows = max(1, SIZE // x.shape[-1])
+
+    def piece(i: int) -> None:
+        _softmax_rows(source[i * rows : (i + 1) * rows], target[i * rows : (i + 1) * rows])
+
+    parallel_for(piece, -(-len(source) // rows))
+    return out
