@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from .exact import GRID, snap
+from .exact import GRID
 
 T = TypeVar("T")
 BLOCK = 2048
@@ -80,5 +80,4 @@ class Dice:
 
 def unit(angle: float) -> tuple[float, float]:
     """``(cos, sin)`` of an angle in radians, on the grid of ``exact.snap``."""
-    x, y = snap(np.array([math.cos(angle), math.sin(angle)])).tolist()
-    return x, y
+    return round(math.cos(angle) * GRID) / GRID, round(math.sin(angle) * GRID) / GRID

@@ -69,38 +69,76 @@ class Material:
     gloss: float = 0.0  # strength of the highlight
 
 
-def colour(dice: Dice) -> np.ndarray:
-    """One colour (3,): mostly dull, warm or cold more often than green or magenta, sometimes vivid."""
+Colour = tuple[float, float, float]
+
+TONES: dict[str, tuple[Colour, ...]] = {
+    "leaf": ((0.2, 0.35, 0.1), (0.35, 0.5, 0.15), (0.12, 0.22, 0.08), (0.5, 0.5, 0.2), (0.6, 0.4, 0.12), (0.25, 0.4, 0.25)),
+    "wood": ((0.45, 0.3, 0.18), (0.6, 0.45, 0.28), (0.3, 0.2, 0.12), (0.75, 0.6, 0.42), (0.4, 0.36, 0.32)),
+    "earth": ((0.5, 0.42, 0.3), (0.4, 0.33, 0.25), (0.7, 0.62, 0.48), (0.35, 0.35, 0.33), (0.55, 0.5, 0.45)),
+    "sky": ((0.55, 0.7, 0.9), (0.75, 0.82, 0.9), (0.35, 0.5, 0.75), (0.85, 0.85, 0.85), (0.85, 0.65, 0.5), (0.2, 0.25, 0.35)),
+    "skin": ((0.9, 0.75, 0.65), (0.8, 0.6, 0.48), (0.6, 0.42, 0.3), (0.4, 0.27, 0.2), (0.85, 0.68, 0.55)),
+    "fur": ((0.5, 0.36, 0.22), (0.3, 0.22, 0.16), (0.85, 0.8, 0.72), (0.12, 0.11, 0.1), (0.55, 0.53, 0.5), (0.75, 0.55, 0.3)),
+    "fruit": ((0.8, 0.2, 0.12), (0.9, 0.55, 0.12), (0.85, 0.75, 0.2), (0.45, 0.6, 0.15), (0.4, 0.1, 0.25), (0.25, 0.2, 0.4)),
+    "metal": ((0.6, 0.6, 0.62), (0.35, 0.36, 0.38), (0.75, 0.68, 0.5), (0.65, 0.42, 0.28), (0.85, 0.85, 0.86)),
+    "stone": ((0.55, 0.53, 0.5), (0.7, 0.68, 0.63), (0.38, 0.37, 0.37), (0.6, 0.4, 0.32), (0.8, 0.78, 0.74)),
+    "white": ((0.9, 0.9, 0.88), (0.82, 0.82, 0.82), (0.95, 0.93, 0.88)),
+    "dark": ((0.08, 0.08, 0.09), (0.15, 0.13, 0.12), (0.1, 0.12, 0.16)),
+}
+
+
+def shifted(dice: Dice, base: Colour, light: float, hue: float) -> Colour:
+    """``base`` moved by about ``light`` in brightness and ``hue`` in each channel, kept within [0, 1]."""
+    move = dice.signed(light)
+    r, g, b = base
+    return (
+        min(max(r + move + dice.signed(hue), 0.0), 1.0),
+        min(max(g + move + dice.signed(hue), 0.0), 1.0),
+        min(max(b + move + dice.signed(hue), 0.0), 1.0),
+    )
+
+
+def tone(dice: Dice, name: str) -> Colour:
+    """A colour of a family in ``TONES``, varied."""
+    return shifted(dice, dice.pick(TONES[name]), 0.07, 0.025)
+
+
+def colour(dice: Dice) -> Colour:
+    """Any colour: mostly dull, warm or cold more often than green or magenta, sometimes vivid."""
+    if dice.chance(0.3):
+        return tone(dice, dice.pick(tuple(TONES)))
     light = dice.uniform(0.06, 0.94)
     vivid = dice.weighted(((5, 0.06), (4, 0.16), (2, 0.35), (1, 0.6))) * dice.uniform(0.3, 1.3)
+    vivid *= min(1.0, 0.4 + 2.0 * light * (1.0 - light))
     warm, green = dice.signed(1.0), dice.signed(0.7)
-    chroma = np.array([warm - 0.5 * green, 0.15 * warm + 0.6 * green, -warm - 0.5 * green])
-    return np.clip(light + vivid * chroma * min(1.0, 0.4 + 2.0 * light * (1.0 - light)), 0.01, 0.99)
+    chroma = (warm - 0.5 * green, 0.15 * warm + 0.6 * green, -warm - 0.5 * green)
+    r, g, b = (min(max(light + vivid * part, 0.01), 0.99) for part in chroma)
+    return r, g, b
 
 
-def ramp(colours: list[np.ndarray], jumps: bool = False) -> np.ndarray:
-    """64 colours through ``colours`` at equal distances: in a smooth line, or in steps."""
-    at = np.linspace(0.0, len(colours) - (0 if jumps else 1), 64)
-    low = np.minimum(at.astype(np.int64), len(colours) - 1)
-    table = np.stack(colours)
-    if jumps:
-        return table[low].astype(np.float32)
-    high = np.minimum(low + 1, len(colours) - 1)
-    part = (at - low)[:, None]
+@functools.cache
+def _between(count: int, jumps: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Which two of ``count`` colours each of the 64 ramp entries lies between, and how far along (64, 1)."""
+    at = np.arange(64) * ((count if jumps else count - 1) / 63.0)
+    low = np.minimum(at.astype(np.int64), count - 1)
+    part = np.zeros((64, 1)) if jumps else (at - low)[:, None]
+    return low, np.minimum(low + 1, count - 1), part
+
+
+def ramp(colours: list[Colour], jumps: bool = False) -> np.ndarray:
+    """64 colours (64, 3) float32 through ``colours`` at equal distances: in a smooth line, or in steps."""
+    table = np.array(colours)
+    low, high, part = _between(len(colours), jumps)
     return (table[low] * (1.0 - part) + table[high] * part).astype(np.float32)
 
 
-def random_ramp(dice: Dice, base: np.ndarray | None = None, contrast: float | None = None) -> np.ndarray:
+def random_ramp(dice: Dice, base: Colour, contrast: float) -> np.ndarray:
     """A ramp about ``base``; ``contrast`` is how far its colours lie apart (about 0.02 weak, 0.5 strong)."""
-    base = colour(dice) if base is None else base
-    contrast = dice.log_uniform(0.03, 0.5) if contrast is None else contrast
     colours = []
     for _ in range(dice.integer(2, 4)):
-        if dice.chance(0.12) and contrast > 0.15:
+        if contrast > 0.2 and dice.chance(0.12):
             colours.append(colour(dice))
         else:
-            shift = np.array([dice.signed(0.25), dice.signed(0.2), dice.signed(0.25)]) + dice.signed(1.0)
-            colours.append(np.clip(base + contrast * shift, 0.0, 1.0))
+            colours.append(shifted(dice, base, contrast, 0.2 * contrast))
     return ramp(colours, jumps=dice.chance(0.25))
 
 
@@ -110,41 +148,71 @@ _PATTERNS = (
 )  # fmt: skip
 
 
-def random_material(dice: Dice, base: np.ndarray | None = None, contrast: float | None = None) -> Material:
-    """A material of a random kind about the colour ``base``."""
+def random_material(
+    dice: Dice, base: Colour | None = None, contrast: float | None = None, place: tuple[float, float, float] = (0, 0, 1)
+) -> Material:
+    """A material of a random kind about the colour ``base``, for a shape at ``place`` = (x, y, radius)."""
+    base = colour(dice) if base is None else base
+    contrast = dice.log_uniform(0.03, 0.45) if contrast is None else contrast
     pattern = dice.weighted(_PATTERNS)
     angle = dice.uniform(0, 6.28)
-    scale = dice.log_uniform(0.8, 6.0)
     if pattern == GRADIENT:
         pattern_map = affine(0.5, 0.5, dice.uniform(0.3, 0.6), angle)
     elif pattern == NOISE:
-        pattern_map = affine(dice.random(), dice.random(), dice.log_uniform(0.03, 0.4), angle, dice.log_uniform(0.5, 3))
+        pattern_map = affine(dice.random(), dice.random(), dice.log_uniform(0.02, 0.3), angle, dice.log_uniform(0.5, 2))
     elif pattern == WOOD:
         pattern_map = affine(dice.random(), dice.random(), dice.log_uniform(1.0, 5.0), angle, 0.15)
     else:
-        pattern_map = affine(dice.random(), dice.random(), scale, angle, dice.log_uniform(0.6, 1.6))
-    textured = dice.chance(0.8)
+        stretch = dice.log_uniform(0.6, 1.6)
+        pattern_map = affine(dice.random(), dice.random(), dice.log_uniform(0.8, 6.0), angle, stretch)
+    noise_map = affine(
+        dice.random(), dice.random(), dice.log_uniform(0.05, 0.9), dice.uniform(0, 6.28), dice.log_uniform(0.6, 1.6)
+    )
+    x, y, radius = place
+    if radius != 1.0 or x != 0.0 or y != 0.0:
+        shrink = np.array([[1.0 / radius, 0.0, -x / radius], [0.0, 1.0 / radius, -y / radius]])
+        pattern_map, noise_map = compose(pattern_map, shrink), compose(noise_map, shrink)
+    textured = dice.chance(0.85)
     return Material(
         ramp=random_ramp(dice, base, contrast),
         pattern=pattern,
         pattern_map=pattern_map,
-        noise_map=affine(
-            dice.random(), dice.random(), dice.log_uniform(0.05, 1.2), dice.uniform(0, 6.28), dice.log_uniform(0.5, 2)
-        ),
-        tile=dice.integer(0, 3),
+        noise_map=noise_map,
+        tile=dice.integer(0, 2),
         warp=dice.weighted(((2, 0.0), (1, 0.06), (1, 0.2), (0.5, 0.5))) + (0.15 if pattern == WOOD else 0.0),
         edge=dice.log_uniform(0.02, 0.4),
         duty=dice.uniform(0.15, 0.6),
-        grain=dice.log_uniform(0.02, 0.35) if textured else 0.0,
-        hue=dice.log_uniform(0.005, 0.08) if textured and dice.chance(0.5) else 0.0,
-        relief=dice.uniform(0.0, 1.2),
-        gloss=dice.uniform(0.1, 0.8) if dice.chance(0.25) else 0.0,
+        grain=dice.log_uniform(0.02, 0.3) if textured else 0.0,
+        hue=dice.log_uniform(0.005, 0.06) if textured and dice.chance(0.3) else 0.0,
+        relief=dice.uniform(0.0, 1.1) if dice.chance(0.8) else 0.0,
+        gloss=dice.uniform(0.1, 0.6) if dice.chance(0.2) else 0.0,
     )
+
+
+def plain(dice: Dice, base: Colour, contrast: float = 0.1, place: tuple[float, float, float] = (0, 0, 1)) -> Material:
+    """A quiet surface about the colour ``base``: for the parts of things, whose colours should tell them apart."""
+    return random_material(dice, base, contrast * dice.uniform(0.2, 1.5), place)
+
+
+def ball(dice: Dice, base: Colour, x: float, y: float, radius: float) -> Material:
+    """A round thing's surface: shading from the outline, a highlight, little pattern."""
+    material = plain(dice, base, 0.06, (x, y, radius))
+    material.relief = dice.uniform(0.6, 1.4)
+    material.gloss = dice.uniform(0.2, 0.8) if dice.chance(0.5) else 0.0
+    return material
+
+
+def compose(outer: np.ndarray, inner: np.ndarray) -> np.ndarray:
+    """The affine map ``outer ∘ inner``, both (2, 3)."""
+    result = outer[:, 0:1] * inner[0] + outer[:, 1:2] * inner[1]
+    result[:, 2] += outer[:, 2]
+    return result
 
 
 def similar(dice: Dice, material: Material, shift: float = 0.06) -> Material:
     """The same kind of material, elsewhere on the roll: other offsets, colours moved by about ``shift``."""
-    change = np.array([dice.signed(0.4), dice.signed(0.4), dice.signed(0.4)]) * shift + dice.signed(shift)
+    light = dice.signed(shift)
+    change = np.array([light + dice.signed(0.4 * shift), light + dice.signed(0.4 * shift), light])
     offset = np.array([[0, 0, dice.random()], [0, 0, dice.random()]])
     return replace(
         material,

@@ -2,18 +2,18 @@
 
 A child with ``clip`` is painted *on* its parent (a window on a house) and cut off at the parent's outline; one without
 is attached (a leg), and belongs to the parent all the same: the mask of a node is what is visible of it and of all
-below it.
+below it. Object coordinates are about [-1, 1]², x to the right, y down.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from .dice import Dice
-from .materials import Material, colour, random_material
-from .shapes import Shape, capsule, random_shape
+from .materials import Colour, Material, ball, colour, plain, random_material, shifted
+from .shapes import Shape, affine, box, branches, capsule, curve, ellipse, random_shape, union
 
 
 @dataclass
@@ -33,24 +33,44 @@ class Node:
         self.children.extend(nodes)
         return self
 
+    def on(self, name: str, shape: Shape, material: Material, *children: Node) -> Node:
+        """Append a child painted on this node and clipped to it; returns the child."""
+        child = Node(name, shape, material, list(children), clip=True)
+        self.children.append(child)
+        return child
+
+    def attach(self, name: str, shape: Shape, material: Material, behind: bool = False) -> Node:
+        """Append a child that may stick out of this node; returns the child."""
+        child = Node(name, shape, material, [], behind=behind)
+        self.children.append(child)
+        return child
+
+    def bounds(self) -> tuple[float, float, float, float]:
+        """(left, top, right, bottom) of all shapes, clipped ones aside."""
+        boxes = [child.bounds() for child in self.children if not child.clip]
+        if self.shape is not None:
+            low, high = self.shape.points.min(axis=0).tolist(), self.shape.points.max(axis=0).tolist()
+            boxes.append((low[0], low[1], high[0], high[1]))
+        left, top, right, bottom = zip(*boxes)
+        return min(left), min(top), max(right), max(bottom)
+
 
 def move(node: Node, matrix: np.ndarray) -> Node:
-    """The object after the affine map ``matrix`` (2, 3): the shapes move, materials follow at painting time."""
+    """The object after the affine map ``matrix`` (2, 3). Materials keep their place in object coordinates."""
     shape = None if node.shape is None else node.shape.moved(matrix)
-    children = [move(child, matrix) for child in node.children]
-    return Node(node.name, shape, node.material, children, node.clip, node.behind, node.labelled)
+    return replace(node, shape=shape, children=[move(child, matrix) for child in node.children])
 
 
-def decal(dice: Dice, depth: int, base: np.ndarray) -> Node:
-    """A part lying on its parent, possibly with subparts on it."""
-    radius = dice.log_uniform(0.12, 0.5)
-    x, y = dice.signed(0.4), dice.signed(0.4)
-    tone = colour(dice) if dice.chance(0.6) else np.clip(base + dice.signed(0.2), 0, 1)
-    node = Node("patch", random_shape(dice).at(x, y, radius), random_material(dice, tone), clip=True)
+def decal(dice: Dice, depth: int, base: Colour, x: float, y: float, reach: float) -> Node:
+    """A part lying on its parent at about (x, y), within ``reach``; possibly with subparts on it."""
+    radius = dice.log_uniform(0.15, 0.55) * reach
+    x, y = x + dice.signed(0.35) * reach, y + dice.signed(0.35) * reach
+    tone = colour(dice) if dice.chance(0.6) else shifted(dice, base, 0.2, 0.04)
+    material = random_material(dice, tone, None, (x, y, radius))
+    node = Node("patch", random_shape(dice).at(x, y, radius), material, clip=True)
     if depth > 0 and dice.chance(0.6):
         for _ in range(dice.integer(1, 3)):
-            inner = decal(dice, depth - 1, tone)
-            node.add(move(inner, np.array([[radius, 0, x], [0, radius, y]])))
+            node.add(decal(dice, depth - 1, tone, x, y, radius))
     return node
 
 
@@ -59,11 +79,50 @@ def abstract(dice: Dice) -> Node:
     base = colour(dice)
     node = Node("thing", random_shape(dice), random_material(dice, base))
     for _ in range(dice.weighted(((3, 0), (2, 1), (2, 2), (1, 4)))):
-        node.add(decal(dice, 1, base))
+        node.add(decal(dice, 1, base, 0.0, 0.0, 1.0))
     if dice.chance(0.3):
+        skin = random_material(dice, shifted(dice, base, 0.15, 0.04))
         for _ in range(dice.integer(1, 5)):
             x, y = dice.direction()
             end = dice.uniform(1.2, 1.9)
             limb = capsule(0.5 * x, 0.5 * y, end * x, end * y, dice.uniform(0.08, 0.25), dice.uniform(0.04, 0.2))
-            node.add(Node("limb", limb, random_material(dice, base), behind=dice.chance(0.7)))
+            node.attach("limb", limb, skin, behind=dice.chance(0.7))
     return node
+
+
+def thin(dice: Dice) -> Node:
+    """Something long or branching: twig, cable, lattice."""
+    base = colour(dice)
+    kind = dice.pick(("twig", "cable", "lattice"))
+    if kind == "twig":
+        shape = branches(dice, dice.integer(2, 3), dice.uniform(0.4, 0.9), dice.uniform(0.03, 0.09))
+        node = Node("twig", shape, plain(dice, base))
+        if dice.chance(0.5):
+            leaf = plain(dice, colour(dice))
+            for i in dice.array(dice.integer(2, 7)):
+                x, y = shape.points[int(i * len(shape.points))].tolist()
+                node.attach("leaf", ellipse(0.16, 0.08, 20).at(x, y, dice.uniform(0.6, 1.3), dice.uniform(0, 6.3)), leaf)
+        return node
+    if kind == "cable":
+        thickness = dice.log_uniform(0.02, 0.1)
+        end = thickness * dice.uniform(0.4, 1.0)
+        shape = curve(dice, -1, 0, dice.signed(0.6), 2.4, thickness, end, dice.signed(2.0))
+        return Node("cable", shape, plain(dice, base))
+    count, thickness = dice.integer(3, 7), dice.log_uniform(0.015, 0.06)
+    bars = [box(at - thickness, -1, at + thickness, 1) for at in np.linspace(-1, 1, count).tolist()]
+    rails = [box(-1.1, at - thickness, 1.1, at + thickness) for at in ((-0.6, 0.5) if dice.chance(0.7) else (0.0,))]
+    return Node("lattice", union(*bars, *rails), plain(dice, base))
+
+
+def heap(dice: Dice, name: str, item: Node, count: int, spread: float, size: float) -> Node:
+    """A group (bunch, pile): copies of ``item`` as parts of one whole."""
+    group = Node(name, None)
+    for _ in range(count):
+        x, y = dice.direction()
+        far = spread * dice.random() ** 0.5
+        copy = move(item, affine(x * far, y * far, size * dice.uniform(0.8, 1.2), dice.uniform(0, 6.3)))
+        if copy.material is not None:
+            radius = size
+            copy.material = ball(dice, tuple(copy.material.ramp[32].tolist()), x * far, y * far, radius)
+        group.add(copy)
+    return group

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from .exact import exact
-from .materials import TILE, Material, tiles
+from .materials import TILE, Material, compose, tiles
 from .raster import Window, blur
 
 
@@ -100,24 +100,25 @@ def _paint(canvas, owner, index, coverage, height, x_left, y_top, ramp, tile, gr
     """
     kind, warp, edge, duty = int(numbers[0]), numbers[1], numbers[2], numbers[3]
     grain, hue, relief, gloss = numbers[4], numbers[5], numbers[6], numbers[7]
-    light_x, light_y, step, perspective = numbers[8], numbers[9], numbers[10], numbers[11]
+    light_x, light_y, step, horizon = numbers[8], numbers[9], numbers[10], numbers[11]
     opacity = numbers[12]
+    size = canvas.shape[0]
     rows, columns = coverage.shape
     uses_noise = warp != 0.0 or kind == 5
     for y in range(rows):
         depth = 1.0
-        if perspective > 0.0:  # ground seen from above: coordinates grow towards the horizon
-            depth = perspective / (perspective + rows - y - 0.5) if rows > 1 else 1.0
-            depth = 1.0 / max(1.03 - (rows - y - 0.5) / rows, 0.03) if perspective >= 1e6 else depth
+        if horizon > -1e5:  # ground seen from above: coordinates grow towards the horizon, contrast fades
+            depth = 1.0 / (max(y + y_top + 0.5 - horizon, 0.0) / size + 0.03)
+        fade = min(1.0, 6.0 / depth)
         up, down = max(y - 1, 0), min(y + 1, rows - 1)
         for x in range(columns):
             c = coverage[y, x]
             if c <= 0.0:
                 continue
             px, py = x + x_left + 0.5, y + y_top + 0.5
-            if perspective > 0.0:
-                px = (px - 0.5 * canvas.shape[1]) * depth
-                py = depth * 0.25 * canvas.shape[0]
+            if horizon > -1e5:
+                px = (px - 0.5 * size) * depth
+                py = depth * size
             noise = 0.0
             if uses_noise:
                 noise = _sample(
@@ -127,13 +128,13 @@ def _paint(canvas, owner, index, coverage, height, x_left, y_top, ramp, tile, gr
                 )
             u = maps[0, 0, 0] * px + maps[0, 0, 1] * py + maps[0, 0, 2] + warp * noise
             v = maps[0, 1, 0] * px + maps[0, 1, 1] * py + maps[0, 1, 2] + warp * noise
-            t = _pattern(kind, u, v, noise, duty, edge, step * depth)
-            at = int(t * 63.0 + 0.5)
+            t = _pattern(kind, u, v, noise, duty, edge, step * depth * max(depth, 1.0) if depth != 1.0 else step)
+            at = int((0.5 + (t - 0.5) * fade) * 63.0 + 0.5)
             factor, tint = 1.0, 0.0
             if grain > 0.0:
                 gu = maps[2, 0, 0] * px + maps[2, 0, 1] * py + maps[2, 0, 2]
                 gv = maps[2, 1, 0] * px + maps[2, 1, 1] * py + maps[2, 1, 2]
-                factor += grain * _sample(grain_tile, gu, gv)
+                factor += fade * grain * _sample(grain_tile, gu, gv)
                 if hue > 0.0:
                     tint = hue * _sample(grain_tile, gv + 0.37, gu + 0.71)
             shine = 0.0
@@ -177,13 +178,6 @@ def _invert(matrix: np.ndarray) -> np.ndarray:
     return np.array([[e / det, -b / det, (b * f - c * e) / det], [-d / det, a / det, (c * d - a * f) / det]])
 
 
-def compose(outer: np.ndarray, inner: np.ndarray) -> np.ndarray:
-    """The affine map ``outer ∘ inner``, both (2, 3)."""
-    result = outer[:, 0:1] * inner[0] + outer[:, 1:2] * inner[1]
-    result[:, 2] += outer[:, 2]
-    return result
-
-
 class Canvas:
     """The picture while it is painted: ``colour`` (S, S, 3) float32, ``owner`` (S, S) int32 (−1: nothing)."""
 
@@ -195,12 +189,15 @@ class Canvas:
 
     def paint(
         self, window: Window, material: Material, frame: np.ndarray, index: int,
-        perspective: bool = False, opacity: float = 1.0,
+        horizon: float | None = None, opacity: float = 1.0,
     ) -> None:  # fmt: skip
-        """Paint ``material`` where ``window`` covers; ``frame`` (2, 3) maps object coordinates to the scene's [0, 1]²."""
+        """Paint ``material`` where ``window`` covers; ``frame`` (2, 3) maps object coordinates to the scene's [0, 1]².
+
+        ``horizon``: seen in perspective, like a ground that ends at this height (y in [0, 1]).
+        """
         to_object = _invert(frame)
         to_object[:, :2] /= self.size  # pixel → object
-        if perspective:
+        if horizon is not None:
             to_object = np.array([[1.0 / self.size, 0.0, 0.0], [0.0, 1.0 / self.size, 0.0]])
         pattern = compose(material.pattern_map, to_object)
         noise = compose(material.noise_map, to_object)
@@ -219,7 +216,7 @@ class Canvas:
         numbers = np.array([
             material.pattern, material.warp, material.edge, material.duty, material.grain, material.hue,
             material.relief, material.gloss, self.light[0] * slope, self.light[1] * slope, step,
-            1e6 if perspective else 0.0, opacity,
+            -1e6 if horizon is None else horizon * self.size, opacity,
         ])  # fmt: skip
         _paint(
             self.colour, self.owner, index, coverage, height, window.x, window.y, material.ramp,

@@ -134,6 +134,10 @@ class Window:
         """Keep only what lies inside ``parent``."""
         _clip(self.coverage, self.x, self.y, parent.coverage, parent.x, parent.y)
 
+    def soften(self, radius: int) -> None:
+        """Blur the coverage inside its window (an object out of focus); the half-way line stays about where it is."""
+        self.coverage = blur(self.coverage, radius)
+
 
 def rasterise(points: np.ndarray, starts: np.ndarray, size: int, margin: int = 1) -> Window | None:
     """Coverage of the polygons ``points[starts[i]:starts[i + 1]]``.

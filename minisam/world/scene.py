@@ -1,36 +1,27 @@
-"""A scene: background, objects, camera, and the exact mask of everything that can be seen.
+"""A scene: a background, a layout that places objects on it, a camera.
 
-While painting, every pixel remembers the last shape that covered at least half of it (``Canvas.owner``). Shapes are
-numbered so that a node and all below it form one range of numbers; the visible mask of a node is therefore
-``first ≤ owner ≤ last``: after all occlusion, contained in its parent's mask, and disjoint from its siblings'.
+Layouts differ in what they teach: *studio* one to three large objects; *scatter* anything anywhere; *standing* things
+on a ground, smaller and higher in the picture when far; *crowd* many small similar things; *heap* strong occlusion;
+*close-up* an object larger than the frame, so that its parts fill the picture.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
+from . import backgrounds, living, made
+from .backgrounds import Background
 from .camera import photograph
+from .crowds import crowd
 from .dice import Dice
-from .materials import random_material, similar
-from .objects import Node, abstract, move
+from .materials import similar
+from .objects import Node, abstract, thin
 from .paint import Canvas
-from .raster import Window, rasterise
-from .shapes import affine, box
-
-LEVELS = ("whole", "part", "subpart")
-MIN_AREA = 20.0 / 256.0**2  # of the picture; what is smaller is no mask
-
-
-@dataclass
-class SceneMask:
-    """The visible pixels of one node: segmentation (S, S) bool; ``parent`` is an index into ``Scene.masks`` or None."""
-
-    segmentation: np.ndarray
-    level: str
-    parent: int | None
-    name: str
+from .painter import Painter, SceneMask
+from .shapes import affine
 
 
 @dataclass
@@ -41,82 +32,104 @@ class Scene:
     masks: list[SceneMask]
 
 
-class Painter:
-    """Numbers, paints and finally cuts out the nodes of a scene."""
+KINDS: tuple[tuple[float, Callable[[Dice], Node]], ...] = (
+    (9, abstract), (1, thin), (2, living.animal), (1, living.fish), (1.2, living.bird), (1, living.insect),
+    (1.5, living.face), (2.5, living.person), (1.2, living.flower), (1.2, living.tree), (0.8, living.plant_leaf),
+    (1.2, living.fruit), (1.5, made.house), (2, made.vehicle), (1.5, made.vessel), (1.5, made.cup), (1.2, made.crate),
+    (1, made.books), (1.2, made.screen), (1, made.sign), (1.5, made.furniture), (1, made.tool), (1, made.wheel),
+    (1, made.garment), (0.8, made.rope),
+)  # fmt: skip
+STANDING = tuple(pair for pair in KINDS if pair[1] not in (living.fish, living.insect, living.plant_leaf, made.tool))
 
-    def __init__(self, canvas: Canvas, dice: Dice) -> None:
-        self.canvas = canvas
+
+def frame_at(dice: Dice, node: Node, x: float, y: float, size: float, turn: float, standing: bool) -> np.ndarray:
+    """The map that puts ``node`` at (x, y) with its longer side about ``size`` (shares of the picture).
+
+    standing: (x, y) is the middle of its lower edge; otherwise its centre. Some are mirrored, most stretched a little.
+    """
+    left, top, right, bottom = node.bounds()
+    scale = size / max(right - left, bottom - top, 0.1)
+    matrix = affine(0.0, 0.0, scale, turn, dice.log_uniform(0.8, 1.25))
+    if dice.chance(0.5):
+        matrix[:, 0] = -matrix[:, 0]
+    anchor_x, anchor_y = (left + right) / 2, bottom if standing else (top + bottom) / 2
+    matrix[:, 2] = (x, y) - (matrix[:, 0] * anchor_x + matrix[:, 1] * anchor_y)
+    return matrix
+
+
+class Layouts:
+    """Ways to place objects; each method paints onto the background that it is given."""
+
+    def __init__(self, dice: Dice, painter: Painter, background: Background) -> None:
         self.dice = dice
-        self.entries: list[list] = []  # [node, depth, parent entry, last index]
+        self.painter = painter
+        self.background = background
+        self.shadow = dice.uniform(0.15, 0.6) if dice.chance(0.7) else 0.0
 
-    def number(self, node: Node, depth: int = 0, parent: int | None = None) -> int:
-        """Give ``node`` and all below it consecutive numbers; returns the node's own."""
-        index = len(self.entries)
-        self.entries.append([node, depth, parent, index])
-        for child in node.children:
-            self.number(child, depth + 1, index)
-        self.entries[index][3] = len(self.entries) - 1
-        return index
+    def object(self, kinds=KINDS) -> Node:
+        """Something; now and then in the background's own material (camouflage)."""
+        node = self.dice.weighted(kinds)(self.dice)
+        if node.material is not None and self.dice.chance(0.08):
+            node.material = similar(self.dice, self.background.material, 0.08)
+            node.material.relief = self.dice.uniform(0.2, 1.0)
+        return node
 
-    def draw(self, node: Node, frame: np.ndarray, shadow: float = 0.0) -> None:
-        """Paint an object whose shapes are in object coordinates; ``frame`` maps them to the scene."""
-        index = self.number(node)
-        windows: dict[int, Window] = {}
-        order: list[int] = []
-        self._prepare(node, index, frame, windows, None, order)
-        if shadow > 0.0:
-            dx, dy = -self.canvas.light[0], -self.canvas.light[1]
-            reach = self.dice.uniform(0.0, 0.05)
-            soft = self.dice.log_uniform(0.003, 0.03)
-            for i in order:
-                if not self.entries[i][0].clip:
-                    self.canvas.shadow(windows[i], dx * reach, dy * reach, soft, shadow)
-        for i in order:
-            material = self.entries[i][0].material
-            if material is not None:
-                self.canvas.paint(windows[i], material, frame, i)
+    def put(self, node: Node, x: float, y: float, size: float, turn: float, standing: bool = False) -> None:
+        """Paint one object, now and then out of focus."""
+        frame = frame_at(self.dice, node, x, y, size, turn, standing)
+        soft = self.dice.uniform(0.002, 0.012) if self.dice.chance(0.08) else 0.0
+        self.painter.draw(node, frame, self.shadow, soft)
 
-    def _prepare(self, node, index, frame, windows, parent, order) -> None:
-        window = None
-        if node.shape is not None:
-            shape = node.shape.moved(frame)
-            window = rasterise(shape.points, shape.starts, self.canvas.size)
-            if window is not None and node.clip and parent is not None:
-                window.clip(parent)
-        children, at = [], index + 1
-        for child in node.children:
-            children.append((child, at))
-            at = self.entries[at][3] + 1
-        for child, i in children:
-            if child.behind:
-                self._prepare(child, i, frame, windows, window, order)
-        if window is not None:
-            windows[index] = window
-            order.append(index)
-        if node.shape is not None and window is None:
-            children = [pair for pair in children if not pair[0].clip]
-        for child, i in children:
-            if not child.behind:
-                self._prepare(child, i, frame, windows, window, order)
+    def turn(self) -> float:
+        """Mostly upright, sometimes any angle."""
+        return self.dice.signed(0.15) if self.dice.chance(0.65) else self.dice.uniform(0, 6.2832)
 
-    def masks(self) -> list[SceneMask]:
-        """The visible masks, small ones dropped."""
-        owner = self.canvas.owner
-        least = MIN_AREA * owner.size
-        counts = np.bincount((owner + 1).ravel(), minlength=len(self.entries) + 1)
-        areas = np.concatenate([[0], np.cumsum(counts[1:])])
-        found: list[SceneMask] = []
-        place: dict[int, int] = {}
-        for index, (node, depth, parent, last) in enumerate(self.entries):
-            area = areas[last + 1] - areas[index]
-            if depth > 2 or not node.labelled or area < least:
-                continue
-            above = place.get(parent) if parent is not None else None
-            if depth > 0 and (above is None or area > 0.95 * found[above].segmentation.sum()):
-                continue
-            place[index] = len(found)
-            found.append(SceneMask((owner >= index) & (owner <= last), LEVELS[depth], above, node.name))
-        return found
+    def studio(self) -> None:
+        """One to three large objects near the middle."""
+        for _ in range(self.dice.weighted(((3, 1), (2, 2), (1, 3)))):
+            x, y = 0.5 + self.dice.signed(0.15), 0.5 + self.dice.signed(0.12)
+            self.put(self.object(), x, y, self.dice.uniform(0.35, 0.9), self.turn())
+
+    def scatter(self) -> None:
+        """Three to twenty-two objects of all sizes anywhere."""
+        largest = self.dice.log_uniform(0.2, 0.7)
+        for _ in range(self.dice.weighted(((2, 3), (3, 6), (2, 11), (1, 22)))):
+            size = self.dice.log_uniform(0.25, 1.0) * largest
+            self.put(self.object(), self.dice.random(), self.dice.random(), size, self.turn())
+
+    def standing(self) -> None:
+        """Objects on a ground, painted from far to near."""
+        horizon = self.background.horizon
+        far = 0.5 if horizon is None else horizon
+        tall = self.dice.uniform(0.3, 0.8)
+        feet = sorted(self.dice.uniform(far + 0.02, 1.02) for _ in range(self.dice.integer(1, 9)))
+        for y in feet:
+            near = (y - far + 0.1) / (1.1 - far)
+            size = tall * near * self.dice.uniform(0.6, 1.4) + 0.04
+            self.put(self.object(STANDING), self.dice.random(), y, size, self.dice.signed(0.04), True)
+
+    def crowd(self) -> None:
+        """Many small similar things, perhaps with something else among them."""
+        for node, frame in crowd(self.dice, self.background.material):
+            self.painter.draw(node, frame, self.shadow)
+        if self.dice.chance(0.2):
+            self.put(self.object(), self.dice.random(), self.dice.random(), self.dice.uniform(0.1, 0.4), self.turn())
+
+    def heap(self) -> None:
+        """Ten to twenty-five objects over one another."""
+        x, y, spread = 0.5 + self.dice.signed(0.1), 0.5 + self.dice.signed(0.1), self.dice.uniform(0.12, 0.3)
+        kinds = KINDS if self.dice.chance(0.5) else ((1.0, self.dice.weighted(KINDS)),)
+        for _ in range(self.dice.integer(10, 25)):
+            size = self.dice.uniform(0.15, 0.45)
+            self.put(self.object(kinds), x + self.dice.signed(spread), y + self.dice.signed(spread), size, self.turn())
+
+    def close_up(self) -> None:
+        """One object cut by the frame, a small one before it or beside it."""
+        x, y = self.dice.uniform(0.2, 0.8), self.dice.uniform(0.2, 0.8)
+        self.put(self.object(), x, y, self.dice.uniform(0.9, 2.0), self.turn())
+        for _ in range(self.dice.integer(0, 2)):
+            size = self.dice.uniform(0.1, 0.5)
+            self.put(self.object(), self.dice.random(), self.dice.random(), size, self.turn())
 
 
 def render(seed: int, size: int = 256) -> Scene:
@@ -127,19 +140,23 @@ def render(seed: int, size: int = 256) -> Scene:
     dice = Dice(seed)
     canvas = Canvas(size, dice.direction())
     painter = Painter(canvas, dice)
-    ground = random_material(dice)
-    ground.relief = ground.gloss = 0.0
-    frame = affine(0.5, 0.5, 0.5)
-    painter.draw(Node("background", box(-1.1, -1.1, 1.1, 1.1), ground), frame)
+    layout = dice.weighted(
+        ((3, "studio"), (4, "scatter"), (3, "standing"), (2.5, "crowd"), (1.5, "heap"), (2, "close_up"))
+    )
+    if layout == "standing":
+        choices = ((3, backgrounds.landscape), (3, backgrounds.room))
+    elif layout == "crowd":
+        choices = ((5, backgrounds.plain_wall), (0.5, backgrounds.patchwork), (0.5, backgrounds.thicket))
+    else:
+        choices = (
+            (4, backgrounds.plain_wall), (1.5, backgrounds.landscape), (2, backgrounds.room),
+            (1.5, backgrounds.patchwork), (1, backgrounds.thicket),
+        )  # fmt: skip
+    background = dice.weighted(choices)(dice, painter)
     if dice.chance(0.3):
-        canvas.defocus(dice.uniform(0.003, 0.02))
-    count = dice.weighted(((1, 1), (2, 3), (2, 6), (2, 12), (1, 20)))
-    shadow = dice.uniform(0.1, 0.6) if dice.chance(0.6) else 0.0
-    for _ in range(count):
-        node = abstract(dice)
-        if dice.chance(0.15):
-            node.material = similar(dice, ground)
-        scale = dice.log_uniform(0.04, 0.4)
-        place = affine(dice.uniform(0, 1), dice.uniform(0, 1), scale, dice.signed(0.5), dice.log_uniform(0.7, 1.4))
-        painter.draw(node, place, shadow)
+        canvas.defocus(dice.uniform(0.003, 0.025))
+    layouts = Layouts(dice, painter, background)
+    getattr(layouts, layout)()
+    if dice.chance(0.06):
+        layouts.put(thin(dice), dice.random(), dice.random(), dice.uniform(0.6, 1.4), dice.uniform(0, 6.3))
     return Scene(photograph(dice, canvas.colour), painter.masks())

@@ -43,7 +43,7 @@ def polygon(points: np.ndarray, hole: bool = False) -> Shape:
     """One closed polygon through ``points`` (n, 2), turned to positive (a hole: negative) orientation."""
     points = snap(points)
     x, y = points[:, 0], points[:, 1]
-    area = sum((x * np.roll(y, -1) - np.roll(x, -1) * y).tolist())
+    area = float(np.dot(x[:-1], y[1:]) - np.dot(x[1:], y[:-1]) + x[-1] * y[0] - x[0] * y[-1])
     if (area < 0) != hole:
         points = points[::-1].copy()
     return Shape(points, np.array([0, len(points)]))
@@ -61,12 +61,17 @@ def _angles(count: int) -> np.ndarray:
     return np.arange(count) * (2.0 * math.pi / count)
 
 
-_CIRCLES = {n: snap(np.stack([np.cos(_angles(n)), np.sin(_angles(n))], axis=1)) for n in (12, 20, 32, 48)}
+_CIRCLES = {n: snap(np.stack([np.cos(_angles(n)), np.sin(_angles(n))], axis=1)) for n in (12, 20, 32, 48, 96)}
+
+_HALVES = {
+    n: snap(np.stack([-np.sin(np.arange(n + 1) * math.pi / n), np.cos(np.arange(n + 1) * math.pi / n)], axis=1))
+    for n in (4, 6)
+}
 
 
 def ellipse(rx: float = 1.0, ry: float = 1.0, corners: int = 32) -> Shape:
     """Ellipse with half axes (rx, ry) about the origin."""
-    return polygon(_CIRCLES[corners] * (rx, ry))
+    return Shape(_CIRCLES[corners] * (rx, ry), np.array([0, corners]))
 
 
 def box(x0: float, y0: float, x1: float, y1: float, rounding: float = 0.0) -> Shape:
@@ -82,12 +87,23 @@ def box(x0: float, y0: float, x1: float, y1: float, rounding: float = 0.0) -> Sh
 
 def blob(dice: Dice, roughness: float = 0.5, corners: int = 48) -> Shape:
     """A smooth closed curve: the radius is 1 plus a few Fourier terms whose size falls with their frequency."""
-    angle = _angles(corners)
     radius = np.ones(corners)
     for k in range(2, 7):
-        radius += roughness * dice.signed(0.5) / k * np.cos(k * angle + dice.uniform(0, 2 * math.pi))
+        c, s = dice.direction()
+        amplitude = roughness * dice.signed(0.5) / k
+        at = (k * np.arange(corners)) % corners
+        radius += _CIRCLES[corners][at, 0] * (amplitude * c) + _CIRCLES[corners][at, 1] * (amplitude * s)
     radius = np.maximum(radius, 0.25)
     return polygon(_CIRCLES[corners] * radius[:, None])
+
+
+def shaggy(dice: Dice, roughness: float = 0.5, fringe: float = 0.08) -> Shape:
+    """A blob with a ragged rim (fur, foliage, torn paper): ``fringe`` is the size of the tatters."""
+    corners = 96
+    smooth = blob(dice, roughness, corners).points
+    rough = 1.0 + fringe * 2.0 * (dice.array(corners) - 0.5)
+    rough += fringe * 1.5 * np.repeat(dice.array(corners // 4) - 0.5, 4)
+    return polygon(smooth * rough[:, None])
 
 
 def convex(dice: Dice, corners: int) -> Shape:
@@ -121,11 +137,10 @@ def capsule(x0: float, y0: float, x1: float, y1: float, r0: float, r1: float, co
     length = math.sqrt(dx * dx + dy * dy) or 1.0
     ux, uy = dx / length, dy / length
     half = corners // 2
-    angle = math.pi / 2 + np.arange(half + 1) * (math.pi / half)
-    back = np.stack([np.cos(angle), np.sin(angle)], axis=1)
-    front = -back
-    turn = np.array([[ux, uy], [-uy, ux]])
-    return polygon(np.concatenate([back * r0 @ turn + (x0, y0), front * r1 @ turn + (x1, y1)]))
+    back = _HALVES[half]
+    turned = back[:, 0:1] * (ux, uy) + back[:, 1:2] * (-uy, ux)
+    points = np.concatenate([turned * r0 + (x0, y0), turned * -r1 + (x1, y1)])
+    return Shape(points, np.array([0, len(points)]))
 
 
 def curve(dice: Dice, x: float, y: float, angle: float, length: float, r0: float, r1: float, bend: float) -> Shape:
@@ -182,10 +197,12 @@ def leaf(dice: Dice, width: float = 0.4, corners: int = 24) -> Shape:
 def random_shape(dice: Dice) -> Shape:
     """A shape of a random family, stretched at random, of radius about 1."""
     kind = dice.weighted(
-        [(6, "blob"), (2, "polygon"), (2, "super"), (2, "ellipse"), (2, "box"), (1, "star"), (1, "ring"), (1, "twig")]
+        [(5, "blob"), (2, "shaggy"), (2, "polygon"), (2, "super"), (2, "ellipse"), (2, "box"), (1, "star"), (1, "ring"), (1, "twig")]
     )
     if kind == "blob":
         shape = blob(dice, dice.uniform(0.1, 1.3))
+    elif kind == "shaggy":
+        shape = shaggy(dice, dice.uniform(0.1, 1.0), dice.log_uniform(0.02, 0.2))
     elif kind == "polygon":
         shape = convex(dice, dice.integer(3, 8))
     elif kind == "super":

@@ -1,0 +1,148 @@
+"""Backgrounds: walls, skies over grounds, tables, hills, patchworks, thickets.
+
+A background is painted with the same tools as objects; its large regions (sky, ground, wall, table, hill) are masks of
+their own, as they are in SA-1B. What is only clutter (blades of grass, distant foliage) is painted without a mask.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .dice import Dice
+from .materials import (
+    GRADIENT, NOISE, Material, affine, colour, plain, ramp, random_material, shifted, similar, tone,
+)  # fmt: skip
+from .objects import Node
+from .shapes import blob, box, capsule, ellipse, leaf, polygon, shaggy
+
+FRAME = affine(0.5, 0.5, 0.5)  # object coordinates [-1, 1]² → the whole picture
+OVER = 1.1  # backgrounds reach a little beyond the frame
+
+
+def _flat(material: Material) -> Material:
+    material.relief = material.gloss = 0.0
+    return material
+
+
+def _sky(dice: Dice) -> Material:
+    """Clear gradient, clouds, dusk or night."""
+    base = tone(dice, "sky")
+    if dice.chance(0.5):
+        pattern, contrast = NOISE, dice.log_uniform(0.03, 0.3)
+    else:
+        pattern, contrast = GRADIENT, dice.log_uniform(0.05, 0.3)
+    material = random_material(dice, base, contrast)
+    material.pattern, material.tile, material.grain = pattern, dice.integer(2, 3), dice.uniform(0.0, 0.03)
+    if pattern == GRADIENT:
+        material.pattern_map = np.array([[0.0, 0.5, 0.5], [0.5, 0.0, 0.5]])
+        material.ramp = ramp([base, shifted(dice, base, 0.2, 0.05), tone(dice, "sky")])
+    else:
+        material.pattern_map = affine(dice.random(), dice.random(), dice.uniform(0.05, 0.25), 0, 0.5)
+    return _flat(material)
+
+
+def _ground(dice: Dice) -> Material:
+    material = random_material(dice, tone(dice, dice.pick(("earth", "leaf", "stone", "wood"))))
+    material.grain = max(material.grain, dice.uniform(0.03, 0.25))
+    return _flat(material)
+
+
+class Background:
+    """What the layouts need to know: ``horizon`` (y in [0, 1], None: no depth) and the main ``material``."""
+
+    def __init__(self, material: Material, horizon: float | None = None) -> None:
+        self.material = material
+        self.horizon = horizon
+
+
+def plain_wall(dice: Dice, painter) -> Background:
+    """One surface: gradient, noise, stripes, bricks … from quiet to loud; perhaps with stains."""
+    quiet = dice.chance(0.5)
+    material = _flat(random_material(dice, None, dice.log_uniform(0.02, 0.12) if quiet else None))
+    if quiet:
+        material.grain = min(material.grain, 0.08)
+    wall = Node("background", box(-OVER, -OVER, OVER, OVER), material)
+    for _ in range(dice.weighted(((3, 0), (1, 4)))):
+        x, y = dice.uniform(-1, 1), dice.uniform(-1, 1)
+        stain = wall.on("stain", blob(dice, 0.9).at(x, y, dice.log_uniform(0.1, 0.6)), _flat(similar(dice, material, 0.06)))
+        stain.labelled = False
+    painter.draw(wall, FRAME)
+    return Background(material)
+
+
+def landscape(dice: Dice, painter) -> Background:
+    """Sky over a ground in perspective, perhaps with hills, woods or a skyline between them."""
+    horizon = dice.uniform(0.15, 0.65)
+    y = 2.0 * horizon - 1.0
+    painter.draw(Node("sky", box(-OVER, -OVER, OVER, y + 0.02), _sky(dice)), FRAME)
+    for i in range(dice.weighted(((2, 0), (2, 1), (1, 3)))):
+        tall = dice.uniform(0.1, 0.5) * (1.0 - 0.2 * i)
+        x = np.linspace(-OVER, OVER, 60)
+        rough = np.interp(x, np.linspace(-OVER, OVER, 8), dice.array(8)) + 0.12 * np.interp(
+            x, np.linspace(-OVER, OVER, 60), dice.array(60)
+        )
+        ridge = np.stack([x, y - tall * rough], axis=1)
+        shape = polygon(np.concatenate([ridge, [[OVER, y + 0.03], [-OVER, y + 0.03]]]))
+        stuff = _flat(random_material(dice, tone(dice, dice.pick(("leaf", "stone", "sky", "earth"))), 0.15))
+        painter.draw(Node("hill", shape, stuff), FRAME)
+    material = _ground(dice)
+    painter.draw(Node("ground", box(-OVER, y, OVER, OVER), material), FRAME, horizon=horizon)
+    if dice.chance(0.3):
+        lane = dice.uniform(-0.5, 0.5)
+        road = polygon(np.array([[lane, y], [lane + 0.05, y], [lane + dice.uniform(0.5, 1.5), OVER], [lane - 0.9, OVER]]))
+        painter.draw(Node("road", road, _flat(plain(dice, tone(dice, "stone")))), FRAME)
+    return Background(material, horizon)
+
+
+def room(dice: Dice, painter) -> Background:
+    """Wall and table or floor; perhaps a corner, a skirting board, a window of light."""
+    edge = dice.uniform(0.3, 0.8)
+    y = 2.0 * edge - 1.0
+    wall = _flat(random_material(dice, None, dice.log_uniform(0.02, 0.25)))
+    painter.draw(Node("wall", box(-OVER, -OVER, OVER, y + 0.02), wall), FRAME)
+    if dice.chance(0.35):
+        x = dice.uniform(-0.8, 0.8)
+        second = _flat(similar(dice, wall, 0.1))
+        shape = polygon(np.array([[x, -OVER], [OVER, -OVER], [OVER, y + 0.1], [x, y]]))
+        painter.draw(Node("wall", shape, second), FRAME)
+    material = _ground(dice) if dice.chance(0.6) else _flat(random_material(dice))
+    tilt = dice.signed(0.06)
+    shape = polygon(np.array([[-OVER, y - tilt], [OVER, y + tilt], [OVER, OVER], [-OVER, OVER]]))
+    table = Node(dice.pick(("table", "floor")), shape, material)
+    painter.draw(table, FRAME, horizon=edge - 0.2 if dice.chance(0.5) else None)
+    return Background(material, edge)
+
+
+def patchwork(dice: Dice, painter) -> Background:
+    """Large regions side by side (fields, papers, cloths), each a mask."""
+    material = _flat(random_material(dice))
+    painter.draw(Node("background", box(-OVER, -OVER, OVER, OVER), material), FRAME)
+    base = colour(dice)
+    for _ in range(dice.integer(2, 8)):
+        shape = dice.pick((blob(dice, 0.8), box(-1, -0.7, 1, 0.7), shaggy(dice, 0.8, 0.05)))
+        place = affine(dice.uniform(0, 1), dice.uniform(0, 1), dice.uniform(0.15, 0.5), dice.uniform(0, 6.3))
+        stuff = random_material(dice, shifted(dice, base, 0.2, 0.05) if dice.chance(0.5) else None)
+        painter.draw(Node("region", shape, _flat(stuff)), place)
+    return Background(material)
+
+
+def thicket(dice: Dice, painter) -> Background:
+    """Clutter: hundreds of small strokes (grass, leaves, gravel, twigs) in a few tones, none of them a mask."""
+    base = tone(dice, dice.pick(("leaf", "earth", "stone", "wood", "dark")))
+    material = _flat(random_material(dice, shifted(dice, base, 0.1, 0.02), 0.2))
+    ground = Node("background", box(-OVER, -OVER, OVER, OVER), material)
+    stuffs = [plain(dice, shifted(dice, base, 0.15, 0.04), 0.15) for _ in range(4)]
+    kind = dice.pick(("blade", "leaf", "gravel"))
+    lean = dice.uniform(0, 6.3)
+    for _ in range(dice.integer(40, 90)):
+        x, y, r = dice.uniform(-1, 1), dice.uniform(-1, 1), dice.log_uniform(0.03, 0.2)
+        angle = lean + dice.signed(0.5)
+        if kind == "blade":
+            shape = capsule(0, 0, 1, 0, 0.06, 0.02, 8).at(x, y, 2 * r, angle)
+        elif kind == "leaf":
+            shape = leaf(dice, 0.3, 12).at(x, y, 1.5 * r, angle)
+        else:
+            shape = ellipse(1, 0.7, 12).at(x, y, 0.6 * r, angle)
+        ground.on("clutter", shape, dice.pick(stuffs)).labelled = False
+    painter.draw(ground, FRAME)
+    return Background(material)
