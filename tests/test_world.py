@@ -1,0 +1,166 @@
+"""The procedural world: the same bytes for the same seed, exact masks, the same scene at every size."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from minisam.world import Scene, render
+from minisam.world.dice import Dice
+from minisam.world.materials import tiles
+from minisam.world.raster import blur, rasterise
+from minisam.world.shapes import box, ellipse, ring, union
+
+SEEDS = range(24)
+
+
+def digest(scene: Scene) -> str:
+    """A fingerprint of everything in a scene."""
+    found = hashlib.sha256(scene.image.tobytes())
+    for mask in scene.masks:
+        found.update(repr((mask.level, mask.parent, mask.name)).encode() + mask.segmentation.tobytes())
+    return found.hexdigest()
+
+
+@pytest.fixture(scope="module")
+def scenes() -> list[Scene]:
+    """A couple of dozen scenes of 128 pixels, rendered once for all tests."""
+    return [render(seed, 128) for seed in SEEDS]
+
+
+def test_same_seed_same_bytes(scenes: list[Scene]) -> None:
+    """Kills: a generator shared between scenes, a cache that depends on what was rendered before."""
+    for seed in (5, 0, 11):
+        assert digest(render(seed, 128)) == digest(scenes[seed])
+    assert len({digest(scene) for scene in scenes}) == len(scenes)
+
+
+def test_same_bytes_in_another_process(scenes: list[Scene]) -> None:
+    """Kills: anything that depends on hash randomisation or on a process's state."""
+    program = (
+        "import sys; sys.path[:0] = sys.argv[1].split(chr(0))\n"
+        "from test_world import digest; from minisam.world import render\n"
+        "print(digest(render(7, 128)))"
+    )
+    program = program.replace("sys.argv[1].split(chr(0))", repr([path for path in sys.path if path]))
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == digest(scenes[7])
+
+
+def test_forms(scenes: list[Scene]) -> None:
+    """Shapes and types are as documented, every level occurs, and no mask is tiny."""
+    levels = set()
+    for scene in scenes:
+        assert scene.image.shape == (128, 128, 3) and scene.image.dtype == np.uint8
+        assert scene.masks
+        for mask in scene.masks:
+            levels.add(mask.level)
+            assert mask.segmentation.shape == (128, 128) and mask.segmentation.dtype == bool
+            assert mask.segmentation.sum() >= 5
+            assert mask.name
+    assert levels == {"whole", "part", "subpart"}
+
+
+def test_masks_are_nested_and_disjoint(scenes: list[Scene]) -> None:
+    """A mask lies in its parent's, one level up; siblings share no pixel. Kills: masks before occlusion."""
+    order = ("whole", "part", "subpart")
+    for scene in scenes:
+        taken: dict[int | None, np.ndarray] = {}
+        for index, mask in enumerate(scene.masks):
+            if mask.parent is None:
+                assert mask.level == "whole"
+            else:
+                above = scene.masks[mask.parent]
+                assert mask.parent < index
+                assert order.index(mask.level) == order.index(above.level) + 1
+                assert not (mask.segmentation & ~above.segmentation).any()
+            seen = taken.setdefault(mask.parent, np.zeros((128, 128), bool))
+            assert not (seen & mask.segmentation).any()
+            seen |= mask.segmentation
+
+
+def test_wholes_cover_the_picture(scenes: list[Scene]) -> None:
+    """Backgrounds are masks too: nearly every pixel belongs to a whole."""
+    covered = [np.any([m.segmentation for m in s.masks if m.level == "whole"], axis=0).mean() for s in scenes]
+    assert np.median(covered) > 0.98
+
+
+def test_same_scene_at_another_size(scenes: list[Scene]) -> None:
+    """A large mask at 128 and at 256 pixels agrees. Kills: a length in pixels that should be a share of the picture."""
+    compared = 0
+    for seed in (1, 2, 4, 8, 14):
+        large = render(seed, 256)
+        halves = [m.segmentation.reshape(128, 2, 128, 2).mean(axis=(1, 3)) >= 0.5 for m in large.masks]
+        for mask in scenes[seed].masks:
+            if mask.segmentation.sum() < 400:
+                continue
+            best = max((h & mask.segmentation).sum() / (h | mask.segmentation).sum() for h in halves)
+            assert best > 0.9, (seed, mask.name)
+            compared += 1
+        means = large.image.reshape(128, 2, 128, 2, 3).mean(axis=(1, 3)) - scenes[seed].image
+        assert np.abs(means).mean() < 16
+    assert compared >= 10
+
+
+def test_coverage_is_area() -> None:
+    """The sum of coverage is the polygon's area, wherever it lies; holes and overlaps count once."""
+    for x, y, r in ((0.5, 0.5, 0.3), (0.31, 0.62, 0.111), (0.503, 0.407, 0.02)):
+        disc = ellipse(corners=48)
+        moved = disc.at(x, y, r)
+        window = rasterise(moved.points, moved.starts, 100)
+        px, py = moved.points[:, 0], moved.points[:, 1]
+        area = 0.5 * (px * np.roll(py, -1) - np.roll(px, -1) * py).sum() * 100 * 100
+        assert window is not None and abs(window.coverage.sum() - area) < 0.02 + 1e-3 * area
+    square = box(0.2, 0.2, 0.7, 0.7)
+    window = rasterise(*vars(union(square, box(0.4, 0.4, 0.9, 0.9))).values(), 100)
+    assert window is not None and abs(window.coverage.sum() - (2500 + 2500 - 900)) < 1
+    holed = ring(box(-1, -1, 1, 1), 0.5).at(0.5, 0.5, 0.4)
+    window = rasterise(holed.points, holed.starts, 100)
+    assert window is not None and abs(window.coverage.sum() - 6400 * 0.75) < 1
+
+
+def test_coverage_of_a_cut_shape() -> None:
+    """A shape that sticks out of the frame is cut at it; one outside gives None."""
+    cut = box(-0.5, 0.25, 0.25, 3.0)
+    window = rasterise(cut.points, cut.starts, 64)
+    assert window is not None and (window.x, window.coverage.sum()) == (0, 16 * 48)
+    outside = box(1.2, 0.1, 1.5, 0.3)
+    assert rasterise(outside.points, outside.starts, 64) is None
+
+
+def test_blur_is_a_running_mean() -> None:
+    """Against the mean written out, borders repeated. Kills: an off-by-one in the running sum."""
+    image = np.arange(35, dtype=np.float32).reshape(5, 7) % 11
+    expected = image.astype(np.float64)
+    for radius in (1, 3):
+        expected = image.astype(np.float64)
+        for axis in (1, 0, 1, 0):
+            padded = np.pad(expected, [(radius, radius) if a == axis else (0, 0) for a in (0, 1)], mode="edge")
+            parts = [np.roll(padded, -i, axis)[:5, :7] if True else None for i in range(2 * radius + 1)]
+            expected = np.mean(parts, axis=0)
+        np.testing.assert_allclose(blur(image, radius), expected, atol=1e-4)
+
+
+def test_noise_tiles_fall_like_photographs() -> None:
+    """Unit variance, and more power in low frequencies the larger the exponent."""
+    ratios = []
+    for pyramid in tiles():
+        assert abs(float(pyramid[0].std()) - 1.0) < 0.01
+        power = np.abs(np.fft.fft2(pyramid[0])) ** 2
+        ratios.append(power[1:4, 1:4].mean() / power[60:64, 60:64].mean())
+    assert ratios == sorted(ratios) and ratios[0] > 10
+
+
+def test_dice_stays_in_bounds() -> None:
+    """Every kind of draw respects its bounds; the stream depends on the seed alone."""
+    dice, twin = Dice(3), Dice(3)
+    assert [dice.random() for _ in range(5000)] == [twin.random() for _ in range(5000)]
+    for _ in range(500):
+        assert 2 <= dice.integer(2, 4) <= 4
+        assert 0.1 <= dice.log_uniform(0.1, 10.0) <= 10.0
+        assert abs(dice.signed(1.0)) <= 3.0
+        assert dice.weighted(((1, "a"), (0, "b"))) == "a"
