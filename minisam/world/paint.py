@@ -15,7 +15,7 @@ from .raster import Window, blur
 
 
 @exact
-def _sample(tile, u, v):
+def sample(tile, u, v):
     """Periodic bilinear look-up; (u, v) in periods of the square ``tile``."""
     side = tile.shape[0]
     x, y = u * side, v * side
@@ -121,7 +121,7 @@ def _paint(canvas, owner, index, coverage, height, x_left, y_top, ramp, tile, gr
                 py = depth * size
             noise = 0.0
             if uses_noise:
-                noise = _sample(
+                noise = sample(
                     tile,
                     maps[1, 0, 0] * px + maps[1, 0, 1] * py + maps[1, 0, 2],
                     maps[1, 1, 0] * px + maps[1, 1, 1] * py + maps[1, 1, 2],
@@ -134,9 +134,9 @@ def _paint(canvas, owner, index, coverage, height, x_left, y_top, ramp, tile, gr
             if grain > 0.0:
                 gu = maps[2, 0, 0] * px + maps[2, 0, 1] * py + maps[2, 0, 2]
                 gv = maps[2, 1, 0] * px + maps[2, 1, 1] * py + maps[2, 1, 2]
-                factor += fade * grain * _sample(grain_tile, gu, gv)
+                factor += fade * grain * sample(grain_tile, gu, gv)
                 if hue > 0.0:
-                    tint = hue * _sample(grain_tile, gv + 0.37, gu + 0.71)
+                    tint = hue * sample(grain_tile, gv + 0.37, gu + 0.71)
             shine = 0.0
             if relief > 0.0 or gloss > 0.0:
                 left, right = max(x - 1, 0), min(x + 1, columns - 1)

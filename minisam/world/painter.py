@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .dice import Dice
+from .exact import exact
 from .objects import Node
 from .paint import Canvas
 from .raster import Window, rasterise
@@ -28,6 +29,19 @@ class SceneMask:
     level: str
     parent: int | None
     name: str
+
+
+@exact
+def _cut_out(owner, slots, masks):
+    """masks (M, S, S) bool, False before: set every pixel in the masks ``slots[owner + 1]`` of its owner."""
+    size = owner.shape[0]
+    for y in range(size):
+        for x in range(size):
+            shape = owner[y, x] + 1
+            for level in range(3):
+                mask = slots[shape, level]
+                if mask >= 0:
+                    masks[mask, y, x] = True
 
 
 class Painter:
@@ -98,20 +112,28 @@ class Painter:
                 self._prepare(child, i, frame, windows, window, order)
 
     def masks(self) -> list[SceneMask]:
-        """The visible masks, small ones dropped."""
+        """The visible masks, small ones dropped, and parts that are all that can be seen of their parent."""
         owner = self.canvas.owner
         least = MIN_AREA * owner.size
         counts = np.bincount((owner + 1).ravel(), minlength=len(self.entries) + 1)
-        areas = np.concatenate([[0], np.cumsum(counts[1:])])
+        below = np.cumsum(counts[1:]).tolist()
         found: list[SceneMask] = []
-        place: dict[int, int] = {}
+        place: dict[int, tuple[int, int]] = {}  # entry → (index of its mask, area)
+        slots = np.full((len(self.entries) + 1, 3), -1, np.int32)  # owner + 1 → masks that it belongs to
         for index, (node, depth, parent, last) in enumerate(self.entries):
-            area = areas[last + 1] - areas[index]
+            area = below[last] - (below[index - 1] if index else 0)
             if depth > 2 or not node.labelled or area < least:
                 continue
-            above = place.get(parent) if parent is not None else None
-            if depth > 0 and (above is None or area > 0.95 * found[above].segmentation.sum()):
-                continue
-            place[index] = len(found)
-            found.append(SceneMask((owner >= index) & (owner <= last), LEVELS[depth], above, node.name))
+            above = None
+            if depth > 0:
+                if parent not in place or area > 0.95 * place[parent][1]:
+                    continue
+                above = place[parent][0]
+            place[index] = len(found), area
+            slots[index + 1 : last + 2, depth] = len(found)
+            found.append(SceneMask(np.empty(0), LEVELS[depth], above, node.name))
+        stack = np.zeros((len(found), *owner.shape), np.bool_)
+        _cut_out(owner, slots, stack)
+        for mask, segmentation in zip(found, stack):
+            mask.segmentation = segmentation
         return found
