@@ -27,7 +27,7 @@ def iou_numpy(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def _count_both_and_either(a, b, counts):
     """a, b (M, H·W) of 0 and 1 → counts (M, 2), the sizes of intersection and union."""
     for m in range(a.shape[0]):
-        both, either = 0, 0
+        both, either = np.int64(0), np.int64(0)
         for n in range(a.shape[1]):
             both += a[m, n] & b[m, n]
             either += a[m, n] | b[m, n]

@@ -29,7 +29,7 @@ def stability_score_numpy(logits: np.ndarray, threshold: float = 0.0, offset: fl
 def _count_above(logits, high, low, counts):
     """logits (M, H·W) → counts (M, 2): how many lie above high, and above low. One pass."""
     for m in range(logits.shape[0]):
-        inner, outer = 0, 0
+        inner, outer = np.int64(0), np.int64(0)
         for n in range(logits.shape[1]):
             inner += logits[m, n] > high
             outer += logits[m, n] > low

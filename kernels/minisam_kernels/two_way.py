@@ -15,9 +15,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from minisam_kernels.errors import as_float32, expect_ndim
+from minisam_kernels.elementary import exp
+from minisam_kernels.errors import InputError, as_float32, expect_ndim
+from minisam_kernels.jit import jit
+from minisam_kernels.threads import parallel_for
 
 TOLERANCE = 8.0  # × eps × magnitude; see above
+TILE = 1024  # image tokens in one piece of work
+SCORES = 1 << 18  # scores in one piece, at most (a MiB), which makes pieces smaller when both sides are many
 
 
 def two_way_attention_numpy(q: np.ndarray, k: np.ndarray, v: np.ndarray, num_heads: int) -> np.ndarray:
@@ -34,9 +39,112 @@ def two_way_attention_numpy(q: np.ndarray, k: np.ndarray, v: np.ndarray, num_hea
     return mixed.reshape(*mixed.shape[:2], q.shape[2])
 
 
+def _split(x: np.ndarray, num_heads: int) -> np.ndarray:
+    """One prompt's tokens (N, C) → a view (heads, N, D), whose matrices NumPy hands to BLAS as they lie."""
+    return x.reshape(len(x), num_heads, x.shape[1] // num_heads).transpose(1, 0, 2)
+
+
+@jit
+def _weigh_many_keys(scores, scale, largest, totals):
+    """scores (heads, Nq, keys) → exp(scale · (score − largest)) in place, and their sums, totals (heads, Nq)."""
+    for h in range(scores.shape[0]):
+        for i in range(scores.shape[1]):
+            total = np.float32(0)
+            for j in range(scores.shape[2]):
+                e = exp(scale * (scores[h, i, j] - largest[h, i]))
+                scores[h, i, j] = e
+                total += e
+            totals[h, i] = total
+
+
+@jit
+def _softmax_few_keys(scores, scale, largest, totals):
+    """scores (heads, Nk, queries) → softmax(scale · scores) over Nk, in place.
+
+    Image tokens lie side by side, so a maximum or a sum over the keys is eight of them at once in a vector register.
+    ``largest`` and ``totals`` (queries,) are room to work in.
+    """
+    heads, keys, queries = scores.shape
+    for h in range(heads):
+        for j in range(queries):
+            largest[j] = scores[h, 0, j]
+            totals[j] = 0
+        for i in range(1, keys):
+            for j in range(queries):
+                largest[j] = scores[h, i, j] if scores[h, i, j] > largest[j] else largest[j]
+        for i in range(keys):
+            for j in range(queries):
+                e = exp(scale * (scores[h, i, j] - largest[j]))
+                scores[h, i, j] = e
+                totals[j] += e
+        for j in range(queries):
+            totals[j] = np.float32(1) / totals[j]
+        for i in range(keys):
+            for j in range(queries):
+                scores[h, i, j] *= totals[j]
+
+
+def _few_queries(q, k, v, num_heads, scale, out):
+    """Tokens to image. Every tile of keys gives a mixture of its own, and the tiles' mixtures are put together after.
+
+    A tile's maximum stands for the maximum of all: Σ over tiles of e^(tile's − all) times what the tile summed up.
+    One product for all heads of a tile reads its keys while they are in cache: measured on 9 × 4096 tokens, C = 128,
+    8 heads, one core: 0.98 ms instead of 1.61 head by head, 2.9 for the readable version.
+    """
+    batch, queries, channels = out.shape
+    tile = max(16, min(TILE, SCORES // (num_heads * max(1, queries))))
+    tiles = -(-k.shape[1] // tile)
+    mixed = np.empty((batch, tiles, num_heads, queries, channels // num_heads), np.float32)
+    largest, totals = np.empty((2, batch, tiles, num_heads, queries), np.float32)
+
+    def piece(index: int) -> None:
+        b, t = divmod(index, tiles)
+        here = slice(t * tile, (t + 1) * tile)
+        keys, values = (_split(x[b % len(x), here], num_heads) for x in (k, v))
+        scores = np.matmul(_split(q[b % len(q)], num_heads), keys.swapaxes(1, 2))  # (heads, Nq, keys)
+        scores.max(axis=2, out=largest[b, t])  # NumPy's maximum uses vector registers, LLVM's does not
+        _weigh_many_keys(scores, scale, largest[b, t], totals[b, t])
+        np.matmul(scores, values, out=mixed[b, t])
+
+    parallel_for(piece, batch * tiles)
+    share = np.exp(scale * (largest - largest.max(axis=1, keepdims=True)))  # (B, tiles, heads, Nq)
+    mixed = (mixed * share[..., None]).sum(axis=1) / (totals * share).sum(axis=1)[..., None]
+    out[...] = mixed.transpose(0, 2, 1, 3).reshape(out.shape)
+
+
+def _few_keys(q, k, v, num_heads, scale, out):
+    """Image to tokens. A tile of queries is finished in one go; its scores are computed transposed, (keys, queries)."""
+    batch, queries, _ = out.shape
+    tile = max(16, min(TILE, SCORES // (num_heads * k.shape[1])))
+    tiles = -(-queries // tile)
+
+    def piece(index: int) -> None:
+        b, t = divmod(index, tiles)
+        here = slice(t * tile, (t + 1) * tile)
+        keys, values = (_split(x[b % len(x)], num_heads) for x in (k, v))
+        scores = np.matmul(keys, _split(q[b % len(q), here], num_heads).swapaxes(1, 2))  # (heads, Nk, queries)
+        _softmax_few_keys(scores, scale, *np.empty((2, scores.shape[2]), np.float32))
+        np.matmul(scores.swapaxes(1, 2), values, out=_split(out[b, here], num_heads))
+
+    parallel_for(piece, batch * tiles)
+
+
 def two_way_attention(q: np.ndarray, k: np.ndarray, v: np.ndarray, num_heads: int) -> np.ndarray:
-    """q (B, Nq, C), k, v (B, Nk, C) → float32 (B, Nq, C). See the module's text."""
+    """q (B, Nq, C), k, v (B, Nk, C) → float32 (B, Nq, C); B = 1 serves all prompts. See the module's text."""
     q, k, v = as_float32("q", q), as_float32("k", k), as_float32("v", v)
     for name, x in (("q", q), ("k", k), ("v", v)):
         expect_ndim(name, x, 3, "(B, N, C)")
-    return np.ascontiguousarray(two_way_attention_numpy(q, k, v, num_heads))
+    channels = q.shape[2]
+    if num_heads < 1 or channels < 1 or channels % num_heads:
+        raise InputError(f"expected C to be a multiple of num_heads = {num_heads}, got q of shape {q.shape}")
+    batch = next((len(x) for x in (q, k, v) if len(x) != 1), 1)
+    for name, x in (("q", q), ("k", k), ("v", v)):
+        expected = (q.shape[1] if name == "q" else k.shape[1], channels)
+        if len(x) not in (1, batch) or x.shape[1:] != expected:
+            raise InputError(f"expected {name} of shape (1 or {batch}, {expected[0]}, {channels}), got {x.shape}")
+    if k.shape[1] == 0:
+        raise InputError(f"expected at least one key, got k of shape {k.shape}")
+    out = np.empty((batch, q.shape[1], channels), np.float32)
+    scale = np.float32((channels // num_heads) ** -0.5)
+    (_few_queries if q.shape[1] <= k.shape[1] else _few_keys)(q, k, v, num_heads, scale, out)
+    return out
