@@ -14,7 +14,7 @@ Coordinates are (x, y) in pixels of the original picture: x to the right, y down
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -107,12 +107,12 @@ def grid_points(shape: tuple[int, int], grid: int) -> np.ndarray:
     return np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2).astype(np.float32)
 
 
-def atlas(predictor: SamPredictor, image: np.ndarray, grid: int, progress: Callable[[Iterable], Iterable] = iter) -> Atlas:
-    """Ask ``predictor`` for three masks at each of ``grid`` × ``grid`` foreground points of ``image`` (H, W, 3) uint8."""
+def atlas(predictor: SamPredictor, image: np.ndarray, grid: int, extra: Iterable[tuple[float, float]] = ()) -> Atlas:
+    """Ask ``predictor`` for three masks at each of ``grid`` × ``grid`` foreground points of ``image`` (H, W, 3) uint8, and at ``extra`` ones."""
     predictor.set_image(image)
-    points = grid_points(image.shape[:2], grid)
+    points = np.concatenate([grid_points((image.shape[0], image.shape[1]), grid), np.float32(list(extra)).reshape(-1, 2)])
     codes, scores = [], []
-    for point in progress(points):
+    for point in points:
         masks, iou_predictions, _ = predictor.predict(point[None], np.array([1]), multimask_output=True)
         codes += [encode_mask(mask) for mask in masks]
         scores.append(iou_predictions)

@@ -1,0 +1,215 @@
+"""The textbook as a reader gets it: built from clean with warnings as errors, served on this machine, used in a browser without a network.
+
+``MINISAM_BOOK_HTML`` names pages that are already built. The browser tests need chromium and its driver and are skipped, saying so,
+where there are none.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from minisam import book_server
+
+pytestmark = pytest.mark.book
+CHAPTERS = sorted((book_server.ROOT / "chapters").glob("[0-9][0-9]-*.md"))
+
+
+@pytest.fixture(scope="session")
+def pages() -> Path:
+    ready = os.environ.get("MINISAM_BOOK_HTML")
+    if ready:
+        return Path(ready)
+    start = time.perf_counter()
+    assert book_server.build(clean=True) == 0, "the book does not build; its log is above"
+    print(f"book built from clean in {time.perf_counter() - start:.0f} s")
+    return book_server.HTML
+
+
+@pytest.fixture(scope="session")
+def address(pages: Path) -> Iterator[str]:
+    monkey = pytest.MonkeyPatch()
+    monkey.setattr(book_server, "HTML", pages)
+    with book_server.server(port=0) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+    monkey.undo()
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[Any]:
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    driver = shutil.which("chromedriver")
+    if not chromium or not driver:
+        pytest.skip("no chromium with chromedriver on this machine: the pages are built but not clicked")
+    webdriver = pytest.importorskip("selenium.webdriver")
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    flags = "headless no-sandbox disable-gpu disable-quic no-first-run disable-background-networking disable-component-update disable-sync"
+    for flag in [*flags.split(), "disable-dev-shm-usage", "window-size=1280,1600", f"user-data-dir={tmp_path}/profile"]:
+        options.add_argument(f"--{flag}")
+    options.add_argument("--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1")
+    options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
+    window = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    yield window
+    window.quit()
+
+
+def wait_for(condition: Callable[[], Any], what: str, seconds: float = 30) -> Any:
+    """Poll until ``condition`` is true; returns its value."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.1)
+    raise AssertionError(f"waited {seconds:.0f} s for {what}")
+
+
+class Figure:
+    """ClickFigure on the open page, seen as a reader sees it."""
+
+    def __init__(self, window: Any, address: str) -> None:
+        self.window = window
+        window.get(f"{address}/00-click.html")
+        self.find = lambda selector: window.find_element("css selector", f".ms-click {selector}")
+        wait_for(lambda: window.find_elements("css selector", ".ms-click .ms-canvas"), "the figure")
+        self.canvas = self.find(".ms-canvas")
+        wait_for(lambda: self.canvas.size["height"] > 100 and self.readout(), "the picture")
+        wait_for(lambda: "Static page" in self.find(".ms-mode").text, "the figure's note that no Python answers")
+        window.execute_script("arguments[0].scrollIntoView({block: 'center'})", self.canvas)
+
+    def readout(self) -> str:
+        return self.find(".ms-readout").text
+
+    def pixels(self) -> str:
+        return self.window.execute_script("return arguments[0].toDataURL()", self.canvas)
+
+    def click(self, x: float, y: float) -> None:
+        """Click at a fraction of the picture's width and height."""
+        from selenium.webdriver import ActionChains
+
+        size = self.canvas.size
+        offset = round((x - 0.5) * size["width"]), round((y - 0.5) * size["height"])
+        ActionChains(self.window).move_to_element_with_offset(self.canvas, *offset).click().perform()
+
+    def keys(self, *keys: str) -> None:
+        self.canvas.send_keys(*keys)
+
+
+def test_chapters_are_notebooks_of_at_most_600_lines() -> None:
+    """A chapter without the jupytext header silently runs nothing."""
+    assert CHAPTERS
+    for chapter in CHAPTERS:
+        text = chapter.read_text()
+        assert text.startswith("---\njupytext:"), chapter
+        assert "{code-cell}" in text and len(text.splitlines()) <= 600, chapter
+
+
+def test_page_is_small_and_asks_no_other_host(pages: Path) -> None:
+    page = pages / "00-click.html"
+    assert page.stat().st_size < 4_000_000
+    if not (book_server.LOCAL / "versions.json").is_file():
+        pytest.skip("no npm here, so the pages load their scripts from a CDN")
+    loaded = re.findall(r'<(?:script|link|img)\b[^>]*?(?:src|href)="(https?:[^"]+)"', page.read_text())
+    assert not loaded
+
+
+def test_click_changes_the_mask(address: str, browser: Any) -> None:
+    figure = Figure(browser, address)
+    assert "guess" in figure.readout().lower(), "predict first, then reveal"
+    assert not figure.find(".ms-list").is_displayed()
+    guess = figure.pixels()
+    figure.find(".ms-reveal").click()
+    first, revealed = figure.readout(), figure.pixels()
+    assert re.search(r"Mask \d of 3: predicted IoU \d\.\d\d, covers .*% of the picture", first)
+    assert revealed != guess
+
+    figure.click(0.08, 0.1)
+    second = figure.readout()
+    assert second != first and "nearest to" in second
+    assert figure.pixels() != revealed
+
+    start = time.perf_counter()
+    figure.click(0.5, 0.6)
+    assert figure.readout() != second
+    assert time.perf_counter() - start < 5  # a hang, not a benchmark
+
+    figure.find(".ms-clear").click()
+    assert figure.readout().startswith("No prompt")
+
+
+def test_keys_and_slider(address: str, browser: Any) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    figure = Figure(browser, address)
+    figure.keys(Keys.ARROW_RIGHT, Keys.ARROW_RIGHT, Keys.ARROW_DOWN)
+    cross = re.search(r"Cross at \((\d+), (\d+)\)", figure.readout())
+    assert cross
+    figure.keys(Keys.ENTER)
+    assert "Mask" in figure.readout()
+    figure.keys("1")
+    seen = [(figure.readout(), figure.pixels())]
+    for k in (2, 3):
+        figure.find(".ms-slider").send_keys(Keys.ARROW_RIGHT)
+        assert figure.find("output").text == f"{k} of 3"
+        assert figure.find(".ms-slider").get_attribute("aria-valuetext") == f"{k} of 3"
+        seen.append((figure.readout(), figure.pixels()))
+    assert all(f"Mask {k} of 3" in words for k, (words, _) in enumerate(seen, 1))
+    assert len({pixels for _, pixels in seen}) == 3
+    figure.keys(Keys.DELETE)
+    assert figure.readout().startswith("No prompt")
+
+
+def test_static_page_says_what_it_cannot_do(address: str, browser: Any) -> None:
+    from selenium.webdriver import ActionChains
+    from selenium.webdriver.common.keys import Keys
+
+    figure = Figure(browser, address)
+    assert "make lab" in figure.find(".ms-mode").text
+    assert not any(tool.is_enabled() for tool in browser.find_elements("css selector", ".ms-tools input:not([value='1'])"))
+    ActionChains(browser).key_down(Keys.SHIFT).move_to_element(figure.canvas).click_and_hold().move_by_offset(60, 40).release().key_up(
+        Keys.SHIFT
+    ).perform()
+    assert "Boxes need the live notebook" in figure.find(".ms-status").text
+
+
+def test_every_picture_has_words_and_masks(address: str, browser: Any) -> None:
+    from selenium.webdriver.support.select import Select
+
+    figure = Figure(browser, address)
+    menu = Select(figure.find(".ms-picture"))
+    seen = set()
+    for option in range(len(menu.options)):
+        menu.select_by_index(option)
+        wait_for(lambda: figure.find(".ms-reveal").is_displayed(), "the question")
+        seen.add((figure.canvas.get_attribute("aria-label"), figure.find(".ms-guess p").text))
+        figure.find(".ms-reveal").click()
+        wait_for(lambda: "Mask" in figure.readout(), "a mask")
+    assert len(seen) == len(menu.options) >= 3
+
+
+def test_pages_ask_no_other_host_and_raise_no_error(address: str, browser: Any, pages: Path) -> None:
+    if not (book_server.LOCAL / "versions.json").is_file():
+        pytest.skip("no npm here, so the pages load their scripts from a CDN")
+    for page in sorted(path.name for path in pages.glob("*.html") if path.stem not in {"search", "genindex"}):
+        browser.get(f"{address}/{page}")
+        time.sleep(1)
+    events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    asked = {event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"}
+    assert {url for url in asked if url.startswith("http") and not url.startswith(address)} == set()
+    assert any(url.endswith("anywidget.js") for url in asked)
+    failed = {event["params"]["response"]["url"] for event in events if event["method"] == "Network.responseReceived" and event["params"]["response"]["status"] >= 400}  # fmt: skip  # noqa: E501
+    assert failed <= {f"{address}/favicon.ico"}
+    severe = [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE" and "favicon" not in entry["message"]]
+    assert not severe
