@@ -1,8 +1,8 @@
 """The textbook on this machine: build it, serve it, open its chapters as live notebooks.
 
-``python -m minisam.book_server build|read|lab`` is what ``make book``, ``make read`` and ``make lab`` run; ``minisam read`` and
-``minisam lab`` call :func:`read` and :func:`lab`. All of it needs a source checkout (the chapters are not part of the package) and the
-extra ``book``.
+``python -m minisam.book_server build|read|lab`` is what ``make book``, ``make read`` and ``make lab`` run; ``minisam
+read`` and ``minisam lab`` call :func:`read` and :func:`lab`. All of it needs a source checkout (the chapters are not
+part of the package) and the extra ``book``.
 """
 
 from __future__ import annotations
@@ -35,7 +35,13 @@ PAGE_SCRIPTS = {
     "@jupyter-widgets/html-manager@1.0.15": (("dist/embed-amd.js", "dist/*.woff2", "dist/*.woff", "dist/*.ttf"), "."),
     "requirejs@2.3.8": (("require.js",), "."),
     "mathjax@3.2.2": (
-        ("es5/tex-mml-chtml.js", "es5/output/chtml/fonts/woff-v2/*", "es5/input/tex/extensions/*", "es5/sre/**/*", "es5/a11y/*"),
+        (
+            "es5/tex-mml-chtml.js",
+            "es5/output/chtml/fonts/woff-v2/*",
+            "es5/input/tex/extensions/*",
+            "es5/sre/**/*",
+            "es5/a11y/*",
+        ),
         "mathjax",
     ),
 }
@@ -46,11 +52,13 @@ def _need_book() -> None:
         raise InputError(f"expected a source checkout with the folder book/ beside minisam/, got {ROOT}")
     missing = [name for name in ("jupyter_book", "jupytext", "anywidget") if importlib.util.find_spec(name) is None]
     if missing:
-        raise InputError(f"expected the extra 'book' (pip install -e '.[book]', or make read), got no {', '.join(missing)}")
+        raise InputError(
+            f"expected the extra 'book' (pip install -e '.[book]', or make read), got no {', '.join(missing)}"
+        )
 
 
 def fetch_page_scripts() -> bool:
-    """Copy the scripts that a page needs from npm into ``book/_static/local`` once; False where there is no npm or no registry."""
+    """Copy the scripts that a page needs from npm into ``book/_static/local``, once; False if npm fails."""
     stamp, wanted = LOCAL / "versions.json", json.dumps({name: files for name, (files, _) in PAGE_SCRIPTS.items()})
     if stamp.is_file() and stamp.read_text() == wanted:
         return True
@@ -60,7 +68,9 @@ def fetch_page_scripts() -> bool:
     shutil.rmtree(LOCAL, ignore_errors=True)
     with tempfile.TemporaryDirectory() as folder:
         command = [npm, "pack", "--silent", *PAGE_SCRIPTS]
-        done = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False)
+        done = subprocess.run(
+            command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False
+        )
         if done.returncode:
             return False
         for (files, target), archive in zip(PAGE_SCRIPTS.values(), done.stdout.split(), strict=True):
@@ -82,7 +92,7 @@ def fetch_page_scripts() -> bool:
 
 
 def _source_hash() -> str:
-    """A hash of everything that a chapter's output depends on: the cache of executed chapters knows only their own cells."""
+    """A hash of what a chapter's output depends on; the cache of executed chapters knows only their own cells."""
     digest = hashlib.sha256()
     for folder in (ROOT / "kernels", ROOT / "minisam"):
         for path in sorted(folder.rglob("*")):
@@ -98,7 +108,7 @@ def _config(offline: bool) -> str:
 
     config = yaml.safe_load((BOOK / "_config.yml").read_text())
     if offline:
-        scripts = {"local/require.js": {}, "widgets-local.js": {}, "local/embed-amd.js": {}}
+        scripts: dict[str, dict[str, str]] = {"local/require.js": {}, "widgets-local.js": {}, "local/embed-amd.js": {}}
         config["sphinx"]["config"] |= {"mathjax_path": "local/mathjax/tex-mml-chtml.js", "nb_ipywidgets_js": scripts}
     return yaml.safe_dump(config, sort_keys=False)
 
@@ -115,20 +125,32 @@ def build(clean: bool = False) -> int:
     if offline:
         print("local copies, the pages work offline")
     else:
-        print("no npm or no npm registry here, so the pages load them from a CDN and their figures need a network connection")
+        print("npm is missing or failed, so the pages load them from a CDN: figures and formulas need a network")
     print("Running the chapters and writing the pages; the first time takes a few minutes ...", flush=True)
     log, config = BOOK / "_build" / "build.log", BOOK / "_build" / "_config.yml"
     log.parent.mkdir(parents=True, exist_ok=True)
     config.write_text(_config(offline))
-    command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", str(ROOT / "chapters"), "-W", "--keep-going"]
+    command = [
+        sys.executable,
+        "-c",
+        "from jupyter_book.cli.main import main; main()",
+        "build",
+        str(ROOT / "chapters"),
+        "-W",
+        "--keep-going",
+    ]
     command += ["--config", str(config), "--toc", str(BOOK / "_toc.yml"), "--path-output", str(BOOK)]
     with log.open("w") as out:
-        code = subprocess.run(command, stdout=out, stderr=subprocess.STDOUT, cwd=ROOT, env=_environment(), check=False).returncode
+        code = subprocess.run(
+            command, stdout=out, stderr=subprocess.STDOUT, cwd=ROOT, env=_environment(), check=False
+        ).returncode
     if code:
         print(log.read_text()[-6000:], file=sys.stderr)
         for report in sorted((HTML / "reports").glob("**/*.log")):
             print(report.read_text()[-3000:], file=sys.stderr)
-        print("minisam: error: the textbook did not build; the log is above and in book/_build/build.log", file=sys.stderr)
+        print(
+            "minisam: error: the textbook did not build; the log is above and in book/_build/build.log", file=sys.stderr
+        )
         return code
     stamp.write_text(current)
     print(f"The textbook is in book/_build/html ({time.perf_counter() - start:.0f} s)")
@@ -136,7 +158,7 @@ def build(clean: bool = False) -> int:
 
 
 def _environment() -> dict[str, str]:
-    """For a process that runs chapters: this environment's programs first, and figures that also work without Python."""
+    """For a process that runs chapters: this environment's programs first, figures that work without Python."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     return {**os.environ, "PATH": path, "MINISAM_STATIC_PAGE": "1"}
 
@@ -158,13 +180,16 @@ def server(port: int = 8000) -> http.server.ThreadingHTTPServer:
 
 
 def read(port: int = 8000, open_browser: bool = True) -> int:
-    """Build the textbook if something changed, serve it on 127.0.0.1 and open it. Runs until Ctrl-C; returns the exit code."""
+    """Build the textbook if need be, serve it on 127.0.0.1, open it. Runs until Ctrl-C; returns the exit code."""
     code = build()
     if code:
         return code
     with server(port) as pages:
         address = f"http://127.0.0.1:{pages.server_address[1]}/00-click.html"
-        print(f"\nThe textbook is at {address}\nIts pages need no Python. For live notebooks: make lab (or minisam lab). Ctrl-C stops.", flush=True)
+        print(
+            f"\nThe textbook is at {address}\nIts pages need no Python. Live notebooks: make lab. Ctrl-C stops.",
+            flush=True,
+        )
         if open_browser:
             webbrowser.open(address)
         try:
@@ -175,7 +200,7 @@ def read(port: int = 8000, open_browser: bool = True) -> int:
 
 
 def lab_settings(folder: Path) -> dict[str, str]:
-    """Environment variables with which JupyterLab opens a chapter (MyST Markdown) as a notebook; the settings go into ``folder``."""
+    """Environment variables with which JupyterLab opens chapters as notebooks; the settings go into ``folder``."""
     settings = folder / "labconfig" / "default_setting_overrides.json"
     settings.parent.mkdir(parents=True, exist_ok=True)
     viewers = {"defaultViewers": {"markdown": "Jupytext Notebook", "myst": "Jupytext Notebook"}}
@@ -189,9 +214,19 @@ def lab_settings(folder: Path) -> dict[str, str]:
 def lab() -> int:
     """Open the chapters in JupyterLab. Runs until Ctrl-C; returns the exit code."""
     _need_book()
-    print("JupyterLab opens chapters/00-click.md as a notebook; run its cells from the top (Shift+Enter). Ctrl-C stops.", flush=True)
+    print(
+        "JupyterLab opens chapters/00-click.md as a notebook; run its cells from the top (Shift+Enter). Ctrl-C stops.",
+        flush=True,
+    )
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "jupyterlab", "--notebook-dir", str(ROOT), str(ROOT / "chapters" / "00-click.md")]
+        command = [
+            sys.executable,
+            "-m",
+            "jupyterlab",
+            "--notebook-dir",
+            str(ROOT),
+            str(ROOT / "chapters" / "00-click.md"),
+        ]
         try:
             return subprocess.run(command, env=lab_settings(Path(folder)), check=False).returncode
         except KeyboardInterrupt:
@@ -200,7 +235,9 @@ def lab() -> int:
 
 def main(argv: list[str] | None = None) -> int:
     """``python -m minisam.book_server build|read|lab``."""
-    parser = argparse.ArgumentParser(prog="python -m minisam.book_server", description="Build, serve or open the textbook.")
+    parser = argparse.ArgumentParser(
+        prog="python -m minisam.book_server", description="Build, serve or open the textbook."
+    )
     parser.add_argument("what", choices=["build", "read", "lab"])
     parser.add_argument("--clean", action="store_true", help="build: run every chapter again")
     parser.add_argument("--port", type=int, default=8000, help="read: the first port to try (default 8000)")

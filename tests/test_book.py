@@ -1,7 +1,8 @@
-"""The textbook as a reader gets it: built from clean with warnings as errors, served on this machine, used in a browser without a network.
+"""The textbook as a reader gets it: built from clean with warnings as errors, served on this machine, used in a
+browser without a network.
 
-``MINISAM_BOOK_HTML`` names pages that are already built. The browser tests need chromium and its driver and are skipped, saying so,
-where there are none.
+``MINISAM_BOOK_HTML`` names pages that are already built. The browser tests need chromium and its driver and are
+skipped, saying so, where there are none.
 """
 
 from __future__ import annotations
@@ -55,8 +56,14 @@ def browser(tmp_path: Path) -> Iterator[Any]:
     webdriver = pytest.importorskip("selenium.webdriver")
     options = webdriver.ChromeOptions()
     options.binary_location = chromium
-    flags = "headless no-sandbox disable-gpu disable-quic no-first-run disable-background-networking disable-component-update disable-sync"
-    for flag in [*flags.split(), "disable-dev-shm-usage", "window-size=1280,1600", f"user-data-dir={tmp_path}/profile"]:
+    flags = "headless no-sandbox disable-gpu disable-quic no-first-run disable-sync disable-component-update"
+    for flag in [
+        *flags.split(),
+        "disable-background-networking",
+        "disable-dev-shm-usage",
+        "window-size=1280,1600",
+        f"user-data-dir={tmp_path}/profile",
+    ]:
         options.add_argument(f"--{flag}")
     options.add_argument("--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1")
     options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
@@ -177,10 +184,12 @@ def test_static_page_says_what_it_cannot_do(address: str, browser: Any) -> None:
 
     figure = Figure(browser, address)
     assert "make lab" in figure.find(".ms-mode").text
-    assert not any(tool.is_enabled() for tool in browser.find_elements("css selector", ".ms-tools input:not([value='1'])"))
-    ActionChains(browser).key_down(Keys.SHIFT).move_to_element(figure.canvas).click_and_hold().move_by_offset(60, 40).release().key_up(
-        Keys.SHIFT
-    ).perform()
+    assert not any(
+        tool.is_enabled() for tool in browser.find_elements("css selector", ".ms-tools input:not([value='1'])")
+    )
+    ActionChains(browser).key_down(Keys.SHIFT).move_to_element(figure.canvas).click_and_hold().move_by_offset(
+        60, 40
+    ).release().key_up(Keys.SHIFT).perform()
     assert "Boxes need the live notebook" in figure.find(".ms-status").text
 
 
@@ -209,7 +218,12 @@ def test_pages_ask_no_other_host_and_raise_no_error(address: str, browser: Any, 
     asked = {event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"}
     assert {url for url in asked if url.startswith("http") and not url.startswith(address)} == set()
     assert any(url.endswith("anywidget.js") for url in asked)
-    failed = {event["params"]["response"]["url"] for event in events if event["method"] == "Network.responseReceived" and event["params"]["response"]["status"] >= 400}  # fmt: skip  # noqa: E501
+    responses = [event["params"]["response"] for event in events if event["method"] == "Network.responseReceived"]
+    failed = {response["url"] for response in responses if response["status"] >= 400}
     assert failed <= {f"{address}/favicon.ico"}
-    severe = [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE" and "favicon" not in entry["message"]]
+    severe = [
+        entry
+        for entry in browser.get_log("browser")
+        if entry["level"] == "SEVERE" and "favicon" not in entry["message"]
+    ]
     assert not severe

@@ -1,4 +1,4 @@
-"""The figures of the chapters: an atlas is what the model answers, masks survive the journey to the page, and Python's side of a click."""
+"""Figures: an atlas is what the model answers, masks survive the journey to the page, Python's side of a click."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ def cat() -> Photo:
     return photos(["chelsea"])[0]
 
 
-# ---- masks on their way to the page ----------------------------------------------------------------------------------------
+# ---- masks on their way to the page ----------------------------------------------------------------------
 
 
 @st.composite
 def some_masks(draw: st.DrawFn) -> np.ndarray:
-    """Empty, full and noisy masks, blobs, single pixels; one row, one column; runs beyond 127 and 16383 (one and two LEB128 bytes)."""
+    """Empty, full and noisy masks, blobs, single pixels; one row, one column; runs of one to three LEB128 bytes."""
     height, width = draw(st.sampled_from([(1, 1), (1, 300), (300, 1), (7, 5), (40, 60), (130, 129)]))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     kind = draw(st.sampled_from(["empty", "full", "noise", "blob", "pixel"]))
@@ -56,7 +56,7 @@ def some_masks(draw: st.DrawFn) -> np.ndarray:
 
 @given(some_masks())
 def test_codec_is_lossless(mask: np.ndarray) -> None:
-    """Kills: runs that start with ones, a lost last run, LEB128 without its high bits, differences along the wrong axis."""
+    """Kills: runs that start with ones, a lost last run, LEB128 without its high bits, differences along x."""
     before = mask.copy()
     assert np.array_equal(decode_mask(encode_mask(mask), mask.shape), mask)
     assert np.array_equal(mask, before)
@@ -68,7 +68,9 @@ def test_codec_of_a_known_mask() -> None:
     assert list(encode_mask(np.eye(1, 301, 300, dtype=bool))) == [300 & 127 | 128, 300 >> 7, 1]
 
 
-@pytest.mark.skipif(shutil.which("node") is None, reason="no node on this machine: the page's decoder is only tested in the browser")
+@pytest.mark.skipif(
+    shutil.which("node") is None, reason="no node on this machine: the page's decoder is only tested in the browser"
+)
 def test_page_decodes_the_same_masks() -> None:
     rng = np.random.default_rng(0)
     masks = [rng.random((33, 200)) < p for p in (0, 0.002, 0.3, 1)]
@@ -79,7 +81,7 @@ def test_page_decodes_the_same_masks() -> None:
     assert np.array_equal(np.array(json.loads(done.stdout), bool).reshape(4, 33, 200), np.stack(masks))
 
 
-# ---- the atlas ----------------------------------------------------------------------------------------------------------------
+# ---- the atlas -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("shape", "grid"), [((300, 451), 16), ((1, 5), 3), ((2, 2), 4)])
@@ -106,7 +108,12 @@ def test_atlas_is_what_the_model_answers(sam: minisam.Sam, cat: Photo) -> None:
 
 def test_atlas_nearest_and_pack() -> None:
     masks = [np.eye(4, 6, k, dtype=bool) for k in range(-1, 5)]
-    known = Atlas((4, 6), np.float32([[1, 2], [5, 0]]), np.float32([[0.1, 0.2, 0.3], [0.4, 0.5, 1.1]]), [encode_mask(m) for m in masks])
+    known = Atlas(
+        (4, 6),
+        np.float32([[1, 2], [5, 0]]),
+        np.float32([[0.1, 0.2, 0.3], [0.4, 0.5, 1.1]]),
+        [encode_mask(m) for m in masks],
+    )
     assert known.nearest(0, 3) == 0 and known.nearest(4, 1) == 1
     assert np.array_equal(known.masks(1), masks[3:])
     packed = known.pack()
@@ -116,7 +123,7 @@ def test_atlas_nearest_and_pack() -> None:
     assert codes[ends[3] : ends[4]] == known.codes[4]
 
 
-# ---- Python's side of a click -------------------------------------------------------------------------------------------------
+# ---- Python's side of a click ----------------------------------------------------------------------------
 
 
 class Heard(ClickFigure):
@@ -127,7 +134,16 @@ class Heard(ClickFigure):
 
 
 def prompt(**changed: Any) -> dict[str, Any]:
-    return {"kind": "prompt", "id": 1, "picture": 0, "points": [[200, 100]], "labels": [1], "box": None, "multimask": True, **changed}
+    return {
+        "kind": "prompt",
+        "id": 1,
+        "picture": 0,
+        "points": [[200, 100]],
+        "labels": [1],
+        "box": None,
+        "multimask": True,
+        **changed,
+    }
 
 
 def test_click_is_answered_by_the_predictor(sam: minisam.Sam, cat: Photo) -> None:
@@ -153,7 +169,9 @@ def test_click_is_answered_by_the_predictor(sam: minisam.Sam, cat: Photo) -> Non
         assert content["kind"] == "masks" and content["id"] == number and content["milliseconds"] > 0
         assert np.allclose(content["iou"], scores, rtol=0, atol=0)
         assert len(buffers) == len(masks) == (3 if asked["multimask"] else 1)
-        assert all(np.array_equal(decode_mask(code, masks.shape[1:]), mask) for code, mask in zip(buffers, masks, strict=True))
+        assert all(
+            np.array_equal(decode_mask(code, masks.shape[1:]), mask) for code, mask in zip(buffers, masks, strict=True)
+        )
         assert np.array_equal(figure.masks, masks)
     assert sum(content["kind"] == "status" for content, _ in figure.heard) == 2, "a picture is encoded once"
 
@@ -173,7 +191,7 @@ def test_figure_carries_an_atlas_only_when_asked(sam: minisam.Sam, cat: Photo) -
     assert len(static.pictures[0]["atlas"]["points"]) == 5 * 2 * 4, "2 × 2 points and the photo's own"
 
 
-# ---- exercises, the server ------------------------------------------------------------------------------------------------------
+# ---- exercises, the server -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -202,7 +220,9 @@ def test_lab_opens_chapters_as_notebooks(tmp_path: Any) -> None:
     assert "Jupytext Notebook" in (tmp_path / "labconfig" / "default_setting_overrides.json").read_text()
 
 
-def test_commands_outside_a_checkout(monkeypatch: pytest.MonkeyPatch, tmp_path: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_commands_outside_a_checkout(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(book_server, "BOOK", tmp_path)
     assert book_server.main(["build"]) == 2
     assert capsys.readouterr().err.startswith("minisam: error: expected a source checkout")

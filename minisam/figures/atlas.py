@@ -1,14 +1,16 @@
 """An atlas: the masks of a model at a grid of points, computed beforehand, for a page that has no Python.
 
-Nothing here is a drawing. ``atlas(predictor, image, grid)`` asks the predictor once for every point of the grid, with one foreground point
-and ``multimask_output=True``, and keeps what it answers, bit for bit; a test asks again and compares.
+Nothing here is a drawing. ``atlas(predictor, image, grid)`` asks the predictor once for every point of the grid, with
+one foreground point and ``multimask_output=True``, and keeps what it answers, bit for bit; a test asks again and
+compares.
 
-A mask travels as *row differences in run lengths*. Every row is XORed with the row above it (the first row with an empty one), so what
-is left are the few pixels where an outline moves sideways. These are flattened row by row and written as the lengths of
-alternating runs, the zeros first, each as a LEB128 number: seven bits a byte, low bits first, the top bit set while more follow.
-``click.js`` holds the same decoder in JavaScript.
+A mask travels as *row differences in run lengths*. Every row is XORed with the row above it (the first row with an
+empty one), so what is left are the few pixels where an outline moves sideways. These are flattened row by row and
+written as the lengths of alternating runs, the zeros first, each as a LEB128 number: seven bits a byte, low bits
+first, the top bit set while more follow. ``click.js`` holds the same decoder in JavaScript.
 
-Coordinates are (x, y) in pixels of the original picture: x to the right, y down, (0, 0) the first pixel. M is 3 masks a point.
+Coordinates are (x, y) in pixels of the original picture: x to the right, y down, (0, 0) the first pixel. M is 3 masks
+a point.
 """
 
 from __future__ import annotations
@@ -87,7 +89,7 @@ class Atlas:
 
     def nearest(self, x: float, y: float) -> int:
         """The index of the point nearest to (x, y); the first of several."""
-        return int(np.argmin(((self.points - np.float32([x, y])) ** 2).sum(axis=1)))
+        return int(np.argmin(((self.points - np.array([x, y], dtype=np.float32)) ** 2).sum(axis=1)))
 
     def pack(self) -> dict[str, Any]:
         """What a page needs, as plain bytes: masks deflated together, little-endian numbers."""
@@ -100,7 +102,7 @@ class Atlas:
 
 
 def grid_points(shape: tuple[int, int], grid: int) -> np.ndarray:
-    """``grid`` × ``grid`` points (x, y) at the centres of equal cells of a picture of ``shape`` (H, W), on whole pixels: (grid², 2)."""
+    """The centres (x, y) of ``grid`` × ``grid`` equal cells of a picture (H, W), on whole pixels: (grid², 2)."""
     if grid < 1:
         raise InputError(f"expected a grid of at least 1 × 1 points, got {grid}")
     x, y = (np.floor((np.arange(grid) + 0.5) * side / grid) for side in (shape[1], shape[0]))
@@ -108,9 +110,11 @@ def grid_points(shape: tuple[int, int], grid: int) -> np.ndarray:
 
 
 def atlas(predictor: SamPredictor, image: np.ndarray, grid: int, extra: Iterable[tuple[float, float]] = ()) -> Atlas:
-    """Ask ``predictor`` for three masks at each of ``grid`` × ``grid`` foreground points of ``image`` (H, W, 3) uint8, and at ``extra`` ones."""
+    """Three masks at ``grid`` × ``grid`` foreground points of ``image`` (H, W, 3) uint8, and at the ``extra`` ones."""
     predictor.set_image(image)
-    points = np.concatenate([grid_points((image.shape[0], image.shape[1]), grid), np.float32(list(extra)).reshape(-1, 2)])
+    points = np.concatenate(
+        [grid_points((image.shape[0], image.shape[1]), grid), np.array(list(extra), dtype=np.float32).reshape(-1, 2)]
+    )
     codes, scores = [], []
     for point in points:
         masks, iou_predictions, _ = predictor.predict(point[None], np.array([1]), multimask_output=True)

@@ -6,7 +6,8 @@ import numpy as np
 
 
 def check(name: str, value: object, expected: object, hint: str = "", tolerance: float = 1e-6) -> bool:
-    """Compare ``value`` with ``expected`` (numbers, strings or arrays) and print the outcome in one line; True if they agree.
+    """Compare ``value`` with ``expected`` (numbers, strings or arrays) and print the outcome in one line; True if they
+    agree.
 
     ``...`` as ``value`` means "not tried yet". Numbers agree within ``tolerance``, absolute and relative.
     """
@@ -31,6 +32,10 @@ def _difference(value: object, expected: object, tolerance: float) -> str:
             return f"{off} of {want.size} entries differ" if off else ""
         if np.allclose(got, want, rtol=tolerance, atol=tolerance):
             return ""
-        return f"the largest difference is {np.abs(got - want).max():.4g}" if want.ndim else f"got {got}, which is not the answer"
+        return (
+            f"the largest difference is {np.abs(got - want).max():.4g}"
+            if want.ndim
+            else f"got {got}, which is not the answer"
+        )
     except (TypeError, ValueError):
         return f"expected something like {type(expected).__name__}, got {type(value).__name__}"

@@ -2,16 +2,17 @@
 
 Python holds the model and answers prompts; ``click.js`` draws and listens. What travels between them:
 
-==========  ===================================================================  =====================================================
-message     content                                                              answer
-==========  ===================================================================  =====================================================
-hello       picture                                                              status…, then ready
-prompt      id, picture, points [[x, y]], labels [1|0], box [x0, y0, x1, y1],    status…, then masks: id, iou, milliseconds, and one
-            multimask                                                            encoded mask (see atlas.py) a buffer; or error: id, text
-==========  ===================================================================  =====================================================
+==========  ============================================================  ==========================================
+message     content                                                       answer
+==========  ============================================================  ==========================================
+hello       picture                                                       status…, then ready
+prompt      id, picture, points [[x, y]], labels [1|0],                   status…, then masks: id, iou, milliseconds,
+            box [x0, y0, x1, y1], multimask                               and one encoded mask (see atlas.py) a
+                                                                          buffer; or error: id, text
+==========  ============================================================  ==========================================
 
-Coordinates are (x, y) in pixels of the original picture. On a page without Python nobody answers ``hello``, and the figure shows
-the precomputed masks of its atlas instead and says so.
+Coordinates are (x, y) in pixels of the original picture. On a page without Python nobody answers ``hello``, and the
+figure shows the precomputed masks of its atlas instead and says so.
 """
 
 from __future__ import annotations
@@ -56,32 +57,44 @@ def photos(names: Sequence[str] = ("chelsea", "coffee", "astronaut", "rocket")) 
 
     known = {
         "chelsea": Photo(
-            "A cat", skimage.data.chelsea(), "Photograph: the face of a tabby cat, from the ears to the chest, looking past the camera.",
-            (238, 164), "The point lies on the bridge of the cat's nose. Three masks will come. What will each of them hold: nose, face, cat?",
+            "A cat",
+            skimage.data.chelsea(),
+            "Photograph: the face of a tabby cat, looking past the camera.",
+            (238, 164),
+            "The point lies on the bridge of the cat's nose. Three masks will come. What will each hold?",
         ),
         "coffee": Photo(
-            "A cup of coffee", skimage.data.coffee(), "Photograph: an espresso in a white cup on a saucer with a spoon, on a wooden table.",
-            (290, 200), "The point lies on the coffee. Will the three masks be coffee, cup, and cup with saucer?",
+            "A cup of coffee",
+            skimage.data.coffee(),
+            "Photograph: an espresso in a cup on a saucer with a spoon, on a wooden table.",
+            (290, 200),
+            "The point lies on the coffee. Will the three masks be coffee, cup, and cup with saucer?",
         ),
         "astronaut": Photo(
-            "An astronaut", skimage.data.astronaut(),
-            "Photograph: Eileen Collins in an orange space suit, a flag to the left and a model of a space shuttle to the right behind her.",
-            (190, 390), "The point lies on the space suit. Which of the three masks will hold the head as well?",
+            "An astronaut",
+            skimage.data.astronaut(),
+            "Photograph: Eileen Collins in an orange space suit, between a flag and a model of a space shuttle.",
+            (190, 420),
+            "The point lies on the space suit. Which of the three masks will hold the head as well?",
         ),
         "rocket": Photo(
-            "A rocket", skimage.data.rocket(), "Photograph: a rocket lifts off at dusk above a bright plume, between lightning towers.",
-            (322, 250), "The point lies on the rocket. Will any mask stop where the rocket ends and the flame begins?",
+            "A rocket",
+            skimage.data.rocket(),
+            "Photograph: a rocket lifts off at dusk above a bright plume, between lightning towers.",
+            (322, 250),
+            "The point lies on the rocket. Will any mask stop where the rocket ends and the flame begins?",
         ),
-    }  # fmt: skip
+    }
     return [known[name] for name in names]
 
 
 class ClickFigure(anywidget.AnyWidget):
     """Click on a picture and see what the model answers.
 
-    ``sam``: a model from ``minisam.load``. ``pictures``: a ``Photo``, a ``uint8`` array (H, W, 3), or a sequence of either.
-    ``grid``: with ``grid > 0`` the answers at ``grid`` × ``grid`` points of every picture are computed now and travel with the figure,
-    so that it also works on a page without Python. ``source``: the address of these lines, for the link below the figure.
+    ``sam``: a model from ``minisam.load``. ``pictures``: a ``Photo``, a ``uint8`` array (H, W, 3), or a sequence of
+    either. ``grid``: with ``grid > 0`` the answers at ``grid`` × ``grid`` points of every picture are computed now and
+    travel with the figure, so that it also works on a page without Python. ``source``: the address of these lines, for
+    the link below the figure.
 
     In a live notebook ``masks``, ``iou_predictions`` and ``prompt`` hold the last answer.
     """
@@ -89,14 +102,19 @@ class ClickFigure(anywidget.AnyWidget):
     _esm = HERE / "click.js"
     _css = HERE / "click.css"
 
-    pictures = traitlets.List().tag(sync=True)
+    pictures: traitlets.List[dict[str, Any]] = traitlets.List().tag(sync=True)
     source = traitlets.Unicode().tag(sync=True)
 
-    def __init__(self, sam: Sam, pictures: Photo | np.ndarray | Sequence[Photo | np.ndarray], grid: int = 0, source: str = "") -> None:
+    def __init__(
+        self, sam: Sam, pictures: Photo | np.ndarray | Sequence[Photo | np.ndarray], grid: int = 0, source: str = ""
+    ) -> None:
         from minisam import SamPredictor
 
         several = [pictures] if isinstance(pictures, Photo | np.ndarray) else list(pictures)
-        self._photos = [p if isinstance(p, Photo) else Photo(f"Picture {i + 1}", p, "A picture of yours.") for i, p in enumerate(several)]
+        self._photos = [
+            p if isinstance(p, Photo) else Photo(f"Picture {i + 1}", p, "A picture of yours.")
+            for i, p in enumerate(several)
+        ]
         if not self._photos:
             raise InputError("expected at least one picture, got none")
         self._new_predictor = lambda: SamPredictor(sam)
@@ -108,11 +126,18 @@ class ClickFigure(anywidget.AnyWidget):
         self.on_msg(self._answer)
 
     def _packed(self, photo: Photo, grid: int) -> dict[str, Any]:
-        """A picture as the page gets it: a JPEG to look at (the model sees the original), words, and the atlas if there is one."""
+        """What the page gets: a JPEG to look at (the model sees the original), words, and the atlas if there is one."""
         jpeg = io.BytesIO()
         Image.fromarray(photo.image).save(jpeg, "JPEG", quality=88)
         height, width = photo.image.shape[:2]
-        packed = {"title": photo.title, "alt": photo.alt, "question": photo.question, "point": photo.point, "width": width, "height": height}
+        packed = {
+            "title": photo.title,
+            "alt": photo.alt,
+            "question": photo.question,
+            "point": photo.point,
+            "width": width,
+            "height": height,
+        }
         first = [photo.point] if photo.point else []
         known = atlas(self._new_predictor(), photo.image, grid, first).pack() if grid else None
         return {**packed, "jpeg": jpeg.getvalue(), "atlas": known}
@@ -120,7 +145,12 @@ class ClickFigure(anywidget.AnyWidget):
     def _predictor(self, picture: int) -> Any:
         """The predictor that has seen ``picture``: each picture is encoded once."""
         if picture not in self._predictors:
-            self.send({"kind": "status", "text": "Encoding the picture. The very first time numba also compiles the kernels: up to a minute."})
+            self.send(
+                {
+                    "kind": "status",
+                    "text": "Encoding … The very first time numba also compiles the kernels: up to a minute.",
+                }
+            )
             predictor, start = self._new_predictor(), time.perf_counter()
             predictor.set_image(self._photos[picture].image)
             self._predictors[picture] = predictor
