@@ -10,9 +10,20 @@ import numpy as np
 
 from .dice import Dice
 from .materials import (
-    GRADIENT, NOISE, Material, affine, colour, plain, ramp, random_material, shifted, similar, tone,
+    GRADIENT,
+    NOISE,
+    Material,
+    affine,
+    colour,
+    plain,
+    ramp,
+    random_material,
+    shifted,
+    similar,
+    tone,
 )  # fmt: skip
 from .objects import Node
+from .painter import Painter
 from .shapes import blob, box, capsule, ellipse, leaf, polygon, shaggy
 
 FRAME = affine(0.5, 0.5, 0.5)  # object coordinates [-1, 1]² → the whole picture
@@ -21,6 +32,7 @@ OVER = 1.1  # backgrounds reach a little beyond the frame
 
 def _flat(material: Material) -> Material:
     material.relief = material.gloss = 0.0
+    material.opacity = 1.0
     return material
 
 
@@ -55,7 +67,7 @@ class Background:
         self.horizon = horizon
 
 
-def plain_wall(dice: Dice, painter) -> Background:
+def plain_wall(dice: Dice, painter: Painter) -> Background:
     """One surface: gradient, noise, stripes, bricks … from quiet to loud; perhaps with stains."""
     quiet = dice.chance(0.5)
     material = _flat(random_material(dice, None, dice.log_uniform(0.02, 0.12) if quiet else None))
@@ -64,13 +76,15 @@ def plain_wall(dice: Dice, painter) -> Background:
     wall = Node("background", box(-OVER, -OVER, OVER, OVER), material)
     for _ in range(dice.weighted(((3, 0), (1, 4)))):
         x, y = dice.uniform(-1, 1), dice.uniform(-1, 1)
-        stain = wall.on("stain", blob(dice, 0.9).at(x, y, dice.log_uniform(0.1, 0.6)), _flat(similar(dice, material, 0.06)))
+        stain = wall.on(
+            "stain", blob(dice, 0.9).at(x, y, dice.log_uniform(0.1, 0.6)), _flat(similar(dice, material, 0.06))
+        )
         stain.labelled = False
     painter.draw(wall, FRAME)
     return Background(material)
 
 
-def landscape(dice: Dice, painter) -> Background:
+def landscape(dice: Dice, painter: Painter) -> Background:
     """Sky over a ground in perspective, perhaps with hills, woods or a skyline between them."""
     horizon = dice.uniform(0.15, 0.65)
     y = 2.0 * horizon - 1.0
@@ -89,12 +103,14 @@ def landscape(dice: Dice, painter) -> Background:
     painter.draw(Node("ground", box(-OVER, y, OVER, OVER), material), FRAME, horizon=horizon)
     if dice.chance(0.3):
         lane = dice.uniform(-0.5, 0.5)
-        road = polygon(np.array([[lane, y], [lane + 0.05, y], [lane + dice.uniform(0.5, 1.5), OVER], [lane - 0.9, OVER]]))
+        road = polygon(
+            np.array([[lane, y], [lane + 0.05, y], [lane + dice.uniform(0.5, 1.5), OVER], [lane - 0.9, OVER]])
+        )
         painter.draw(Node("road", road, _flat(plain(dice, tone(dice, "stone")))), FRAME)
     return Background(material, horizon)
 
 
-def room(dice: Dice, painter) -> Background:
+def room(dice: Dice, painter: Painter) -> Background:
     """Wall and table or floor; perhaps a corner, a skirting board, a window of light."""
     edge = dice.uniform(0.3, 0.8)
     y = 2.0 * edge - 1.0
@@ -113,7 +129,7 @@ def room(dice: Dice, painter) -> Background:
     return Background(material, edge)
 
 
-def patchwork(dice: Dice, painter) -> Background:
+def patchwork(dice: Dice, painter: Painter) -> Background:
     """Large regions side by side (fields, papers, cloths), each a mask."""
     material = _flat(random_material(dice))
     painter.draw(Node("background", box(-OVER, -OVER, OVER, OVER), material), FRAME)
@@ -126,7 +142,7 @@ def patchwork(dice: Dice, painter) -> Background:
     return Background(material)
 
 
-def thicket(dice: Dice, painter) -> Background:
+def thicket(dice: Dice, painter: Painter) -> Background:
     """Clutter: hundreds of small strokes (grass, leaves, gravel, twigs) in a few tones, none of them a mask."""
     base = tone(dice, dice.pick(("leaf", "earth", "stone", "wood", "dark")))
     material = _flat(random_material(dice, shifted(dice, base, 0.1, 0.02), 0.2))

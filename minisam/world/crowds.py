@@ -27,14 +27,16 @@ def prototypes(dice: Dice, base: Colour) -> list[Node]:
     nodes = []
     for _ in range(dice.integer(1, 5)):
         if kind == "cell":
-            node = Node("cell", blob(dice, dice.uniform(0.1, 0.9), 32), random_material(dice, base, 0.12))
-            node.material.relief = dice.uniform(0.0, 0.6)
+            stuff = random_material(dice, base, 0.12)
+            stuff.relief = dice.uniform(0.0, 0.6)
+            node = Node("cell", blob(dice, dice.uniform(0.1, 0.9), 32), stuff)
             if dice.chance(0.3):
                 x, y = dice.signed(0.2), dice.signed(0.2)
                 node.on("nucleus", blob(dice, 0.3, 20).at(x, y, 0.4), plain(dice, shifted(dice, base, 0.25, 0.05)))
         elif kind == "coin":
-            node = Node("coin", ellipse(), random_material(dice, base, 0.08))
-            node.material.relief = dice.uniform(0.4, 1.2)
+            stuff = random_material(dice, base, 0.08)
+            stuff.relief = dice.uniform(0.4, 1.2)
+            node = Node("coin", ellipse(), stuff)
             if dice.chance(0.7):
                 inner = node.on("relief", blob(dice, 0.9).at(0, 0, 0.6), random_material(dice, base, 0.1))
                 inner.labelled = dice.chance(0.5)
@@ -47,7 +49,9 @@ def prototypes(dice: Dice, base: Colour) -> list[Node]:
             if dice.chance(0.6):
                 node.on("half", box(0, -1, 2, 1), ball(dice, colour(dice), 0, 0, 1))
         elif kind == "pebble":
-            node = Node("pebble", convex(dice, dice.integer(5, 9)), random_material(dice, shifted(dice, base, 0.15, 0.03)))
+            node = Node(
+                "pebble", convex(dice, dice.integer(5, 9)), random_material(dice, shifted(dice, base, 0.15, 0.03))
+            )
         elif kind == "leaf":
             node = Node("leaf", leaf(dice).at(-1, 0, 2.0), random_material(dice, base))
         elif kind == "button":
@@ -65,12 +69,12 @@ def places(dice: Dice, radius: float, count: int, touching: float) -> list[tuple
     kind = dice.weighted([(5, "scatter"), (2, "grid"), (2, "cluster")])
     found: list[tuple[float, float]] = []
     if kind == "grid":
-        step = 2.1 * radius * dice.uniform(1.0, 1.6)
+        step = max(2.1 * radius * dice.uniform(1.0, 1.6), count**-0.5)
         jitter = dice.pick((0.0, 0.05, 0.3)) * step
         side = int(1.0 / step) + 1
         x0, y0, shear = dice.random() * step, dice.random() * step, dice.pick((0.0, 0.5))
         grid = [(x0 + step * (i + shear * (j % 2)), y0 + step * j) for j in range(side) for i in range(side)]
-        return [(x + dice.signed(jitter), y + dice.signed(jitter)) for x, y in grid if dice.chance(0.93)][:count]
+        return [(x + dice.signed(jitter), y + dice.signed(jitter)) for x, y in grid if dice.chance(0.93)]
     cx, cy, spread = dice.uniform(0.3, 0.7), dice.uniform(0.3, 0.7), dice.uniform(0.12, 0.25)
     least = (2.0 * radius * touching) ** 2
     for _ in range(3 * count):
@@ -91,8 +95,8 @@ def crowd(dice: Dice, ground: Material) -> list[tuple[Node, np.ndarray]]:
     offset = dice.log_uniform(0.06, 0.5) * (1 if level < 0.5 else -1) * (1 if dice.chance(0.85) else -1)
     r, g, b = ground.ramp[32].tolist() if dice.chance(0.4) else colour(dice)
     change = level + offset - (r + g + b) / 3.0
-    base = tuple(min(max(c + change, 0.02), 0.98) for c in (r, g, b))
-    nodes = prototypes(dice, base)
+    r, g, b = (min(max(c + change, 0.02), 0.98) for c in (r, g, b))
+    nodes = prototypes(dice, (r, g, b))
     radius = dice.log_uniform(0.015, 0.1)
     count = int(min(90, dice.uniform(0.3, 1.0) * 0.5 / (radius * radius)))
     aligned, stretch = dice.chance(0.3), dice.log_uniform(0.6, 1.6)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from .dice import Dice
 from .materials import Colour, ball, colour, plain, random_material, shifted, tone
 from .objects import Node, heap
-from .shapes import affine, blob, box, branches, capsule, curve, ellipse, leaf, polygon, shaggy, superellipse, union
+from .shapes import affine, blob, box, branches, capsule, curve, ellipse, leaf, path, shaggy, superellipse, union
 
 
 def _eye(dice: Dice, head: Node, x: float, y: float, radius: float) -> None:
     """A round eye with iris and pupil on ``head``."""
-    white = head.on("eye", ellipse(radius, radius * dice.uniform(0.6, 1.0), 20).at(x, y), plain(dice, tone(dice, "white")))
+    white = head.on(
+        "eye", ellipse(radius, radius * dice.uniform(0.6, 1.0), 20).at(x, y), plain(dice, tone(dice, "white"))
+    )
     iris = white.on("iris", ellipse(radius * 0.6, radius * 0.6, 20).at(x, y), plain(dice, colour(dice)))
     iris.on("pupil", ellipse(radius * 0.3, radius * 0.3, 12).at(x, y), plain(dice, (0.04, 0.04, 0.05)))
 
@@ -29,16 +31,26 @@ def animal(dice: Dice) -> Node:
         limb = body.attach("leg", shape, fur if i % 2 else dark, behind=True)
         if dice.chance(0.5):
             limb.on("hoof", ellipse(0.13, 0.09, 12).at(foot, 0.24 + leg), plain(dice, tone(dice, "dark")))
-    body.attach("tail", curve(dice, -length * 0.9, -0.1, 3.1 + dice.signed(0.6), 0.6, 0.08, 0.03, dice.signed(1.2)), dark, True)
+    body.attach(
+        "tail", curve(dice, -length * 0.9, -0.1, 3.1 + dice.signed(0.6), 0.6, 0.08, 0.03, dice.signed(1.2)), dark, True
+    )
     x, y, r = length + 0.15, -0.3 - dice.uniform(0.0, 0.3), dice.uniform(0.22, 0.36)
     body.attach("neck", capsule(length * 0.7, -0.1, x, y, 0.25, 0.15), fur)
     head = body.attach("head", blob(dice, 0.2).at(x, y, r), random_material(dice, coat, 0.1, (x, y, r)))
-    head.attach("ear", leaf(dice, 0.35).at(x - 0.3 * r, y - 0.5 * r, r * dice.uniform(0.7, 1.6), -1.9 + dice.signed(0.5)), dark)
-    snout = head.attach("snout", ellipse(0.55, 0.4, 20).at(x + r * 0.8, y + 0.25 * r, r), plain(dice, shifted(dice, coat, 0.2, 0.02)))
+    head.attach(
+        "ear", leaf(dice, 0.35).at(x - 0.3 * r, y - 0.5 * r, r * dice.uniform(0.7, 1.6), -1.9 + dice.signed(0.5)), dark
+    )
+    snout = head.attach(
+        "snout", ellipse(0.55, 0.4, 20).at(x + r * 0.8, y + 0.25 * r, r), plain(dice, shifted(dice, coat, 0.2, 0.02))
+    )
     snout.on("nose", ellipse(0.18, 0.16, 12).at(x + r * 1.2, y + 0.1 * r, r), plain(dice, (0.08, 0.07, 0.07)))
     _eye(dice, head, x + 0.25 * r, y - 0.25 * r, 0.2 * r)
     for _ in range(dice.weighted(((2, 0), (1, 3)))):
-        body.on("spot", blob(dice, 0.8).at(dice.signed(0.5) * length, dice.signed(0.2), 0.15), plain(dice, tone(dice, "fur")))
+        body.on(
+            "spot",
+            blob(dice, 0.8).at(dice.signed(0.5) * length, dice.signed(0.2), 0.15),
+            plain(dice, tone(dice, "fur")),
+        )
     return body
 
 
@@ -47,8 +59,8 @@ def fish(dice: Dice) -> Node:
     base = colour(dice)
     body = Node("fish", leaf(dice, dice.uniform(0.25, 0.5), 32).at(-1, 0, 2.0), random_material(dice, base))
     fin = random_material(dice, shifted(dice, base, 0.2, 0.08))
-    body.attach("tail", polygon(_points((-0.85, 0), (-1.4, -0.45), (-1.2, 0), (-1.4, 0.45))), fin, True)
-    body.attach("fin", polygon(_points((-0.3, -0.3), (0.3, -0.3), (-0.2, -0.75))), fin, True)
+    body.attach("tail", path((-0.85, 0), (-1.4, -0.45), (-1.2, 0), (-1.4, 0.45)), fin, True)
+    body.attach("fin", path((-0.3, -0.3), (0.3, -0.3), (-0.2, -0.75)), fin, True)
     body.attach("fin", leaf(dice, 0.3).at(0.1, 0.1, 0.5, dice.uniform(1.6, 2.6)), fin)
     for i in range(dice.weighted(((2, 0), (1, 2), (1, 4)))):
         body.on("band", box(-0.6 + 0.35 * i, -1, -0.45 + 0.35 * i, 1), plain(dice, shifted(dice, base, 0.35, 0.1)))
@@ -60,14 +72,20 @@ def bird(dice: Dice) -> Node:
     """A bird: body, wing with feathers, head with beak and eye, tail, thin legs."""
     base = colour(dice)
     body = Node("bird", blob(dice, 0.25).at(0, 0, 0.45, 0.3, 1.7), random_material(dice, base, 0.15))
-    wing = body.attach("wing", leaf(dice, 0.3).at(0.35, -0.15, 1.3, 2.7 + dice.signed(0.5)), random_material(dice, shifted(dice, base, 0.2, 0.05)))
+    wing = body.attach(
+        "wing",
+        leaf(dice, 0.3).at(0.35, -0.15, 1.3, 2.7 + dice.signed(0.5)),
+        random_material(dice, shifted(dice, base, 0.2, 0.05)),
+    )
     for i in range(dice.integer(0, 3)):
-        wing.on("feather", leaf(dice, 0.12).at(0.1 - 0.2 * i, -0.1, 0.7, 2.7), plain(dice, shifted(dice, base, 0.2, 0.05)))
-    body.attach("tail", polygon(_points((-0.6, -0.1), (-1.4, 0.1), (-1.3, 0.4), (-0.5, 0.2))), plain(dice, base), True)
+        wing.on(
+            "feather", leaf(dice, 0.12).at(0.1 - 0.2 * i, -0.1, 0.7, 2.7), plain(dice, shifted(dice, base, 0.2, 0.05))
+        )
+    body.attach("tail", path((-0.6, -0.1), (-1.4, 0.1), (-1.3, 0.4), (-0.5, 0.2)), plain(dice, base), True)
     for x in (-0.1, 0.12):
         body.attach("leg", capsule(x, 0.3, x + 0.05, 0.95, 0.03, 0.025, 8), plain(dice, tone(dice, "wood")), True)
     head = body.attach("head", ellipse(0.3, 0.28).at(0.75, -0.45), plain(dice, shifted(dice, base, 0.2, 0.1)))
-    head.attach("beak", polygon(_points((0.98, -0.55), (1.4, -0.42), (0.98, -0.35))), plain(dice, tone(dice, "fruit")))
+    head.attach("beak", path((0.98, -0.55), (1.4, -0.42), (0.98, -0.35)), plain(dice, tone(dice, "fruit")))
     _eye(dice, head, 0.82, -0.5, 0.07)
     return body
 
@@ -90,19 +108,17 @@ def insect(dice: Dice) -> Node:
     return body
 
 
-def _points(*points: tuple[float, float]):
-    import numpy as np
-
-    return np.array(points)
-
-
 def face(dice: Dice) -> Node:
     """A face: hair behind, ears, eyes with irises, brows, nose, mouth with teeth, perhaps a hat or glasses."""
     skin = tone(dice, "skin")
-    head = Node("head", superellipse(dice.uniform(1.9, 2.6)).at(0, 0, 1.0, 0, dice.uniform(0.7, 0.85)), plain(dice, skin, 0.08))
+    head = Node(
+        "head", superellipse(dice.uniform(1.9, 2.6)).at(0, 0, 1.0, 0, dice.uniform(0.7, 0.85)), plain(dice, skin, 0.08)
+    )
     hair = random_material(dice, tone(dice, "fur"), 0.15)
     long = dice.uniform(0.9, 1.5)
-    head.attach("hair", shaggy(dice, 0.2, 0.06).at(0, -0.3 + 0.3 * (long - 0.9), 1.05 * long, 0, 0.85 / long), hair, True)
+    head.attach(
+        "hair", shaggy(dice, 0.2, 0.06).at(0, -0.3 + 0.3 * (long - 0.9), 1.05 * long, 0, 0.85 / long), hair, True
+    )
     for side in (-1, 1):
         head.attach("ear", ellipse(0.14, 0.24, 20).at(side * 0.78, 0.05), plain(dice, skin, 0.05), True)
         _eye(dice, head, side * 0.32, -0.12, dice.uniform(0.1, 0.17))
@@ -112,7 +128,9 @@ def face(dice: Dice) -> Node:
     mouth = head.on("mouth", ellipse(0.3, dice.uniform(0.05, 0.15), 20).at(0, 0.52), plain(dice, (0.6, 0.25, 0.22)))
     mouth.on("teeth", box(-0.2, 0.45, 0.2, 0.52), plain(dice, tone(dice, "white"), 0.03))
     if dice.chance(0.3):
-        hat = head.attach("hat", union(box(-1.1, -0.75, 1.1, -0.6, 0.05), box(-0.7, -1.4, 0.7, -0.65, 0.2)), random_material(dice))
+        hat = head.attach(
+            "hat", union(box(-1.1, -0.75, 1.1, -0.6, 0.05), box(-0.7, -1.4, 0.7, -0.65, 0.2)), random_material(dice)
+        )
         hat.on("ribbon", box(-0.7, -0.9, 0.7, -0.75), plain(dice, colour(dice)))
     return head
 
@@ -130,7 +148,11 @@ def person(dice: Dice) -> Node:
     for side in (-1, 1):
         hx, hy = side * dice.uniform(0.3, 0.7), dice.uniform(-0.5, 0.4)
         ex, ey = side * dice.uniform(0.35, 0.6), -0.05
-        arm = person.attach("arm", union(capsule(side * 0.25, -0.4, ex, ey, 0.11, 0.09), capsule(ex, ey, hx, hy, 0.09, 0.07)), shirt_stuff)
+        arm = person.attach(
+            "arm",
+            union(capsule(side * 0.25, -0.4, ex, ey, 0.11, 0.09), capsule(ex, ey, hx, hy, 0.09, 0.07)),
+            shirt_stuff,
+        )
         arm.attach("hand", ellipse(0.09, 0.08, 12).at(hx, hy), plain(dice, skin, 0.05))
     torso = superellipse(3.0).at(0, -0.1, 0.45, 1.5708, 1.0).moved(affine(0, 0, 1.0, 0, dice.uniform(0.65, 0.9)))
     shirt = person.attach("shirt", torso, shirt_stuff)
@@ -140,7 +162,12 @@ def person(dice: Dice) -> Node:
     if dice.chance(0.5):
         shirt.on("belt", box(-0.5, 0.24, 0.5, 0.34), plain(dice, tone(dice, "dark")))
     head = person.attach("head", ellipse(0.2, 0.25).at(0, -0.8), plain(dice, skin, 0.06, (0, -0.8, 0.25)))
-    head.attach("hair", shaggy(dice, 0.4, 0.08).at(dice.signed(0.03), -0.95, 0.19, 0, 1.2), plain(dice, tone(dice, "fur")), dice.chance(0.3))
+    head.attach(
+        "hair",
+        shaggy(dice, 0.4, 0.08).at(dice.signed(0.03), -0.95, 0.19, 0, 1.2),
+        plain(dice, tone(dice, "fur")),
+        dice.chance(0.3),
+    )
     for side in (-1, 1):
         head.on("eye", ellipse(0.03, 0.02, 12).at(side * 0.08, -0.8), plain(dice, (0.1, 0.08, 0.07)))
     return person
@@ -154,14 +181,20 @@ def flower(dice: Dice) -> Node:
         green = plain(dice, tone(dice, "leaf"))
         stem = node.attach("stem", curve(dice, 0, 0, 1.57, 1.8, 0.04, 0.05, dice.signed(0.4)), green)
         for _ in range(dice.integer(0, 3)):
-            stem.attach("leaf", leaf(dice, 0.25).at(0, dice.uniform(0.7, 1.4), 0.6, dice.pick((0.4, 2.7)) + dice.signed(0.3)), green)
+            stem.attach(
+                "leaf",
+                leaf(dice, 0.25).at(0, dice.uniform(0.7, 1.4), 0.6, dice.pick((0.4, 2.7)) + dice.signed(0.3)),
+                green,
+            )
     count, width, radius = dice.integer(4, 11), dice.uniform(0.2, 0.5), dice.uniform(0.5, 0.9)
     petal = leaf(dice, width)
     bloom = node.attach("bloom", petal.at(0, 0, radius), plain(dice, petal_colour))
     for i in range(count):
         stuff = random_material(dice, shifted(dice, petal_colour, 0.06, 0.02), 0.1)
         bloom.attach("petal", petal.at(0, 0, radius, 6.2832 * i / count), stuff)
-    bloom.attach("centre", ellipse(0.25, 0.25, 20).at(0, 0, radius), random_material(dice, tone(dice, "fruit"), 0.2, (0, 0, 0.2)))
+    bloom.attach(
+        "centre", ellipse(0.25, 0.25, 20).at(0, 0, radius), random_material(dice, tone(dice, "fruit"), 0.2, (0, 0, 0.2))
+    )
     return node
 
 
@@ -171,7 +204,7 @@ def tree(dice: Dice) -> Node:
     if dice.chance(0.25):
         return Node("tree", branches(dice, 4, dice.uniform(0.4, 0.7), 0.1), bark)
     node = Node("tree", None)
-    trunk = polygon(_points((-0.1, -0.2), (0.1, -0.2), (0.15, 1.0), (-0.16, 1.0)))
+    trunk = path((-0.1, -0.2), (0.1, -0.2), (0.15, 1.0), (-0.16, 1.0))
     node.attach("trunk", trunk, bark)
     green = tone(dice, "leaf")
     crown = node.attach("crown", shaggy(dice, 0.6, 0.15).at(0, -0.3, 0.7), random_material(dice, green, 0.25))
@@ -210,6 +243,7 @@ def fruit(dice: Dice) -> Node:
     if dice.chance(0.4):
         node.attach("leaf", leaf(dice, 0.3).at(0, -0.9, 0.7, dice.signed(0.5)), plain(dice, tone(dice, "leaf")))
     if dice.chance(0.3):
-        label = node.on("sticker", ellipse(0.2, 0.15, 20).at(dice.signed(0.25), dice.signed(0.25)), plain(dice, colour(dice)))
-        label.material.relief = 0.0
+        paper = plain(dice, colour(dice))
+        paper.relief = 0.0
+        node.on("sticker", ellipse(0.2, 0.15, 20).at(dice.signed(0.25), dice.signed(0.25)), paper)
     return node

@@ -1,19 +1,13 @@
-"""Made things: houses, vehicles, vessels, furniture, boxes, books, screens, signs, tools, wheels."""
+"""Large made things: houses, vehicles, boxes, books, screens, furniture."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from .dice import Dice
-from .materials import Colour, ball, colour, plain, random_material, shifted, tone
+from .materials import Colour, colour, plain, random_material, shifted, tone
 from .objects import Node
-from .shapes import (
-    affine, blob, box, capsule, convex, curve, ellipse, polygon, profile, random_shape, ring, star, superellipse, union,
-)  # fmt: skip
-
-
-def _points(*points: tuple[float, float]) -> np.ndarray:
-    return np.array(points)
+from .shapes import box, capsule, ellipse, path, polygon, random_shape, star, union
 
 
 def _window(dice: Dice, wall: Node, x: float, y: float, w: float, h: float, frame: Colour, glass: Colour) -> None:
@@ -34,8 +28,9 @@ def house(dice: Dice) -> Node:
     """A house or tower block: wall, roof, chimney, rows of windows with panes, door with knob."""
     wall = tone(dice, dice.pick(("stone", "white", "earth"))) if dice.chance(0.8) else colour(dice)
     width, top = dice.uniform(0.4, 1.0), dice.uniform(-0.8, 0.0)
-    node = Node("house", box(-width, top, width, 1.0), random_material(dice, wall, 0.12))
-    node.material.relief = 0.2
+    facade = random_material(dice, wall, 0.12)
+    facade.relief = 0.2
+    node = Node("house", box(-width, top, width, 1.0), facade)
     if dice.chance(0.7):
         peak, over = top - dice.uniform(0.2, 0.7), width * dice.uniform(1.0, 1.2)
         inset = dice.pick((0.0, 0.4, 0.8)) * width
@@ -43,8 +38,10 @@ def house(dice: Dice) -> Node:
             at = dice.uniform(-0.6, 0.5) * width
             stack = node.attach("chimney", box(at, peak - 0.1, at + 0.18, top), plain(dice, tone(dice, "stone")), True)
             stack.on("cap", box(at, peak - 0.1, at + 0.18, peak), plain(dice, tone(dice, "dark")))
-        shape = polygon(_points((-over, top), (-inset, peak), (inset + 0.01, peak), (over, top)))
-        node.attach("roof", shape, random_material(dice, tone(dice, dice.pick(("earth", "stone", "wood", "dark"))), 0.15))
+        shape = path((-over, top), (-inset, peak), (inset + 0.01, peak), (over, top))
+        node.attach(
+            "roof", shape, random_material(dice, tone(dice, dice.pick(("earth", "stone", "wood", "dark"))), 0.15)
+        )
     frame, glass = tone(dice, "white"), tone(dice, dice.pick(("dark", "sky")))
     columns, rows = dice.integer(1, 4), dice.integer(1, 4)
     w, h = width / columns * dice.uniform(0.4, 0.75), (1.0 - top) / (rows + 0.4) * dice.uniform(0.25, 0.4)
@@ -71,10 +68,10 @@ def vehicle(dice: Dice) -> Node:
     paint, tyre = colour(dice), tone(dice, "dark")
     long, bonnet = dice.uniform(0.9, 1.2), dice.uniform(0.0, 0.6)
     roof = -dice.uniform(0.4, 0.8)
-    outline = _points(
+    outline = np.array([
         (-long, 0.3), (-long, -0.05), (-long + 0.15, roof + 0.1), (-long + 0.3, roof), (long - bonnet - 0.3, roof),
         (long - bonnet, -0.08), (long - 0.05, 0.0), (long, 0.15), (long, 0.3),
-    )  # fmt: skip
+    ])  # fmt: skip
     body = Node("vehicle", polygon(outline), random_material(dice, paint, dice.log_uniform(0.03, 0.2)))
     glass = tone(dice, dice.pick(("dark", "sky")))
     band = polygon(outline[[1, 2, 3, 4, 5]] * (0.88, 0.8) + (0.0, -0.09))
@@ -82,7 +79,11 @@ def vehicle(dice: Dice) -> Node:
     count = dice.integer(1, 4)
     for i in range(count):
         x0 = -long + (2 * long - bonnet) * i / count + 0.06
-        window.on("pane", box(x0, -1, x0 + (2 * long - bonnet) / count - 0.1, 0.5), plain(dice, shifted(dice, glass, 0.08, 0.02), 0.2))
+        window.on(
+            "pane",
+            box(x0, -1, x0 + (2 * long - bonnet) / count - 0.1, 0.5),
+            plain(dice, shifted(dice, glass, 0.08, 0.02), 0.2),
+        )
     if dice.chance(0.6):
         x = dice.uniform(-0.4, 0.1)
         door = body.on("door", box(x, -0.05, x + 0.45, 0.27, 0.03), plain(dice, shifted(dice, paint, 0.08, 0.02)))
@@ -95,46 +96,6 @@ def vehicle(dice: Dice) -> Node:
     return body
 
 
-def vessel(dice: Dice) -> Node:
-    """A bottle, vase, jar or glass in profile: neck, cap, label with a logo, perhaps a fill level."""
-    neck, belly = dice.uniform(0.1, 0.4), dice.uniform(0.3, 0.6)
-    shoulder = dice.uniform(-0.5, 0.1)
-    widths = [(-1.0, neck), (shoulder - 0.25, neck), (shoulder + 0.1, belly), (0.7, belly * dice.uniform(0.6, 1.2))]
-    base = colour(dice)
-    node = Node("vessel", profile([*widths, (1.0, belly * dice.uniform(0.5, 1.0))]), plain(dice, base, 0.1))
-    node.material.relief, node.material.gloss = dice.uniform(0.5, 1.4), dice.uniform(0.0, 0.8)
-    if dice.chance(0.4):
-        node.on("content", box(-1, dice.uniform(-0.2, 0.6), 1, 1), plain(dice, shifted(dice, base, 0.3, 0.1)))
-    if dice.chance(0.6):
-        node.attach("cap", box(-neck - 0.05, -1.1, neck + 0.05, -0.85, 0.03), plain(dice, colour(dice)))
-    if dice.chance(0.7):
-        paper = colour(dice)
-        label = node.on("label", box(-0.7, shoulder + 0.25, dice.pick((0.7, 0.25)), 0.7), plain(dice, paper))
-        label.on("logo", random_shape(dice).at(dice.signed(0.06), 0.4, 0.14), plain(dice, colour(dice)))
-        for i in range(dice.integer(0, 2)):
-            label.on("line", box(-0.25, 0.58 + 0.07 * i, 0.2, 0.61 + 0.07 * i), plain(dice, shifted(dice, paper, 0.4, 0.03)))
-    return node
-
-
-def cup(dice: Dice) -> Node:
-    """A cup or pot: body, opening with liquid, a handle with a real hole, saucer, motif."""
-    base, top = colour(dice), dice.uniform(0.5, 0.8)
-    node = Node("cup", None)
-    if dice.chance(0.4):
-        saucer = node.attach("saucer", ellipse(1.15, 0.28).at(0, 0.75), plain(dice, shifted(dice, base, 0.1, 0.03)))
-        saucer.on("rim", ring(ellipse(1.0, 0.22), 0.8).at(0, 0.75), plain(dice, colour(dice)))
-    glaze = plain(dice, base)
-    handle = node.attach("handle", ring(superellipse(2.5), dice.uniform(0.55, 0.75)).at(top, 0.05, 0.4, 0, 0.9), glaze)
-    handle.material = plain(dice, base)
-    body = node.attach("body", profile([(-0.6, top), (0.3, top * 0.95), (0.8, top * dice.uniform(0.5, 0.9))]), glaze)
-    glaze.relief = dice.uniform(0.5, 1.3)
-    if dice.chance(0.6):
-        body.on("motif", random_shape(dice).at(dice.signed(0.1), 0.2, 0.25), plain(dice, colour(dice)))
-    opening = node.attach("opening", ellipse(top, 0.2).at(0, -0.6), plain(dice, shifted(dice, base, 0.2, 0.02)))
-    opening.on("liquid", ellipse(top * 0.85, 0.15).at(0, -0.56), plain(dice, tone(dice, dice.pick(("wood", "dark", "fruit", "white")))))
-    return node
-
-
 def crate(dice: Dice) -> Node:
     """A box in oblique view: three faces of different brightness, tape, label with lines."""
     r, g, b = colour(dice)
@@ -143,20 +104,22 @@ def crate(dice: Dice) -> Node:
     contrast = dice.log_uniform(0.03, 0.2)
     node = Node("box", None)
     front = node.attach("front", box(-w, -h, w, h), random_material(dice, (r, g, b), contrast))
-    top = polygon(_points((-w, -h), (-w + lean, -h - d), (w + lean, -h - d), (w, -h)))
+    top = path((-w, -h), (-w + lean, -h - d), (w + lean, -h - d), (w, -h))
     up, side = dice.uniform(1.1, 1.5), dice.uniform(0.5, 0.85)
     lid = node.attach("top", top, random_material(dice, (min(r * up, 1), min(g * up, 1), min(b * up, 1)), contrast))
-    flank = polygon(_points((w, -h), (w + lean, -h - d), (w + lean, h - d), (w, h)))
+    flank = path((w, -h), (w + lean, -h - d), (w + lean, h - d), (w, h))
     node.attach("side", flank, random_material(dice, (r * side, g * side, b * side), contrast))
     if dice.chance(0.5):
         tape = plain(dice, shifted(dice, (r, g, b), 0.2, 0.03))
         front.on("tape", box(-0.08, -h, 0.08, -h + 0.5 * h), tape)
-        lid.on("tape", polygon(_points((-0.08, -h), (-0.08 + lean, -h - d), (0.08 + lean, -h - d), (0.08, -h))), tape)
+        lid.on("tape", path((-0.08, -h), (-0.08 + lean, -h - d), (0.08 + lean, -h - d), (0.08, -h)), tape)
     if dice.chance(0.7):
         label = front.on("label", box(-0.7 * w, -0.2 * h, 0.1 * w, 0.6 * h), plain(dice, colour(dice)))
         for i in range(dice.integer(1, 4)):
             y = h * (-0.1 + 0.17 * i)
-            label.on("line", box(-0.6 * w, y, dice.uniform(-0.4, 0.05) * w, y + 0.08 * h), plain(dice, tone(dice, "dark")))
+            label.on(
+                "line", box(-0.6 * w, y, dice.uniform(-0.4, 0.05) * w, y + 0.08 * h), plain(dice, tone(dice, "dark"))
+            )
     return node
 
 
@@ -172,7 +135,11 @@ def books(dice: Dice) -> Node:
         spine = node.attach("book", box(x, 0.9 - 2 * tall, x + thick, 0.9), plain(dice, cover, 0.1, (x, 0, thick)))
         for _ in range(dice.integer(0, 2)):
             at = dice.uniform(-0.5, 0.6)
-            spine.on("title", box(x + 0.2 * thick, at, x + 0.8 * thick, at + dice.uniform(0.05, 0.3)), plain(dice, colour(dice)))
+            spine.on(
+                "title",
+                box(x + 0.2 * thick, at, x + 0.8 * thick, at + dice.uniform(0.05, 0.3)),
+                plain(dice, colour(dice)),
+            )
         x += thick + (0.0 if dice.chance(0.8) else 0.05)
     if lying:
         for part in [node, *node.children, *(title for book in node.children for title in book.children)]:
@@ -184,34 +151,25 @@ def books(dice: Dice) -> Node:
 def screen(dice: Dice) -> Node:
     """A framed thing (picture, television, phone, mirror): frame, screen, things shown, stand."""
     w, h = dice.uniform(0.5, 1.0), dice.uniform(0.4, 0.8)
-    node = Node("screen", box(-w, -h, w, h, dice.pick((0.0, 0.05, 0.12))), plain(dice, tone(dice, dice.pick(("dark", "wood", "metal", "white")))))
+    node = Node(
+        "screen",
+        box(-w, -h, w, h, dice.pick((0.0, 0.05, 0.12))),
+        plain(dice, tone(dice, dice.pick(("dark", "wood", "metal", "white")))),
+    )
     rim = dice.uniform(0.04, 0.18)
-    shown = node.on("display", box(-w + rim, -h + rim, w - rim, h - rim), random_material(dice))
-    shown.material.relief = 0.0
+    content = random_material(dice)
+    content.relief = 0.0
+    shown = node.on("display", box(-w + rim, -h + rim, w - rim, h - rim), content)
     for _ in range(dice.integer(0, 4)):
         x, y, r = dice.signed(0.4) * w, dice.signed(0.4) * h, dice.uniform(0.1, 0.3)
         shown.on("shown", random_shape(dice).at(x, y, r), random_material(dice, None, None, (x, y, r)))
     if dice.chance(0.4):
-        node.attach("stand", union(box(-0.1, h, 0.1, h + 0.25), box(-0.4, h + 0.2, 0.4, h + 0.3)), plain(dice, tone(dice, "metal")), True)
-    return node
-
-
-def sign(dice: Dice) -> Node:
-    """A sign or key or button: plate, border, letters of strokes, post."""
-    plate = dice.pick((ellipse(), box(-1, -0.5, 1, 0.5, 0.1), convex(dice, 3), convex(dice, 8), superellipse(5.0)))
-    base = colour(dice)
-    node = Node("sign", plate, plain(dice, base))
-    node.on("border", ring(plate.at(0, 0, 0.93), 0.88), plain(dice, colour(dice)))
-    ink, count = plain(dice, shifted(dice, colour(dice), 0.1, 0.05)), dice.integer(1, 5)
-    for i in range(count):
-        x, wide = 0.9 * ((2 * i + 1) / count - 1) * 0.6, 0.3 / count + 0.05
-        strokes = []
-        for _ in range(dice.integer(2, 4)):
-            a, b = dice.array(4) * 2 - 1, dice.uniform(0.03, 0.05)
-            strokes.append(capsule(x + a[0] * wide, a[1] * 0.25, x + a[2] * wide, a[3] * 0.25, b, b, 8))
-        node.on("letter", union(*strokes), ink)
-    if dice.chance(0.4):
-        node.attach("post", box(-0.05, 0.3, 0.05, 2.0), plain(dice, tone(dice, "metal")), True)
+        node.attach(
+            "stand",
+            union(box(-0.1, h, 0.1, h + 0.25), box(-0.4, h + 0.2, 0.4, h + 0.3)),
+            plain(dice, tone(dice, "metal")),
+            True,
+        )
     return node
 
 
@@ -229,8 +187,16 @@ def furniture(dice: Dice) -> Node:
         return node
     if kind == "lamp":
         node = Node("lamp", None)
-        node.attach("pole", union(capsule(0, -0.5, 0, 0.9, 0.04, 0.04), ellipse(0.4, 0.1).at(0, 0.95)), plain(dice, tone(dice, "metal")))
-        node.attach("shade", polygon(_points((-0.3, -1), (0.3, -1), (0.55, -0.3), (-0.55, -0.3))), random_material(dice, tone(dice, "white"), 0.1))
+        node.attach(
+            "pole",
+            union(capsule(0, -0.5, 0, 0.9, 0.04, 0.04), ellipse(0.4, 0.1).at(0, 0.95)),
+            plain(dice, tone(dice, "metal")),
+        )
+        node.attach(
+            "shade",
+            path((-0.3, -1), (0.3, -1), (0.55, -0.3), (-0.55, -0.3)),
+            random_material(dice, tone(dice, "white"), 0.1),
+        )
         return node
     node = Node(kind, None)
     for x in (-0.75, -0.5, 0.55, 0.75):
@@ -242,64 +208,3 @@ def furniture(dice: Dice) -> Node:
     seat = node.attach("top", box(-1.0, -0.1, 1.0, 0.08, 0.04), wood)
     seat.material = random_material(dice, tone(dice, "wood"), 0.1)
     return node
-
-
-def tool(dice: Dice) -> Node:
-    """A tool: handle and head (hammer, spoon, brush, knife, scissors-like rings)."""
-    node = Node("tool", None)
-    handle = node.attach("handle", capsule(0, 0, 0, 1.2, 0.1, dice.uniform(0.08, 0.16)), random_material(dice, tone(dice, dice.pick(("wood", "dark", "fruit"))), 0.1))
-    handle.on("band", box(-0.3, 0.1, 0.3, 0.2), plain(dice, tone(dice, "metal")))
-    metal = ball(dice, tone(dice, "metal"), 0, -0.5, 0.5)
-    head = dice.pick((
-        ellipse(0.28, 0.4).at(0, -0.35), box(-0.5, -0.35, 0.5, 0.0, 0.08), polygon(_points((-0.12, 0.05), (0.14, 0.05), (0.1, -1.3))),
-        ring(ellipse(0.35, 0.35), 0.65).at(0, -0.3), blob(dice, 0.6).at(0, -0.4, 0.4),
-    ))  # fmt: skip
-    node.attach("head", head, metal)
-    return node
-
-
-def wheel(dice: Dice) -> Node:
-    """A wheel, clock, plate or gear: rim, inner disc, spokes or marks, hub."""
-    outer = star(dice, dice.integer(10, 16), 0.85) if dice.chance(0.2) else ellipse(corners=48)
-    node = Node("disc", outer, random_material(dice, None, 0.12))
-    inner = dice.uniform(0.55, 0.92)
-    disc = node.on("inner", ellipse(inner, inner, 48), random_material(dice, None, 0.15))
-    count = dice.integer(0, 10)
-    mark = plain(dice, colour(dice))
-    for i in range(count):
-        disc.on("mark", box(inner * dice.pick((0.2, 0.75)), -0.05, inner * 0.92, 0.05).at(0, 0, 1.0, 6.2832 * i / count), mark)
-    disc.on("hub", ellipse(0.15, 0.15, 20), plain(dice, tone(dice, "metal")))
-    return node
-
-
-def garment(dice: Dice) -> Node:
-    """A shirt, bag or cushion: cloth with pocket, logo, buttons, straps."""
-    cloth = colour(dice)
-    stuff = random_material(dice, cloth)
-    node = Node("garment", superellipse(dice.uniform(2.5, 5.0)).at(0, 0, 0.8, 0, dice.uniform(0.7, 1.1)), stuff)
-    if dice.chance(0.6):
-        for side in (-1, 1):
-            node.attach("sleeve", capsule(side * 0.6, -0.55, side * 1.15, dice.uniform(-0.4, 0.4), 0.25, 0.2), stuff, True)
-    elif dice.chance(0.7):
-        node.attach("strap", ring(ellipse(0.5, 0.6), 0.8).at(0, -0.75), plain(dice, shifted(dice, cloth, 0.2, 0.03)), True)
-    pocket = node.on("pocket", box(0.1, -0.1, 0.55, 0.4, 0.05), random_material(dice, shifted(dice, cloth, 0.15, 0.03), 0.15))
-    pocket.on("logo", random_shape(dice).at(0.32, 0.15, 0.13), plain(dice, colour(dice)))
-    for i in range(dice.weighted(((1, 0), (1, 4)))):
-        node.on("button", ellipse(0.05, 0.05, 12).at(-0.05, -0.5 + 0.28 * i), plain(dice, colour(dice)))
-    if dice.chance(0.4):
-        node.on("stripe", box(-2, 0.45, 2, 0.6), plain(dice, colour(dice)))
-    return node
-
-
-def rope(dice: Dice) -> Node:
-    """A ring-shaped or coiled thing: bracelet, tyre, chain of rings."""
-    base = colour(dice)
-    if dice.chance(0.5):
-        return Node("ring", ring(ellipse(corners=48), dice.uniform(0.5, 0.9)), ball(dice, base, 0, 0, 1))
-    chain = Node("chain", None)
-    for i in range(dice.integer(3, 7)):
-        link = ring(ellipse(0.3, 0.2), 0.6).moved(affine(-0.9 + 0.42 * i, dice.signed(0.05), 1.0, dice.signed(0.3)))
-        chain.attach("link", link, ball(dice, shifted(dice, base, 0.05, 0.02), -0.9 + 0.42 * i, 0, 0.3))
-    if dice.chance(0.3):
-        chain.attach("pendant", curve(dice, 0, 0.1, 1.57, 0.8, 0.1, 0.15, 0.3), plain(dice, colour(dice)))
-    return chain

@@ -67,18 +67,47 @@ class Material:
     hue: float = 0.0  # colour noise
     relief: float = 0.5  # strength of shading
     gloss: float = 0.0  # strength of the highlight
+    opacity: float = 1.0  # below 1: glass, smoke; the mask is the same
 
 
 Colour = tuple[float, float, float]
 
 TONES: dict[str, tuple[Colour, ...]] = {
-    "leaf": ((0.2, 0.35, 0.1), (0.35, 0.5, 0.15), (0.12, 0.22, 0.08), (0.5, 0.5, 0.2), (0.6, 0.4, 0.12), (0.25, 0.4, 0.25)),
+    "leaf": (
+        (0.2, 0.35, 0.1),
+        (0.35, 0.5, 0.15),
+        (0.12, 0.22, 0.08),
+        (0.5, 0.5, 0.2),
+        (0.6, 0.4, 0.12),
+        (0.25, 0.4, 0.25),
+    ),
     "wood": ((0.45, 0.3, 0.18), (0.6, 0.45, 0.28), (0.3, 0.2, 0.12), (0.75, 0.6, 0.42), (0.4, 0.36, 0.32)),
     "earth": ((0.5, 0.42, 0.3), (0.4, 0.33, 0.25), (0.7, 0.62, 0.48), (0.35, 0.35, 0.33), (0.55, 0.5, 0.45)),
-    "sky": ((0.55, 0.7, 0.9), (0.75, 0.82, 0.9), (0.35, 0.5, 0.75), (0.85, 0.85, 0.85), (0.85, 0.65, 0.5), (0.2, 0.25, 0.35)),
+    "sky": (
+        (0.55, 0.7, 0.9),
+        (0.75, 0.82, 0.9),
+        (0.35, 0.5, 0.75),
+        (0.85, 0.85, 0.85),
+        (0.85, 0.65, 0.5),
+        (0.2, 0.25, 0.35),
+    ),
     "skin": ((0.9, 0.75, 0.65), (0.8, 0.6, 0.48), (0.6, 0.42, 0.3), (0.4, 0.27, 0.2), (0.85, 0.68, 0.55)),
-    "fur": ((0.5, 0.36, 0.22), (0.3, 0.22, 0.16), (0.85, 0.8, 0.72), (0.12, 0.11, 0.1), (0.55, 0.53, 0.5), (0.75, 0.55, 0.3)),
-    "fruit": ((0.8, 0.2, 0.12), (0.9, 0.55, 0.12), (0.85, 0.75, 0.2), (0.45, 0.6, 0.15), (0.4, 0.1, 0.25), (0.25, 0.2, 0.4)),
+    "fur": (
+        (0.5, 0.36, 0.22),
+        (0.3, 0.22, 0.16),
+        (0.85, 0.8, 0.72),
+        (0.12, 0.11, 0.1),
+        (0.55, 0.53, 0.5),
+        (0.75, 0.55, 0.3),
+    ),
+    "fruit": (
+        (0.8, 0.2, 0.12),
+        (0.9, 0.55, 0.12),
+        (0.85, 0.75, 0.2),
+        (0.45, 0.6, 0.15),
+        (0.4, 0.1, 0.25),
+        (0.25, 0.2, 0.4),
+    ),
     "metal": ((0.6, 0.6, 0.62), (0.35, 0.36, 0.38), (0.75, 0.68, 0.5), (0.65, 0.42, 0.28), (0.85, 0.85, 0.86)),
     "stone": ((0.55, 0.53, 0.5), (0.7, 0.68, 0.63), (0.38, 0.37, 0.37), (0.6, 0.4, 0.32), (0.8, 0.78, 0.74)),
     "white": ((0.9, 0.9, 0.88), (0.82, 0.82, 0.82), (0.95, 0.93, 0.88)),
@@ -165,9 +194,12 @@ def random_material(
     else:
         stretch = dice.log_uniform(0.6, 1.6)
         pattern_map = affine(dice.random(), dice.random(), dice.log_uniform(0.8, 6.0), angle, stretch)
-    noise_map = affine(
-        dice.random(), dice.random(), dice.log_uniform(0.05, 0.9), dice.uniform(0, 6.28), dice.log_uniform(0.6, 1.6)
-    )
+    streaks = (
+        dice.log_uniform(0.6, 1.6) if dice.chance(0.75) else dice.log_uniform(4.0, 14.0)
+    )  # fur, grass, brushed metal
+    noise_map = affine(dice.random(), dice.random(), dice.log_uniform(0.05, 0.9) / min(streaks, 3.0), 0, 1)
+    noise_map = compose(noise_map, affine(0, 0, 1.0, dice.uniform(0, 6.28)))
+    noise_map[0] *= streaks
     x, y, radius = place
     if radius != 1.0 or x != 0.0 or y != 0.0:
         shrink = np.array([[1.0 / radius, 0.0, -x / radius], [0.0, 1.0 / radius, -y / radius]])
@@ -186,6 +218,7 @@ def random_material(
         hue=dice.log_uniform(0.005, 0.06) if textured and dice.chance(0.3) else 0.0,
         relief=dice.uniform(0.0, 1.1) if dice.chance(0.8) else 0.0,
         gloss=dice.uniform(0.1, 0.6) if dice.chance(0.2) else 0.0,
+        opacity=dice.uniform(0.55, 0.9) if dice.chance(0.03) else 1.0,
     )
 
 

@@ -101,7 +101,9 @@ def thin(dice: Dice) -> Node:
             leaf = plain(dice, colour(dice))
             for i in dice.array(dice.integer(2, 7)):
                 x, y = shape.points[int(i * len(shape.points))].tolist()
-                node.attach("leaf", ellipse(0.16, 0.08, 20).at(x, y, dice.uniform(0.6, 1.3), dice.uniform(0, 6.3)), leaf)
+                node.attach(
+                    "leaf", ellipse(0.16, 0.08, 20).at(x, y, dice.uniform(0.6, 1.3), dice.uniform(0, 6.3)), leaf
+                )
         return node
     if kind == "cable":
         thickness = dice.log_uniform(0.02, 0.1)

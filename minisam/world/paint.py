@@ -140,17 +140,19 @@ def _paint(canvas, owner, index, coverage, height, x_left, y_top, ramp, tile, gr
             shine = 0.0
             if relief > 0.0 or gloss > 0.0:
                 left, right = max(x - 1, 0), min(x + 1, columns - 1)
-                slope = (height[y, right] - height[y, left]) * light_x + (height[down, x] - height[up, x]) * light_y
-                slope = min(max(slope, -1.0), 1.0)
+                across, down_slope = height[y, right] - height[y, left], height[down, x] - height[up, x]
+                slope = min(max(across * light_x + down_slope * light_y, -1.0), 1.0)
                 factor *= 1.0 - relief * slope
-                if gloss > 0.0:  # bright where the surface leans half way towards the light
-                    lean = max(1.0 - 6.0 * abs(-slope - 0.35), 0.0)
-                    shine = gloss * lean * lean
+                if gloss > 0.0:  # a spot where the surface leans towards the light, and not sideways
+                    sideways = across * light_y - down_slope * light_x
+                    lean = max(1.0 - 5.0 * abs(slope + 0.35) - 3.0 * abs(sideways), 0.0)
+                    shine = gloss * min(2.0 * lean, 1.0)
             c = c * opacity
             factor = max(factor, 0.0)
             for channel in range(3):
                 value = ramp[at, channel] * factor + tint * (1.0 - channel) + shine
-                canvas[y + y_top, x + x_left, channel] += np.float32(c * (value - canvas[y + y_top, x + x_left, channel]))
+                below = canvas[y + y_top, x + x_left, channel]
+                canvas[y + y_top, x + x_left, channel] = np.float32(below + c * (value - below))
             if index >= 0 and coverage[y, x] >= 0.5:
                 owner[y + y_top, x + x_left] = index
 
@@ -179,7 +181,10 @@ def _invert(matrix: np.ndarray) -> np.ndarray:
 
 
 class Canvas:
-    """The picture while it is painted: ``colour`` (S, S, 3) float32, ``owner`` (S, S) int32 (−1: nothing)."""
+    """The picture while it is painted: ``colour`` (S, S, 3) float32, ``owner`` (S, S) int32 (−1: nothing).
+
+    ``light`` is the unit vector (x, y) towards the light, y down: (0, −1) is light from above.
+    """
 
     def __init__(self, size: int, light: tuple[float, float]) -> None:
         self.size = size
@@ -188,9 +193,8 @@ class Canvas:
         self.owner = np.full((size, size), -1, np.int32)
 
     def paint(
-        self, window: Window, material: Material, frame: np.ndarray, index: int,
-        horizon: float | None = None, opacity: float = 1.0,
-    ) -> None:  # fmt: skip
+        self, window: Window, material: Material, frame: np.ndarray, index: int, horizon: float | None = None
+    ) -> None:
         """Paint ``material`` where ``window`` covers; ``frame`` (2, 3) maps object coordinates to the scene's [0, 1]².
 
         ``horizon``: seen in perspective, like a ground that ends at this height (y in [0, 1]).
@@ -216,7 +220,7 @@ class Canvas:
         numbers = np.array([
             material.pattern, material.warp, material.edge, material.duty, material.grain, material.hue,
             material.relief, material.gloss, self.light[0] * slope, self.light[1] * slope, step,
-            -1e6 if horizon is None else horizon * self.size, opacity,
+            -1e6 if horizon is None else horizon * self.size, material.opacity,
         ])  # fmt: skip
         _paint(
             self.colour, self.owner, index, coverage, height, window.x, window.y, material.ramp,

@@ -31,6 +31,16 @@ class SceneMask:
     name: str
 
 
+@dataclass
+class Entry:
+    """A numbered node; all below it have the numbers up to ``last``; ``parent`` is the number above it."""
+
+    node: Node
+    depth: int
+    parent: int | None
+    last: int
+
+
 @exact
 def _cut_out(owner, slots, masks):
     """masks (M, S, S) bool, False before: set every pixel in the masks ``slots[owner + 1]`` of its owner."""
@@ -50,15 +60,15 @@ class Painter:
     def __init__(self, canvas: Canvas, dice: Dice) -> None:
         self.canvas = canvas
         self.dice = dice
-        self.entries: list[list] = []  # [node, depth, parent entry, last index]
+        self.entries: list[Entry] = []
 
     def number(self, node: Node, depth: int = 0, parent: int | None = None) -> int:
         """Give ``node`` and all below it consecutive numbers; returns the node's own."""
         index = len(self.entries)
-        self.entries.append([node, depth, parent, index])
+        self.entries.append(Entry(node, depth, parent, index))
         for child in node.children:
             self.number(child, depth + 1, index)
-        self.entries[index][3] = len(self.entries) - 1
+        self.entries[index].last = len(self.entries) - 1
         return index
 
     def draw(
@@ -66,42 +76,46 @@ class Painter:
     ) -> None:
         """Paint an object whose shapes are in object coordinates; ``frame`` maps them to the scene.
 
-        shadow: strength of its cast shadow in [0, 1]; blurred: defocus of its outlines as a share of the picture's side;
-        horizon: see ``Canvas.paint``.
+        shadow: strength of its cast shadow in [0, 1]; blurred: defocus of its outlines as a share of the picture's
+        side; horizon: see ``Canvas.paint``.
         """
         index = self.number(node)
         windows: dict[int, Window] = {}
         order: list[int] = []
-        self._prepare(node, index, frame, windows, None, order)
+        radius = int(blurred * self.canvas.size + 0.5)
+        self._prepare(node, index, frame, windows, None, order, 2 * radius + 1)
         if shadow > 0.0:
             dx, dy = -self.canvas.light[0], -self.canvas.light[1]
             reach = self.dice.uniform(0.0, 0.05)
             soft = self.dice.log_uniform(0.003, 0.03)
             for i in order:
-                if not self.entries[i][0].clip:
+                if not self.entries[i].node.clip:
                     self.canvas.shadow(windows[i], dx * reach, dy * reach, soft, shadow)
-        radius = int(blurred * self.canvas.size + 0.5)
         for i in order:
             if radius > 0:
                 windows[i].soften(radius)
-            material = self.entries[i][0].material
+            material = self.entries[i].node.material
             if material is not None:
                 self.canvas.paint(windows[i], material, frame, i, horizon)
 
-    def _prepare(self, node, index, frame, windows, parent, order) -> None:
+    def _prepare(
+        self, node: Node, index: int, frame: np.ndarray,
+        windows: dict[int, Window], parent: Window | None, order: list[int], margin: int,
+    ) -> None:  # fmt: skip
+        """Rasterise ``node`` and all below it: coverage into ``windows``, indices into ``order`` from back to front."""
         window = None
         if node.shape is not None:
             shape = node.shape.moved(frame)
-            window = rasterise(shape.points, shape.starts, self.canvas.size)
+            window = rasterise(shape.points, shape.starts, self.canvas.size, margin)
             if window is not None and node.clip and parent is not None:
                 window.clip(parent)
         children, at = [], index + 1
         for child in node.children:
             children.append((child, at))
-            at = self.entries[at][3] + 1
+            at = self.entries[at].last + 1
         for child, i in children:
             if child.behind:
-                self._prepare(child, i, frame, windows, window, order)
+                self._prepare(child, i, frame, windows, window, order, margin)
         if window is not None:
             windows[index] = window
             order.append(index)
@@ -109,7 +123,7 @@ class Painter:
             children = [pair for pair in children if not pair[0].clip]
         for child, i in children:
             if not child.behind:
-                self._prepare(child, i, frame, windows, window, order)
+                self._prepare(child, i, frame, windows, window, order, margin)
 
     def masks(self) -> list[SceneMask]:
         """The visible masks, small ones dropped, and parts that are all that can be seen of their parent."""
@@ -120,7 +134,8 @@ class Painter:
         found: list[SceneMask] = []
         place: dict[int, tuple[int, int]] = {}  # entry → (index of its mask, area)
         slots = np.full((len(self.entries) + 1, 3), -1, np.int32)  # owner + 1 → masks that it belongs to
-        for index, (node, depth, parent, last) in enumerate(self.entries):
+        for index, entry in enumerate(self.entries):
+            node, depth, parent, last = entry.node, entry.depth, entry.parent, entry.last
             area = below[last] - (below[index - 1] if index else 0)
             if depth > 2 or not node.labelled or area < least:
                 continue

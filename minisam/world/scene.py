@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import backgrounds, living, made
+from . import backgrounds, goods, living, made
 from .backgrounds import Background
 from .camera import photograph
 from .crowds import crowd
@@ -35,11 +35,22 @@ class Scene:
 KINDS: tuple[tuple[float, Callable[[Dice], Node]], ...] = (
     (9, abstract), (1, thin), (2, living.animal), (1, living.fish), (1.2, living.bird), (1, living.insect),
     (1.5, living.face), (2.5, living.person), (1.2, living.flower), (1.2, living.tree), (0.8, living.plant_leaf),
-    (1.2, living.fruit), (1.5, made.house), (2, made.vehicle), (1.5, made.vessel), (1.5, made.cup), (1.2, made.crate),
-    (1, made.books), (1.2, made.screen), (1, made.sign), (1.5, made.furniture), (1, made.tool), (1, made.wheel),
-    (1, made.garment), (0.8, made.rope),
+    (1.2, living.fruit), (1.5, made.house), (2, made.vehicle), (1.5, goods.vessel), (1.5, goods.cup), (1.2, made.crate),
+    (1, made.books), (1.2, made.screen), (1, goods.sign), (1.5, made.furniture), (1, goods.tool), (1, goods.wheel),
+    (1, goods.garment), (0.8, goods.rope),
 )  # fmt: skip
-STANDING = tuple(pair for pair in KINDS if pair[1] not in (living.fish, living.insect, living.plant_leaf, made.tool))
+STANDING = tuple(pair for pair in KINDS if pair[1] not in (living.fish, living.insect, living.plant_leaf, goods.tool))
+
+Kinds = tuple[tuple[float, Callable[[Dice], Node]], ...]
+Grounds = tuple[tuple[float, Callable[[Dice, Painter], Background]], ...]
+ANYWHERE: Grounds = (
+    (4, backgrounds.plain_wall), (1.5, backgrounds.landscape), (2, backgrounds.room),
+    (1.5, backgrounds.patchwork), (1, backgrounds.thicket),
+)  # fmt: skip
+GROUNDS: dict[str, Grounds] = {
+    "standing": ((3, backgrounds.landscape), (3, backgrounds.room)),
+    "crowd": ((5, backgrounds.plain_wall), (0.5, backgrounds.patchwork), (0.5, backgrounds.thicket)),
+}
 
 
 def frame_at(dice: Dice, node: Node, x: float, y: float, size: float, turn: float, standing: bool) -> np.ndarray:
@@ -66,10 +77,10 @@ class Layouts:
         self.background = background
         self.shadow = dice.uniform(0.15, 0.6) if dice.chance(0.7) else 0.0
 
-    def object(self, kinds=KINDS) -> Node:
+    def object(self, kinds: Kinds = KINDS) -> Node:
         """Something; now and then in the background's own material (camouflage)."""
         node = self.dice.weighted(kinds)(self.dice)
-        if node.material is not None and self.dice.chance(0.08):
+        if node.material is not None and self.dice.chance(0.12):
             node.material = similar(self.dice, self.background.material, 0.08)
             node.material.relief = self.dice.uniform(0.2, 1.0)
         return node
@@ -110,15 +121,16 @@ class Layouts:
 
     def crowd(self) -> None:
         """Many small similar things, perhaps with something else among them."""
+        soft = self.dice.uniform(0.002, 0.008) if self.dice.chance(0.25) else 0.0
         for node, frame in crowd(self.dice, self.background.material):
-            self.painter.draw(node, frame, self.shadow)
+            self.painter.draw(node, frame, self.shadow, soft)
         if self.dice.chance(0.2):
             self.put(self.object(), self.dice.random(), self.dice.random(), self.dice.uniform(0.1, 0.4), self.turn())
 
     def heap(self) -> None:
         """Ten to twenty-five objects over one another."""
         x, y, spread = 0.5 + self.dice.signed(0.1), 0.5 + self.dice.signed(0.1), self.dice.uniform(0.12, 0.3)
-        kinds = KINDS if self.dice.chance(0.5) else ((1.0, self.dice.weighted(KINDS)),)
+        kinds: Kinds = KINDS if self.dice.chance(0.5) else ((1.0, self.dice.weighted(KINDS)),)
         for _ in range(self.dice.integer(10, 25)):
             size = self.dice.uniform(0.15, 0.45)
             self.put(self.object(kinds), x + self.dice.signed(spread), y + self.dice.signed(spread), size, self.turn())
@@ -138,21 +150,13 @@ def render(seed: int, size: int = 256) -> Scene:
     The same seed gives the same scene at every size, and the same bytes at the same size on every machine.
     """
     dice = Dice(seed)
-    canvas = Canvas(size, dice.direction())
+    light_x, light_y = dice.direction()
+    canvas = Canvas(size, (light_x, -abs(light_y) if dice.chance(0.7) else light_y))  # mostly from above
     painter = Painter(canvas, dice)
     layout = dice.weighted(
         ((3, "studio"), (4, "scatter"), (3, "standing"), (2.5, "crowd"), (1.5, "heap"), (2, "close_up"))
     )
-    if layout == "standing":
-        choices = ((3, backgrounds.landscape), (3, backgrounds.room))
-    elif layout == "crowd":
-        choices = ((5, backgrounds.plain_wall), (0.5, backgrounds.patchwork), (0.5, backgrounds.thicket))
-    else:
-        choices = (
-            (4, backgrounds.plain_wall), (1.5, backgrounds.landscape), (2, backgrounds.room),
-            (1.5, backgrounds.patchwork), (1, backgrounds.thicket),
-        )  # fmt: skip
-    background = dice.weighted(choices)(dice, painter)
+    background = dice.weighted(GROUNDS.get(layout, ANYWHERE))(dice, painter)
     if dice.chance(0.3):
         canvas.defocus(dice.uniform(0.003, 0.025))
     layouts = Layouts(dice, painter, background)

@@ -49,6 +49,11 @@ def polygon(points: np.ndarray, hole: bool = False) -> Shape:
     return Shape(points, np.array([0, len(points)]))
 
 
+def path(*points: tuple[float, float]) -> Shape:
+    """``polygon`` through corners written out one by one."""
+    return polygon(np.array(points))
+
+
 def union(*shapes: Shape) -> Shape:
     """All polygons of all shapes as one shape."""
     starts = [0]
@@ -197,7 +202,17 @@ def leaf(dice: Dice, width: float = 0.4, corners: int = 24) -> Shape:
 def random_shape(dice: Dice) -> Shape:
     """A shape of a random family, stretched at random, of radius about 1."""
     kind = dice.weighted(
-        [(5, "blob"), (2, "shaggy"), (2, "polygon"), (2, "super"), (2, "ellipse"), (2, "box"), (1, "star"), (1, "ring"), (1, "twig")]
+        [
+            (5, "blob"),
+            (2, "shaggy"),
+            (2, "polygon"),
+            (2, "super"),
+            (2, "ellipse"),
+            (2, "box"),
+            (1, "star"),
+            (1, "ring"),
+            (1, "twig"),
+        ]
     )
     if kind == "blob":
         shape = blob(dice, dice.uniform(0.1, 1.3))
