@@ -1,4 +1,4 @@
-"""The same model in torch: ``build("vit_b")`` is an ``nn.Module`` with the official keys. Needs the extra ``reference``."""
+"""The same model in torch, with the official keys: ``build("vit_b")``. Needs the extra ``reference``."""
 
 from __future__ import annotations
 

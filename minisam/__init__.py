@@ -1,0 +1,47 @@
+"""minisam: Segment Anything, from scratch, in NumPy and Numba.
+
+    import minisam
+    predictor = minisam.SamPredictor(minisam.load("tiny"))
+    predictor.set_image(image)                                      # uint8 (H, W, 3), once
+    masks, iou_predictions, low_res_logits = predictor.predict(     # as often as you like
+        point_coords=[[320, 240]], point_labels=[1])
+
+Names are looked up when they are first used, so ``import minisam`` itself is quick.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from minisam.config import CONFIGS, SamConfig
+    from minisam.loading import load
+    from minisam.predictor import SamPredictor
+    from minisam.preprocess import binary_mask_to_logits
+    from minisam.sam import Sam, build
+    from minisam_kernels import InputError
+
+__version__ = "0.1.0"
+__all__ = ["CONFIGS", "InputError", "Sam", "SamConfig", "SamPredictor", "binary_mask_to_logits", "build", "load"]
+
+_HOMES = {
+    "CONFIGS": "minisam.config",
+    "InputError": "minisam_kernels",
+    "Sam": "minisam.sam",
+    "SamConfig": "minisam.config",
+    "SamPredictor": "minisam.predictor",
+    "binary_mask_to_logits": "minisam.preprocess",
+    "build": "minisam.sam",
+    "load": "minisam.loading",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'minisam' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

@@ -1,0 +1,36 @@
+"""``minisam.load``: a model by name, or from a checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from minisam.checkpoint import fit_state, infer_config, read_checkpoint
+from minisam.config import CONFIGS, get_config
+from minisam.sam import Sam
+from minisam_kernels import InputError
+
+WEIGHTS = Path(__file__).parent / "weights"
+
+
+def load(name_or_path: str | Path = "tiny", checkpoint: str | Path | None = None) -> Sam:
+    """A model with trained weights.
+
+    ``load("tiny")`` reads the weights that come with the package; ``load("vit_b", checkpoint="sam_vit_b_01ec64.pth")``
+    those of a file, checked against that configuration; ``load("weights.safetensors")`` finds the configuration itself.
+    A float32 file is mapped into memory, not copied. Nothing in a file is ever executed.
+    """
+    name = str(name_or_path)
+    if checkpoint is None and name in CONFIGS:
+        shipped = WEIGHTS / f"{name}.safetensors"
+        if not shipped.exists():
+            raise InputError(f"expected a checkpoint for {name}, whose weights do not come with minisam, got none")
+        checkpoint = shipped
+    if checkpoint is None:
+        if not Path(name).exists():
+            raise InputError(f"expected a model among {', '.join(CONFIGS)} or a checkpoint file, got {name!r}")
+        state = read_checkpoint(name)
+        config = infer_config(state)
+    else:
+        config = get_config(name)
+        state = read_checkpoint(checkpoint)
+    return Sam(config, fit_state(config, state))

@@ -1,0 +1,169 @@
+"""One picture, many prompts: ``set_image`` runs the heavy encoder once, ``predict`` the light decoder per prompt.
+
+The interface is that of the released code's ``SamPredictor``, with NumPy arrays throughout.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minisam.preprocess import apply_coords, normalise_and_pad, postprocess_masks, resize_image
+from minisam.sam import Sam
+from minisam_kernels import InputError
+
+
+class SamPredictor:
+    """Ask ``sam`` about one picture at a time."""
+
+    def __init__(self, sam: Sam) -> None:
+        self.model = sam
+        self.image_pe = sam.prompt_encoder.get_dense_pe()
+        self.reset_image()
+
+    def reset_image(self) -> None:
+        """Forget the picture."""
+        self.features: np.ndarray | None = None
+        self.original_size: tuple[int, int] | None = None
+
+    @property
+    def is_image_set(self) -> bool:
+        """Whether ``predict`` may be called."""
+        return self.features is not None
+
+    def set_image(self, image: np.ndarray, image_format: str = "RGB") -> None:
+        """Encode a picture, uint8 (H, W, 3), ``image_format`` "RGB" or "BGR". An old picture is forgotten first."""
+        if image_format not in ("RGB", "BGR"):
+            raise InputError(f'expected image_format "RGB" or "BGR", got {image_format!r}')
+        image = np.asarray(image)
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+            raise InputError(f"expected a picture of uint8 and shape (H, W, 3), got {image.dtype} {image.shape}")
+        self.reset_image()
+        size = self.model.config.image_size
+        resized = resize_image(image if image_format == "RGB" else image[..., ::-1], size)
+        self.features = self.model.image_encoder(normalise_and_pad(resized, size))
+        self.original_size = (image.shape[0], image.shape[1])
+
+    def get_image_embedding(self) -> np.ndarray:
+        """What the encoder made of the picture: (1, h, w, C)."""
+        if self.features is None:
+            raise InputError("expected a picture to be set with set_image first, got none")
+        return self.features
+
+    def predict(
+        self,
+        point_coords: np.ndarray | None = None,
+        point_labels: np.ndarray | None = None,
+        box: np.ndarray | None = None,
+        mask_input: np.ndarray | None = None,
+        multimask_output: bool = True,
+        return_logits: bool = False,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Masks for one prompt: points, a box, a mask, or any of them together.
+
+        point_coords (P, 2) as (x, y) in pixels of the picture; point_labels (P,), 1 foreground, 0 background; box (4,)
+        as x0, y0, x1, y1; mask_input (1, L, L) logits, such as an earlier ``low_res_logits[i : i + 1]`` (a yes/no mask
+        becomes one with ``minisam.binary_mask_to_logits``). ``multimask_output`` asks for the three masks of an
+        ambiguous prompt, otherwise there is one; ``return_logits`` for numbers instead of yes and no.
+
+        Returns masks (M, H, W) bool, iou_predictions (M,), low_res_logits (M, L, L). Raises ``InputError``.
+        """
+        if point_coords is None and point_labels is not None:
+            raise InputError("expected point_coords with point_labels, got labels alone")
+        if point_coords is not None and point_labels is None:
+            raise InputError("expected point_labels with point_coords, got points alone")
+        parts = (point_coords, point_labels, box, mask_input)
+        batch = [None if part is None else np.asarray(part)[None] for part in parts]
+        masks, iou, low_res = self.predict_batch(*batch, multimask_output, return_logits)
+        return masks[0], iou[0], low_res[0]
+
+    def predict_batch(
+        self,
+        point_coords: np.ndarray | None = None,
+        point_labels: np.ndarray | None = None,
+        boxes: np.ndarray | None = None,
+        mask_input: np.ndarray | None = None,
+        multimask_output: bool = True,
+        return_logits: bool = False,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """B prompts about the same picture at once: everything as in ``predict`` with one more axis in front.
+
+        point_coords (B, P, 2), point_labels (B, P), boxes (B, 4), mask_input (B, 1, L, L)
+        → masks (B, M, H, W), iou_predictions (B, M), low_res_logits (B, M, L, L).
+        """
+        features, original_size = self.get_image_embedding(), self.original_size
+        assert original_size is not None
+        size = self.model.config.image_size
+        points = None
+        if point_coords is not None:
+            coords, labels = _check_points(point_coords, point_labels, original_size)
+            points = (apply_coords(coords, original_size, size), labels)
+        if boxes is not None:
+            boxes = _check_boxes(boxes, original_size).reshape(-1, 2, 2)
+            boxes = apply_coords(boxes, original_size, size).reshape(-1, 4)
+        if mask_input is not None:
+            mask_input = _check_masks(mask_input, self.model.config.low_res_size)
+        lengths = {len(part) for part in (points and points[0], boxes, mask_input) if part is not None}
+        if not lengths:
+            raise InputError("expected a prompt: points, a box or a mask, got none")
+        if len(lengths) > 1:
+            raise InputError(f"expected as many prompts of every kind, got {sorted(lengths)}")
+        sparse, dense = self.model.prompt_encoder(points, boxes, mask_input)
+        low_res, iou = self.model.mask_decoder(features, self.image_pe, sparse, dense, multimask_output)
+        threshold = None if return_logits else self.model.mask_threshold
+        flat = postprocess_masks(low_res.reshape(-1, *low_res.shape[2:]), original_size, size, threshold)
+        return flat.reshape(*low_res.shape[:2], *original_size), iou, low_res
+
+
+def _numbers(name: str, value: Any) -> np.ndarray:
+    """``value`` as float64, every number finite."""
+    try:
+        array = np.asarray(value, np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"expected {name} to hold numbers, got {value!r}") from error
+    if not np.isfinite(array).all():
+        raise InputError(f"expected {name} to be finite, got {array[~np.isfinite(array)][0]}")
+    return array
+
+
+def _check_points(coords: Any, labels: Any, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    coords, labels = _numbers("point_coords", coords), _numbers("point_labels", labels)
+    if coords.ndim != 3 or coords.shape[2] != 2:
+        raise InputError(f"expected point_coords of shape (P, 2), got {coords.shape[1:]}")
+    if labels.shape != coords.shape[:2]:
+        raise InputError(f"expected a label for each of the {coords.shape[1]} points, got {labels.shape[1:]}")
+    if coords.shape[1] == 0:
+        raise InputError("expected at least one point in point_coords, got none")
+    if not np.isin(labels, (-1, 0, 1)).all():
+        wrong = labels[~np.isin(labels, (-1, 0, 1))][0]
+        raise InputError(f"expected labels 1 (foreground) or 0 (background), got {wrong:g}")
+    height, width = size
+    outside = ((coords < 0) | (coords >= (width, height))).any(axis=2) & (labels != -1)
+    if outside.any():
+        x, y = coords[outside][0]
+        raise InputError(f"expected points inside the picture of {width} × {height} pixels, got ({x:g}, {y:g})")
+    return coords, labels
+
+
+def _check_boxes(boxes: Any, size: tuple[int, int]) -> np.ndarray:
+    boxes = _numbers("box", boxes)
+    if boxes.ndim != 2 or boxes.shape[1] != 4:
+        raise InputError(f"expected a box as (x0, y0, x1, y1), got shape {boxes.shape[1:]}")
+    height, width = size
+    for x0, y0, x1, y1 in boxes:
+        box = f"({x0:g}, {y0:g}, {x1:g}, {y1:g})"
+        if not (x0 < x1 and y0 < y1):
+            raise InputError(f"expected a box with x0 < x1 and y0 < y1, got {box}")
+        if x0 < 0 or y0 < 0 or x1 > width or y1 > height:
+            raise InputError(f"expected a box inside the picture of {width} × {height} pixels, got {box}")
+    return boxes
+
+
+def _check_masks(masks: Any, size: int) -> np.ndarray:
+    array = np.asarray(masks)
+    if array.dtype == bool:
+        raise InputError("expected mask_input as logits, got bool (minisam.binary_mask_to_logits makes logits of it)")
+    if array.ndim != 4 or array.shape[1:] != (1, size, size):
+        raise InputError(f"expected mask_input of shape (1, {size}, {size}), got {array.shape[1:]}")
+    return _numbers("mask_input", array).astype(np.float32)

@@ -1,0 +1,79 @@
+"""The prompt encoder: points, boxes and masks as vectors of the decoder's width.
+
+Source: paper, section 3 and appendix A; Tancik et al. 2020 (random Fourier features). A point is the encoding of its
+place plus a learned vector for its kind; a box is its two corners; a mask is a small picture, added to the image.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minisam.config import SamConfig
+from minisam.state import State
+from minisam_kernels import InputError
+from minisam_kernels.gelu import gelu
+from minisam_kernels.position_encoding import position_encoding, position_grid
+
+NOT_A_POINT, BACKGROUND, FOREGROUND, TOP_LEFT, BOTTOM_RIGHT = -1, 0, 1, 2, 3
+
+
+class PromptEncoder:
+    """Prompts → sparse embeddings (B, T, C), one a point or corner, and a dense one (B or 1, h, w, C)."""
+
+    def __init__(self, config: SamConfig, state: State) -> None:
+        self.config, self.state = config, state
+        self.gaussian = state["pe_layer.positional_encoding_gaussian_matrix"]
+        names = ["not_a_point_embed", *(f"point_embeddings.{i}" for i in range(4))]
+        self.kinds = np.concatenate([state[f"{name}.weight"] for name in names])  # row label + 1
+
+    def __call__(
+        self,
+        points: tuple[np.ndarray, np.ndarray] | None = None,
+        boxes: np.ndarray | None = None,
+        masks: np.ndarray | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Embed B prompts at once; any of the three may be missing, all of them too (B = 1, no tokens).
+
+        points: coords (B, P, 2) as (x, y) in pixels of the model's input and labels (B, P), −1, 0 or 1; boxes (B, 4)
+        as x0, y0, x1, y1; masks (B, 1, 4h, 4w) logits, such as an earlier answer's ``low_res_logits``.
+        """
+        parts = []
+        if points is not None:
+            coords, labels = points
+            if boxes is None:  # points alone are followed by one point that is none
+                coords = np.pad(coords, ((0, 0), (0, 1), (0, 0)))
+                labels = np.pad(labels, ((0, 0), (0, 1)), constant_values=NOT_A_POINT)
+            parts.append(self.embed_points(coords, labels))
+        if boxes is not None:
+            corners = boxes.reshape(-1, 2, 2)
+            parts.append(self.embed_points(corners, np.tile([TOP_LEFT, BOTTOM_RIGHT], (len(corners), 1))))
+        batch = len(parts[0]) if parts else len(masks) if masks is not None else 1
+        empty = np.zeros((batch, 0, self.config.prompt_embed_dim), np.float32)
+        return np.concatenate([empty, *parts], axis=1), self.no_mask() if masks is None else self.embed_masks(masks)
+
+    def embed_points(self, coords: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """coords (B, P, 2) in pixels, labels (B, P) in −1 … 3 → (B, P, C). The half pixel is added here."""
+        place = position_encoding((coords + 0.5) / self.config.image_size, self.gaussian)
+        place[labels == NOT_A_POINT] = 0  # a padding point has no place, only a kind
+        place += self.kinds[labels.astype(np.intp) + 1]
+        return place
+
+    def embed_masks(self, masks: np.ndarray) -> np.ndarray:
+        """masks (B, 1, 4h, 4w) logits → (B, h, w, C): two convolutions of stride 2 with norm and GELU, then a 1×1."""
+        size = self.config.low_res_size
+        if masks.ndim != 4 or masks.shape[1:] != (1, size, size):
+            raise InputError(f"expected mask logits of shape (B, 1, {size}, {size}), got {masks.shape}")
+        down = self.state / "mask_downscaling"
+        x = masks.reshape(-1, size, size, 1)
+        x = gelu((down / 1).layer_norm((down / 0).conv2d(x, stride=2), eps=1e-6))
+        x = gelu((down / 4).layer_norm((down / 3).conv2d(x, stride=2), eps=1e-6))
+        return (down / 6).conv2d(x)
+
+    def no_mask(self) -> np.ndarray:
+        """(1, 1, 1, C): what stands everywhere when there is no mask prompt."""
+        return self.state["no_mask_embed.weight"].reshape(1, 1, 1, -1)
+
+    def get_dense_pe(self) -> np.ndarray:
+        """(h, w, C): the encoded place of every image token."""
+        side = self.config.image_embedding_size
+        return position_grid((side, side), self.gaussian)
