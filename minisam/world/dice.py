@@ -46,7 +46,12 @@ class Dice:
 
     def signed(self, scale: float) -> float:
         """Bell-shaped about 0, standard deviation ``scale``, never beyond 3 of them (sum of three uniforms)."""
-        return scale * 2.0 * (self.random() + self.random() + self.random() - 1.5)
+        at = self._next
+        if at + 3 > BLOCK:
+            return scale * 2.0 * (self.random() + self.random() + self.random() - 1.5)
+        self._next = at + 3
+        block = self._block
+        return scale * 2.0 * (block[at] + block[at + 1] + block[at + 2] - 1.5)
 
     def integer(self, low: int, high: int) -> int:
         """A whole number from ``low`` to ``high``, both included."""
