@@ -2,7 +2,7 @@
 
 LLVM keeps a call of the C library's ``exp`` or ``erf`` inside a loop as it is, one number at a time. The functions here
 are polynomials without a branch: inlined into a kernel's loop they run eight numbers at once. Measured on numbers that
-lie in cache, one core with AVX2, against the same loop over ``math``: exp 0.49 ns a number instead of 3.1, erf 0.42 ns
+lie in cache, one core with AVX2, against the same loop over ``math``: exp 0.41 ns a number instead of 3.1, erf 0.42 ns
 instead of 23; sigmoid takes 0.63 ns and log1p_exp 1.1 ns.
 
     exp x        = 2ⁿ · eʳ,  n = round(x / ln 2), r = x − n ln 2 ∈ [−ln 2 / 2, ln 2 / 2], eʳ a polynomial of degree 6
@@ -18,10 +18,10 @@ file; artanh is its Taylor series. Each function takes and returns one float32.
 =========  ====  ==================  =================  ==================================================
 function   NaN   −∞                  +∞                 error, at most
 =========  ====  ==================  =================  ==================================================
-exp        NaN   0                   ∞                  EXP_TOLERANCE · eps, relative; 0 below −87.33, ∞ above 88.37
+exp        NaN   0                   ∞                  EXP_TOLERANCE · eps, relative; 0 below −87.68, ∞ above 88.37
 erf        NaN   −1                  1                  ERF_TOLERANCE · eps, absolute; also relative to |erf x|
 sigmoid    NaN   0                   1                  SIGMOID_TOLERANCE · eps, relative; 0 below −88.37
-log1p_exp  NaN   0                   ∞                  LOG1P_EXP_TOLERANCE · eps, relative; 0 below −87.33
+log1p_exp  NaN   0                   ∞                  LOG1P_EXP_TOLERANCE · eps, relative; 0 below −87.68
 =========  ====  ==================  =================  ==================================================
 """
 
@@ -37,9 +37,8 @@ SIGMOID_TOLERANCE = 6.0
 LOG1P_EXP_TOLERANCE = 6.0
 
 # Every constant is float32: a Python float would make the whole loop double and halve the width of its vectors.
-_0, _1, _2, _HALF = np.float32(0), np.float32(1), np.float32(2), np.float32(0.5)
-_INF = np.float32(np.inf)
-_EXP_LOWEST, _EXP_HIGHEST = np.float32(-87.33), np.float32(88.37)  # 2ⁿ must be a normal number, −126 ≤ n ≤ 127
+_0, _1, _2 = np.float32(0), np.float32(1), np.float32(2)
+_EXP_LOWEST, _EXP_HIGHEST = np.float32(-88.0), np.float32(88.7)  # at them n is −127 and 128
 _LOG2_E = np.float32(1 / np.log(2))
 _LN2_HIGH, _LN2_LOW = np.float32(0.693359375), np.float32(np.log(2) - 0.693359375)  # n · _LN2_HIGH is exact
 _E2, _E3, _E4, _E5, _E6 = np.array([0.49999993, 0.1666652, 0.04166839, 0.00836875, 0.00138145], np.float32)
@@ -57,17 +56,15 @@ _A1, _A2, _A3, _A4, _A5, _A6, _A7 = (np.float32(1 / (2 * k + 1)) for k in range(
 
 @jit
 def exp(x):
-    """eˣ. The bounds come as selections, not branches, and NaN is put back at the end: 2ⁿ needs a whole number n."""
-    t = x if x > _EXP_LOWEST else _EXP_LOWEST
-    t = t if t < _EXP_HIGHEST else _EXP_HIGHEST
-    n = np.rint(t * _LOG2_E)
+    """eˣ. The bits of 2ⁿ are n + 127 in the place of the exponent; there n = −127 means exactly 0 and n = 128 means ∞,
+    so the ends need no cases of their own. Comparisons with NaN are false: t stays NaN, but n becomes a number.
+    """
+    t = _EXP_HIGHEST if x > _EXP_HIGHEST else x
+    n = np.rint((t if t > _EXP_LOWEST else _EXP_LOWEST) * _LOG2_E)
+    t = _EXP_LOWEST if t < _EXP_LOWEST else t
     r = t - n * _LN2_HIGH - n * _LN2_LOW
     e = _1 + r + r * r * (_E2 + r * (_E3 + r * (_E4 + r * (_E5 + r * _E6))))
-    power = np.int32((np.int32(n) + np.int32(127)) << np.int32(23)).view(np.float32)  # the bits of 2ⁿ
-    e = e * power
-    e = _0 if x < _EXP_LOWEST else e
-    e = _INF if x > _EXP_HIGHEST else e
-    return x if x != x else e
+    return e * np.int32((np.int32(n) + np.int32(127)) << np.int32(23)).view(np.float32)
 
 
 @jit

@@ -19,7 +19,7 @@ from minisam_kernels.errors import InputError, as_float32, expect_ndim, expect_s
 from minisam_kernels.threads import parallel_for
 
 TOLERANCE = 8.0  # × eps × magnitude; see above
-ROWS = 256  # rows of a piece: fixed, so that the number of threads changes no bit of the result
+ROWS = 512  # rows of a piece: fixed, so that the number of threads changes no bit; 128 rows cost 15 % more
 
 
 def linear_numpy(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None = None) -> np.ndarray:
