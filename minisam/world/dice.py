@@ -67,7 +67,10 @@ class Dice:
 
     def weighted(self, options: Sequence[tuple[float, T]]) -> T:
         """One of the options ``(weight, value)``, in proportion to the weights."""
-        at = self.random() * sum(weight for weight, _ in options)
+        total = 0.0
+        for weight, _ in options:
+            total += weight
+        at = self.random() * total
         for weight, value in options:
             at -= weight
             if at < 0.0:

@@ -25,12 +25,10 @@ GRID = 2.0**20
 
 
 def _package_hash() -> str:
-    """A hash of the sources with compiled loops: numba's cache does not see a change in a function of another file."""
+    """A hash of the sources: numba's cache does not see a change in a function or a constant of another file."""
     digest = hashlib.sha256()
     for path in sorted(Path(__file__).parent.glob("*.py")):
-        source = path.read_bytes()
-        if b"@exact" in source or path.name == "exact.py":
-            digest.update(path.name.encode() + source)
+        digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()
 
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from .dice import Dice
+from .exact import exact
 from .shapes import affine
 
 TILE = 256
@@ -194,16 +195,13 @@ def random_material(
     else:
         stretch = dice.log_uniform(0.6, 1.6)
         pattern_map = affine(dice.random(), dice.random(), dice.log_uniform(0.8, 6.0), angle, stretch)
-    streaks = (
-        dice.log_uniform(0.6, 1.6) if dice.chance(0.75) else dice.log_uniform(4.0, 14.0)
-    )  # fur, grass, brushed metal
-    noise_map = affine(dice.random(), dice.random(), dice.log_uniform(0.05, 0.9) / min(streaks, 3.0), 0, 1)
-    noise_map = compose(noise_map, affine(0, 0, 1.0, dice.uniform(0, 6.28)))
+    fine = dice.log_uniform(0.05, 0.9)
+    streaks = dice.log_uniform(0.6, 1.6) if dice.chance(0.75) else dice.log_uniform(4.0, 14.0)  # fur, grass, metal
+    noise_map = affine(dice.random(), dice.random(), fine / min(streaks, 3.0), dice.uniform(0, 6.28))
     noise_map[0] *= streaks
     x, y, radius = place
     if radius != 1.0 or x != 0.0 or y != 0.0:
-        shrink = np.array([[1.0 / radius, 0.0, -x / radius], [0.0, 1.0 / radius, -y / radius]])
-        pattern_map, noise_map = compose(pattern_map, shrink), compose(noise_map, shrink)
+        pattern_map, noise_map = _placed(pattern_map, x, y, radius), _placed(noise_map, x, y, radius)
     textured = dice.chance(0.85)
     return Material(
         ramp=random_ramp(dice, base, contrast),
@@ -235,10 +233,12 @@ def ball(dice: Dice, base: Colour, x: float, y: float, radius: float) -> Materia
     return material
 
 
-def compose(outer: np.ndarray, inner: np.ndarray) -> np.ndarray:
-    """The affine map ``outer ∘ inner``, both (2, 3)."""
-    result = outer[:, 0:1] * inner[0] + outer[:, 1:2] * inner[1]
-    result[:, 2] += outer[:, 2]
+@exact
+def _placed(matrix, x, y, radius):
+    """The affine map ``matrix`` (2, 3) after (x, y) has been moved to the origin and ``radius`` scaled to 1."""
+    result = matrix / radius
+    for i in range(2):
+        result[i, 2] = matrix[i, 2] - result[i, 0] * x - result[i, 1] * y
     return result
 
 

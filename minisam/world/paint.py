@@ -10,8 +10,11 @@ from __future__ import annotations
 import numpy as np
 
 from .exact import exact
-from .materials import TILE, Material, compose, tiles
+from .materials import BRICKS, CELLS, CHECKS, GRADIENT, NOISE, SPOTS, STRIPES, TILE, WOOD, Material, tiles
 from .raster import Window, blur
+
+GRAIN = 2.7  # the grain is so much finer than the noise that bends the pattern
+UPRIGHT = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
 
 
 @exact
@@ -48,26 +51,26 @@ def _wave(s, duty, edge):
 def _pattern(kind, u, v, noise, duty, edge, step):
     """t in [0, 1] at pattern coordinates (u, v); ``step`` is the size of a pixel there, the least softness."""
     edge = max(edge, 1.5 * step)
-    if kind == 1:
+    if kind == GRADIENT:
         return min(max(u, 0.0), 1.0)
-    if kind == 2:
+    if kind == STRIPES:
         return _wave(u, duty, edge) if step < 0.5 else duty
-    if kind == 3:
+    if kind == CHECKS:
         a, b = _wave(u, 0.5, edge), _wave(v, 0.5, edge)
         return a + b - 2.0 * a * b if step < 0.5 else 0.5
-    if kind == 4:
+    if kind == SPOTS:
         i, j = int(np.floor(u)), int(np.floor(v))
         du = u - i - 0.5 - 0.4 * (_hash(i, j, 1) - 0.5)
         dv = v - j - 0.5 - 0.4 * (_hash(i, j, 2) - 0.5)
         radius = 0.5 * duty * (0.5 + _hash(i, j, 3)) + 0.08
         distance = np.sqrt(du * du + dv * dv)
         return min(max((radius - distance) / edge + 0.5, 0.0), 1.0)
-    if kind == 5:
+    if kind == NOISE:
         return min(max(0.5 + 0.28 * noise, 0.0), 1.0)
-    if kind == 6:
+    if kind == WOOD:
         s = u - np.floor(u)
         return s * s * (3.0 - 2.0 * s) if s < 0.85 else (1.0 - s) / 0.15 * 0.93
-    if kind == 7:
+    if kind == BRICKS:
         row = int(np.floor(v))
         s = u + 0.5 * (row & 1)
         column = int(np.floor(s))
@@ -75,7 +78,7 @@ def _pattern(kind, u, v, noise, duty, edge, step):
         inside = min(min(s - column, column + 1 - s) * 2.0, min(v - row, row + 1 - v))
         face = 0.4 + 0.6 * _hash(column, row, 4)
         return face * min(max((inside - 0.3 * gap) / max(edge * 0.3, step), 0.0), 1.0)
-    if kind == 8:
+    if kind == CELLS:
         i, j = int(np.floor(u)), int(np.floor(v))
         nearest, second, value = 9.0, 9.0, 0.0
         for jj in range(j - 1, j + 2):
@@ -104,7 +107,7 @@ def _paint(canvas, owner, index, coverage, height, x_left, y_top, ramp, tile, gr
     opacity = numbers[12]
     size = canvas.shape[0]
     rows, columns = coverage.shape
-    uses_noise = warp != 0.0 or kind == 5
+    uses_noise = warp != 0.0 or kind == NOISE
     for y in range(rows):
         depth = 1.0
         if horizon > -1e5:  # ground seen from above: coordinates grow towards the horizon, contrast fades
@@ -174,10 +177,34 @@ def _darken(canvas, shade, x_left, y_top, dx, dy, strength):
                 canvas[py, px, channel] *= keep
 
 
-def _invert(matrix: np.ndarray) -> np.ndarray:
-    (a, b, c), (d, e, f) = matrix.tolist()
+@exact
+def _compose(outer, inner, result):
+    """result = outer ∘ inner, affine maps (2, 3)."""
+    for i in range(2):
+        for j in range(3):
+            result[i, j] = outer[i, 0] * inner[0, j] + outer[i, 1] * inner[1, j]
+        result[i, 2] += outer[i, 2]
+
+
+@exact
+def _pixel_maps(material, noise, frame, size, grain_scale):
+    """Pixel coordinates → pattern, noise and grain coordinates, (3, 2, 3): frame⁻¹, then the material's own maps."""
+    a, b, c, d, e, f = frame[0, 0], frame[0, 1], frame[0, 2], frame[1, 0], frame[1, 1], frame[1, 2]
     det = a * e - b * d
-    return np.array([[e / det, -b / det, (b * f - c * e) / det], [-d / det, a / det, (c * d - a * f) / det]])
+    to_object = np.empty((2, 3))
+    to_object[0] = e / det / size, -b / det / size, (b * f - c * e) / det
+    to_object[1] = -d / det / size, a / det / size, (c * d - a * f) / det
+    maps = np.empty((3, 2, 3))
+    _compose(material, to_object, maps[0])
+    _compose(noise, to_object, maps[1])
+    maps[2] = maps[1] * grain_scale
+    return maps
+
+
+def _step(matrix: np.ndarray) -> float:
+    """How far a pixel's step moves in the target of an affine map (2, 3)."""
+    (a, b, _), (d, e, _) = matrix.tolist()
+    return max(abs(a) + abs(b), abs(d) + abs(e))
 
 
 class Canvas:
@@ -199,17 +226,9 @@ class Canvas:
 
         ``horizon``: seen in perspective, like a ground that ends at this height (y in [0, 1]).
         """
-        to_object = _invert(frame)
-        to_object[:, :2] /= self.size  # pixel → object
-        if horizon is not None:
-            to_object = np.array([[1.0 / self.size, 0.0, 0.0], [0.0, 1.0 / self.size, 0.0]])
-        pattern = compose(material.pattern_map, to_object)
-        noise = compose(material.noise_map, to_object)
-        if material.pattern == 5:
-            noise = pattern
-        grain = noise * 2.7
-        family = tiles()
-        step = max(abs(pattern[0, 0]) + abs(pattern[0, 1]), abs(pattern[1, 0]) + abs(pattern[1, 1]))
+        noise = material.pattern_map if material.pattern == NOISE else material.noise_map
+        maps = _pixel_maps(material.pattern_map, noise, frame if horizon is None else UPRIGHT, self.size, GRAIN)
+        step, noise_step = _step(maps[0]), _step(maps[1])
         coverage = window.coverage
         height = coverage
         reach = 0
@@ -224,8 +243,7 @@ class Canvas:
         ])  # fmt: skip
         _paint(
             self.colour, self.owner, index, coverage, height, window.x, window.y, material.ramp,
-            _level(family[material.tile], noise), _level(family[min(material.tile, 1)], grain),
-            np.stack([pattern, noise, grain]), numbers,
+            _level(material.tile, noise_step), _level(min(material.tile, 1), GRAIN * noise_step), maps, numbers,
         )  # fmt: skip
 
     def shadow(self, window: Window, dx: float, dy: float, softness: float, strength: float) -> None:
@@ -241,11 +259,11 @@ class Canvas:
         self.colour = blur(self.colour, int(radius * self.size + 0.5))
 
 
-def _level(pyramid: tuple[np.ndarray, ...], to_tile: np.ndarray) -> np.ndarray:
-    """The level of a noise pyramid whose pixels are about as large as the picture's."""
-    step = max(abs(to_tile[0, 0]) + abs(to_tile[0, 1]), abs(to_tile[1, 0]) + abs(to_tile[1, 1])) * TILE
+def _level(kind: int, step: float) -> np.ndarray:
+    """The level of a noise pyramid whose pixels are about as large as the picture's, which are ``step`` periods."""
+    pyramid = tiles()[kind]
     level = 0
-    while step > 1.5 and level < len(pyramid) - 1:
+    while step * TILE > 1.5 and level < len(pyramid) - 1:
         step *= 0.5
         level += 1
     return pyramid[level]
