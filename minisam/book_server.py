@@ -14,6 +14,7 @@ import http.server
 import importlib.util
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -145,9 +146,7 @@ def build(clean: bool = False) -> int:
             command, stdout=out, stderr=subprocess.STDOUT, cwd=ROOT, env=_environment(), check=False
         ).returncode
     if code:
-        print(log.read_text()[-6000:], file=sys.stderr)
-        for report in sorted((HTML / "reports").glob("**/*.log")):
-            print(report.read_text()[-3000:], file=sys.stderr)
+        print(_why(log.read_text()), file=sys.stderr)
         print(
             "minisam: error: the textbook did not build; the log is above and in book/_build/build.log", file=sys.stderr
         )
@@ -155,6 +154,14 @@ def build(clean: bool = False) -> int:
     stamp.write_text(current)
     print(f"The textbook is in book/_build/html ({time.perf_counter() - start:.0f} s)")
     return 0
+
+
+def _why(log: str) -> str:
+    """The part of a build's log that says what went wrong: the failing cell with its traceback, or else the warnings."""
+    log = re.sub(r"\x1b\[[0-9;]*m", "", log)
+    cell = re.search(r"An error occurred while executing the following cell:.*?(?=\n\nThe above|\Z)", log, re.DOTALL)
+    warnings = [line for line in log.splitlines() if "WARNING" in line or "ERROR" in line]
+    return "\n".join([*warnings, cell.group()]) if cell else "\n".join(warnings) or log[-4000:]
 
 
 def _environment() -> dict[str, str]:

@@ -47,15 +47,11 @@ def decode_mask(code: bytes, shape: tuple[int, int]) -> np.ndarray:
     return np.logical_xor.accumulate(flat.reshape(shape), axis=0)
 
 
-def _leb128(numbers: Iterable[int]) -> bytes:
-    out = bytearray()
-    for number in numbers:
-        number = int(number)
-        while number > 127:
-            out.append(number & 127 | 128)
-            number >>= 7
-        out.append(number)
-    return bytes(out)
+def _leb128(numbers: np.ndarray) -> bytes:
+    sevens = numbers[:, None] >> 7 * np.arange(5)  # five groups of seven bits: runs up to 2**35 pixels
+    used = (sevens > 0) | (np.arange(5) == 0)
+    more = np.concatenate([used[:, 1:], np.zeros((len(numbers), 1), dtype=bool)], axis=1)
+    return ((sevens & 127) | 128 * more)[used].astype(np.uint8).tobytes()
 
 
 def _from_leb128(code: bytes) -> list[int]:
