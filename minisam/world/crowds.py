@@ -97,7 +97,7 @@ def crowd(dice: Dice, ground: Material) -> list[tuple[Node, np.ndarray]]:
     change = level + offset - (r + g + b) / 3.0
     r, g, b = (min(max(c + change, 0.02), 0.98) for c in (r, g, b))
     nodes = prototypes(dice, (r, g, b))
-    radius = dice.log_uniform(0.015, 0.1)
+    radius = dice.log_uniform(0.02, 0.11)
     count = int(min(90, dice.uniform(0.3, 1.0) * 0.5 / (radius * radius)))
     aligned, stretch = dice.chance(0.3), dice.log_uniform(0.6, 1.6)
     vary = dice.uniform(1.05, 1.7)

@@ -103,7 +103,7 @@ class Layouts:
 
     def scatter(self) -> None:
         """Three to twenty-two objects of all sizes anywhere."""
-        largest = self.dice.log_uniform(0.2, 0.7)
+        largest = self.dice.log_uniform(0.3, 0.85)
         for _ in range(self.dice.weighted(((2, 3), (3, 6), (2, 11), (1, 22)))):
             size = self.dice.log_uniform(0.25, 1.0) * largest
             self.put(self.object(), self.dice.random(), self.dice.random(), size, self.turn())
