@@ -1,0 +1,42 @@
+"""Writing a file whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from minisam_kernels import InputError
+
+
+def check_output(path: str | Path, *inputs: str | Path) -> Path:
+    """``path`` as a place to write to: its folder exists and is writable, it is no folder and none of ``inputs``."""
+    path = Path(path)
+    if path.is_dir():
+        raise InputError(f"expected a file to write, got the folder {path}")
+    if not path.parent.is_dir():
+        raise InputError(f"expected an existing folder to write {path.name!r} into, got {path.parent}")
+    if not os.access(path.parent, os.W_OK):
+        raise InputError(f"expected a writable folder for {path.name!r}, got {path.parent}")
+    for other in inputs:
+        if path.exists() and Path(other).exists() and path.samefile(other):
+            raise InputError(f"expected an output other than the input, got {path} for both")
+    return path
+
+
+@contextmanager
+def atomic(path: str | Path) -> Iterator[Path]:
+    """A temporary name beside ``path``: it becomes ``path`` when the block ends, and is deleted when the block fails.
+
+    An older file of that name stays as it is until then. Raises ``InputError`` where nothing can be written.
+    """
+    path = check_output(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    except OSError as error:
+        raise InputError(f"expected to be able to write {path}, got: {error.strerror or error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
