@@ -26,7 +26,7 @@ def as_float32(name: str, array: np.ndarray) -> np.ndarray:
     array = np.asarray(array)
     if array.dtype.kind not in "fiub":
         raise InputError(f"expected {name} to hold real numbers, got dtype {array.dtype}")
-    return np.ascontiguousarray(array, dtype=np.float32)
+    return np.asarray(array, dtype=np.float32, order="C")  # keeps a single number without axes
 
 
 def as_zeros_and_ones(name: str, array: np.ndarray) -> np.ndarray:

@@ -13,6 +13,8 @@ rounding errors have either sign, near √n · eps · Σ|terms|; the bound used 
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from minisam_kernels.errors import InputError, as_float32, expect_ndim, expect_shape
@@ -50,5 +52,6 @@ def linear(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None = None) ->
         bias = as_float32("bias", bias)
         expect_shape("bias", bias, (weight.shape[0],))
     out = np.empty((*x.shape[:-1], weight.shape[0]), np.float32)
-    _linear_rows(x.reshape(-1, weight.shape[1]), weight, bias, out.reshape(-1, weight.shape[0]))
+    rows = math.prod(x.shape[:-1])
+    _linear_rows(x.reshape(rows, weight.shape[1]), weight, bias, out.reshape(rows, weight.shape[0]))
     return out

@@ -52,7 +52,9 @@ def patch_embed(image: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.n
     C, p = weight.shape[0], weight.shape[-1]
     expect_shape("weight", weight, (C, channels, p, p))
     expect_shape("bias", bias, (C,))
-    if p < 1 or H % p or W % p:
+    if p < 1:
+        raise InputError(f"expected a patch size >= 1, got {p}")
+    if H % p or W % p:
         raise InputError(f"expected an image whose height and width are multiples of {p}, got {H} x {W}")
     patches = np.empty((B, H // p, W // p, p * p * channels), np.float32)
 
@@ -61,4 +63,4 @@ def patch_embed(image: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.n
         _unfold_row(image[b, row * p : (row + 1) * p], patches[b, row])
 
     parallel_for(piece, B * (H // p))
-    return linear(patches, weight.transpose(0, 2, 3, 1).reshape(C, -1), bias)
+    return linear(patches, weight.transpose(0, 2, 3, 1).reshape(C, p * p * channels), bias)

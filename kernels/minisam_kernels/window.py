@@ -96,12 +96,13 @@ def window_unpartition(windows: np.ndarray, window_size: int, size: tuple[int, i
     nh, nw = -(-H // w), -(-W // w)
     if windows.shape[1:3] != (w, w) or nh * nw == 0 or len(windows) % (nh * nw):
         raise InputError(f"expected windows of shape (B * {nh * nw}, {w}, {w}, C), got {windows.shape}")
-    x = np.empty((len(windows) // (nh * nw), H, W, C), np.float32)
-    windows = windows.reshape(-1, nh, nw, w, w, C)
+    B = len(windows) // (nh * nw)
+    x = np.empty((B, H, W, C), np.float32)
+    windows = windows.reshape(B, nh, nw, w, w, C)
 
     def piece(i: int) -> None:
         b, row = divmod(i, nh)
         _unpartition_row(windows[b, row], x[b, row * w : (row + 1) * w])
 
-    parallel_for(piece, len(x) * nh)
+    parallel_for(piece, B * nh)
     return x
