@@ -9,7 +9,7 @@ usual: it makes an empty target with an empty prediction a loss of 0 instead of 
 Shapes: logits (M, H, W); targets (M, H, W) of 0 and 1 (or bool) → (M,). Backward: grad (M,) → (M, H, W).
 Errors: ``InputError`` when shapes differ, a target is neither 0 nor 1, or s < 0. With s = 0 and nothing anywhere the
 loss is NaN.
-Accuracy: ``TOLERANCE`` · eps, absolute; the backward ``TOLERANCE`` · eps times p (1 − p) · 2/D, the size of its two
+Accuracy: ``TOLERANCE`` · eps, absolute; the backward ``TOLERANCE`` · eps times p (1 − p) · 3/D, the size of its two
 terms.
 """
 
@@ -37,7 +37,7 @@ def dice_loss_numpy(logits: np.ndarray, targets: np.ndarray, smooth: float = 1.0
 @jit
 def _dice_sums(logits, targets, out):
     """Over one piece of the pixels: out (2,) = Σ p·g, Σ p + Σ g."""
-    overlap, area, count = np.float32(0), np.float32(0), 0
+    overlap, area, count = np.float32(0), np.float32(0), np.int64(0)
     for n in range(logits.size):
         p = sigmoid(logits[n])
         overlap += p if targets[n] != 0 else np.float32(0)

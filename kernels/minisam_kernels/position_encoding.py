@@ -72,14 +72,14 @@ def _encode_rows(coords, gaussian, out):
 def position_encoding(coords: np.ndarray, gaussian: np.ndarray) -> np.ndarray:
     """coords (..., 2) in [0, 1] as (x, y), gaussian (2, C/2) → float32 (..., C), [sin, cos]. See the module's text."""
     coords, gaussian = as_float32("coords", coords), as_float32("gaussian", gaussian)
-    if coords.ndim == 0 or coords.shape[-1] != 2:
+    if coords.shape[-1] != 2:
         raise InputError(f"expected coords of shape (..., 2), got {coords.shape}")
     expect_ndim("gaussian", gaussian, 2, "(2, C/2)")
     expect_shape("gaussian", gaussian, (2, gaussian.shape[1]))
     channels = 2 * gaussian.shape[1]
-    out = np.empty((*coords.shape[:-1], channels), np.float32)
-    _encode_rows(coords.reshape(-1, 2), gaussian, out.reshape(-1, channels))
-    return out
+    out = np.empty((coords.size // 2, channels), np.float32)
+    _encode_rows(coords.reshape(-1, 2), gaussian, out)
+    return out.reshape(*coords.shape[:-1], channels)
 
 
 def position_grid(size: tuple[int, int], gaussian: np.ndarray) -> np.ndarray:

@@ -1,0 +1,158 @@
+"""Properties of ``focal_loss`` and its backward. Each names the wrong versions that it kills."""
+
+from __future__ import annotations
+
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minisam.reference import ops
+from minisam_kernels import InputError
+from minisam_kernels import focal_loss as module
+from minisam_kernels.focal_loss import TOLERANCE, focal_loss, focal_loss_backward, focal_loss_numpy
+from oracles import EPS, assert_close, oracle
+from strategies import LAYOUTS, arrays, lay_out, seeds, sizes
+
+# wrong version → (text in the kernel's file, its replacement)
+MUTANTS = {
+    "alpha on the negatives": ("else alpha", "else np.float32(1) - alpha"),
+    "no balance": ("total += balance * _power", "total += _power"),
+    "turns down the wrong pixels": (
+        "_power(sigmoid(m), m, gamma) * log1p_exp(m)",
+        "_power(sigmoid(-m), -m, gamma) * log1p_exp(m)",
+    ),
+    "gamma is always 2": ("gamma == np.float32(2)", "gamma >= np.float32(0)"),
+    "overflows": (
+        "total += balance * _power(sigmoid(m), m, gamma) * log1p_exp(m)",
+        "total += balance * _power(sigmoid(m), m, gamma) * np.log(np.float32(1) + np.exp(m))",
+    ),
+    "sum instead of mean": ("sums.sum(axis=1) / pixels", "sums.sum(axis=1)"),
+    "mean over all masks": ("sums.sum(axis=1) / pixels", "sums.sum(axis=1) / pixels / masks"),
+    "every piece is the first": ("here = slice(t * TILE, (t + 1) * TILE)", "here = slice(0, TILE)"),
+    "backward: wrong sign inside": ("if targets[n] == 0 else -alpha", "if targets[n] == 0 else alpha"),
+    "backward: forgets that the weight moves": ("slope = gamma * sigmoid(-m) * log1p_exp(m) + wrong", "slope = wrong"),
+    "backward: forgets 1 − σ": ("gamma * sigmoid(-m) * log1p_exp(m)", "gamma * log1p_exp(m)"),
+    "backward: forgets the mean": ("grad = grad / np.float32(pixels)", "pass"),
+    "backward: grad of the first mask": ("np.float32(gamma), grad[m]", "np.float32(gamma), grad[0]"),
+    "readable version: alpha on the negatives": (
+        "np.where(targets == 1, alpha, 1 - alpha)",
+        "np.where(targets == 1, 1 - alpha, alpha)",
+    ),
+}
+
+ALPHAS, GAMMAS = st.sampled_from([0.25, 0.5, 0.0, 1.0]), st.sampled_from([2.0, 0.0, 1.0, 3.5])
+TILES = st.sampled_from([16, 1 << 14])
+
+
+@st.composite
+def inputs(draw: st.DrawFn, scale: float | None = None) -> tuple[np.ndarray, np.ndarray, float, float]:
+    shape = (draw(st.integers(0, 3)), draw(sizes(1, 9)), draw(sizes(1, 9, edges=(4, 8))))
+    logits = draw(arrays(shape, spikes=scale is None, scale=scale))
+    targets = np.random.default_rng(draw(seeds)).random(shape) < draw(st.sampled_from([0.0, 0.5, 1.0]))
+    targets = lay_out(targets, draw(st.sampled_from(LAYOUTS))).astype(
+        draw(st.sampled_from([bool, np.uint8, np.float64]))
+    )
+    return logits, targets, draw(ALPHAS), draw(GAMMAS)
+
+
+def relative(logits: np.ndarray, targets: np.ndarray, gamma: float) -> np.ndarray:
+    """1 + γ (1 + |m|) at every pixel: the relative error of σ(m)^γ log(1 + eᵐ) in eps. |m| is |z|."""
+    return 1 + gamma * (1 + np.abs(logits.astype(np.float64)))
+
+
+UNDERFLOW = float(np.finfo(np.float32).tiny) / EPS  # numbers below float32's smallest normal one become 0
+
+
+@given(inputs())
+def test_numpy_is_torch(drawn):
+    """The readable version, in float64, is torch's. Kills: readable version: alpha on the negatives."""
+    logits, targets, alpha, gamma = drawn
+    expected = oracle(ops.focal_loss, *drawn)
+    allowed = expected * relative(*drawn[:2], gamma).max(axis=(1, 2)) + UNDERFLOW
+    assert_close(focal_loss_numpy(logits.astype(np.float64), targets, alpha, gamma), expected, allowed, 1e-4)
+
+
+@given(inputs(), TILES)
+def test_compiled_is_torch(drawn, tile):
+    """Kills: alpha on the negatives, no balance, turns down the wrong pixels, gamma is always 2, sum instead of mean,
+    mean over all masks, every piece is the first."""
+    logits, targets, alpha, gamma = drawn
+    with patch.object(module, "TILE", tile):
+        actual = focal_loss(*drawn)
+    pixelwise = [focal_loss_numpy(logits.reshape(-1, 1, 1).astype(np.float64), targets.reshape(-1, 1, 1), alpha, gamma)]
+    allowed = (pixelwise[0].reshape(logits.shape) * relative(logits, targets, gamma)).mean(axis=(1, 2)) + UNDERFLOW
+    assert_close(actual, oracle(ops.focal_loss, *drawn), allowed, TOLERANCE)
+
+
+@given(inputs(), seeds, TILES)
+def test_backward_is_autograd(drawn, seed, tile):
+    """Torch's autograd in float64. Kills: every backward mutant."""
+    logits, targets, alpha, gamma = drawn
+    grad = np.random.default_rng(seed).standard_normal(len(logits)).astype(np.float32)
+    variable = torch.tensor(np.array(logits, np.float64), requires_grad=True)
+    ops.focal_loss(variable, torch.tensor(np.array(targets)), alpha, gamma).backward(torch.from_numpy(grad).double())
+    expected = variable.grad.numpy()
+    with patch.object(module, "TILE", tile):
+        actual = focal_loss_backward(grad, *drawn)
+    assert_close(actual, expected, np.abs(expected) * relative(logits, targets, gamma) + UNDERFLOW, TOLERANCE)
+
+
+@given(inputs(scale=2.0), seeds)
+def test_backward_is_the_slope(drawn, seed):
+    """Law: ⟨backward, d⟩ is what the readable loss gains over a small step along d, halved differences in float64.
+    Kills: every backward mutant."""
+    logits, targets, alpha, gamma = drawn
+    logits, rng, step = logits.astype(np.float64), np.random.default_rng(seed), 1e-3
+    grad, d = rng.standard_normal(len(logits)).astype(np.float32), rng.standard_normal(logits.shape)
+    ahead, behind = (focal_loss_numpy(logits + s * d, targets, alpha, gamma) for s in (step, -step))
+    expected = (grad * (ahead - behind) / (2 * step)).sum()
+    actual = (focal_loss_backward(grad, *drawn) * d).sum()
+    # the third derivative of the loss is below 40 for gamma up to 3.5: a step's error is below step² / 6 times that
+    allowed = (np.abs(grad) * (np.abs(d) ** 3).mean(axis=(1, 2))).sum() * 40 * step**2 / 6
+    size = (np.abs(grad)[:, None, None] * np.abs(d) * relative(logits, targets, gamma) ** 2).mean(axis=(1, 2)).sum()
+    assert abs(actual - expected) <= allowed + TOLERANCE * EPS * size
+
+
+def test_huge_logits_do_not_overflow():
+    """±10⁴: right is 0, wrong costs 10⁴, and the slope is one α. Kills: overflows, turns down the wrong pixels."""
+    logits = np.float32([[[1e4, -1e4]], [[-1e4, 1e4]]])
+    targets = np.array([[[1, 0]], [[1, 0]]])
+    np.testing.assert_allclose(focal_loss(logits, targets), [0, 5e3], rtol=1e-6)
+    slope = focal_loss_backward(np.ones(2), logits, targets)
+    np.testing.assert_allclose(slope, [[[0, 0]], [[-0.125, 0.375]]], rtol=1e-6)
+
+
+def test_without_focus_it_is_half_the_cross_entropy():
+    """Law: γ = 0, α = ½. Kills: gamma is always 2."""
+    logits = np.float32([[[0.0]]])
+    np.testing.assert_allclose(focal_loss(logits, np.ones((1, 1, 1)), 0.5, 0.0), 0.5 * np.log(2), rtol=1e-6)
+
+
+ONE = np.ones((1, 2, 2))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((ONE[0], ONE[0]), r"expected logits of shape \(M, H, W\), got \(2, 2\)"),
+        ((ONE, ONE[:, :1]), r"expected targets of shape \(1, 2, 2\), got \(1, 1, 2\)"),
+        ((ONE, 0.5 * ONE), "expected targets to hold only 0 and 1, got other values of dtype float64"),
+        ((ONE[:, :0], ONE[:, :0]), r"expected masks of at least 1 pixel, got \(1, 0, 2\)"),
+        ((ONE, ONE, 1.5), r"expected alpha in \[0, 1\] and gamma >= 0, got 1.5 and 2.0"),
+        ((ONE, ONE, 0.5, -1), r"expected alpha in \[0, 1\] and gamma >= 0, got 0.5 and -1"),
+    ],
+)
+def test_bad_input_names_expected_and_received(arguments, message):
+    with pytest.raises(InputError, match=message):
+        focal_loss(*arguments)
+    with pytest.raises(InputError, match=message):
+        focal_loss_backward(np.ones(1), *arguments)
+
+
+def test_a_grad_for_every_mask():
+    with pytest.raises(InputError, match=r"expected grad of shape \(1,\), got \(2,\)"):
+        focal_loss_backward(np.ones(2), ONE, ONE)

@@ -1,0 +1,166 @@
+"""Properties of ``resize`` and ``resize_threshold``. Each names the wrong versions that it kills."""
+
+from __future__ import annotations
+
+import tracemalloc
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minisam.reference import ops
+from minisam_kernels import InputError
+from minisam_kernels import resize as module
+from minisam_kernels.resize import TOLERANCE, resize, resize_numpy, resize_threshold
+from oracles import EPS, assert_close, oracle
+from strategies import arrays, sizes
+
+# wrong version → (text in the kernel's file, its replacement)
+MUTANTS = {
+    "aligns the corners": (
+        "(np.arange(new) + 0.5) * (old / new) - 0.5",
+        "np.arange(new) * ((old - 1) / max(new - 1, 1))",
+    ),
+    "forgets the half pixel": ("* (old / new) - 0.5", "* (old / new)"),
+    "extrapolates beyond the first centre": (
+        "np.maximum((np.arange(new) + 0.5) * (old / new) - 0.5, 0)",
+        "(np.arange(new) + 0.5) * (old / new) - 0.5",
+    ),
+    "wraps around at the last row": ("np.minimum(first + 1, old - 1)", "(first + 1) % old"),
+    "swaps the weights of a column": (
+        "out[j * channels + c] = a * (np.float32(1) - weight[j]) + b * weight[j]",
+        "out[j * channels + c] = b * (np.float32(1) - weight[j]) + a * weight[j]",
+    ),
+    "does not move the lower row up": ("rows[0, j] = rows[1, j]", "rows[0, j] = rows[0, j]"),
+    "believes that it holds the row": ("if held[1] != bottom", "if held[1] < 0"),
+    "every piece is the first": ("top[here], bottom[here]", "top, bottom"),
+    "threshold not strict": ("rows[1, j] * w > threshold", "rows[1, j] * w >= threshold"),
+    "threshold ignored": ("np.float32(threshold))", "np.float32(0))"),
+    "holds a picture of floats": (
+        "np.empty((2, out.shape[2]), np.float32)",
+        "np.empty((2 * out.shape[1], out.shape[2]), np.float32)[:2]",
+    ),
+    "readable version takes the nearest row": ("x[:, top] * (1 - weight) + x[:, bottom] * weight", "x[:, top]"),
+}
+
+TILES = st.sampled_from([1, 30, 1 << 16])
+
+
+@st.composite
+def inputs(draw: st.DrawFn) -> tuple[np.ndarray, tuple[int, int]]:
+    """x (B, H, W, C) or (M, H, W), and a size; 1 pixel, the same size and whole ratios come up often."""
+    height, width = draw(sizes(1, 9, edges=(1,))), draw(sizes(1, 9, edges=(1,)))
+    size = tuple(draw(st.one_of(st.sampled_from([1, old, 2 * old, 4 * old]), sizes(1, 17))) for old in (height, width))
+    channels = draw(st.sampled_from([(), (1,), (3,)]))
+    return draw(arrays((draw(st.sampled_from([1, 2, 0])), height, width, *channels))), size
+
+
+def magnitude(x: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The resized |x|, in float64."""
+    x = np.abs(x.astype(np.float64))
+    return resize_numpy(x, size) if x.ndim == 4 else resize_numpy(x[..., None], size)[..., 0]
+
+
+def torchs(x: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The oracle, which does not take an empty batch."""
+    return oracle(ops.resize, x, size) if len(x) else np.empty((0, *size, *x.shape[3:]))
+
+
+@given(inputs())
+def test_numpy_is_torch(drawn):
+    """The readable version, in float64, is torch's. Kills: readable version takes the nearest row."""
+    x, size = drawn
+    x = x.reshape(*x.shape[:3], -1) if x.size else x.reshape(*x.shape[:3], 1)
+    assert_close(resize_numpy(x.astype(np.float64), size), torchs(x, size), magnitude(x, size), 1e-4)
+
+
+@given(inputs(), TILES)
+def test_compiled_is_torch(drawn, tile):
+    """Any ratio, up and down, for any size of a piece of work. Kills: aligns the corners, forgets the half pixel,
+    extrapolates, wraps around, swaps the weights of a column, does not move the lower row up, believes that it holds
+    the row, every piece is the first."""
+    with patch.object(module, "TILE", tile):
+        actual = resize(*drawn)
+    assert_close(actual, torchs(*drawn), magnitude(*drawn), TOLERANCE)
+
+
+@given(inputs(), TILES, st.sampled_from([0.0, 0.5, -1.0]))
+def test_threshold_is_the_threshold_of_resize(drawn, tile, threshold):
+    """True above, False at or below, but within the tolerance of the threshold. Kills: threshold ignored, every piece
+    is the first, does not move the lower row up."""
+    x, size = drawn
+    x = x[..., 0] if x.ndim == 4 else x
+    with patch.object(module, "TILE", tile):
+        actual = resize_threshold(x, size, threshold)
+    expected = torchs(x, size)
+    clear = np.abs(expected - threshold) > TOLERANCE * EPS * magnitude(x, size)
+    assert actual.dtype == bool and actual.shape == expected.shape
+    np.testing.assert_array_equal(actual[clear], (expected > threshold)[clear])
+
+
+@given(inputs())
+def test_the_same_size_changes_nothing(drawn):
+    """Law. Kills: forgets the half pixel, swaps the weights of a column."""
+    x, _ = drawn
+    np.testing.assert_array_equal(resize(x, x.shape[1:3]), x)
+
+
+@given(inputs())
+def test_mirror_images_resize_to_mirror_images(drawn):
+    """Law: centres correspond to centres from either side. Kills: forgets the half pixel, extrapolates."""
+    x, size = drawn
+    turned = resize(x[:, ::-1, ::-1], size)[:, ::-1, ::-1]
+    # the place s carries an eps of float64 times the size, far below a float32 rounding
+    assert_close(
+        turned, resize(x, size).astype(np.float64), magnitude(x, size) + np.abs(x).max(initial=0), 2 * TOLERANCE
+    )
+
+
+def test_shrinking_has_no_low_pass_filter():
+    """A third of the size takes every third pixel, the middle one of each three, and does not average
+    (antialias=False)."""
+    x = np.random.default_rng(0).standard_normal((1, 9, 12, 2)).astype(np.float32)
+    np.testing.assert_array_equal(resize(x, (3, 4)), x[:, 1::3, 1::3])
+
+
+def test_corners_are_not_aligned():
+    """Doubling puts new centres a quarter of a pixel beside the old ones. Kills: aligns the corners."""
+    np.testing.assert_array_equal(resize(np.float32([[[0, 4]]]), (1, 4)), [[[0, 1, 3, 4]]])
+
+
+def test_a_logit_on_the_threshold_is_outside():
+    """Kills: threshold not strict."""
+    assert not resize_threshold(np.full((1, 2, 2), 0.5), (5, 3), 0.5).any()
+
+
+def test_threshold_holds_no_picture_of_floats():
+    """Kills: holds a picture of floats."""
+    logits = np.ones((1, 2, 2), np.float32)
+    resize_threshold(logits, (2, 2))  # what is made once, the threads and the machine code, is not counted
+    tracemalloc.start()
+    mask = resize_threshold(logits, (300, 300))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1.5 * mask.nbytes
+
+
+@pytest.mark.parametrize(
+    ("shape", "size", "message"),
+    [
+        ((4, 4), (2, 2), r"expected x of shape \(B, H, W, C\) or \(M, H, W\), got \(4, 4\)"),
+        ((1, 4, 4), (0, 2), r"expected at least 1 pixel each way, got \(4, 4\) to resize to \(0, 2\)"),
+        ((1, 0, 4, 1), (3, 2), r"expected at least 1 pixel each way, got \(0, 4\) to resize to \(3, 2\)"),
+    ],
+)
+def test_bad_input_names_expected_and_received(shape, size, message):
+    with pytest.raises(InputError, match=message):
+        resize(np.ones(shape), size)
+
+
+def test_bad_logits_name_expected_and_received():
+    with pytest.raises(InputError, match=r"expected logits of shape \(M, H, W\), got \(1, 4, 4, 1\)"):
+        resize_threshold(np.ones((1, 4, 4, 1)), (2, 2))
+    with pytest.raises(InputError, match="expected at least 1 pixel each way"):
+        resize_threshold(np.ones((1, 4, 0)), (2, 2))
