@@ -1,0 +1,208 @@
+"""Pictures in files: any common kind in as uint8 RGB, PNG out, and masks drawn over a picture.
+
+Memory: ``read_image`` holds what Pillow decodes (4 bytes a pixel for colour) and the result (3 bytes), so about 0.7 GB
+for 100 megapixels; conversions go strip by strip.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from minisam.files import atomic
+from minisam_kernels import InputError
+
+# Formats that Pillow decodes itself. (It would start another program for some of the others.)
+FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TGA", "TIFF", "WEBP")
+STRIP = 1 << 22  # pixels converted at a time
+ORIENTATION = 0x0112  # EXIF's tag: how the camera was held
+# Okabe and Ito's colours, which people with any kind of colour vision can tell apart
+COLOURS = ((0, 114, 178), (230, 159, 0), (0, 158, 115), (204, 121, 167), (86, 180, 233), (213, 94, 0), (240, 228, 66))
+FOREGROUND, BACKGROUND = (0, 158, 115), (213, 94, 0)
+
+
+def read_image(path: str | Path) -> np.ndarray:
+    """The picture in a file as uint8 (H, W, 3), red, green, blue, turned upright as its EXIF orientation says.
+
+    Grey, palette, CMYK and 1-bit pictures become RGB; what is transparent is laid over white; 16-bit grey is divided by
+    257 (its whole range becomes 0 … 255); floating-point grey is taken as 0 … 1, or 0 … 255 or 0 … 65535 when it
+    exceeds that. Of an animation, the first frame. Pillow's own limit holds, twice ``PIL.Image.MAX_IMAGE_PIXELS``: 178
+    megapixels unless a program moves it. Raises ``InputError`` for whatever is not a whole picture.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"expected a picture, got {path}, which {'is no file' if path.exists() else 'does not exist'}")
+    if path.stat().st_size == 0:
+        raise InputError(f"expected a picture, got {path}, which is empty")
+    Image.init()
+    try:
+        with warnings.catch_warnings():  # of large pictures, odd EXIF data, palettes: what cannot be read raises
+            warnings.simplefilter("ignore")
+            with Image.open(path, formats=[name for name in FORMATS if name in Image.OPEN]) as picture:
+                picture.load()
+                return _to_rgb(picture)
+    except InputError:
+        raise
+    except Image.UnidentifiedImageError as error:
+        raise InputError(f"expected a picture ({', '.join(FORMATS)}), got {path}, which is none") from error
+    except Image.DecompressionBombError as error:
+        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+        size = (re.findall(r"\d+", str(error)) or ["more"])[0]
+        raise InputError(f"expected a picture of at most {limit} pixels, got {path} of {size}") from error
+    except Exception as error:  # each of Pillow's decoders has its own ways to fail on a damaged file
+        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        raise InputError(f"expected a whole picture, got {path}, which cannot be read ({reason})") from error
+
+
+def _orientation(picture: Image.Image) -> int:
+    try:
+        return int(picture.getexif().get(ORIENTATION, 1))
+    except Exception:  # damaged EXIF data is no reason to refuse a picture
+        return 1
+
+
+def _as_stored(upright: np.ndarray, orientation: int) -> np.ndarray:
+    """A view of the upright picture (H, W, 3) with rows and columns as they lie in the file."""
+    sideways = upright.swapaxes(0, 1)
+    views = {
+        2: upright[:, ::-1],
+        3: upright[::-1, ::-1],
+        4: upright[::-1],
+        5: sideways,
+        6: np.rot90(upright, 1),
+        7: sideways[::-1, ::-1],
+        8: np.rot90(upright, -1),
+    }
+    return views.get(orientation, upright)
+
+
+def _to_rgb(picture: Image.Image) -> np.ndarray:
+    width, height = picture.size
+    if not width * height:
+        raise InputError(f"expected a picture with pixels, got one of {width} × {height}")
+    orientation = _orientation(picture)
+    upright = np.empty((width, height, 3) if orientation in (5, 6, 7, 8) else (height, width, 3), np.uint8)
+    stored = _as_stored(upright, orientation)
+    rows = max(1, STRIP // width)
+    strips = [(0, top, width, min(top + rows, height)) for top in range(0, height, rows)]
+    highest = 1.0
+    if picture.mode == "F":
+        peak = max(float(np.nan_to_num(np.asarray(picture.crop(strip)), posinf=0).max()) for strip in strips)
+        highest = next((top for top in (1.0, 255.0, 65535.0) if peak <= top), peak)
+    for strip in strips:
+        stored[strip[1] : strip[3]] = _strip_to_rgb(picture.crop(strip), highest)
+    return upright
+
+
+def _strip_to_rgb(strip: Image.Image, highest: float) -> np.ndarray:
+    """A strip of a picture in any mode → uint8 (h, w, 3), or (h, w, 1) for grey. ``highest`` is white in mode F."""
+    if strip.mode == "F":
+        shares = np.nan_to_num(np.asarray(strip, np.float32) / np.float32(highest), nan=0)
+        return np.rint(255 * shares.clip(0, 1)).astype(np.uint8)[..., None]
+    if strip.mode.startswith("I"):
+        numbers = np.asarray(strip).astype(np.int64).clip(0, 65535)
+        return ((numbers + 128) // 257).astype(np.uint8)[..., None]
+    if strip.mode == "La":
+        strip = strip.convert("LA")
+    if strip.mode in ("LA", "PA", "RGBA", "RGBa") or "transparency" in strip.info:
+        strip = strip.convert("RGBA")
+        white = Image.new("RGBA", strip.size, "white")
+        return np.asarray(Image.alpha_composite(white, strip).convert("RGB"))
+    return np.asarray(strip.convert("RGB"))
+
+
+def read_mask(path: str | Path, size: tuple[int, int]) -> np.ndarray:
+    """A mask from a picture of ``size`` (H, W), bool (H, W): the pixels brighter than half of the brightest."""
+    image = read_image(path).max(axis=2)
+    if image.shape != size:
+        (height, width), (h, w) = size, image.shape
+        raise InputError(f"expected a mask of the picture's size, {width} × {height}, got {path} of {w} × {h}")
+    if not image.any():
+        raise InputError(f"expected a mask with at least one bright pixel, got {path}, which is black")
+    return image > image.max() // 2
+
+
+def save_png(path: str | Path, image: np.ndarray) -> None:
+    """Write uint8 (H, W, 3), uint8 (H, W) or bool (H, W) as a PNG file, whole or not at all."""
+    pixels = np.asarray(image)
+    picture = Image.fromarray(pixels.astype(np.uint8) * 255 if pixels.dtype == bool else pixels)
+    with atomic(path) as temporary:
+        picture.save(temporary, format="PNG")
+
+
+# ------------------------------------------------------------------------------------------------------- overlays
+
+
+def outline(mask: np.ndarray, width: int) -> np.ndarray:
+    """The pixels of a mask (H, W) bool that lie within ``width`` steps of its edge; the picture's border is no edge."""
+    inner = mask
+    for _ in range(width):
+        nearer = inner.copy()
+        nearer[1:] &= inner[:-1]
+        nearer[:-1] &= inner[1:]
+        nearer[:, 1:] &= inner[:, :-1]
+        nearer[:, :-1] &= inner[:, 1:]
+        inner = nearer
+    return mask & ~inner
+
+
+def overlay(
+    image: np.ndarray,
+    masks: np.ndarray,
+    points: Sequence[tuple[float, float]] | np.ndarray = (),
+    labels: Sequence[int] | np.ndarray = (),
+    box: Sequence[float] | np.ndarray | None = None,
+    strength: float = 0.5,
+) -> np.ndarray:
+    """A copy of the picture, uint8 (H, W, 3), with masks (M, H, W) bool in colours of their own and the prompts on top.
+
+    points (P, 2) as (x, y) in pixels with labels (P,): a green disc with a plus is foreground, a red one with a minus
+    background; ``box`` is x0, y0, x1, y1. Where masks overlap, the later one is on top.
+    """
+    out = image.copy()
+    height, width = out.shape[:2]
+    line = max(1, round(max(height, width) / 400))
+    rows = max(1, STRIP // width)
+    for number, mask in enumerate(masks):
+        colour = np.array(COLOURS[number % len(COLOURS)], np.float32)
+        edge = outline(mask, line)
+        for top in range(0, height, rows):
+            part, inside = out[top : top + rows], mask[top : top + rows]
+            part[inside] = np.rint(part[inside] * np.float32(1 - strength) + colour * np.float32(strength)).astype(
+                np.uint8
+            )
+            part[edge[top : top + rows]] = colour.astype(np.uint8)
+    if box is not None:
+        x0, y0, x1, y1 = (round(float(value)) for value in box)
+        x1, y1 = max(x1, x0 + 1), max(y1, y0 + 1)
+        frame = np.zeros((height, width), bool)
+        frame[y0:y1, x0:x1] = True
+        frame[y0 + line : y1 - line, x0 + line : x1 - line] = False
+        out[frame] = (255, 255, 255)
+    for (x, y), label in zip(points, labels):
+        _mark(out, float(x), float(y), bool(label))
+    return out
+
+
+def _mark(image: np.ndarray, x: float, y: float, foreground: bool) -> None:
+    """Draw a prompt point into the picture: only the patch around it goes through Pillow."""
+    height, width = image.shape[:2]
+    radius = max(4, round(max(height, width) / 90))
+    left, top = max(0, int(x) - 2 * radius), max(0, int(y) - 2 * radius)
+    patch = image[top : int(y) + 2 * radius, left : int(x) + 2 * radius]
+    if not patch.size:
+        return
+    picture = Image.fromarray(patch)
+    draw = ImageDraw.Draw(picture)
+    x, y, line = x - left, y - top, max(1, radius // 4)
+    disc = (x - radius, y - radius, x + radius, y + radius)
+    draw.ellipse(disc, fill=FOREGROUND if foreground else BACKGROUND, outline="white", width=line)
+    draw.line((x - radius / 2, y, x + radius / 2, y), fill="white", width=line)
+    if foreground:
+        draw.line((x, y - radius / 2, x, y + radius / 2), fill="white", width=line)
+    patch[...] = np.asarray(picture)
