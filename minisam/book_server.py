@@ -157,7 +157,7 @@ def build(clean: bool = False) -> int:
 
 
 def _why(log: str) -> str:
-    """The part of a build's log that says what went wrong: the failing cell with its traceback, or else the warnings."""
+    """What went wrong in a build: its warnings and the failing cell with its traceback."""
     log = re.sub(r"\x1b\[[0-9;]*m", "", log)
     cell = re.search(r"An error occurred while executing the following cell:.*?(?=\n\nThe above|\Z)", log, re.DOTALL)
     warnings = [line for line in log.splitlines() if "WARNING" in line or "ERROR" in line]

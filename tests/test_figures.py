@@ -209,9 +209,9 @@ def test_figure_carries_an_atlas_only_when_asked(sam: minisam.Sam, cat: Photo) -
     ],
 )
 def test_check_says_what_is_off(value: Any, expected: Any, says: str, capsys: pytest.CaptureFixture[str]) -> None:
-    solved = check("exercise", value, expected)
+    check("exercise", value, expected)
     printed = capsys.readouterr().out
-    assert says in printed and solved == ("✓" in printed) and printed.count("\n") == 1
+    assert says in printed and printed.count("\n") == 1
 
 
 def test_lab_opens_chapters_as_notebooks(tmp_path: Any) -> None:

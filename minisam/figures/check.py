@@ -5,18 +5,16 @@ from __future__ import annotations
 import numpy as np
 
 
-def check(name: str, value: object, expected: object, hint: str = "", tolerance: float = 1e-6) -> bool:
-    """Compare ``value`` with ``expected`` (numbers, strings or arrays) and print the outcome in one line; True if they
-    agree.
+def check(name: str, value: object, expected: object, hint: str = "", tolerance: float = 1e-6) -> None:
+    """Compare ``value`` with ``expected`` (numbers, strings or arrays) and print the outcome in one line.
 
     ``...`` as ``value`` means "not tried yet". Numbers agree within ``tolerance``, absolute and relative.
     """
     if value is ...:
         print(f"○ {name}: not tried yet. Replace the dots and run the cell again.")
-        return False
+        return
     wrong = _difference(value, expected, tolerance)
     print(f"✗ {name}: {wrong}. {hint}".rstrip() if wrong else f"✓ {name}")
-    return not wrong
 
 
 def _difference(value: object, expected: object, tolerance: float) -> str:
