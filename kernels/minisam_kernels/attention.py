@@ -106,7 +106,9 @@ def attention(
     qkv = as_float32("qkv", qkv)
     expect_ndim("qkv", qkv, 4, "(B, H, W, 3 * C)")
     B, H, W, C = *qkv.shape[:3], qkv.shape[3] // 3
-    if num_heads < 1 or C == 0 or qkv.shape[3] % (3 * num_heads):
+    if num_heads < 1:
+        raise InputError(f"expected num_heads >= 1, got {num_heads}")
+    if C == 0 or qkv.shape[3] % (3 * num_heads):
         raise InputError(f"expected a last axis of qkv that is a multiple of 3 * {num_heads}, got {qkv.shape[3]}")
     if H * W == 0:
         raise InputError(f"expected qkv with at least one token, got {qkv.shape}")

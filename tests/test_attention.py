@@ -1,0 +1,188 @@
+"""Properties of ``attention``. Each names the wrong versions that it kills; ``tests/mutants.py`` breaks them in."""
+
+from __future__ import annotations
+
+from unittest import mock
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minisam.reference import ops
+from minisam_kernels import InputError
+from minisam_kernels.attention import TOLERANCE, _pieces, attention, attention_numpy
+from oracles import assert_close, oracle
+from strategies import arrays, sizes
+
+# wrong version → (text in the kernel's file, its replacement)
+MUTANTS = {
+    "bias from the scaled query": (
+        "np.matmul(q_piece, tables.T)",
+        "np.matmul(q_piece * np.float32(D**-0.5), tables.T)",
+    ),
+    "forgets to scale the scores": ("q_piece * np.float32(D**-0.5), k", "q_piece, k"),
+    "scales by 1/D": ("q_piece * np.float32(D**-0.5), k", "q_piece * np.float32(1 / D), k"),
+    "distance the other way round": ("2 * size - 1)[::-1])", "2 * size - 1))"),
+    "mixes rows and columns": ("h, w = (first + i) // W, (first + i) % W", "h, w = (first + i) % H, (first + i) // H"),
+    "forgets where a piece begins": ("(first + i)", "i"),
+    "forgets the bias along a row": ("term_h[y] + term_w[x]", "term_h[y]"),
+    "forgets the maximum": ("exp(row[j] - largest)", "exp(row[j])"),
+    "forgets to divide": ("y[b, head, rows] /= totals[..., None]", "pass"),
+    "leaves out the last rows": ("range(0, N, rows)", "range(0, max(1, N - rows + 1), rows)"),
+    "keys of the first head": ("k[b, head].transpose", "k[b, :1].transpose"),
+    "readable version scales the bias": (
+        "decomposed_rel_pos_numpy(q.reshape",
+        "decomposed_rel_pos_numpy((q * D**-0.5).reshape",
+    ),
+}
+# pieces so small that windows, heads and rows are all cut
+small_pieces = mock.patch.dict(attention.__globals__, ROWS=5, SCORES=48)
+
+
+@st.composite
+def inputs(draw: st.DrawFn, tables: bool | None = None) -> tuple[np.ndarray, int, np.ndarray | None, np.ndarray | None]:
+    """qkv and tables, normal numbers: scores of tens already make every weight but one vanish."""
+    num_heads, D, B = draw(st.integers(1, 3)), draw(st.sampled_from([1, 2, 4, 7])), draw(st.integers(1, 3))
+    H, W = draw(sizes(1, 5)), draw(sizes(1, 5))
+    qkv = draw(arrays((B, H, W, 3 * num_heads * D), scale=draw(st.sampled_from([1e-3, 1.0])), spikes=False))
+    if not (draw(st.booleans()) if tables is None else tables):
+        return qkv, num_heads, None, None
+    lengths = [draw(st.sampled_from([2 * size - 1, 3, 8])) for size in (H, W)]
+    return qkv, num_heads, *(draw(arrays((length, D), scale=1.0, spikes=False)) for length in lengths)
+
+
+def magnitude(qkv, num_heads, rel_pos_h=None, rel_pos_w=None) -> np.ndarray:
+    """Σ p |v| (1 + max S) for each number of the result; S from absolute values, p the true weights."""
+    double = qkv.astype(np.float64)
+    B, H, W, C = *qkv.shape[:3], qkv.shape[3] // 3
+    heads = double.reshape(B, H * W, 3, num_heads, C // num_heads)
+    q, k = np.abs(heads).transpose(2, 0, 3, 1, 4)[:2]
+    S = (q @ k.transpose(0, 1, 3, 2)).max(-1, keepdims=True, initial=0) * (C // num_heads) ** -0.5
+    for table in (rel_pos_h, rel_pos_w):
+        S = S + (0 if table is None else q.sum(-1, keepdims=True) * np.abs(table).max(initial=0))
+    double[..., 2 * C :] = np.abs(double[..., 2 * C :])
+    weighted = attention_numpy(double, num_heads, rel_pos_h, rel_pos_w)
+    return weighted * (1 + S.transpose(0, 2, 1, 3)).repeat(C // num_heads, -1).reshape(B, H, W, C)
+
+
+def double(*arguments):
+    return [a.astype(np.float64) if isinstance(a, np.ndarray) else a for a in arguments]
+
+
+@given(inputs())
+def test_numpy_is_torch(drawn):
+    """The readable version, in float64, is torch's. Kills: readable version scales the bias."""
+    assert_close(attention_numpy(*double(*drawn)), oracle(ops.attention, *drawn), magnitude(*drawn), 1e-4)
+
+
+@given(inputs())
+def test_compiled_is_torch(drawn):
+    """Agrees within its stated accuracy. Kills: bias from the scaled query, forgets to scale the scores, scales by 1/D,
+    distance the other way round, mixes rows and columns, forgets the bias along a row, forgets to divide, keys of the
+    first head."""
+    assert_close(attention(*drawn), oracle(ops.attention, *drawn), magnitude(*drawn), TOLERANCE)
+
+
+@small_pieces
+@given(inputs())
+def test_small_pieces_change_nothing(drawn):
+    """However the work is cut. Kills: forgets where a piece begins, leaves out the last rows, keys of the first
+    head."""
+    assert_close(attention(*drawn), oracle(ops.attention, *drawn), magnitude(*drawn), TOLERANCE)
+
+
+@given(sizes(0, 40), sizes(1, 16), sizes(1, 700, edges=(256, 512)))
+def test_pieces_hold_every_query_once(B, heads, N):
+    """Each (window, head, row) is in one piece, and no piece is large. Kills: leaves out the last rows."""
+    seen = np.zeros((B, heads, N), int)
+    for b, head, rows in _pieces(B, heads, N):
+        seen[b, head, rows] += 1
+        assert seen[b, head, rows].size * N <= max(attention.__globals__["SCORES"], attention.__globals__["ROWS"] * N)
+    assert (seen == 1).all()
+
+
+@given(inputs(tables=True))
+def test_bias_uses_the_unscaled_query(drawn):
+    """SAM's quirk. With keys of zero the scores are the bias alone: softmax(q · R), and no D^−½ in it. Kills: bias
+    from the scaled query, readable version scales the bias."""
+    qkv, num_heads, rel_pos_h, rel_pos_w = double(*drawn)
+    B, H, W, C = *qkv.shape[:3], qkv.shape[3] // 3
+    qkv[..., C : 2 * C] = 0
+    q, v = (part.reshape(B, H, W, num_heads, -1) for part in (qkv[..., :C], qkv[..., 2 * C :]))
+    R_h, R_w = oracle(ops.get_rel_pos, H, H, rel_pos_h), oracle(ops.get_rel_pos, W, W, rel_pos_w)
+    p = np.exp(np.einsum("bhwnd,hyd->bnhwy", q, R_h)[..., None] + np.einsum("bhwnd,wxd->bnhwx", q, R_w)[..., None, :])
+    expected = np.einsum("bnhwyx,byxnd->bhwnd", p / p.sum((-2, -1), keepdims=True), v).reshape(B, H, W, C)
+    bound = magnitude(qkv, num_heads, rel_pos_h, rel_pos_w)
+    assert_close(attention_numpy(qkv, num_heads, rel_pos_h, rel_pos_w), expected, bound, 1e-4)
+    assert_close(attention(qkv, num_heads, rel_pos_h, rel_pos_w), expected, bound, TOLERANCE)
+
+
+@given(inputs())
+def test_weights_sum_to_one(drawn):
+    """Law: where every token has the same value, that is the answer. Kills: forgets to divide, leaves out the
+    last rows."""
+    qkv, C = drawn[0].copy(), drawn[0].shape[-1] // 3
+    qkv[..., 2 * C :] = np.arange(C)
+    expected = np.broadcast_to(np.arange(C, dtype=np.float64), (*qkv.shape[:3], C))
+    assert_close(attention(qkv, *drawn[1:]), expected, expected * qkv[0, ..., 0].size, TOLERANCE)
+
+
+@given(inputs(), st.floats(-2, 2, width=32))
+def test_moving_all_keys_changes_nothing(drawn, shift):
+    """Law: a constant added to every key adds one number to a query's scores. Kills: forgets to divide."""
+    qkv, C = drawn[0].copy(), drawn[0].shape[-1] // 3
+    qkv[..., C : 2 * C] += np.float32(shift)
+    moved = attention(qkv, *drawn[1:])
+    assert_close(moved, attention(*drawn).astype(np.float64), magnitude(*drawn) + magnitude(qkv, *drawn[1:]), TOLERANCE)
+
+
+@given(inputs())
+def test_heads_and_windows_do_not_mix(drawn):
+    """Law: heads in reverse give heads in reverse, and windows too. Kills: keys of the first head."""
+    qkv, num_heads, rel_pos_h, rel_pos_w = drawn
+    B, H, W, C = *qkv.shape[:3], qkv.shape[3] // 3
+    turned = qkv.reshape(B, H, W, 3, num_heads, -1)[::-1, ..., ::-1, :].reshape(qkv.shape)
+    back = attention(turned, num_heads, rel_pos_h, rel_pos_w).reshape(B, H, W, num_heads, -1)[::-1, ..., ::-1, :]
+    assert_close(back.reshape(B, H, W, C), attention(*drawn).astype(np.float64), 2 * magnitude(*drawn), TOLERANCE)
+
+
+def test_large_scores_do_not_overflow():
+    """Scores of ±10⁴, whose exponentials no float32 holds: the answer is the value of the best key. Kills: forgets the
+    maximum."""
+    qkv = np.zeros((1, 1, 3, 3), np.float32)
+    qkv[0, 0, :, 0], qkv[0, 0, :, 1], qkv[0, 0, :, 2] = 100, (100, -100, 90), (1, 2, 3)
+    np.testing.assert_array_equal(attention(qkv, 1)[0, 0, :, 0], [1, 1, 1])
+
+
+@pytest.mark.parametrize("part", range(3))
+def test_nan_stands_where_torch_has_it(part):
+    """A NaN in one token's query, key or value spreads exactly as far as in torch."""
+    qkv = np.random.default_rng(0).standard_normal((2, 2, 3, 3 * 4)).astype(np.float32)
+    qkv[1, 0, 2, 4 * part] = np.nan
+    assert_close(attention(qkv, 2), oracle(ops.attention, qkv, 2), magnitude(np.nan_to_num(qkv), 2), TOLERANCE)
+
+
+def test_no_windows_at_all():
+    assert attention(np.empty((0, 2, 3, 12)), 2).shape == (0, 2, 3, 4)
+
+
+ONE = np.ones((3, 4))
+
+
+@pytest.mark.parametrize(
+    ("qkv", "num_heads", "tables", "message"),
+    [
+        ((2, 2, 12), 1, (), r"expected qkv of shape \(B, H, W, 3 \* C\), got \(2, 2, 12\)"),
+        ((1, 2, 2, 12), 3, (), r"expected a last axis of qkv that is a multiple of 3 \* 3, got 12"),
+        ((1, 2, 2, 12), 0, (), r"expected num_heads >= 1, got 0"),
+        ((1, 2, 2, 0), 1, (), r"expected a last axis of qkv that is a multiple of 3 \* 1, got 0"),
+        ((1, 0, 2, 12), 1, (), r"expected qkv with at least one token, got \(1, 0, 2, 12\)"),
+        ((1, 2, 2, 12), 1, (ONE, None), "expected both rel_pos_h and rel_pos_w or neither, got one"),
+        ((1, 2, 2, 12), 1, (ONE, ONE[:, :2]), r"expected rel_pos_w of shape \(3, 4\), got \(3, 2\)"),
+        ((1, 2, 2, 12), 1, (ONE[:0], ONE), r"expected rel_pos_h of shape \(3, 4\), got \(0, 4\)"),
+    ],
+)
+def test_bad_input_names_expected_and_received(qkv, num_heads, tables, message):
+    with pytest.raises(InputError, match=message):
+        attention(np.ones(qkv), num_heads, *tables)
