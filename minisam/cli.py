@@ -1,0 +1,156 @@
+"""The command ``minisam``.
+
+Bad input is one line on stderr, ``minisam: error: expected …, got …``, and exit code 2; nothing half-written stays. An
+interrupted command ends with 130. Whatever is imported here is light: ``minisam --help`` does not wait for compilers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from typing import Any, NoReturn
+
+import minisam
+from minisam.commands import segment, train
+from minisam.commands.options import add_model, load_or_build_model, need, positive, progress
+from minisam_kernels.errors import InputError
+
+
+class _Parser(argparse.ArgumentParser):
+    """Errors in one line, whichever command they belong to."""
+
+    def error(self, message: str) -> NoReturn:
+        one_line = " ".join(message.split())
+        self.exit(2, f"minisam: error: {one_line} (see {self.prog} --help)\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="minisam", description="Segment Anything from scratch in NumPy and Numba.")
+    parser.add_argument("--version", action="version", version=f"minisam {minisam.__version__}")
+    parsers = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
+    segment.add(parsers)
+    train.add(parsers)
+
+    verify = parsers.add_parser("verify", help="compare every kernel and stage with torch in float64")
+    add_model(verify)
+    verify.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where torch computes (default cpu)")
+    verify.add_argument("--json", metavar="PATH", help="write the report as JSON as well")
+    verify.set_defaults(run=_verify)
+
+    warmup = parsers.add_parser("warmup", help="compile the kernels now, so that the first photo does not wait")
+    add_model(warmup)
+    warmup.set_defaults(run=_warmup)
+
+    transfer = parsers.add_parser("transfer", help="measure a model on pictures it has not seen")
+    tasks = transfer.add_subparsers(metavar="TASK", required=True, parser_class=_Parser)
+    points = tasks.add_parser("points", help="IoU from the centre point and from the box, beside classical methods")
+    points.add_argument("folder", metavar="FOLDER", help="images/ and masks/ with manifest.csv, or SA-1B's schema")
+    add_model(points)
+    points.add_argument("--limit", type=positive, metavar="N", help="only the first N pictures")
+    points.add_argument("--no-baselines", action="store_true", help="only the model, no classical methods")
+    points.add_argument("--json", metavar="PATH", help="write the figures as JSON as well")
+    points.set_defaults(run=_transfer_points)
+
+    read = parsers.add_parser("read", help="build the textbook and open it (in a source checkout)")
+    read.add_argument("--port", type=positive, default=8000, help="the first port to try (default 8000)")
+    read.add_argument("--no-browser", action="store_true", help="only print the address")
+    read.set_defaults(run=_read)
+    parsers.add_parser("lab", help="open the chapters as live notebooks (in a source checkout)").set_defaults(run=_lab)
+    return parser
+
+
+def _verify(options: argparse.Namespace) -> int:
+    need("reference", "torch")
+    if options.json is not None:
+        from minisam.files import check_output
+
+        check_output(options.json)
+    if options.device == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            raise InputError("expected a GPU for --device cuda, got none that torch can use")
+    from minisam.reference import verify
+
+    return 1 if verify.main(load_or_build_model(options), options.device, json_path=options.json) else 0
+
+
+def _warmup(options: argparse.Namespace) -> int:
+    """One picture and every kind of prompt: what a first click would otherwise wait for."""
+    import numpy as np
+
+    from minisam.commands.segment import describe
+    from minisam.predictor import SamPredictor
+    from minisam.preprocess import binary_mask_to_logits
+
+    start = time.perf_counter()
+    predictor = SamPredictor(load_or_build_model(options))
+    config = predictor.model.config
+    image = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+    rough = binary_mask_to_logits(np.ones((48, 64), bool), config)
+    point, label, box = np.array([[20.0, 30.0]]), np.array([1]), np.array([4.0, 5.0, 40.0, 44.0])
+    prompts: dict[str, dict[str, Any]] = {
+        "point": {"point_coords": point, "point_labels": label},
+        "box": {"box": box},
+        "points and box": {"point_coords": point, "point_labels": label, "box": box},
+        "mask": {"mask_input": rough},
+    }
+    with progress(total=len(prompts) + 1, desc="encoder") as bar:
+        predictor.set_image(image)
+        bar.update()
+        for name, prompt in prompts.items():
+            bar.set_description(name)
+            for multimask_output in (True, False):
+                describe(predictor, *predictor.predict(**prompt, multimask_output=multimask_output))
+            predictor.predict(**prompt, return_logits=True)
+            bar.update()
+    print(f"{config.name} is warm: every kernel is compiled and kept for later ({time.perf_counter() - start:.1f} s)")
+    return 0
+
+
+def _transfer_points(options: argparse.Namespace) -> int:
+    need("transfer", "scipy", *(() if options.no_baselines else ("skimage", "cv2")))
+    from minisam.transfer import points
+
+    return points.main(options)
+
+
+def _read(options: argparse.Namespace) -> int:
+    from minisam import book_server
+
+    return book_server.read(options.port, not options.no_browser)
+
+
+def _lab(options: argparse.Namespace) -> int:
+    from minisam import book_server
+
+    return book_server.lab()
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a command; its exit code: 0, 1 when ``verify`` finds a difference, 2 for bad input, 130 for Ctrl-C."""
+    try:
+        options = _parser().parse_args(argv)
+    except SystemExit as stop:  # --help, --version and unknown options
+        return stop.code if isinstance(stop.code, int) else 0
+    try:
+        code = int(options.run(options))
+        sys.stdout.flush()
+        return code
+    except InputError as error:
+        return _fail(str(error))
+    except MemoryError as error:
+        return _fail(f"expected enough memory, got none left ({error})")
+    except KeyboardInterrupt as stop:
+        print(f"\nminisam: {stop or 'interrupted'}", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # as in minisam segment … | head: nobody listens any more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _fail(message: str) -> int:
+    print(f"minisam: error: {' '.join(message.split())}", file=sys.stderr)
+    return 2

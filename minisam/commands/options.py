@@ -1,0 +1,78 @@
+"""What several commands share: kinds of arguments, the model that the options name, progress on a terminal."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from minisam_kernels.errors import InputError
+
+if TYPE_CHECKING:
+    from minisam.sam import Sam
+
+
+def positive(text: str) -> int:
+    """A whole number above 0."""
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"expected a whole number above 0, got {text!r}")
+    return int(text)
+
+
+def count(text: str) -> int:
+    """A whole number, 0 or more."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected a whole number, got {text!r}")
+    return int(text)
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """``--model`` and ``--checkpoint``."""
+    parser.add_argument("--model", metavar="NAME", help="tiny (the default), vit_b, vit_l or vit_h")
+    parser.add_argument("--checkpoint", metavar="PATH", help="weights: .pth, .safetensors or a folder of transformers")
+
+
+def load_model(options: argparse.Namespace) -> Sam:
+    """The trained model that the options name; without ``--model``, a checkpoint says itself which one it is."""
+    import minisam
+
+    if options.checkpoint is None:
+        from minisam.config import get_config
+
+        return minisam.load(get_config(options.model or "tiny").name)
+    if options.model is None:
+        return minisam.load(Path(options.checkpoint).absolute())
+    return minisam.load(options.model, checkpoint=options.checkpoint)
+
+
+def load_or_build_model(options: argparse.Namespace) -> Sam:
+    """As ``load_model``, with random weights for a model that has none here: enough to check and to compile."""
+    from minisam.config import get_config
+    from minisam.loading import WEIGHTS
+    from minisam.sam import Sam, random_state
+
+    name = options.model or "tiny"
+    if options.checkpoint is not None or (WEIGHTS / f"{get_config(name).name}.safetensors").exists():
+        return load_model(options)
+    print(f"no weights for {name}: random ones (--checkpoint names a file)", file=sys.stderr)
+    state = random_state(get_config(name))
+    for value in state.values():
+        value.flags.writeable = False  # as weights from a file are
+    return Sam(get_config(name), state)
+
+
+def need(extra: str, *modules: str) -> None:
+    """Raise unless the modules of an optional set of dependencies are installed."""
+    missing = [name for name in modules if importlib.util.find_spec(name) is None]
+    if missing:
+        names = " and ".join(missing)
+        raise InputError(f"expected the extra {extra!r} (pip install 'minisam[{extra}]'), got no {names}")
+
+
+def progress(**settings: Any) -> Any:
+    """A ``tqdm`` bar on stderr that vanishes when done, and is silent where stderr is not a terminal."""
+    from tqdm import tqdm
+
+    return tqdm(file=sys.stderr, disable=not sys.stderr.isatty(), leave=False, **settings)

@@ -1,0 +1,212 @@
+"""``minisam segment``: masks for a prompt on a photo."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from minisam.commands.options import add_model, load_model, progress
+from minisam_kernels.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from minisam.predictor import SamPredictor
+
+LABELS = {"+": 1, "1": 1, "-": 0, "0": 0}
+
+
+def point(text: str) -> tuple[float, float, int]:
+    """``x,y`` or ``x,y,-`` → (x, y, label)."""
+    parts = text.split(",")
+    try:
+        x, y = float(parts[0]), float(parts[1])
+        label = LABELS[parts[2].strip()] if len(parts) > 2 else 1
+    except (ValueError, IndexError, KeyError):
+        parts = []
+    if len(parts) not in (2, 3):
+        raise argparse.ArgumentTypeError(f"expected x,y (foreground) or x,y,- (background), got {text!r}")
+    return x, y, label
+
+
+def box(text: str) -> tuple[float, ...]:
+    """``x0,y0,x1,y1`` → four numbers."""
+    try:
+        corners = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        corners = ()
+    if len(corners) != 4:
+        raise argparse.ArgumentTypeError(f"expected x0,y0,x1,y1, got {text!r}")
+    return corners
+
+
+def add(parsers: Any) -> None:
+    """The command's options."""
+    parser = parsers.add_parser(
+        "segment",
+        help="masks for points, a box or a mask on a photo",
+        description="Masks for a prompt on a photo. Coordinates are pixels from the top left: x to the right, y down.",
+    )
+    parser.add_argument("photo", metavar="PHOTO", help="a picture: JPEG, PNG, TIFF, WebP, …")
+    parser.add_argument(
+        "--point",
+        metavar="X,Y[,-]",
+        type=point,
+        action="append",
+        default=[],
+        help="a point on the object; with ,- one off it",
+    )
+    parser.add_argument("--box", metavar="X0,Y0,X1,Y1", type=box, help="a box around the object")
+    parser.add_argument("--mask", metavar="PNG", help="a rough mask of the photo's size, white on black")
+    parser.add_argument("--single", action="store_true", help="one mask, not the three of an ambiguous prompt")
+    add_model(parser)
+    parser.add_argument("-o", "--overlay", metavar="PNG", help="write the photo with the most confident mask on it")
+    parser.add_argument("--masks", metavar="PREFIX", help="write each mask: PREFIX_0.png, PREFIX_1.png, …")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
+    parser.set_defaults(run=run)
+
+
+def _outputs(options: argparse.Namespace) -> tuple[Path | None, list[Path]]:
+    """Where the overlay and the masks go; every place is checked before any work is done."""
+    from minisam.files import check_output
+
+    inputs = [path for path in (options.photo, options.mask) if path is not None]
+    overlay = Path(options.overlay) if options.overlay is not None else None
+    if overlay is not None and overlay.suffix.lower() != ".png":
+        raise InputError(f"expected an overlay whose name ends in .png, got {overlay.name!r}")
+    numbers = range(1 if options.single else 3)
+    masks = [Path(f"{options.masks}_{number}.png") for number in numbers] if options.masks is not None else []
+    for path in [overlay, *masks]:
+        if path is not None:
+            check_output(path, *inputs)
+    if overlay is not None and overlay.resolve() in [path.resolve() for path in masks]:
+        raise InputError(f"expected different files for the overlay and the masks, got {overlay} for both")
+    return overlay, masks
+
+
+def run(options: argparse.Namespace) -> int:
+    """Read, encode, decode, write; whatever is wrong with the input is found before anything is written."""
+    if not (options.point or options.box or options.mask):
+        raise InputError("expected a prompt (--point, --box or --mask), got none")
+    overlay_path, mask_paths = _outputs(options)
+
+    import numpy as np
+
+    from minisam.files import atomic
+    from minisam.images import overlay, read_image, read_mask, save_png
+    from minisam.predictor import SamPredictor
+    from minisam.preprocess import binary_mask_to_logits
+
+    seconds: dict[str, float] = {}
+    with progress(total=4, bar_format="{desc} {bar} {elapsed}") as bar:
+
+        def step(name: str, start: float) -> float:
+            seconds[name] = round(time.perf_counter() - start, 4)
+            bar.update()
+            return time.perf_counter()
+
+        bar.set_description("photo")
+        start = time.perf_counter()
+        image = read_image(options.photo)
+        rough = read_mask(options.mask, image.shape[:2]) if options.mask is not None else None
+        start = step("read", start)
+        bar.set_description("weights")
+        predictor = SamPredictor(load_model(options))
+        start = step("load", start)
+        bar.set_description("encoder")
+        predictor.set_image(image)
+        start = step("encode", start)
+        bar.set_description("decoder")
+        masks, iou, low_res = predictor.predict(
+            np.array([[x, y] for x, y, _ in options.point]) if options.point else None,
+            np.array([label for *_, label in options.point]) if options.point else None,
+            np.array(options.box) if options.box else None,
+            binary_mask_to_logits(rough, predictor.model.config) if rough is not None else None,
+            multimask_output=not options.single,
+        )
+        step("decode", start)
+
+    best = int(iou.argmax())
+    report = {
+        "photo": str(options.photo),
+        "width": image.shape[1],
+        "height": image.shape[0],
+        "model": predictor.model.config.name,
+        "prompts": {
+            "points": [{"x": x, "y": y, "label": label} for x, y, label in options.point],
+            "box": list(options.box) if options.box else None,
+            "mask": options.mask,
+        },
+        "masks": describe(predictor, masks, iou, low_res),
+        "best": best,
+        "overlay": str(overlay_path) if overlay_path else None,
+        "seconds": seconds,
+    }
+    for entry, path in zip(report["masks"], mask_paths):
+        entry["file"] = str(path)
+    with ExitStack() as files:  # every file is complete before the first one gets its name
+        if overlay_path is not None:
+            coords, labels = [(x, y) for x, y, _ in options.point], [label for *_, label in options.point]
+            picture = overlay(
+                image,
+                masks[best : best + 1],
+                coords,
+                labels,
+                options.box,
+            )
+            save_png(files.enter_context(atomic(overlay_path)), picture)
+        for mask, path in zip(masks, mask_paths):
+            save_png(files.enter_context(atomic(path)), mask)
+    print(json.dumps(report, allow_nan=False) if options.json else table(report))
+    return 0
+
+
+def describe(predictor: SamPredictor, masks: np.ndarray, iou: np.ndarray, low_res: np.ndarray) -> list[dict[str, Any]]:
+    """For each mask (H, W) its predicted IoU, area in pixels, box (x, y, width, height) and stability score.
+
+    Stability is the mask's IoU between the thresholds +1 and −1 (in logits), counted in the photo's pixels; None when
+    the mask is empty at both.
+    """
+    from minisam.preprocess import postprocess_masks
+
+    entries = []
+    for mask, confidence, logits in zip(masks, iou, low_res):
+        columns, rows = mask.any(axis=0).nonzero()[0], mask.any(axis=1).nonzero()[0]
+        box = [0, 0, 0, 0]
+        if columns.size:
+            x, y = int(columns[0]), int(rows[0])
+            box = [x, y, int(columns[-1]) + 1 - x, int(rows[-1]) + 1 - y]
+        size = predictor.model.config.image_size
+        inner, outer = (int(postprocess_masks(logits[None], mask.shape, size, at).sum()) for at in (1.0, -1.0))
+        entries.append(
+            {
+                "predicted_iou": round(float(confidence), 6) if math.isfinite(confidence) else None,
+                "stability_score": round(inner / outer, 6) if outer else None,
+                "area": int(mask.sum()),
+                "bbox": box,
+            }
+        )
+    return entries
+
+
+def table(report: dict[str, Any]) -> str:
+    """The report for people."""
+    lines = [f"{report['photo']}: {report['width']} × {report['height']}, model {report['model']}"]
+    lines.append("mask  predicted IoU  stability      area  box (x, y, width, height)")
+    for number, mask in enumerate(report["masks"]):
+        stability = "    –" if mask["stability_score"] is None else f"{mask['stability_score']:5.3f}"
+        confidence = "    –" if mask["predicted_iou"] is None else f"{mask['predicted_iou']:5.3f}"
+        best = "  ← most confident" if number == report["best"] and len(report["masks"]) > 1 else ""
+        box = ", ".join(map(str, mask["bbox"]))
+        lines.append(f"{number:4}  {confidence:>13}  {stability:>9}  {mask['area']:8}  {box}{best}")
+    seconds = report["seconds"]
+    lines.append(
+        f"weights {seconds['load']:.2f} s, encoder {seconds['encode']:.3f} s, decoder {seconds['decode']:.4f} s"
+    )
+    files = [report["overlay"], *(mask.get("file") for mask in report["masks"])]
+    return "\n".join(lines + [f"wrote {path}" for path in files if path])
