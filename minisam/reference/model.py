@@ -10,13 +10,12 @@ Image tensors are channels-last, (B, H, W, C), except inside ``nn.Conv2d``.
 
 from __future__ import annotations
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from minisam.config import SamConfig
+from minisam.reference import ops
 
 
 class LayerNorm2d(nn.LayerNorm):
@@ -30,14 +29,6 @@ class LayerNorm2d(nn.LayerNorm):
 
 
 # ---------------------------------------------------------------------------------------------- image encoder
-
-
-def relative_positions(table: Tensor, size: int) -> Tensor:
-    """table (L, D) → (size, size, D): entry [i, j] belongs to the distance i − j. The table is stretched to fit."""
-    if table.shape[0] != 2 * size - 1:
-        table = F.interpolate(table.T[None], 2 * size - 1, mode="linear")[0].T
-    index = torch.arange(size, device=table.device)
-    return table[index[:, None] - index[None, :] + size - 1]
 
 
 class Attention(nn.Module):
@@ -56,30 +47,7 @@ class Attention(nn.Module):
         self.rel_pos_w = nn.Parameter(torch.zeros(2 * size - 1, dim // heads))
 
     def forward(self, x: Tensor) -> Tensor:
-        B, H, W, C = x.shape
-        q, k, v = self.qkv(x).view(B, H * W, 3, self.heads, -1).permute(2, 0, 3, 1, 4)  # each (B, heads, N, D)
-        grid = q.unflatten(2, (H, W))  # (B, heads, H, W, D)
-        bias_h = torch.einsum("bnhwd,hkd->bnhwk", grid, relative_positions(self.rel_pos_h, H))
-        bias_w = torch.einsum("bnhwd,wkd->bnhwk", grid, relative_positions(self.rel_pos_w, W))
-        bias = (bias_h[..., :, None] + bias_w[..., None, :]).flatten(4).flatten(2, 3)  # (B, heads, N, N)
-        out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
-        return self.proj(out.transpose(1, 2).reshape(B, H, W, C))
-
-
-def window_partition(x: Tensor, window: int) -> Tensor:
-    """x (B, H, W, C), padded with zeros at the right and bottom → (B · windows, window, window, C)."""
-    B, H, W, C = x.shape
-    x = F.pad(x, (0, 0, 0, -W % window, 0, -H % window))
-    x = x.view(B, x.shape[1] // window, window, x.shape[2] // window, window, C)
-    return x.transpose(2, 3).reshape(-1, window, window, C)
-
-
-def window_unpartition(windows: Tensor, size: tuple[int, int]) -> Tensor:
-    """The inverse: windows (B · windows, window, window, C) → (B, H, W, C), the padding cut off."""
-    (H, W), window, C = size, windows.shape[1], windows.shape[-1]
-    rows, columns = -(-H // window), -(-W // window)
-    x = windows.view(-1, rows, columns, window, window, C).transpose(2, 3)
-    return x.reshape(-1, rows * window, columns * window, C)[:, :H, :W]
+        return self.proj(ops.attention(self.qkv(x), self.heads, self.rel_pos_h, self.rel_pos_w))
 
 
 class MLP(nn.Module):
@@ -110,7 +78,7 @@ class Block(nn.Module):
         size = (x.shape[1], x.shape[2])
         y = self.norm1(x)
         if self.window:  # zeros fill the last windows after the norm, and nothing masks them: they are keys like others
-            y = window_unpartition(self.attn(window_partition(y, self.window)), size)
+            y = ops.window_unpartition(self.attn(ops.window_partition(y, self.window)), self.window, size)
         else:
             y = self.attn(y)
         x = x + y
@@ -165,15 +133,11 @@ class PositionEmbeddingRandom(nn.Module):
         self.register_buffer("positional_encoding_gaussian_matrix", torch.randn(2, features))
 
     def forward(self, coords: Tensor) -> Tensor:
-        angles = 2 * math.pi * (2 * coords - 1) @ self.positional_encoding_gaussian_matrix
-        return torch.cat([angles.sin(), angles.cos()], dim=-1)
+        return ops.position_encoding(coords, self.positional_encoding_gaussian_matrix)
 
     def grid(self, size: int) -> Tensor:
         """(size, size, C): the features of the centres of a grid's cells."""
-        matrix = self.positional_encoding_gaussian_matrix
-        centres = (torch.arange(size, device=matrix.device, dtype=matrix.dtype) + 0.5) / size
-        y, x = torch.meshgrid(centres, centres, indexing="ij")
-        return self(torch.stack([x, y], dim=-1))
+        return ops.position_grid((size, size), self.positional_encoding_gaussian_matrix)
 
 
 class PromptEncoder(nn.Module):
@@ -246,10 +210,8 @@ class DecoderAttention(nn.Module):
         self.out_proj = nn.Linear(dim // downsample, dim)
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        projected = (self.q_proj(q), self.k_proj(k), self.v_proj(v))
-        q, k, v = (x.unflatten(-1, (self.heads, -1)).transpose(1, 2) for x in projected)  # (B, heads, N, D)
-        out = F.scaled_dot_product_attention(q, k, v)
-        return self.out_proj(out.transpose(1, 2).flatten(2))
+        projected = (self.q_proj(q), self.k_proj(k), self.v_proj(v))  # each (1 or B, N, C / downsample)
+        return self.out_proj(ops.two_way_attention(*projected, self.heads))
 
 
 class TwoWayAttentionBlock(nn.Module):
