@@ -211,31 +211,33 @@ def lab_settings(folder: Path) -> dict[str, str]:
     settings = folder / "labconfig" / "default_setting_overrides.json"
     settings.parent.mkdir(parents=True, exist_ok=True)
     viewers = {"defaultViewers": {"markdown": "Jupytext Notebook", "myst": "Jupytext Notebook"}}
-    settings.write_text(json.dumps({"@jupyterlab/docmanager-extension:plugin": viewers}))
+    quiet = {"fetchNews": "false", "checkForUpdates": False}
+    extension = "@jupyterlab/{}-extension:{}".format
+    overrides = {extension("docmanager", "plugin"): viewers, extension("apputils", "notification"): quiet}
+    settings.write_text(json.dumps(overrides))
     paths = [str(folder), *filter(None, [os.environ.get("JUPYTER_CONFIG_PATH")])]
     environment = {**_environment(), "JUPYTER_CONFIG_PATH": os.pathsep.join(paths)}
     del environment["MINISAM_STATIC_PAGE"]
     return environment
 
 
+def lab_command(*options: str) -> list[str]:
+    """The command that starts JupyterLab on this machine with chapter 0 open."""
+    chapter = str(ROOT / "chapters" / "00-click.md")
+    if hasattr(os, "geteuid") and os.geteuid() == 0:  # in a container; Jupyter asks to be told so
+        options = ("--allow-root", *options)
+    return [sys.executable, "-m", "jupyterlab", "--ip=127.0.0.1", f"--notebook-dir={ROOT}", *options, chapter]
+
+
 def lab() -> int:
     """Open the chapters in JupyterLab. Runs until Ctrl-C; returns the exit code."""
     _need_book()
     print(
-        "JupyterLab opens chapters/00-click.md as a notebook; run its cells from the top (Shift+Enter). Ctrl-C stops.",
-        flush=True,
+        "JupyterLab opens chapter 0 as a notebook; run its cells from the top (Shift+Enter). Ctrl-C stops.", flush=True
     )
     with tempfile.TemporaryDirectory() as folder:
-        command = [
-            sys.executable,
-            "-m",
-            "jupyterlab",
-            "--notebook-dir",
-            str(ROOT),
-            str(ROOT / "chapters" / "00-click.md"),
-        ]
         try:
-            return subprocess.run(command, env=lab_settings(Path(folder)), check=False).returncode
+            return subprocess.run(lab_command(), env=lab_settings(Path(folder)), check=False).returncode
         except KeyboardInterrupt:
             return 0
 

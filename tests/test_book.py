@@ -11,6 +11,8 @@ import json
 import os
 import re
 import shutil
+import socket
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -227,3 +229,46 @@ def test_pages_ask_no_other_host_and_raise_no_error(address: str, browser: Any, 
         if entry["level"] == "SEVERE" and "favicon" not in entry["message"]
     ]
     assert not severe
+
+
+def test_live_in_jupyterlab(browser: Any, tmp_path: Path) -> None:
+    """``make lab``: a chapter opens as a notebook, and Python answers points, boxes and the flag."""
+    from selenium.webdriver import ActionChains
+    from selenium.webdriver.common.keys import Keys
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    options = ("--no-browser", f"--port={port}", "--IdentityProvider.token=", "--LabApp.expose_app_in_browser=True")
+    command = [*book_server.lab_command(*options, f"--LabApp.workspaces_dir={tmp_path}"), "--log-level=ERROR"]
+    with (tmp_path / "lab.log").open("w") as log:
+        lab = subprocess.Popen(command, env=book_server.lab_settings(tmp_path), stdout=log, stderr=log)
+    try:
+        wait_for(lambda: socket.socket().connect_ex(("127.0.0.1", port)) == 0, "JupyterLab", 90)
+        browser.get(f"http://127.0.0.1:{port}/lab/tree/chapters/00-click.md")
+        wait_for(lambda: browser.find_elements("css selector", ".jp-Notebook .jp-CodeCell"), "a notebook", 90)
+        idle = "return document.querySelector('#jp-main-statusbar')?.innerText.includes('| Idle')"
+        wait_for(lambda: browser.execute_script(idle), "a kernel", 90)
+        for _ in range(2):  # the text above the figure, then the figure
+            browser.execute_script("window.jupyterapp.commands.execute('notebook:run-cell-and-select-next')")
+        find = lambda selector: browser.find_element("css selector", f".ms-click {selector}")  # noqa: E731
+        wait_for(lambda: browser.find_elements("css selector", ".ms-click .ms-mode[data-live='true']"), "Python", 120)
+        browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", find(".ms-canvas"))
+        wait_for(lambda: find(".ms-reveal").is_displayed(), "the question")
+        browser.execute_script("arguments[0].click()", find(".ms-reveal"))
+        first = wait_for(lambda: "of 3" in find(".ms-readout").text and find(".ms-readout").text, "three masks")
+        canvas = find(".ms-canvas")
+        ActionChains(browser).move_to_element_with_offset(canvas, 60, 40).context_click().perform()
+        both = wait_for(lambda: "Background point" in find(".ms-readout").text and find(".ms-readout").text, "a point")
+        assert both.startswith(first.split(".")[0])
+        browser.execute_script("arguments[0].click()", find(".ms-multi"))
+        wait_for(lambda: "Mask 1 of 1" in find(".ms-readout").text, "one mask with multimask_output=False")
+        browser.execute_script("arguments[0].click()", find(".ms-clear"))
+        drag = ActionChains(browser).key_down(Keys.SHIFT).move_to_element(canvas).click_and_hold()
+        drag.move_by_offset(60, 40).release().key_up(Keys.SHIFT).perform()
+        wait_for(lambda: re.search(r"Box from .* Mask 1 of 1", find(".ms-readout").text), "the mask of a box")
+        assert find(".ms-status").text.startswith("Decoded in")
+    finally:
+        browser.save_screenshot(str(tmp_path / "lab.png"))
+        lab.terminate()
+        lab.wait(20)
