@@ -6,7 +6,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from minisam.reference import ops
@@ -72,6 +72,8 @@ def test_adding_a_constant_changes_nothing(x, shift):
 
 
 @given(st.lists(st.floats(width=32, allow_nan=False), min_size=1, max_size=40))
+@example([-3.0, -2.0, -np.inf])
+@example([-0.0, -1e-45, 1e-45])
 def test_row_max_is_max(numbers):
     """Exactly the maximum, infinities too. Kills: the largest size, orders negative numbers backwards."""
     assert row_max(np.array(numbers, np.float32)) == max(np.float32(n) for n in numbers)

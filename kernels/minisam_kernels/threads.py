@@ -13,22 +13,31 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import Any
 
-from threadpoolctl import ThreadpoolController
+from threadpoolctl import OpenBLASController, ThreadpoolController
 
 from minisam_kernels.errors import InputError
 
 
 def _thread_count() -> int:
     text = os.environ.get("MINISAM_THREADS", "")
-    if text and not (text.isdigit() and int(text) > 0):
+    if text and not (text.isdecimal() and int(text) > 0):
         raise InputError(f"expected MINISAM_THREADS to be a whole number above 0, got {text!r}")
-    return (
-        int(text) if text else len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    )
+    if text:
+        return int(text)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _any_thread_may_set_blas() -> None:
+    """threadpoolctl 3.8 obeys only the first thread that limits OpenBLAS and silently ignores the others. Here one caller
+    may limit and another restore, with one lock around both: no thread keeps a claim. Older versions know none.
+    """
+    clear = getattr(OpenBLASController, "clear_controlling_thread", None)
+    if clear is not None:
+        clear(force=True)
 
 
 class _Pool:
@@ -57,6 +66,7 @@ class _Pool:
         with self.lock:
             if self.users == 0:
                 self.controller = self.controller or ThreadpoolController()
+                _any_thread_may_set_blas()
                 self.limiter = self.controller.limit(limits=1, user_api="blas")
             self.users += 1
         try:
@@ -65,8 +75,15 @@ class _Pool:
             with self.lock:
                 self.users -= 1
                 if self.users == 0:
-                    self.limiter.restore_original_limits()
-                    self.limiter = None
+                    self.restore_blas()
+
+    def restore_blas(self) -> None:
+        """BLAS as it was before the first caller came."""
+        if self.limiter is not None:
+            _any_thread_may_set_blas()
+            self.limiter.restore_original_limits()
+            _any_thread_may_set_blas()
+            self.limiter = None
 
 
 _pool = _Pool()
@@ -74,7 +91,9 @@ _inside = threading.local()
 
 
 def _forget() -> None:
+    """In a forked child: a new pool, and BLAS as it was before the parent held it."""
     global _pool
+    _pool.restore_blas()
     _pool = _Pool()
 
 
@@ -107,8 +126,13 @@ def parallel_for(function: Callable[[int], Any], count: int) -> None:
             for i in range(count):
                 function(i)
         return
-    pieces = iter(range(count))  # next() on it is atomic under the GIL; the lock below also holds without one
+    pieces = iter(range(count))
     lock = threading.Lock()
+
+    def drop_the_rest() -> None:
+        with lock:
+            for _ in pieces:
+                pass
 
     def work() -> None:
         _inside.yes = True
@@ -120,9 +144,7 @@ def parallel_for(function: Callable[[int], Any], count: int) -> None:
                     return
                 function(i)
         except BaseException:
-            with lock:
-                for _ in pieces:
-                    pass
+            drop_the_rest()
             raise
         finally:
             _inside.yes = False
@@ -131,8 +153,9 @@ def parallel_for(function: Callable[[int], Any], count: int) -> None:
         helpers = [executor.submit(work) for _ in range(min(_pool.count, count) - 1)]
         try:
             work()
+            for helper in helpers:  # one that has not begun is not needed any more: another caller keeps the pool busy
+                if not helper.cancel():
+                    helper.result()
         finally:
-            errors = [helper.exception() for helper in helpers]
-        for error in errors:
-            if error is not None:
-                raise error
+            drop_the_rest()
+            wait([helper for helper in helpers if not helper.cancel()])

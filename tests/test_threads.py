@@ -1,0 +1,221 @@
+"""Properties of ``parallel_for``. Each names the wrong versions that it kills; ``tests/mutants.py`` breaks them in."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from contextlib import contextmanager
+from unittest import mock
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from threadpoolctl import ThreadpoolController, threadpool_limits
+
+from minisam_kernels import InputError, threads
+from minisam_kernels.attention import attention
+from minisam_kernels.gelu import gelu
+from minisam_kernels.linear import linear
+from minisam_kernels.threads import blas_at_one_thread, num_threads, parallel_for
+
+# wrong version → (text in the file, its replacement)
+MUTANTS = {
+    "leaves out the last piece": ("iter(range(count))", "iter(range(count - 1))"),
+    "two threads take the same piece": ("i = next(pieces, None)", "i = next(pieces, None); i = i and i - i % 2"),
+    "BLAS keeps all its threads": ("limits=1", "limits=2"),
+    "BLAS stays at one thread": ("            self.limiter.restore_original_limits()", "            pass"),
+    "only the first thread may set BLAS": ("clear(force=True)", "pass"),
+    "the first to leave restores BLAS": (
+        "                if self.users == 0:\n                    self",
+        "                if True:\n                    self",
+    ),
+    "a helper's exception is lost": ("helper.result()", "helper.exception()"),
+    "goes on after an exception": ("            for _ in pieces:\n                pass", "            pass"),
+    "comes back while pieces run": ("wait([helper for", "list([helper for"),
+    "stays inside after the end": ("_inside.yes = False", "pass"),
+    "a nested call uses the pool": ('getattr(_inside, "yes", False)', "False"),
+    "a child keeps its parent's threads": ("    _pool = _Pool()\n\n\nif", "    pass\n\n\nif"),
+    "a child keeps BLAS at one thread": ("    _pool.restore_blas()\n", ""),
+    "ignores MINISAM_THREADS": ("    if text:\n", "    if False:\n"),
+}
+
+
+@contextmanager
+def pool_of(count: int):
+    """``parallel_for`` with ``count`` threads, whatever the machine has."""
+    pool = threads._Pool()
+    pool.count = count
+    with mock.patch.object(threads, "_pool", pool):
+        yield
+    if pool.executor is not None:
+        pool.executor.shutdown()
+
+
+def blas_threads() -> set[int]:
+    return {library["num_threads"] for library in ThreadpoolController().info() if library["user_api"] == "blas"}
+
+
+@given(st.integers(0, 40), st.integers(1, 5))
+def test_every_piece_once(count, thread_count):
+    """Kills: leaves out the last piece, two threads take the same piece."""
+    seen = []
+    with pool_of(thread_count):
+        parallel_for(seen.append, count)
+    assert Counter(seen) == Counter(range(count))
+
+
+def test_threads_work_side_by_side():
+    """Two pieces that wait for each other both end. Kills: stays inside after the end (the second call hangs)."""
+    with pool_of(2):
+        for _ in range(2):
+            barrier = threading.Barrier(2)
+            parallel_for(lambda i, barrier=barrier: barrier.wait(timeout=20), 2)
+
+
+@pytest.mark.parametrize("where", ["caller", "helper"])
+def test_an_exception_comes_back_and_stops_the_rest(where):
+    """Raised once, here, when no piece runs any more, and most pieces are left out. Kills: a helper's exception is
+    lost, goes on after an exception, comes back while pieces run."""
+    done, running = [], []
+
+    def piece(i: int) -> None:
+        running.append(i)
+        time.sleep(0.005)
+        mine = "caller" if threading.current_thread() is threading.main_thread() else "helper"
+        if mine == where:
+            running.remove(i)
+            raise KeyError(where)
+        time.sleep(0.05)
+        done.append(i)
+        running.remove(i)
+
+    with pool_of(2):
+        with pytest.raises(KeyError, match=where):
+            parallel_for(piece, 50)
+        assert running == [] and len(done) < 40
+        assert blas_held_inside() == {1}  # and the pool still works
+
+
+def blas_held_inside() -> set[int]:
+    seen: list[set[int]] = []
+    parallel_for(lambda i: seen.append(blas_threads()), 2)
+    return set().union(*seen)
+
+
+def test_blas_is_held_and_restored():
+    """One thread inside, what was set before outside: after a plain call, an exception, and around many calls. Kills:
+    BLAS keeps all its threads, BLAS stays at one thread, the first to leave restores BLAS."""
+    for count in (1, 2):
+        with threadpool_limits(2, user_api="blas"), pool_of(count):
+            assert blas_held_inside() == {1}
+            assert blas_threads() == {2}
+            with blas_at_one_thread():
+                assert blas_held_inside() == {1}
+                assert blas_threads() == {1}
+            assert blas_threads() == {2}
+            with pytest.raises(ZeroDivisionError):
+                parallel_for(lambda i: 1 // (i - 1), 3)
+            assert blas_threads() == {2}
+
+
+def test_a_nested_call_stays_in_its_thread():
+    """A piece's own pieces run one after the other in its thread. Kills: a nested call uses the pool."""
+    pairs = []
+
+    def outer(i: int) -> None:
+        me = threading.get_ident()
+
+        def inner(j: int) -> None:
+            time.sleep(0.002)
+            pairs.append((i, j, threading.get_ident() == me))
+
+        parallel_for(inner, 8)
+
+    with pool_of(3):
+        parallel_for(outer, 2)
+    assert sorted(pairs) == [(i, j, True) for i in range(2) for j in range(8)]
+
+
+def test_several_python_threads_at_once():
+    """Four callers share the pool: nobody waits for ever, every piece is done once with BLAS held, and it is as before.
+    Kills: the first to leave restores BLAS, BLAS stays at one thread, only the first thread may set BLAS."""
+    seen: list[list[int]] = [[] for _ in range(4)]
+    held: list[set[int]] = []
+
+    def call(t: int) -> None:
+        for _ in range(5):
+            parallel_for(lambda i: (seen[t].append(i), held.append(blas_threads())), 6)
+
+    with threadpool_limits(2, user_api="blas"), pool_of(3):
+        callers = [threading.Thread(target=call, args=(t,)) for t in range(4)]
+        for caller in callers:
+            caller.start()
+        for caller in callers:
+            caller.join(timeout=60)
+            assert not caller.is_alive()
+        assert blas_threads() == {2}
+    assert all(Counter(s) == Counter(dict.fromkeys(range(6), 5)) for s in seen)
+    assert set().union(*held) == {1}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_a_forked_child_works():
+    """A child forked while its parent's pool holds BLAS has threads of its own and BLAS as it was. Kills: a child
+    keeps its parent's threads, a child keeps BLAS at one thread."""
+    with threadpool_limits(2, user_api="blas"), pool_of(2):
+        barrier = threading.Barrier(2)
+        parallel_for(lambda i: barrier.wait(timeout=20), 2)
+        with blas_at_one_thread():
+            child = os.fork()
+        if child == 0:
+            signal.alarm(20)  # a child that hangs ends
+            threads._pool.count = 2
+            barrier = threading.Barrier(2)
+            free = blas_threads() == {2}
+            parallel_for(lambda i: barrier.wait(timeout=10), 2)
+            os._exit(0 if free else 3)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_same_bits_for_any_number_of_threads(seed):
+    """Results do not depend on the number of threads: pieces are cut by the data's size."""
+    rng = np.random.default_rng(seed)
+    x, weight, qkv = (rng.standard_normal(s).astype(np.float32) for s in ((1100, 24), (30, 24), (7, 3, 4, 3 * 6)))
+    table = rng.standard_normal((7, 3)).astype(np.float32)
+    results = []
+    for count in (1, 2, 3, 5):
+        with pool_of(count), mock.patch.dict(gelu.__globals__, SIZE=50):
+            results.append([linear(x, weight), attention(qkv, 2, table, table), gelu(x[:20])])
+    for other in results[1:]:
+        for one, two in zip(results[0], other, strict=True):
+            np.testing.assert_array_equal(one, two)
+
+
+def test_the_environment_sets_the_number(monkeypatch):
+    """``MINISAM_THREADS``, else the cores that the process may use. Kills: ignores MINISAM_THREADS."""
+    for value, expected in (("3", 3), ("", len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None)):
+        monkeypatch.setenv("MINISAM_THREADS", value)
+        with mock.patch.object(threads, "_pool", threads._Pool()):
+            assert expected in (None, num_threads())
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "two", "1.5", "²"])
+def test_bad_input_names_expected_and_received(value, monkeypatch):
+    monkeypatch.setenv("MINISAM_THREADS", value)
+    with pytest.raises(InputError, match=f"expected MINISAM_THREADS to be a whole number above 0, got '{value}'"):
+        with mock.patch.object(threads, "_pool", threads._Pool()):
+            parallel_for(print, 2)
+
+
+def test_a_process_ends_after_using_the_pool():
+    """The helpers do not keep a process alive."""
+    code = "from minisam_kernels.threads import parallel_for; parallel_for(str, 9)"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60, env={**os.environ, "MINISAM_THREADS": "3"})
