@@ -32,8 +32,8 @@ def _thread_count() -> int:
 
 
 def _any_thread_may_set_blas() -> None:
-    """threadpoolctl 3.8 obeys only the first thread that limits OpenBLAS and silently ignores the others. Here one caller
-    may limit and another restore, with one lock around both: no thread keeps a claim. Older versions know none.
+    """threadpoolctl 3.8 obeys only the first thread that limits OpenBLAS and silently ignores the others. Here one
+    caller may limit and another restore, one lock around both, so no thread keeps a claim. Older versions know none.
     """
     clear = getattr(OpenBLASController, "clear_controlling_thread", None)
     if clear is not None:
