@@ -66,23 +66,23 @@ def photos(names: Sequence[str] = ("chelsea", "coffee", "astronaut", "rocket")) 
         "coffee": Photo(
             "A cup of coffee",
             skimage.data.coffee(),
-            "Photograph: an espresso in a cup on a saucer with a spoon, on a wooden table.",
-            (290, 200),
+            "Photograph: an espresso in a red cup with a white rim, on a red saucer with a spoon, on a wooden table.",
+            (285, 140),
             "The point lies on the coffee. Will the three masks be coffee, cup, and cup with saucer?",
         ),
         "astronaut": Photo(
             "An astronaut",
             skimage.data.astronaut(),
             "Photograph: Eileen Collins in an orange space suit, between a flag and a model of a space shuttle.",
-            (190, 420),
+            (120, 430),
             "The point lies on the space suit. Which of the three masks will hold the head as well?",
         ),
         "rocket": Photo(
             "A rocket",
             skimage.data.rocket(),
-            "Photograph: a rocket lifts off at dusk above a bright plume, between lightning towers.",
+            "Photograph: a rocket on its launch pad at dusk, between lightning towers, with floodlights below.",
             (322, 250),
-            "The point lies on the rocket. Will any mask stop where the rocket ends and the flame begins?",
+            "The point lies on the rocket. It is slim, a few patches wide. Will any mask keep to it?",
         ),
     }
     return [known[name] for name in names]
