@@ -144,7 +144,7 @@ def main(argv: list[str] | None = None) -> int:
     except MemoryError as error:
         return _fail(f"expected enough memory, got none left ({error})")
     except KeyboardInterrupt as stop:
-        print(f"\nminisam: {stop or 'interrupted'}", file=sys.stderr)
+        print(f"\nminisam: {str(stop) or 'interrupted'}", file=sys.stderr)
         return 130
     except BrokenPipeError:  # as in minisam segment … | head: nobody listens any more
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

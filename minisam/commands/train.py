@@ -76,6 +76,10 @@ def run(options: argparse.Namespace) -> int:
     given = {name: getattr(options, name) for name in OPTIONS if getattr(options, name) is not None}
     settings = Settings(**given, data=tuple(options.data))
     settings.config()
+    if not settings.data and settings.world < 1:
+        raise InputError(
+            f"expected --data for the pictures that are not of the world, got --world {settings.world:g} alone"
+        )
     trainer = Trainer(settings, folder)
     try:
         trainer.run(options.workers)

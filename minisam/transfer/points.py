@@ -81,7 +81,7 @@ def read_masks(source: list[Path] | Path, size: tuple[int, int]) -> Iterator[np.
 
 
 def centre_point(mask: np.ndarray) -> tuple[int, int]:
-    """(x, y) of the pixel of a mask (H, W) that is farthest from everything outside it, the picture's border included."""
+    """(x, y) of the pixel of a mask (H, W) that is farthest from whatever lies outside, also outside the picture."""
     from scipy.ndimage import distance_transform_edt
 
     distance = distance_transform_edt(np.pad(mask, 1))[1:-1, 1:-1]
@@ -91,7 +91,7 @@ def centre_point(mask: np.ndarray) -> tuple[int, int]:
 
 def bounding_box(mask: np.ndarray) -> tuple[int, int, int, int]:
     """x0, y0, x1, y1 of a mask with pixels: the first and one past the last column and row."""
-    columns, rows = mask.any(axis=0).nonzero()[0], mask.any(axis=1).nonzero()[0]
+    columns, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
@@ -166,14 +166,14 @@ class Baselines:
         cv2.setRNGSeed(0)
         background, foreground = np.zeros((1, 65)), np.zeros((1, 65))
         bgr = np.ascontiguousarray(self.small[..., ::-1])
-        cv2.grabCut(bgr, marks, None, background, foreground, GRABCUT_ROUNDS, cv2.GC_INIT_WITH_MASK)
+        cv2.grabCut(bgr, marks, (0, 0, 0, 0), background, foreground, GRABCUT_ROUNDS, cv2.GC_INIT_WITH_MASK)
         return self._full((marks == cv2.GC_FGD) | (marks == cv2.GC_PR_FGD))
 
 
 def evaluate(
     predictor: SamPredictor, folder: str | Path, limit: int | None = None, baselines: bool = True
 ) -> dict[str, Any]:
-    """Every object of the first ``limit`` pictures: mean IoU over objects, and over pictures of their objects' means."""
+    """Mean IoU over the objects of the first ``limit`` pictures, and over pictures of their objects' means."""
     from minisam.commands.options import progress
 
     pictures = find_pictures(folder)[:limit]
@@ -189,20 +189,18 @@ def evaluate(
             bar.update()
     if not objects:
         raise InputError(f"expected at least one object with pixels below {folder}, got none")
-    by_picture: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    for entry in objects:
-        by_picture[entry["picture"]].append(entry)
     keys = [key for key in ROWS if key in objects[0]]
+    by_picture: dict[str, dict[str, float]] = {}
+    for name in dict.fromkeys(entry["picture"] for entry in objects):
+        some = [entry for entry in objects if entry["picture"] == name]
+        by_picture[name] = {key: float(np.mean([entry[key] for entry in some])) for key in keys}
     return {
         "folder": Path(folder).resolve().name,
         "model": predictor.model.config.name,
         "pictures": len(by_picture),
         "objects": len(objects),
         "per_object": {key: float(np.mean([entry[key] for entry in objects])) for key in keys},
-        "per_picture": {
-            key: float(np.mean([np.mean([entry[key] for entry in some]) for some in by_picture.values()]))
-            for key in keys
-        },
+        "per_picture": {key: float(np.mean([means[key] for means in by_picture.values()])) for key in keys},
         "each": objects,
     }
 

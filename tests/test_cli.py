@@ -1,0 +1,420 @@
+"""The command line: what it prints and writes, and that bad input is one line, exit code 2, and nothing written."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import pickle
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import minisam
+from minisam.checkpoint import save_checkpoint
+from minisam.cli import main
+from minisam.config import SamConfig
+from minisam.images import read_image, save_png
+from minisam.sam import build
+
+SMALL = SamConfig(
+    name="small",
+    image_size=64,
+    patch_size=8,
+    encoder_embed_dim=16,
+    encoder_depth=2,
+    encoder_num_heads=2,
+    encoder_global_attn_indexes=(1,),
+    window_size=4,
+    prompt_embed_dim=16,
+    decoder_num_heads=2,
+    decoder_mlp_dim=24,
+    iou_head_hidden_dim=16,
+)
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A folder with a photo of 40 × 30 pixels, a mask, and weights of a very small model; commands run in it."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    save_png("photo.png", rng.integers(0, 256, (30, 40, 3), dtype=np.uint8))
+    save_png("mask.png", np.pad(np.ones((10, 20), bool), ((5, 15), (5, 15))))
+    save_checkpoint("small.safetensors", build(SMALL, seed=1).state_dict(), SMALL)
+    return tmp_path
+
+
+def run(capsys, *arguments):
+    code = main([str(argument) for argument in arguments])
+    printed = capsys.readouterr()
+    return code, printed.out, printed.err
+
+
+def segment(capsys, *arguments):
+    return run(capsys, "segment", "photo.png", "--checkpoint", "small.safetensors", *arguments)
+
+
+def refused(capsys, *arguments):
+    """Run, and check the four things that every refusal has in common; returns the line."""
+    before = {path: path.read_bytes() for path in Path.cwd().rglob("*") if path.is_file()}
+    code, out, err = run(capsys, *arguments)
+    assert code == 2 and out == ""
+    assert err.startswith("minisam: error: ") and err.count("\n") == 1 and err.endswith("\n")
+    assert "expected" in err
+    assert {path: path.read_bytes() for path in Path.cwd().rglob("*") if path.is_file()} == before
+    return err
+
+
+# -------------------------------------------------------------------------------------------------------- segment
+
+
+def test_segment_prints_and_writes(place, capsys):
+    code, out, err = segment(capsys, "--point", "20,10", "--point", "3,3,-", "-o", "o.png", "--masks", "m", "--json")
+    assert code == 0 and err == ""
+    report = json.loads(out)
+    assert (report["width"], report["height"], report["model"]) == (40, 30, "small")
+    assert report["prompts"]["points"] == [{"x": 20, "y": 10, "label": 1}, {"x": 3, "y": 3, "label": 0}]
+    assert len(report["masks"]) == 3 and report["overlay"] == "o.png"
+
+    predictor = minisam.SamPredictor(build(SMALL, seed=1))
+    predictor.set_image(read_image("photo.png"))
+    masks, iou, _ = predictor.predict(np.array([[20, 10], [3, 3]]), np.array([1, 0]))
+    for number, (entry, mask) in enumerate(zip(report["masks"], masks)):
+        assert entry["file"] == f"m_{number}.png"
+        np.testing.assert_array_equal(read_image(entry["file"])[..., 0] > 0, mask)
+        assert entry["area"] == mask.sum() and entry["predicted_iou"] == pytest.approx(iou[number], abs=1e-5)
+        x, y, w, h = entry["bbox"]
+        assert mask[y : y + h, x : x + w].sum() == mask.sum()
+        assert entry["stability_score"] is None or 0 <= entry["stability_score"] <= 1
+    assert report["best"] == int(np.argmax(iou))
+    assert read_image("o.png").shape == (30, 40, 3)
+    left = {"photo.png", "mask.png", "small.safetensors", "o.png", "m_0.png", "m_1.png", "m_2.png"}
+    assert set(os.listdir()) == left
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [["--box", "2,3,30,20"], ["--mask", "mask.png"], ["--box", "0,0,40,30", "--point", "5,5", "--mask", "mask.png"]],
+)
+def test_segment_with_every_prompt(place, capsys, prompt):
+    code, out, _ = segment(capsys, *prompt, "--single", "--masks", "m")
+    assert code == 0 and "photo.png: 40 × 30, model small" in out
+    assert Path("m_0.png").exists() and not Path("m_1.png").exists()
+
+
+def test_a_named_model_with_its_checkpoint(place, capsys):
+    save_checkpoint("tiny.safetensors", build("tiny").state_dict(), minisam.CONFIGS["tiny"])
+    code, out, _ = run(
+        capsys, "segment", "photo.png", "--model", "tiny", "--checkpoint", "tiny.safetensors", "--point", "1,1"
+    )
+    assert code == 0 and "model tiny" in out
+
+
+@pytest.mark.parametrize("kind", ["L", "RGBA", "P", "I;16", "CMYK", "1"])
+def test_segment_takes_every_kind_of_picture(place, capsys, kind):
+    values = np.random.default_rng(1).integers(0, 256, (30, 40), dtype=np.uint8)
+    picture = (
+        Image.fromarray(values.astype(np.uint16) * 257) if kind == "I;16" else Image.fromarray(values).convert(kind)
+    )
+    picture.save("x.tiff")
+    code, out, err = run(
+        capsys, "segment", "x.tiff", "--checkpoint", "small.safetensors", "--point", "5,5", "-o", "o.png", "--json"
+    )
+    assert code == 0 and err == "" and len(json.loads(out)["masks"]) == 3
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 5000), (5000, 1)])
+def test_segment_takes_extreme_shapes(place, capsys, size):
+    Image.new("RGB", size, "red").save("x.png")
+    arguments = [
+        "segment",
+        "x.png",
+        "--checkpoint",
+        "small.safetensors",
+        "--point",
+        "0,0",
+        "-o",
+        "o.png",
+        "--masks",
+        "m",
+    ]
+    assert run(capsys, *arguments)[0] == 0
+    assert read_image("o.png").shape == (size[1], size[0], 3) == read_image("m_2.png").shape
+
+
+@pytest.mark.parametrize(
+    ("prompt", "words"),
+    [
+        ([], "a prompt"),
+        (["--point", "40,10"], "inside the picture of 40 × 30 pixels, got (40, 10)"),
+        (["--point=-1,10"], "inside the picture"),
+        (["--point", "nan,10"], "finite"),
+        (["--point", "inf,10"], "finite"),
+        (["--point", "5"], "expected x,y"),
+        (["--point", "5,6,7"], "expected x,y"),
+        (["--point", "a,b"], "expected x,y"),
+        (["--point", ""], "expected x,y"),
+        (["--point"], "--point"),
+        (["--box", "10,10,5,20"], "x0 < x1"),
+        (["--box", "10,10,10,20"], "x0 < x1"),
+        (["--box", "1,2,3"], "expected x0,y0,x1,y1"),
+        (["--box", "1,2,3,x"], "expected x0,y0,x1,y1"),
+        (["--box", "nan,2,3,4"], "finite"),
+        (["--box", "0,0,41,10"], "inside the picture"),
+        (["--mask", "missing.png"], "does not exist"),
+        (["--mask", "small.safetensors"], "which is none"),
+        (["--mask", "other.png"], "expected a mask of the picture's size, 40 × 30"),
+        (["--mask", "black.png"], "black"),
+    ],
+)
+def test_bad_prompts(place, capsys, prompt, words):
+    save_png("other.png", np.ones((40, 30), bool))
+    save_png("black.png", np.zeros((30, 40), bool))
+    arguments = ["segment", "photo.png", "--checkpoint", "small.safetensors", *prompt, "-o", "o.png", "--masks", "m"]
+    if words == "--point":
+        assert "expected one argument" in refused(capsys, "segment", "photo.png", "--point")
+    else:
+        assert words in refused(capsys, *arguments)
+
+
+def test_bad_pictures(place, capsys):
+    Path("text.jpg").write_text("just words, no picture\n")
+    Path("empty.png").touch()
+    Path("folder.png").mkdir()
+    Image.open("photo.png").save("whole.jpg")
+    Path("truncated.jpg").write_bytes(Path("whole.jpg").read_bytes()[:400])
+    words = {
+        "missing.png": "does not exist", "text.jpg": "which is none", "empty.png": "empty", "folder.png": "no file",
+        "truncated.jpg": "cannot be read", "bad\nname.png": "does not exist",
+    }  # fmt: skip
+    for name, word in words.items():
+        line = refused(capsys, "segment", name, "--checkpoint", "small.safetensors", "--point", "1,1", "-o", "o.png")
+        assert word in line
+
+
+def test_bad_models(place, capsys):
+    state = build(SMALL, seed=1).state_dict()
+    whole = Path("small.safetensors").read_bytes()
+    Path("truncated.safetensors").write_bytes(whole[: len(whole) // 2])
+    Path("text.pth").write_text("just words\n")
+
+    class Evil:
+        def __reduce__(self):
+            return os.system, ("touch ran",)
+
+    with zipfile.ZipFile("evil.pth", "w") as archive:
+        archive.writestr("archive/data.pkl", pickle.dumps({"model": Evil()}, 2))
+
+    from safetensors.numpy import save_file
+
+    notes = {"config": json.dumps(dataclasses.asdict(SMALL))}
+    name = "prompt_encoder.no_mask_embed.weight"
+    save_file({key: value for key, value in state.items() if key != name}, "missing.safetensors", notes)
+    save_file({**state, "surplus": state[name]}, "extra.safetensors", notes)
+    save_file({**state, name: state[name].T.copy()}, "shape.safetensors", notes)
+    words = {
+        "nowhere.pth": "nowhere.pth", "truncated.safetensors": "truncated.safetensors", "text.pth": "neither",
+        "evil.pth": "posix.system", "missing.safetensors": f"1 missing: {name}",
+        "extra.safetensors": "1 extra: surplus",
+        "shape.safetensors": f"1 of another shape: {name} (16, 1) instead of (1, 16)", ".": "model.safetensors",
+    }  # fmt: skip
+    for file, word in words.items():
+        line = refused(capsys, "segment", "photo.png", "--checkpoint", file, "--point", "1,1", "-o", "o.png")
+        assert word in line
+    assert not Path("ran").exists()
+    for arguments in (["--model", "huge"], ["--model", "huge", "--checkpoint", "small.safetensors"]):
+        line = refused(capsys, "segment", "photo.png", "--point", "1,1", *arguments)
+        assert "expected a model among tiny, vit_b, vit_l, vit_h, got 'huge'" in line
+    assert "vit_b" in refused(capsys, "segment", "photo.png", "--point", "1,1", "--model", "vit_b")
+    arguments = ["--model", "vit_b", "--checkpoint", "small.safetensors"]
+    assert "the 314 weights of vit_b" in refused(capsys, "segment", "photo.png", "--point", "1,1", *arguments)
+
+
+@pytest.mark.parametrize(
+    ("output", "words"),
+    [
+        (["-o", "nowhere/o.png"], "existing folder"),
+        (["-o", "folder.png"], "folder.png"),
+        (["-o", "photo.png"], "other than the input"),
+        (["-o", "./link.png"], "other than the input"),
+        (["-o", "mask.png", "--mask", "mask.png"], "other than the input"),
+        (["-o", "o.jpg"], ".png"),
+        (["--masks", "nowhere/m"], "existing folder"),
+        (["-o", "m_1.png", "--masks", "m"], "different files"),
+    ],
+)
+def test_bad_outputs(place, capsys, output, words):
+    Path("folder.png").mkdir()
+    Path("link.png").symlink_to("photo.png")
+    arguments = ["segment", "photo.png", "--checkpoint", "small.safetensors", "--point", "1,1", *output]
+    assert words in refused(capsys, *arguments)
+
+
+def test_a_folder_that_is_not_writable(place, capsys, monkeypatch):
+    monkeypatch.setattr(
+        os, "access", lambda path, mode: Path(path).name != "locked"
+    )  # the superuser may write anywhere
+    Path("locked").mkdir()
+    assert "writable" in refused(capsys, "segment", "photo.png", "--point", "1,1", "-o", "locked/o.png")
+
+
+def test_nothing_stays_of_a_write_that_fails(place, capsys, monkeypatch):
+    """The disk is full at the second mask, after the overlay: no file is left. Kills: naming files one by one."""
+    saved = []
+
+    def fail(self, path, format):
+        saved.append(path)
+        if len(saved) == 3:
+            raise OSError(28, "No space left on device")
+        Path(path).write_bytes(b"png")
+
+    monkeypatch.setattr(Image.Image, "save", fail)
+    arguments = ["--point", "1,1", "-o", "o.png", "--masks", "m"]
+    assert "No space left" in refused(capsys, "segment", "photo.png", "--checkpoint", "small.safetensors", *arguments)
+
+
+# ------------------------------------------------------------------------------------------------- other commands
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["train", "run", "--steps", "0"],
+        ["train", "run", "--steps", "many"],
+        ["train", "run", "--world", "2"],
+        ["train", "run", "--lr", "nan"],
+        ["train", "run", "--world", "0.5"],
+        ["train", "run", "--model", "huge"],
+        ["train", "run", "--size", "100"],
+        ["train", "run", "--data", "."],
+        ["train", "run", "--data", "nowhere"],
+        ["train", "run", "--init", "nowhere.safetensors"],
+        ["train", "photo.png"],
+        ["verify", "--model", "huge"],
+        ["verify", "--checkpoint", "photo.png"],
+        ["verify", "--json", "nowhere/report.json"],
+        ["warmup", "--model", "huge"],
+        ["transfer", "points", "nowhere"],
+        ["transfer", "points", "."],
+        ["read", "--port", "-1"],
+    ],
+)
+def test_bad_arguments_of_other_commands(place, capsys, arguments):
+    refused(capsys, *arguments)
+
+
+@pytest.mark.parametrize("arguments", [[], ["dance"], ["segment"], ["transfer"], ["segment", "photo.png", "--colour"]])
+def test_wrong_usage_is_one_line(place, capsys, arguments):
+    code, out, err = run(capsys, *arguments)
+    assert code == 2 and out == "" and err.count("\n") == 1 and err.startswith("minisam: error: ")
+
+
+def test_version_and_help(capsys):
+    assert run(capsys, "--version") == (0, f"minisam {minisam.__version__}\n", "")
+    code, out, _ = run(capsys, "--help")
+    assert code == 0 and all(
+        name in out for name in ("segment", "verify", "train", "warmup", "read", "lab", "transfer")
+    )
+    for command in ("segment", "verify", "train", "warmup", "read", "lab", "transfer"):
+        assert run(capsys, command, "--help")[0] == 0
+
+
+def test_train_has_an_option_for_every_setting():
+    from minisam.commands.train import OPTIONS
+    from minisam.training.loop import Settings
+
+    fields = {field.name: field.default for field in dataclasses.fields(Settings)}
+    assert {*OPTIONS, "data"} == set(fields)
+    for name, (kind, _) in OPTIONS.items():
+        assert kind(str(fields[name])) == fields[name] if fields[name] else True, name
+
+
+def test_train_hands_its_options_over(place, capsys, monkeypatch):
+    from minisam.training import loop
+
+    seen = {}
+
+    class Trainer:
+        def __init__(self, settings, folder):
+            seen.update(settings=settings, folder=folder)
+            self.step = 5
+
+        def run(self, workers):
+            seen.update(workers=workers)
+            if workers == 2:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop, "Trainer", Trainer)
+    code, out, _ = run(capsys, "train", "run", "--steps", "5", "--final-lr", "1e-5", "--workers", "0", "--seed", "3")
+    assert code == 0 and "weights.safetensors" in out
+    assert seen["settings"] == loop.Settings(steps=5, final_lr=1e-5, seed=3) and seen["workers"] == 0
+    code, _, err = run(capsys, "train", "run", "--workers", "2")
+    assert code == 130 and "step 5" in err and err.strip().count("\n") == 0
+
+
+def test_missing_extras_are_named(place, capsys, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert "pip install 'minisam[reference]'" in refused(capsys, "train", "run")
+    assert "pip install 'minisam[reference]'" in refused(capsys, "verify")
+    assert "pip install 'minisam[transfer]'" in refused(capsys, "transfer", "points", ".")
+
+
+def test_ctrl_c_is_one_line(place, capsys, monkeypatch):
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("minisam.predictor.SamPredictor.set_image", interrupted)
+    code, out, err = segment(capsys, "--point", "1,1", "-o", "o.png")
+    assert (code, out, err.strip()) == (130, "", "minisam: interrupted") and not Path("o.png").exists()
+
+
+def test_warmup(place, capsys):
+    code, out, err = run(capsys, "warmup", "--checkpoint", "small.safetensors")
+    assert code == 0 and "small is warm" in out and err == ""
+
+
+def test_verify_hands_over(place, capsys, monkeypatch):
+    from minisam.reference import verify
+
+    seen = []
+    monkeypatch.setattr(
+        verify, "main", lambda sam, device, json_path: seen.append((sam, device, json_path)) or len(seen) - 1
+    )
+    assert run(capsys, "verify", "--checkpoint", "small.safetensors", "--json", "r.json")[0] == 0
+    assert seen[0][0].config == SMALL and seen[0][1:] == ("cpu", "r.json")
+    assert run(capsys, "verify", "--checkpoint", "small.safetensors")[0] == 1, "a difference is exit code 1"
+    code, _, _ = run(capsys, "verify", "--model", "tiny")
+    assert code == 1 and seen[-1][0].config.name == "tiny"
+
+
+def test_read_and_lab_hand_over(capsys, monkeypatch):
+    from minisam import book_server
+
+    monkeypatch.setattr(book_server, "read", lambda port, open_browser: 10 * port + open_browser)
+    monkeypatch.setattr(book_server, "lab", lambda: 7)
+    assert run(capsys, "read", "--port", "9", "--no-browser")[0] == 90
+    assert run(capsys, "lab")[0] == 7
+
+
+# ------------------------------------------------------------------------------------------------ real processes
+
+
+def test_as_a_process(place):
+    command = [sys.executable, "-m", "minisam", "segment", "photo.png", "--checkpoint", "small.safetensors"]
+    done = subprocess.run([*command, "--point", "3,4", "--json"], capture_output=True, text=True)
+    assert done.returncode == 0 and done.stderr == "" and json.loads(done.stdout)["best"] in (0, 1, 2)
+    done = subprocess.run([*command, "--point", "99,4", "-o", "o.png"], capture_output=True, text=True)
+    assert done.returncode == 2 and done.stdout == "" and not Path("o.png").exists()
+    assert done.stderr == "minisam: error: expected points inside the picture of 40 × 30 pixels, got (99, 4)\n"
+
+
+def test_help_and_errors_load_nothing_heavy():
+    code = "import sys; from minisam.cli import main; main(['--help']); main(['segment', 'x.png']);"
+    code += "print(sorted({'torch', 'numba', 'matplotlib', 'scipy', 'ipywidgets', 'PIL'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip().splitlines()[-1] == "[]"
