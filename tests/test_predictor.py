@@ -1,0 +1,175 @@
+"""``SamPredictor`` and what stands before and after the model: sizes, coordinates, masks back to the picture."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+
+import minisam
+from minisam.preprocess import apply_coords, input_size, normalise_and_pad, postprocess_masks, resize_image
+from minisam_kernels import InputError
+from strategies import seeds
+
+SAM = minisam.build("tiny", seed=1)
+
+
+def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def predictor() -> minisam.SamPredictor:
+    predictor = minisam.SamPredictor(SAM)
+    predictor.set_image(picture(60, 90))
+    return predictor
+
+
+@given(st.integers(1, 9000), st.integers(1, 9000), st.sampled_from([256, 1024]))
+def test_the_longer_side_becomes_the_models_size(height, width, size):
+    """Kills: the shorter side, rounding down, a side of no pixels (1 × 5000)."""
+    h, w = input_size(height, width, size)
+    assert max(h, w) == size and min(h, w) >= 1
+    exact = min(height, width) * size / max(height, width)
+    assert min(h, w) == max(1, int(exact + 0.5)) or abs(exact % 1 - 0.5) < 1e-6
+
+
+@given(seeds, st.integers(1, 300), st.integers(1, 300))
+def test_corners_go_to_corners(seed, height, width):
+    """Coordinates: (0, 0) stays and (W, H) becomes (w', h'). Kills: one scale for both axes, (row, column)."""
+    h, w = input_size(height, width, 256)
+    moved = apply_coords(np.array([[0, 0], [width, height]]), (height, width), 256)
+    np.testing.assert_allclose(moved, [[0, 0], [w, h]])
+
+
+def test_padding_is_zero_after_normalising():
+    """Kills: zeros before normalising (which become −mean/std), padding at the left or top."""
+    out = normalise_and_pad(picture(3, 5), 8)
+    assert out.shape == (1, 8, 8, 3)
+    assert (out[0, 3:] == 0).all() and (out[0, :, 5:] == 0).all() and (out[0, :3, :5] != 0).any()
+    expected = (picture(3, 5)[2, 4, 0] - 123.675) / 58.395
+    np.testing.assert_allclose(out[0, 2, 4, 0], expected, rtol=1e-5)
+
+
+def test_shrinking_averages_and_same_size_is_left_alone():
+    """Pillow's filter is antialiased: a fine chequerboard becomes grey. Kills: a filter that samples points."""
+    board = np.repeat((np.indices((512, 512)).sum(0) % 2 * 255).astype(np.uint8)[..., None], 3, axis=2)
+    assert resize_image(board, 256).min() > 100 and resize_image(board, 256).max() < 155
+    assert resize_image(board, 512) is board
+
+
+@given(seeds, st.integers(1, 40), st.integers(1, 40))
+def test_masks_back_to_the_picture_are_torchs(seed, height, width):
+    """Three steps as in the released code: to S × S, cut, to the picture. Kills: one resize, a misplaced cut."""
+    low = np.random.default_rng(seed).standard_normal((2, 16, 16)).astype(np.float32)
+    h, w = input_size(height, width, 64)
+    options = {"mode": "bilinear", "align_corners": False}
+    square = F.interpolate(torch.from_numpy(low)[None].double(), (64, 64), **options)[..., :h, :w]
+    expected = F.interpolate(square, (height, width), **options)[0].numpy()
+    logits = postprocess_masks(low, (height, width), 64, None)
+    np.testing.assert_allclose(logits, expected, atol=1e-5)
+    masks = postprocess_masks(low, (height, width), 64, 0.0)
+    clear = np.abs(expected) > 1e-5
+    np.testing.assert_array_equal(masks[clear], (expected > 0)[clear])
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 5000), (5000, 1), (37, 90)])
+def test_any_shape_of_picture(size):
+    predictor = minisam.SamPredictor(SAM)
+    predictor.set_image(picture(*size))
+    masks, iou, low = predictor.predict([[0, 0]], [1])
+    assert masks.shape == (3, *size) and masks.dtype == bool
+    assert iou.shape == (3,) and low.shape == (3, 128, 128)
+
+
+def test_shapes_and_types_are_metas(predictor):
+    masks, iou, low = predictor.predict(np.array([[10, 20], [40, 50]]), np.array([1, 0]), multimask_output=False)
+    assert masks.shape == (1, 60, 90) and iou.shape == (1,) and low.shape == (1, 128, 128)
+    logits, _, again = predictor.predict(
+        np.array([[10, 20], [40, 50]]), np.array([1, 0]), multimask_output=False, return_logits=True
+    )
+    np.testing.assert_array_equal(low, again)
+    assert logits.dtype == np.float32 and ((logits > 0) == masks).mean() > 0.999
+    refined, _, _ = predictor.predict(box=np.array([5, 5, 80, 50]), mask_input=low)
+    assert refined.shape == (3, 60, 90)
+
+
+def test_a_batch_is_its_prompts_one_by_one(predictor):
+    coords = np.array([[[10, 20]], [[50, 30]], [[80, 59]]])
+    together = predictor.predict_batch(coords, np.ones((3, 1)))
+    for i in range(3):
+        alone = predictor.predict(coords[i], [1])
+        np.testing.assert_allclose(together[2][i], alone[2], atol=1e-4 * np.abs(alone[2]).max())
+
+
+def test_bgr_is_rgb_turned_round():
+    one, other = minisam.SamPredictor(SAM), minisam.SamPredictor(SAM)
+    one.set_image(picture(20, 30))
+    other.set_image(picture(20, 30)[..., ::-1], image_format="BGR")
+    np.testing.assert_array_equal(one.get_image_embedding(), other.get_image_embedding())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({}, "expected a prompt: points, a box or a mask, got none"),
+        ({"point_coords": [[90, 3]], "point_labels": [1]}, r"inside the picture of 90 × 60 pixels, got \(90, 3\)"),
+        ({"point_coords": [[3, -1]], "point_labels": [1]}, r"inside the picture of 90 × 60 pixels, got \(3, -1\)"),
+        ({"point_coords": [[np.nan, 1]], "point_labels": [1]}, "expected point_coords to be finite, got nan"),
+        ({"point_coords": [[1, 1]], "point_labels": [1, 0]}, r"a label for each of the 1 points, got \(2,\)"),
+        ({"point_coords": [[1, 1]]}, "expected point_labels with point_coords, got points alone"),
+        ({"point_labels": [1]}, "expected point_coords with point_labels, got labels alone"),
+        ({"point_coords": [[1, 1]], "point_labels": [7]}, r"expected labels 1 \(foreground\) or 0 .*, got 7"),
+        ({"point_coords": [1, 1], "point_labels": [1]}, r"expected point_coords of shape \(P, 2\), got \(2,\)"),
+        ({"point_coords": [["a", 1]], "point_labels": [1]}, "expected point_coords to hold numbers, got"),
+        ({"point_coords": np.zeros((0, 2)), "point_labels": []}, "expected at least one point"),
+        ({"box": [10, 10, 5, 20]}, r"x0 < x1 and y0 < y1, got \(10, 10, 5, 20\)"),
+        ({"box": [10, 10, 10, 20]}, r"x0 < x1 and y0 < y1, got \(10, 10, 10, 20\)"),
+        ({"box": [10, 10, 95, 20]}, r"a box inside the picture of 90 × 60 pixels, got \(10, 10, 95, 20\)"),
+        ({"box": [10, 10, 20]}, r"expected a box as \(x0, y0, x1, y1\), got shape \(3,\)"),
+        ({"mask_input": np.zeros((1, 64, 64))}, r"mask_input of shape \(1, 128, 128\), got \(1, 64, 64\)"),
+        ({"mask_input": np.zeros((1, 128, 128), bool)}, "expected mask_input as logits, got bool"),
+        ({"mask_input": np.full((1, 128, 128), np.inf)}, "expected mask_input to be finite, got inf"),
+    ],
+)
+def test_bad_prompts_name_expected_and_received(predictor, arguments, message):
+    with pytest.raises(InputError, match=message):
+        predictor.predict(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (np.zeros((4, 4, 3)), r"uint8 and shape \(H, W, 3\), got float64 \(4, 4, 3\)"),
+        (np.zeros((4, 4), np.uint8), r"got uint8 \(4, 4\)"),
+        (np.zeros((4, 4, 4), np.uint8), r"got uint8 \(4, 4, 4\)"),
+        (np.zeros((0, 4, 3), np.uint8), r"got uint8 \(0, 4, 3\)"),
+    ],
+)
+def test_bad_pictures_name_expected_and_received(image, message):
+    predictor = minisam.SamPredictor(SAM)
+    with pytest.raises(InputError, match=message):
+        predictor.set_image(image)
+    with pytest.raises(InputError, match="expected a picture to be set"):
+        predictor.predict([[1, 1]], [1])
+
+
+def test_a_binary_mask_becomes_a_mask_prompt():
+    """Inside +8, outside −8, between them on the edge; below a wide picture, background."""
+    mask = np.zeros((64, 128), bool)
+    mask[16:48, 32:96] = True
+    logits = minisam.binary_mask_to_logits(mask, SAM.config)
+    assert logits.shape == (1, 128, 128) and logits.dtype == np.float32
+    assert logits[0, 32, 64] == 8 and logits[0, 2, 2] == -8 and (logits[0, 64:] == -8).all()
+    with pytest.raises(InputError, match=r"expected a mask of shape \(H, W\), got \(1, 2, 2\)"):
+        minisam.binary_mask_to_logits(np.zeros((1, 2, 2)), SAM.config)
+
+
+def test_unknown_names_are_named():
+    with pytest.raises(InputError, match="expected a model among tiny, vit_b, vit_l, vit_h, got 'vit_x'"):
+        minisam.build("vit_x")
+    with pytest.raises(InputError, match=r"expected a weight image_encoder.pos_embed .*, got nothing"):
+        minisam.Sam(SAM.config, {})
