@@ -22,11 +22,8 @@ from strategies import arrays, sizes
 
 # wrong version → (text in the kernel's file, its replacement)
 MUTANTS = {
-    "distance the other way round": ("distance = q - k + (k_size - 1)", "distance = k - q + (q_size - 1)"),
-    "distance in units of the query": (
-        "q = np.arange(q_size)[:, None] * max(k_size / q_size, 1.0)",
-        "q = np.arange(q_size)[:, None]",
-    ),
+    "distance the other way round": ("q * q_step - k * k_step", "k * k_step - q * q_step"),
+    "distance in units of the query": ("q * q_step - k", "q - k"),
     "cuts the table instead of interpolating": (
         "place = np.clip((np.arange(length) + 0.5) * (L / length) - 0.5, 0, L - 1)",
         "place = np.clip(np.arange(length), 0, L - 1)",

@@ -174,13 +174,13 @@ def test_a_forked_child_works():
         parallel_for(lambda i: barrier.wait(timeout=20), 2)
         with blas_at_one_thread():
             child = os.fork()
-        if child == 0:
-            signal.alarm(20)  # a child that hangs ends
-            threads._pool.count = 2
-            barrier = threading.Barrier(2)
-            free = blas_threads() == {2}
-            parallel_for(lambda i: barrier.wait(timeout=10), 2)
-            os._exit(0 if free else 3)
+            if child == 0:
+                signal.alarm(20)  # a child that hangs ends
+                threads._pool.count = 2
+                barrier = threading.Barrier(2)
+                free = blas_threads() == {2}
+                parallel_for(lambda i: barrier.wait(timeout=10), 2)
+                os._exit(0 if free else 3)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 

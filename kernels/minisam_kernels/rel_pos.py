@@ -41,9 +41,10 @@ def resize_table(rel_pos: np.ndarray, length: int) -> np.ndarray:
 def get_rel_pos_numpy(q_size: int, k_size: int, rel_pos: np.ndarray) -> np.ndarray:
     """R[q, k] = table[q − k + k_size − 1] where the sizes agree. rel_pos (L, D) → (q_size, k_size, D)."""
     table = resize_table(rel_pos, 2 * max(q_size, k_size) - 1)
-    q = np.arange(q_size)[:, None] * max(k_size / q_size, 1.0)
-    k = np.arange(k_size)[None, :] * max(q_size / k_size, 1.0)
-    distance = q - k + (k_size - 1) * max(q_size / k_size, 1.0)
+    # float32 as in the released code: where the sizes differ, rounding decides between two entries
+    q_step, k_step = np.float32(max(k_size / q_size, 1.0)), np.float32(max(q_size / k_size, 1.0))
+    q, k = np.arange(q_size, dtype=np.float32)[:, None], np.arange(k_size, dtype=np.float32)[None, :]
+    distance = q * q_step - k * k_step + np.float32((k_size - 1) * max(q_size / k_size, 1.0))
     return table[distance.astype(np.int64)]
 
 
