@@ -26,14 +26,14 @@ $(PY):
 # A stamp per set of extras: an environment is updated when pyproject.toml is newer than it.
 $(VENV)/.stamp-book: pyproject.toml | $(PY)
 	$(SAY) 'Installing minisam with what the textbook needs (some minutes, once)'
-	@$(PY) -m pip install --quiet --editable '.[book]'
+	@$(PY) -m pip install -qq --editable '.[book]'
 	@touch $@
 
 $(VENV)/.stamp-test: pyproject.toml | $(PY)
 	$(SAY) 'Installing PyTorch, the oracle of the tests (once)'
-	@$(PY) -m pip install --quiet '$(TORCH)'
+	@$(PY) -m pip install -qq '$(TORCH)'
 	$(SAY) 'Installing minisam with everything that the tests and the textbook need (some minutes, once)'
-	@$(PY) -m pip install --quiet --editable '.[test]'
+	@$(PY) -m pip install -qq --editable '.[test]'
 	@touch $@ $(VENV)/.stamp-book
 
 read: $(VENV)/.stamp-book

@@ -197,7 +197,8 @@ def read(port: int = 8000, open_browser: bool = True) -> int:
             f"\nThe textbook is at {address}\nIts pages need no Python. Live notebooks: make lab. Ctrl-C stops.",
             flush=True,
         )
-        if open_browser:
+        screen = sys.platform in ("darwin", "win32") or {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys()
+        if open_browser and screen:  # without one, a browser for the terminal would sit in front of the server
             webbrowser.open(address)
         try:
             pages.serve_forever()
@@ -259,6 +260,9 @@ def main(argv: list[str] | None = None) -> int:
     except InputError as error:
         print(f"minisam: error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("\nStopped.", file=sys.stderr)
+        return 130
 
 
 if __name__ == "__main__":
