@@ -7,10 +7,10 @@
 SAM paper does not give α and γ; ¼ and 2 are Lin's.
 
 Shapes: logits (M, H, W); targets (M, H, W) of 0 and 1 (or bool) → (M,). Backward: grad (M,) → (M, H, W).
-Errors: ``InputError`` when shapes differ, there are no pixels, a target is neither 0 nor 1, α is outside [0, 1] or γ <
-0.
-Accuracy: ``TOLERANCE`` · eps · (1 + γ (1 + |m|)) times the loss's terms: σ(m)^γ multiplies the error of σ by γ. Nothing
-overflows: logits of ±10⁴ give a loss of 10⁴ or 0. What is below float32's smallest normal number becomes 0.
+Errors: ``InputError`` when shapes differ, there are no pixels, a target is neither 0 nor 1, α is not in [0, 1] or
+γ < 0.
+Accuracy: ``TOLERANCE`` · eps · (1 + γ (1 + |m|)) times the loss's terms: an error in log σ(m) is multiplied by γ.
+Nothing overflows: logits of ±10⁴ give a loss of 10⁴ or 0. What is below float32's smallest normal number becomes 0.
 """
 
 from __future__ import annotations
@@ -36,21 +36,17 @@ def focal_loss_numpy(logits: np.ndarray, targets: np.ndarray, alpha: float = 0.2
 
 
 @jit
-def _power(wrong, m, gamma):
-    """σ(m)^γ. For γ = 2 a square; otherwise exp(γ log σ(m)), which is accurate for tiny σ(m) too."""
-    if gamma == np.float32(2):
-        return wrong * wrong
-    return exp(-gamma * log1p_exp(-m))
-
-
-@jit
 def _focal_sum(logits, targets, alpha, gamma):
-    """Σ over one piece of the pixels. logits, targets (pixels,) → the sum of their losses."""
+    """Σ over one piece of the pixels. logits, targets (pixels,) → the sum of their losses.
+
+    log σ(m) = m − log(1 + eᵐ), so that σ(m)^γ costs one exponential for any γ.
+    """
     total = np.float32(0)
     for n in range(logits.size):
         m = logits[n] if targets[n] == 0 else -logits[n]
         balance = np.float32(1) - alpha if targets[n] == 0 else alpha
-        total += balance * _power(sigmoid(m), m, gamma) * log1p_exp(m)
+        cross_entropy = log1p_exp(m)
+        total += balance * exp(gamma * (m - cross_entropy)) * cross_entropy
     return total
 
 
@@ -60,9 +56,9 @@ def _focal_slope(logits, targets, alpha, gamma, grad, out):
     for n in range(logits.size):
         m = logits[n] if targets[n] == 0 else -logits[n]
         balance = np.float32(1) - alpha if targets[n] == 0 else -alpha
-        wrong = sigmoid(m)
-        slope = gamma * sigmoid(-m) * log1p_exp(m) + wrong
-        out[n] = grad * balance * _power(wrong, m, gamma) * slope
+        cross_entropy = log1p_exp(m)
+        slope = gamma * sigmoid(-m) * cross_entropy + sigmoid(m)
+        out[n] = grad * balance * exp(gamma * (m - cross_entropy)) * slope
 
 
 def _checked(logits: np.ndarray, targets: np.ndarray, alpha: float, gamma: float) -> tuple[np.ndarray, np.ndarray]:

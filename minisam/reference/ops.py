@@ -132,8 +132,9 @@ def resize_threshold(logits: Tensor, size: tuple[int, int], threshold: float = 0
 def focal_loss(logits: Tensor, targets: Tensor, alpha: float = 0.25, gamma: float = 2.0) -> Tensor:
     """logits, targets (M, H, W) → (M,)."""
     targets = targets.to(logits.dtype)
-    cross_entropy = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
-    wrong = torch.sigmoid(logits * (1 - 2 * targets))
+    m = logits * (1 - 2 * targets)
+    cross_entropy = -F.logsigmoid(-m)  # binary_cross_entropy_with_logits adds a pair ±m that cancels, and rounds
+    wrong = torch.sigmoid(m)
     balance = alpha * targets + (1 - alpha) * (1 - targets)
     return (balance * wrong**gamma * cross_entropy).mean(dim=(1, 2))
 
