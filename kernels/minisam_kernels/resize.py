@@ -11,9 +11,9 @@ Shapes: ``resize``: x (B, H, W, C) or (M, H, W), size (H', W') → (B, H', W', C
 ``resize_threshold``: logits (M, H, W) → bool (M, H', W'), resize(logits) > threshold, strictly; it holds two rows of
 floats for each piece of work in hand, never a float picture of the new size.
 Errors: ``InputError`` when x has other axes, a picture or the size has no pixels.
-Accuracy: ``TOLERANCE`` · eps times the largest |x| of the four pixels: weight_0 carries an error of eps, not of eps times
-itself. The place s is computed in float64; in float32 its rounding alone would shift a large picture by thousandths of
-a pixel.
+Accuracy: ``TOLERANCE`` · eps times the largest |x| of the four pixels: weight_0 carries an error of eps, not of eps
+times itself. The place s is computed in float64; in float32 its rounding alone would shift a large picture by
+thousandths of a pixel.
 """
 
 from __future__ import annotations
