@@ -256,9 +256,7 @@ def test_bad_outputs(place, capsys, output, words):
 
 
 def test_a_folder_that_is_not_writable(place, capsys, monkeypatch):
-    monkeypatch.setattr(
-        os, "access", lambda path, mode: Path(path).name != "locked"
-    )  # the superuser may write anywhere
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "locked")
     Path("locked").mkdir()
     assert "writable" in refused(capsys, "segment", "photo.png", "--point", "1,1", "-o", "locked/o.png")
 
@@ -267,7 +265,7 @@ def test_nothing_stays_of_a_write_that_fails(place, capsys, monkeypatch):
     """The disk is full at the second mask, after the overlay: no file is left. Kills: naming files one by one."""
     saved = []
 
-    def fail(self, path, format):
+    def fail(self, path, **options):
         saved.append(path)
         if len(saved) == 3:
             raise OSError(28, "No space left on device")

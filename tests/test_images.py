@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from PIL import Image, ImageOps
 
 from minisam.images import COLOURS, outline, overlay, read_image, read_mask, save_png
@@ -253,7 +254,7 @@ def test_saving_where_it_cannot(tmp_path, where):
 def test_a_failed_save_keeps_the_old_file(tmp_path, monkeypatch):
     (tmp_path / "x.png").write_bytes(b"old")
 
-    def fail(self, path, format):
+    def fail(self, path, **options):
         path.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
@@ -263,13 +264,17 @@ def test_a_failed_save_keeps_the_old_file(tmp_path, monkeypatch):
     assert (tmp_path / "x.png").read_bytes() == b"old" and os.listdir(tmp_path) == ["x.png"]
 
 
-def test_outline_is_the_rim():
-    mask = np.zeros((9, 9), bool)
-    mask[2:7, 2:7] = True
-    rim = mask.copy()
-    rim[3:6, 3:6] = False
-    np.testing.assert_array_equal(outline(mask, 1), rim)
-    assert not outline(np.ones((4, 4), bool), 2).any(), "the picture's border is no edge"
+@given(
+    mask=arrays(bool, st.tuples(st.integers(1, 12), st.integers(1, 12))),
+    width=st.integers(1, 9),
+)
+def test_outline_by_its_definition(mask, width):
+    """Kills: a border that counts as an edge; a window that is one row short."""
+    expected = np.zeros_like(mask)
+    for row, column in np.argwhere(mask):
+        top, left = max(0, row - width), max(0, column - width)
+        expected[row, column] = not mask[top : row + width + 1, left : column + width + 1].all()
+    np.testing.assert_array_equal(outline(mask, width), expected)
 
 
 def test_overlay():
