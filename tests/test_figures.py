@@ -149,7 +149,7 @@ def prompt(**changed: Any) -> dict[str, Any]:
 def test_click_is_answered_by_the_predictor(sam: minisam.Sam, cat: Photo) -> None:
     figure = Heard(sam, cat)
     figure._answer(figure, {"kind": "hello", "picture": 0}, [])
-    assert [content["kind"] for content, _ in figure.heard] == ["status", "status", "ready"]
+    assert [content["kind"] for content, _ in figure.heard] == ["ready", "status", "status"]
     live = minisam.SamPredictor(sam)
     live.set_image(cat.image)
     for number, asked in enumerate([

@@ -109,7 +109,7 @@ function render({ model, el }) {
   const pictures = model.get("pictures");
   const state = {
     picture: 0, points: [], labels: [], box: null, tool: "1", cursor: [0, 0], keyboard: false, drag: null,
-    iou: [], masks: [], shown: 0, revealed: false, asked: null, live: false, waiting: null, next: null, id: 0,
+    iou: [], masks: [], shown: 0, revealed: false, asked: null, live: false, searching: true, waiting: null, next: null, id: 0,
   };
   const photo = new Image(), layer = document.createElement("canvas");
   let address = "", known = null, timer = 0, deaf = 0, gone = false;
@@ -122,12 +122,13 @@ function render({ model, el }) {
     box.dataset.live = state.live;
     box.textContent = state.live ? "Live: Python computes every answer."
       : grid ? `Static page: the nearest of ${grid} precomputed points answers. Boxes and several points need the live notebook (make lab).`
+      : state.searching ? "Looking for Python …"
       : "This figure needs Python and has found none. Open the chapter as a live notebook (make lab) and run this cell.";
     for (const control of root.querySelectorAll(".ms-tools input:not([value='1']), .ms-multi")) control.disabled = !state.live;
   }
 
   async function choose(index) {
-    Object.assign(state, { picture: index, points: [], labels: [], box: null, iou: [], masks: [], shown: 0, revealed: false, asked: null, drag: null });
+    Object.assign(state, { picture: index, points: [], labels: [], box: null, iou: [], masks: [], shown: 0, revealed: false, asked: null, drag: null, waiting: null, next: null });
     const chosen = picture();
     state.cursor = chosen.point ? [...chosen.point] : [chosen.width >> 1, chosen.height >> 1];
     $(".ms-guess p").textContent = chosen.question;
@@ -148,9 +149,8 @@ function render({ model, el }) {
 
   function hello() {
     clearTimeout(deaf);
-    if (!state.live) say("Looking for Python …");
     try { model.send({ kind: "hello", picture: state.picture }); } catch { /* a static page has nobody to send to */ }
-    deaf = setTimeout(() => { if (!state.live) say(""); mode(); }, 1500);
+    deaf = setTimeout(() => { state.searching = false; mode(); }, 1500);
   }
 
   // -- prompts
@@ -223,7 +223,7 @@ function render({ model, el }) {
   }
 
   function onMessage(content, buffers) {
-    if (content.kind === "status") return say(content.text);
+    if (content.kind === "status") { clearTimeout(deaf); return say(content.text); }
     if (content.kind === "ready") {
       if (state.live) return;
       state.live = true;
@@ -232,6 +232,7 @@ function render({ model, el }) {
       if (state.points.length) { if (state.asked) state.points = [state.asked]; ask(); }
       return;
     }
+    if (content.kind === "error" && content.id == null) return say(`Python answered: ${content.text}`);
     const current = state.waiting && content.id === state.waiting.id;
     if (!current) return;
     clearTimeout(deaf);

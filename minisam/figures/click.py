@@ -5,7 +5,7 @@ Python holds the model and answers prompts; ``click.js`` draws and listens. What
 ==========  ============================================================  ==========================================
 message     content                                                       answer
 ==========  ============================================================  ==========================================
-hello       picture                                                       status…, then ready
+hello       picture                                                       ready, then status…
 prompt      id, picture, points [[x, y]], labels [1|0],                   status…, then masks: id, iou, milliseconds,
             box [x0, y0, x1, y1], multimask                               and one encoded mask (see atlas.py) a
                                                                           buffer; or error: id, text
@@ -159,10 +159,10 @@ class ClickFigure(anywidget.AnyWidget):
 
     def _answer(self, _: ClickFigure, content: Mapping[str, Any], buffers: Sequence[bytes]) -> None:
         try:
-            predictor = self._predictor(content["picture"])
             if content["kind"] == "hello":
                 self.send({"kind": "ready"})
-            elif content["kind"] == "prompt":
+            predictor = self._predictor(content["picture"])
+            if content["kind"] == "prompt":
                 points, box = content["points"], content["box"]
                 self.prompt = {
                     "point_coords": np.array(points, dtype=np.float32) if points else None,
