@@ -74,8 +74,8 @@ class SamPredictor:
         if point_coords is not None and point_labels is None:
             raise InputError("expected point_labels with point_coords, got points alone")
         parts = (point_coords, point_labels, box, mask_input)
-        batch = [None if part is None else np.asarray(part)[None] for part in parts]
-        masks, iou, low_res = self.predict_batch(*batch, multimask_output, return_logits)
+        points, labels, boxes, mask_inputs = (None if part is None else np.asarray(part)[None] for part in parts)
+        masks, iou, low_res = self.predict_batch(points, labels, boxes, mask_inputs, multimask_output, return_logits)
         return masks[0], iou[0], low_res[0]
 
     def predict_batch(

@@ -16,6 +16,7 @@ from minisam_kernels.resize import resize, resize_threshold
 
 PIXEL_MEAN = (123.675, 116.28, 103.53)  # of ImageNet's pictures, red, green, blue
 PIXEL_STD = (58.395, 57.12, 57.375)
+MEAN, STD = np.array(PIXEL_MEAN, np.float32), np.array(PIXEL_STD, np.float32)
 
 
 def input_size(height: int, width: int, image_size: int) -> tuple[int, int]:
@@ -26,7 +27,7 @@ def input_size(height: int, width: int, image_size: int) -> tuple[int, int]:
 
 def resize_image(image: np.ndarray, image_size: int) -> np.ndarray:
     """uint8 (H, W, 3) → uint8 (h', w', 3): Pillow's bilinear filter, which averages when it shrinks, as SAM expects."""
-    height, width = input_size(*image.shape[:2], image_size)
+    height, width = input_size(image.shape[0], image.shape[1], image_size)
     if (height, width) == image.shape[:2]:
         return image
     return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
@@ -35,7 +36,7 @@ def resize_image(image: np.ndarray, image_size: int) -> np.ndarray:
 def normalise_and_pad(image: np.ndarray, image_size: int) -> np.ndarray:
     """uint8 (h', w', 3) → float32 (1, S, S, 3): mean 0 and deviation 1 per colour, then zeros right and below."""
     out = np.zeros((1, image_size, image_size, 3), np.float32)
-    out[0, : image.shape[0], : image.shape[1]] = (image - np.float32(PIXEL_MEAN)) / np.float32(PIXEL_STD)
+    out[0, : image.shape[0], : image.shape[1]] = (image - MEAN) / STD
     return out
 
 
@@ -69,7 +70,7 @@ def binary_mask_to_logits(mask: np.ndarray, config: SamConfig, strength: float =
     if mask.ndim != 2 or mask.size == 0:
         raise InputError(f"expected a mask of shape (H, W), got {mask.shape}")
     size = config.low_res_size
-    height, width = input_size(*mask.shape, size)
+    height, width = input_size(mask.shape[0], mask.shape[1], size)
     picture = Image.fromarray(((mask > 0) * 255).astype(np.uint8))
     share = np.asarray(picture.resize((width, height), Image.Resampling.BOX), np.float32) / 255
     logits = np.full((1, size, size), -strength, np.float32)

@@ -29,7 +29,7 @@ def oracle(function: Callable[..., Any], *arguments: Any, **options: Any) -> np.
 
 
 def assert_close(actual: np.ndarray, expected: np.ndarray, magnitude: np.ndarray | float, tolerance: float) -> None:
-    """|actual − expected| ≤ tolerance · eps · magnitude, everywhere; NaN and inf must stand where the oracle has them."""
+    """|actual − expected| ≤ tolerance · eps · magnitude everywhere; NaN and inf stand where the oracle has them."""
     assert actual.shape == expected.shape, f"shape {actual.shape}, expected {expected.shape}"
     finite = np.isfinite(expected)
     np.testing.assert_array_equal(actual[~finite], expected[~finite].astype(actual.dtype))

@@ -1,4 +1,4 @@
-"""What hypothesis draws: shapes, memory layouts, scales and seeds. Numbers come from a generator, then spikes are planted.
+"""What hypothesis draws: shapes, memory layouts, scales, seeds. Numbers come from a generator, then spikes are planted.
 
 Drawing every number from hypothesis would be slow and would shrink towards zeros, where all versions agree. So a
 strategy draws the few things that steer a kernel into its corners, and a seeded generator fills the array.

@@ -49,7 +49,7 @@ def test_numpy_is_torch(drawn):
 
 @given(inputs())
 def test_compiled_is_torch(drawn):
-    """The compiled version agrees within its stated accuracy. Kills: forgets eps, unbiased variance, swaps scale and shift."""
+    """The compiled one is as accurate as it says. Kills: forgets eps, unbiased variance, swaps scale and shift."""
     assert_close(layer_norm(*drawn), oracle(ops.layer_norm, *drawn), magnitude(*drawn), TOLERANCE)
 
 

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from typing import Any
 
 from minisam.commands.options import add_model, load_or_build_model, need, positive, progress
+from minisam.files import atomic
 
 FIRST_MASK = (
     "import numpy as np, minisam; p = minisam.SamPredictor(minisam.{model});"
@@ -125,8 +126,9 @@ def run(options: argparse.Namespace) -> int:
         ratio = statistics.median(times["torch"]) / statistics.median(times["minisam"]) if "torch" in times else None
         print(f"{name:28} {' '.join(f'{cell:>24}' for cell in cells)} {f'{ratio:6.1f}×' if ratio else ''}".rstrip())
     if options.json:
-        with open(options.json, "w") as file:
-            json.dump({"model": sam.config.name, "environment": where, "seconds": figures}, file, indent=1)
+        report = {"model": sam.config.name, "environment": where, "seconds": figures}
+        with atomic(options.json) as temporary:
+            temporary.write_text(json.dumps(report, indent=1))
     return 0
 
 

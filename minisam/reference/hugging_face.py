@@ -17,7 +17,7 @@ def model_config(c: SamConfig) -> Any:
     """The same sizes in transformers' words."""
     from transformers import SamConfig as HuggingFaceConfig
 
-    return HuggingFaceConfig(
+    return HuggingFaceConfig(  # type: ignore[call-arg]
         vision_config={
             "hidden_size": c.encoder_embed_dim,
             "output_channels": c.prompt_embed_dim,
@@ -52,7 +52,7 @@ def model_config(c: SamConfig) -> Any:
 class HuggingFaceSam:
     """``encode`` and ``decode`` with our shapes, in float64."""
 
-    def __init__(self, model: torch.nn.Module) -> None:
+    def __init__(self, model: Any) -> None:
         self.model = model
 
     def to(self, device: str) -> HuggingFaceSam:

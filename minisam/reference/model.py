@@ -128,6 +128,8 @@ class ImageEncoderViT(nn.Module):
 class PositionEmbeddingRandom(nn.Module):
     """Random Fourier features: coordinates (..., 2) in [0, 1] as (x, y) → (..., C), sines first, then cosines."""
 
+    positional_encoding_gaussian_matrix: Tensor
+
     def __init__(self, features: int) -> None:
         super().__init__()
         self.register_buffer("positional_encoding_gaussian_matrix", torch.randn(2, features))
@@ -165,7 +167,7 @@ class PromptEncoder(nn.Module):
         """coords (B, P, 2) in pixels, labels (B, P): −1 no point, 0 background, 1 foreground, 2 and 3 corners."""
         position = self.pe_layer((coords + 0.5) / self.config.image_size)
         position = torch.where((labels == -1)[..., None], 0.0, position)  # a padding point has no place
-        kinds = torch.cat([self.not_a_point_embed.weight, *(e.weight for e in self.point_embeddings)])
+        kinds = torch.cat([e.weight for e in (self.not_a_point_embed, *self.point_embeddings)])
         return position + kinds[labels.long() + 1]
 
     def forward(

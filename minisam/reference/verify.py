@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from minisam.files import atomic
 from minisam.reference import build as build_reference
 from minisam.reference.cases import kernel_cases
 from minisam.reference.model import Sam as ReferenceSam
@@ -179,7 +180,8 @@ def verify_model(sam: Sam, device: str) -> Iterator[Line]:
             if isinstance(item, Line):
                 yield item
             else:
-                yield from verify_decoder(sam, reference, *item, kind, device)
+                ours, theirs = item
+                yield from verify_decoder(sam, reference, ours, theirs, kind, device)
 
 
 def verify_hugging_face(sam: Sam, device: str) -> Iterator[Line]:
@@ -225,6 +227,7 @@ def main(sam: Sam, device: str = "cpu", json_path: str | None = None) -> int:
     failed = sum(not line.passed for line in lines)
     print(f"{len(lines) - failed} of {len(lines)} within tolerance")
     if json_path:
-        with open(json_path, "w") as file:
-            json.dump([{**asdict(line), "passed": line.passed} for line in lines], file, indent=1)
+        with atomic(json_path) as temporary:
+            report = [{**asdict(line), "passed": line.passed} for line in lines]
+            temporary.write_text(json.dumps(report, indent=1))
     return failed

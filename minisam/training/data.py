@@ -60,8 +60,9 @@ class Pictures(Dataset[dict[str, np.ndarray]]):
     """A stream of (picture, K masks): number i is a world picture with probability ``world``, else a real one.
 
     Items: ``image`` uint8 (S, S, 3), filled up at the right and bottom; ``size`` int64 (2,), the (height, width) of
-    the picture in it; ``masks`` bool (K, S, S). K masks are drawn with a chance ∝ area^¼: crowds of small things would otherwise
-    be all that the model sees. When a picture has fewer than K, some are drawn twice (they get other prompts).
+    the picture in it; ``masks`` bool (K, S, S). K masks are drawn with a chance ∝ area^¼, since crowds of small things
+    would otherwise be all that the model sees; when a picture has fewer than K, some are drawn twice (they get other
+    prompts).
     """
 
     def __init__(

@@ -222,8 +222,9 @@ class Trainer:
     def run(self, workers: int = 1, save_every: float = 180.0) -> None:
         """Train to the last step. Saves every ``save_every`` seconds, at the end and at Ctrl-C; logs every 20 steps."""
         self.save()
-        s, saved, sums, count = self.settings, time.monotonic(), {}, 0
-        bar = tqdm(total=s.steps, initial=self.step, unit="step", desc="train")
+        s, saved, count = self.settings, time.monotonic(), 0
+        sums: dict[str, float] = {}
+        bar = tqdm(total=s.steps, initial=self.step, unit="step", desc="train", disable=None)
         try:
             with open(self.folder / "log.jsonl", "a") as log:
                 for batch in self.batches(workers):
