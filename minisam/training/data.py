@@ -23,7 +23,7 @@ from minisam.world import render
 from minisam_kernels import InputError
 
 MAX_COVERAGE = 0.9  # masks over 90 % of the picture are left out (appendix A)
-MIN_PIXELS = 12  # a mask of fewer pixels at the training size cannot be told from noise
+MIN_PIXELS = 32  # a smaller mask, less than 6 × 6 pixels at the training size, cannot be told from noise
 
 
 def find_records(folder: str | Path) -> list[tuple[Path, Path]]:
@@ -60,7 +60,7 @@ class Pictures(Dataset[dict[str, np.ndarray]]):
     """A stream of (picture, K masks): number i is a world picture with probability ``world``, else a real one.
 
     Items: ``image`` uint8 (S, S, 3), filled up at the right and bottom; ``size`` int64 (2,), the (height, width) of
-    the picture in it; ``masks`` bool (K, S, S). K masks are drawn with a chance ∝ area^¼, since crowds of small things
+    the picture in it; ``masks`` bool (K, S, S). K masks are drawn with a chance ∝ √area, since crowds of small things
     would otherwise be all that the model sees; when a picture has fewer than K, some are drawn twice (they get other
     prompts).
     """
@@ -114,7 +114,7 @@ class Pictures(Dataset[dict[str, np.ndarray]]):
         fit = np.flatnonzero((areas >= MIN_PIXELS) & (areas <= MAX_COVERAGE * height * width))
         if not len(fit):
             return None
-        weights = areas[fit] ** 0.25
+        weights = areas[fit] ** 0.5
         chosen = rng.choice(fit, self.masks, replace=len(fit) < self.masks, p=weights / weights.sum())
         pad = ((0, self.size - height), (0, self.size - width))
         return {
