@@ -12,6 +12,7 @@ import numpy as np
 from minisam.preprocess import apply_coords, normalise_and_pad, postprocess_masks, resize_image
 from minisam.sam import Sam
 from minisam_kernels import InputError
+from minisam_kernels.threads import blas_at_one_thread
 
 
 class SamPredictor:
@@ -42,7 +43,8 @@ class SamPredictor:
         self.reset_image()
         size = self.model.config.image_size
         resized = resize_image(image if image_format == "RGB" else image[..., ::-1], size)
-        self.features = self.model.image_encoder(normalise_and_pad(resized, size))
+        with blas_at_one_thread():  # once for all layers
+            self.features = self.model.image_encoder(normalise_and_pad(resized, size))
         self.original_size = (image.shape[0], image.shape[1])
 
     def get_image_embedding(self) -> np.ndarray:
@@ -109,10 +111,11 @@ class SamPredictor:
             raise InputError("expected a prompt: points, a box or a mask, got none")
         if len(lengths) > 1:
             raise InputError(f"expected as many prompts of every kind, got {sorted(lengths)}")
-        sparse, dense = self.model.prompt_encoder(points, boxes, mask_input)
-        low_res, iou = self.model.mask_decoder(features, self.image_pe, sparse, dense, multimask_output)
         threshold = None if return_logits else self.model.mask_threshold
-        flat = postprocess_masks(low_res.reshape(-1, *low_res.shape[2:]), original_size, size, threshold)
+        with blas_at_one_thread():
+            sparse, dense = self.model.prompt_encoder(points, boxes, mask_input)
+            low_res, iou = self.model.mask_decoder(features, self.image_pe, sparse, dense, multimask_output)
+            flat = postprocess_masks(low_res.reshape(-1, *low_res.shape[2:]), original_size, size, threshold)
         return flat.reshape(*low_res.shape[:2], *original_size), iou, low_res
 
 
