@@ -127,6 +127,17 @@ def test_without_focus_it_is_half_the_cross_entropy():
     np.testing.assert_allclose(focal_loss(logits, np.ones((1, 1, 1)), 0.5, 0.0), 0.5 * np.log(2), rtol=1e-6)
 
 
+def test_many_pieces_make_one_mask():
+    """25 pieces of 16 pixels, or one. Kills: every piece is the first."""
+    logits = np.random.default_rng(0).standard_normal((2, 20, 20)).astype(np.float32)
+    targets, grad = logits > 0.5, np.ones(2)
+    one = focal_loss(logits, targets), focal_loss_backward(grad, logits, targets)
+    with patch.object(module, "TILE", 16):
+        many = focal_loss(logits, targets), focal_loss_backward(grad, logits, targets)
+    for a, b in zip(one, many):
+        np.testing.assert_allclose(a, b, rtol=1e-5)
+
+
 ONE = np.ones((1, 2, 2))
 
 
