@@ -87,6 +87,13 @@ def test_one_by_one(stride, padding):
     np.testing.assert_array_equal(conv2d(x, weight, None, stride, padding), expected)
 
 
+@pytest.mark.parametrize("size", [1, 3])
+def test_a_picture_of_zeros_becomes_the_bias(size):
+    """Law. Kills: forgets the bias."""
+    y = conv2d(np.zeros((1, 4, 5, 2)), np.ones((3, 2, size, size)), [1, 2, 3], padding=size // 2)
+    np.testing.assert_array_equal(y, np.broadcast_to([1, 2, 3], (1, 4, 5, 3)))
+
+
 X, W = np.ones((1, 4, 4, 3)), np.ones((2, 3, 3, 3))
 
 
