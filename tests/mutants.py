@@ -2,19 +2,21 @@
 
 Each ``tests/test_<op>.py`` holds a table ``MUTANTS``: wrong version → (text in ``<op>.py``, its replacement). For each
 one the kernels are copied to a temporary folder, the text is replaced there, and the op's own tests run against the
-copy, uncompiled. A mutant that survives, a text that is not found, or tests that fail without a mutant are errors.
+copy, uncompiled, with few random examples and, should a mutant survive those, with many. A mutant that survives both, a
+text that is not found, or tests that fail without a mutant are errors.
 """
 
 from __future__ import annotations
 
 import ast
+import contextlib
+import io
+import multiprocessing
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 TESTS = Path(__file__).parent
@@ -34,53 +36,76 @@ def ops() -> list[str]:
     return sorted(p.stem for p in KERNELS.glob("minisam_kernels/*.py") if (TESTS / f"test_{p.stem}.py").exists())
 
 
-def run(op: str, change: tuple[str, str] | None) -> tuple[bool, str]:
-    """Run the op's tests against a copy with ``change`` made in it. Returns (did they pass, the end of the output)."""
+def run(job: tuple[str, str, tuple[str, str] | None]) -> tuple[bool, str]:
+    """Run the op's tests against a copy with the change made in it: (did they pass, the end of what they printed)."""
+    op, _, change = job
     with tempfile.TemporaryDirectory() as folder:
         shutil.copytree(KERNELS, Path(folder) / "kernels", ignore=shutil.ignore_patterns("__pycache__"))
         if change:
             path = Path(folder) / "kernels" / "minisam_kernels" / f"{op}.py"
             source = path.read_text()
             if change[0] not in source:
-                raise SystemExit(f"expected {op}.py to hold {change[0]!r}, which a mutant replaces")
+                return True, f"expected {op}.py to hold {change[0]!r}, which this mutant replaces"
             path.write_text(source.replace(change[0], change[1]))
-        environment = dict(
-            os.environ, PYTHONPATH=str(Path(folder) / "kernels"), NUMBA_DISABLE_JIT="1", HYPOTHESIS_PROFILE="fast"
+        output = ""
+        for profile in ("fast", "default") if change else ("fast",):
+            passed, output = pytest_in_child(op, folder, profile)
+            if not passed:
+                return False, output
+        return True, output
+
+
+def pytest_in_child(op: str, folder: str, profile: str) -> tuple[bool, str]:
+    """pytest on one file, in a fork of this process: torch, numba and hypothesis are imported already, ours are not."""
+    report = Path(folder) / "report"
+    child = os.fork()
+    if child == 0:
+        code = 1
+        with open(report, "w") as file, contextlib.suppress(BaseException):
+            os.dup2(file.fileno(), 1)
+            os.dup2(file.fileno(), 2)
+            sys.stdout = sys.stderr = io.TextIOWrapper(os.fdopen(1, "wb", closefd=False), write_through=True)
+            os.environ["HYPOTHESIS_PROFILE"] = profile
+            sys.path.insert(0, str(Path(folder) / "kernels"))
+            import pytest
+
+            options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:cov", "--no-header", "--tb=short"]
+            code = int(pytest.main([*options, str(TESTS / f"test_{op}.py")]))
+            import minisam_kernels
+
+            if not minisam_kernels.__file__.startswith(folder):
+                code = 3  # the tests did not see the copy
+        os._exit(code)
+    _, status = os.waitpid(child, 0)
+    code = os.waitstatus_to_exitcode(status)
+    if code not in (0, 1):
+        raise SystemExit(
+            f"expected the tests of {op} to pass or fail, got exit code {code}:\n{report.read_text()[-2000:]}"
         )
-        command = [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-x",
-            "-q",
-            "-p",
-            "no:cacheprovider",
-            "-p",
-            "no:cov",
-            "--no-header",
-            f"test_{op}.py",
-        ]
-        result = subprocess.run(command, cwd=TESTS, env=environment, capture_output=True, text=True, timeout=600)
-        return result.returncode == 0, result.stdout[-2000:]
+    return code == 0, report.read_text()[-2000:]
 
 
 def main(chosen: list[str]) -> int:
     """Print a line a mutant; return 1 if any survives."""
+    os.environ["NUMBA_DISABLE_JIT"] = "1"
+    import hypothesis  # noqa: F401
+    import numba  # noqa: F401
+    import pytest  # noqa: F401
+    import torch
+
+    torch.set_num_threads(1)
     jobs = [(op, name, change) for op in chosen or ops() for name, change in {"": None, **table(op)}.items()]
-    survivors = 0
+    wrong = 0
     start = time.perf_counter()
-    with ThreadPoolExecutor(2) as pool:
-        for (op, name, _), (passed, output) in zip(jobs, pool.map(lambda job: run(job[0], job[2]), jobs), strict=True):
-            wrong = passed == bool(name)
-            survivors += wrong
-            verdict = (
-                ("passes unbroken" if passed else "FAILS UNBROKEN") if not name else "SURVIVED" if passed else "killed"
-            )
+    with multiprocessing.get_context("fork").Pool(os.cpu_count()) as pool:
+        for (op, name, _), (passed, output) in zip(jobs, pool.imap(run, jobs), strict=True):
+            verdict = ("SURVIVED" if passed else "killed") if name else ("passes" if passed else "FAILS")
             print(f"{op:20} {name or '(as it is)':50} {verdict}", flush=True)
-            if wrong and not name:
+            if passed == bool(name):
+                wrong += 1
                 print(output)
-    print(f"{len(jobs)} runs in {time.perf_counter() - start:.0f} s, {survivors} wrong")
-    return int(survivors > 0)
+    print(f"{len(jobs)} runs in {time.perf_counter() - start:.0f} s, {wrong} wrong")
+    return int(wrong > 0)
 
 
 if __name__ == "__main__":
