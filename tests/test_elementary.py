@@ -15,7 +15,7 @@ from strategies import seeds
 
 # wrong version → (text in the kernel's file, its replacement)
 MUTANTS = {
-    "exp rounds down": ("np.rint(t * _LOG2_E)", "np.floor(t * _LOG2_E)"),
+    "exp rounds down": ("np.rint((t", "np.floor((t"),
     "exp with a coarse ln 2": ("- n * _LN2_LOW", ""),
     "exp drops its last term": ("_E5 + r * _E6", "_E5"),
     "exp is 2ⁿ too large": ("np.int32(127))", "np.int32(128))"),
