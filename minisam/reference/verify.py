@@ -100,6 +100,22 @@ def compare(what: str, actual: np.ndarray, expected: torch.Tensor, here: float, 
     return Line(what, str(actual.shape), error, STAGE_TOLERANCE, "relative", here, there)
 
 
+def compare_answers(
+    what: str, ours: tuple[np.ndarray, np.ndarray], theirs: tuple[torch.Tensor, torch.Tensor], here: float, there: float
+) -> Iterator[Line]:
+    """Lines for (logits, predicted IoU). Yes/no masks may differ only where a logit is within the tolerance of 0."""
+    logits, iou = ours
+    truth = theirs[0].double().cpu().numpy()
+    line = compare(what, logits, theirs[0], here, there)
+    differ = (logits > 0) != (truth > 0)
+    line.note = f"masks differ in {int(differ.sum())} pixels"
+    if (differ & (np.abs(truth) > STAGE_TOLERANCE * np.abs(truth).max())).any():
+        line.error, line.note = float("nan"), "masks differ away from the threshold"
+    yield line
+    error = float(np.abs(iou - theirs[1].double().cpu().numpy()).max())
+    yield Line(f"{what}, IoU", str(iou.shape), error, IOU_TOLERANCE, "absolute", 0.0, 0.0)
+
+
 def random_picture(sam: Sam, rng: np.random.Generator, rectangular: bool) -> np.ndarray:
     """Noise of a normalised picture's scale, (1, S, S, 3); a rectangular one ends early and is filled with zeros."""
     size = sam.config.image_size
@@ -155,18 +171,9 @@ def verify_decoder(
             return reference.mask_decoder.predict_masks(theirs, reference_pe, *prompt)
 
         here()  # compile
-        (logits, iou), seconds_here = timed(here)
-        (true_logits, true_iou), seconds_there = timed(there)
-        line = compare(f"{kind}: {name}", logits, true_logits, seconds_here, seconds_there)
-        truth = true_logits.cpu().numpy()
-        differ = (logits > 0) != (truth > 0)
-        near = np.abs(truth) <= STAGE_TOLERANCE * np.abs(truth).max()
-        line.note = f"masks differ in {int(differ.sum())} pixels"
-        if (differ & ~near).any():
-            line.error, line.note = float("nan"), "masks differ away from the threshold"
-        yield line
-        error = float(np.abs(iou - true_iou.cpu().numpy()).max())
-        yield Line(f"{kind}: {name}, IoU", str(iou.shape), error, IOU_TOLERANCE, "absolute", 0.0, 0.0)
+        answer, seconds_here = timed(here)
+        truth, seconds_there = timed(there)
+        yield from compare_answers(f"{kind}: {name}", answer, truth, seconds_here, seconds_there)
 
 
 def verify_model(sam: Sam, device: str) -> Iterator[Line]:
@@ -198,13 +205,10 @@ def verify_hugging_face(sam: Sam, device: str) -> Iterator[Line]:
         pe = sam.prompt_encoder.get_dense_pe()
         for name in PROMPTS:
             prompt = random_prompt(sam, name, rng)
-            (true_logits, true_iou), there = timed(theirs.decode, features, *prompt)
+            truth, there = timed(theirs.decode, features, *prompt)
             sparse, dense = sam.prompt_encoder(*prompt)
-            (logits, iou), here = timed(sam.mask_decoder, ours, pe, sparse, dense, True)
-            yield compare(f"Hugging Face, {kind}: {name}", logits, true_logits, here, there)
-            error = float(np.abs(iou - true_iou.cpu().numpy()).max())
-            what = f"Hugging Face, {kind}: {name}, IoU"
-            yield Line(what, str(iou.shape), error, IOU_TOLERANCE, "absolute", 0.0, 0.0)
+            answer, here = timed(sam.mask_decoder, ours, pe, sparse, dense, True)
+            yield from compare_answers(f"Hugging Face, {kind}: {name}", answer, truth, here, there)
 
 
 @torch.no_grad()
