@@ -48,7 +48,7 @@ def run(job: tuple[str, str, tuple[str, str] | None]) -> tuple[bool, str]:
                 return True, f"expected {op}.py to hold {change[0]!r}, which this mutant replaces"
             path.write_text(source.replace(change[0], change[1]))
         output = ""
-        for profile in ("fast", "default") if change else ("fast",):
+        for profile in ("mutants", "mutants-many") if change else ("mutants",):
             passed, output = pytest_in_child(op, folder, profile)
             if not passed:
                 return False, output
