@@ -1,4 +1,4 @@
-"""The one decorator of the code base: how every compiled loop is compiled.
+"""``jit``, the one decorator of the kernels: how every compiled loop is compiled.
 
 ``fastmath`` is a set of five named freedoms, never ``True``. It lets LLVM reorder sums (``reassoc``, which is what
 makes a reduction use vector registers), fuse a multiply with an add (``contract``), divide by multiplying with a
@@ -24,21 +24,24 @@ import numba
 FASTMATH = {"nsz", "arcp", "contract", "afn", "reassoc"}
 
 
-def _package_hash() -> str:
-    """A hash of every source file of the package, so that a change in any of them makes all cached code stale."""
+def compiler(package: Path, fastmath: set[str]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """A decorator that compiles a function at its first call; ``NUMBA_DISABLE_JIT=1`` leaves functions as Python.
+
+    Cached code is stale as soon as any source file of ``package``, a folder, changes.
+    """
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    for path in sorted(package.glob("*.py")):
         digest.update(path.name.encode() + path.read_bytes())
-    return digest.hexdigest()
+    stamp = digest.hexdigest()
+
+    def compile_lazily(function: Callable[..., Any]) -> Callable[..., Any]:
+        compiled = numba.njit(error_model="numpy", nogil=True, cache=True, fastmath=fastmath)(function)
+        cache_file = getattr(getattr(compiled, "_cache", None), "_cache_file", None)
+        if cache_file is not None:  # numba's own stamp is the file's time and size; ours stands beside it
+            cache_file._source_stamp = (cache_file._source_stamp, stamp)
+        return compiled
+
+    return compile_lazily
 
 
-_STAMP = _package_hash()
-
-
-def jit(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile ``function`` at its first call, with the options above; ``NUMBA_DISABLE_JIT=1`` leaves it as Python."""
-    compiled = numba.njit(error_model="numpy", nogil=True, cache=True, fastmath=FASTMATH)(function)
-    cache_file = getattr(getattr(compiled, "_cache", None), "_cache_file", None)
-    if cache_file is not None:  # numba's own stamp is the file's time and size; ours stands beside it
-        cache_file._source_stamp = (cache_file._source_stamp, _STAMP)
-    return compiled
+jit = compiler(Path(__file__).parent, FASTMATH)

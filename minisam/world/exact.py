@@ -13,35 +13,16 @@ A difference in the last bit (1e-16) then moves a value to another grid point (1
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import numba
 import numpy as np
+
+from minisam_kernels.jit import compiler
 
 GRID = 2.0**20
 
 
-def _package_hash() -> str:
-    """A hash of the sources: numba's cache does not see a change in a function or a constant of another file."""
-    digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.name.encode() + path.read_bytes())
-    return digest.hexdigest()
-
-
-_STAMP = _package_hash()
-
-
-def exact(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile ``function`` at its first call: no fastmath, GIL released, machine code kept on disk."""
-    compiled = numba.njit(error_model="numpy", nogil=True, cache=True)(function)
-    cache_file = getattr(getattr(compiled, "_cache", None), "_cache_file", None)
-    if cache_file is not None:
-        cache_file._source_stamp = (cache_file._source_stamp, _STAMP)
-    return compiled
+exact = compiler(Path(__file__).parent, fastmath=set())
 
 
 def snap(values: np.ndarray) -> np.ndarray:
