@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, Phase, settings
 
 settings.register_profile("default", deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("fast", deadline=None, max_examples=8, suppress_health_check=[HealthCheck.too_slow])
-# A broken kernel need not be explained, only noticed: no shrinking.
-no_shrinking = {"phases": (Phase.explicit, Phase.generate), "database": None, "deadline": None}
+# A broken kernel need not be explained, only noticed: no shrinking; and the same examples in every run.
+no_shrinking = {"phases": (Phase.explicit, Phase.generate), "database": None, "deadline": None, "derandomize": True}
 settings.register_profile("mutants", max_examples=8, suppress_health_check=[HealthCheck.too_slow], **no_shrinking)
 settings.register_profile("mutants-many", max_examples=60, suppress_health_check=[HealthCheck.too_slow], **no_shrinking)
 settings.register_profile("thorough", deadline=None, max_examples=400, suppress_health_check=[HealthCheck.too_slow])

@@ -55,7 +55,14 @@ def test_numpy_is_torch(x):
 @given(inputs())
 def test_compiled_is_torch(x):
     """Agrees within its stated accuracy. Kills: forgets the maximum, the largest size, orders negative numbers
-    backwards, forgets to divide, sums one too few, leaves out the last piece."""
+    backwards, forgets to divide, sums one too few."""
+    assert_close(softmax(x), oracle(ops.softmax, x), magnitude(x), TOLERANCE)
+
+
+@small_pieces
+def test_a_last_piece_of_fewer_rows():
+    """Seven rows in pieces of four. Kills: leaves out the last piece."""
+    x = np.random.default_rng(0).standard_normal((7, 10)).astype(np.float32)
     assert_close(softmax(x), oracle(ops.softmax, x), magnitude(x), TOLERANCE)
 
 
