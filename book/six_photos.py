@@ -2,7 +2,7 @@
 
     python book/six_photos.py          # writes book/six-photos.jpg
 
-The points are fixed, on the thing that a person would name first; nothing is chosen by how the result looks.
+The points are fixed, on the thing that a person would name first.
 """
 
 from __future__ import annotations
