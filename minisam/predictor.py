@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from minisam.fused_decoder import ImageTerms
 from minisam.preprocess import apply_coords, normalise_and_pad, postprocess_masks, resize_image
 from minisam.sam import Sam
 from minisam_kernels import InputError
@@ -26,7 +27,9 @@ class SamPredictor:
     def reset_image(self) -> None:
         """Forget the picture."""
         self.features: np.ndarray | None = None
+        self.terms: ImageTerms | None = None
         self.original_size: tuple[int, int] | None = None
+        self.input_size: tuple[int, int] | None = None
 
     @property
     def is_image_set(self) -> bool:
@@ -44,14 +47,25 @@ class SamPredictor:
         size = self.model.config.image_size
         resized = resize_image(image if image_format == "RGB" else image[..., ::-1], size)
         with blas_at_one_thread():  # once for all layers
-            self.features = self.model.image_encoder(normalise_and_pad(resized, size))
-        self.original_size = (image.shape[0], image.shape[1])
+            features = self.model.image_encoder(normalise_and_pad(resized, size))
+            self.terms = self.model.mask_decoder.prepare(features, self.image_pe)
+        self.features = features
+        self.original_size, self.input_size = image.shape[:2], resized.shape[:2]
 
     def get_image_embedding(self) -> np.ndarray:
         """What the encoder made of the picture: (1, h, w, C)."""
         if self.features is None:
             raise InputError("expected a picture to be set with set_image first, got none")
         return self.features
+
+    def embed_points(self, point_coords: np.ndarray, point_labels: np.ndarray) -> np.ndarray:
+        """point_coords (B, P, 2) as (x, y) in pixels of the picture, point_labels (B, P) → (B, T, C), as the decoder
+        wants them."""
+        self.get_image_embedding()
+        assert self.original_size is not None
+        coords, labels = _check_points(point_coords, point_labels, self.original_size)
+        coords = apply_coords(coords, self.original_size, self.model.config.image_size)
+        return self.model.prompt_encoder((coords, labels))[0]
 
     def predict(
         self,
