@@ -13,7 +13,7 @@ import time
 from typing import Any, NoReturn
 
 import minisam
-from minisam.commands import bench, segment, train
+from minisam.commands import bench, everything, export, segment, train
 from minisam.commands.options import add_model, load_or_build_model, need, positive, progress
 from minisam_kernels.errors import InputError
 
@@ -31,8 +31,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"minisam {minisam.__version__}")
     parsers = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
     segment.add(parsers)
+    everything.add(parsers)
     train.add(parsers)
     bench.add(parsers)
+    export.add(parsers)
 
     verify = parsers.add_parser("verify", help="compare every kernel and stage with torch in float64")
     add_model(verify)
