@@ -63,11 +63,15 @@ class PromptEncoder:
         size = self.config.low_res_size
         if masks.ndim != 4 or masks.shape[1:] != (1, size, size):
             raise InputError(f"expected mask logits of shape (B, 1, {size}, {size}), got {masks.shape}")
+        return (self.state / "mask_downscaling" / 6).conv2d(self.mask_channels(masks))
+
+    def mask_channels(self, masks: np.ndarray) -> np.ndarray:
+        """masks (B, 1, 4h, 4w) logits → (B, h, w, ``mask_in_chans``): all of ``embed_masks`` but its last convolution."""
+        size = self.config.low_res_size
         down = self.state / "mask_downscaling"
         x = masks.reshape(-1, size, size, 1)
         x = gelu((down / 1).layer_norm((down / 0).conv2d(x, stride=2), eps=1e-6))
-        x = gelu((down / 4).layer_norm((down / 3).conv2d(x, stride=2), eps=1e-6))
-        return (down / 6).conv2d(x)
+        return gelu((down / 4).layer_norm((down / 3).conv2d(x, stride=2), eps=1e-6))
 
     def no_mask(self) -> np.ndarray:
         """(1, 1, 1, C): what stands everywhere when there is no mask prompt."""
