@@ -17,14 +17,14 @@ from strategies import arrays, sizes
 
 # wrong version → (text in the kernel's file, its replacement)
 MUTANTS = {
-    "bias from the scaled query": (
-        "np.matmul(q_piece, tables.T)",
-        "np.matmul(q_piece * np.float32(D**-0.5), tables.T)",
-    ),
-    "forgets to scale the scores": ("q_piece * np.float32(D**-0.5), k", "q_piece, k"),
-    "scales by 1/D": ("q_piece * np.float32(D**-0.5), k", "q_piece * np.float32(1 / D), k"),
+    "bias from the scaled query": ("np.matmul(q[b, head, rows], tables.T", "np.matmul(query, tables.T"),
+    "forgets to scale the scores": ("rows], np.float32(D**-0.5), out", "rows], np.float32(1), out"),
+    "scales by 1/D": ("rows], np.float32(D**-0.5), out", "rows], np.float32(1 / D), out"),
     "distance the other way round": ("2 * size - 1)[::-1])", "2 * size - 1))"),
-    "mixes rows and columns": ("h, w = (first + i) // W, (first + i) % W", "h, w = (first + i) % H, (first + i) // H"),
+    "mixes rows and columns": (
+        "h, w = (first + i) // columns, (first + i) % columns",
+        "h, w = (first + i) % H, (first + i) // H",
+    ),
     "forgets where a piece begins": ("(first + i)", "i"),
     "forgets the bias along a row": ("term_h[y] + term_w[x]", "term_h[y]"),
     "forgets the maximum": ("exp(row[j] - largest)", "exp(row[j])"),

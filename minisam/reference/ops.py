@@ -16,9 +16,10 @@ def layer_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
     return F.layer_norm(x, (x.shape[-1],), weight, bias, eps)
 
 
-def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, residual: Tensor | None = None) -> Tensor:
     """x (..., C_in), weight (C_out, C_in) → (..., C_out)."""
-    return F.linear(x, weight, bias)
+    y = F.linear(x, weight, bias)
+    return y if residual is None else y + residual
 
 
 def gelu(x: Tensor) -> Tensor:
@@ -77,6 +78,41 @@ def attention(qkv: Tensor, num_heads: int, rel_pos_h: Tensor | None = None, rel_
         bias = (bias_h[..., :, None] + bias_w[..., None, :]).flatten(4).flatten(2, 3)  # (B, heads, N, N)
     y = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)  # scales q · k by D^−½, then adds the bias
     return y.permute(0, 2, 1, 3).reshape(B, H, W, -1)
+
+
+def window_attention(
+    qkv: Tensor,
+    bias: Tensor,
+    num_heads: int,
+    window_size: int,
+    rel_pos_h: Tensor | None = None,
+    rel_pos_w: Tensor | None = None,
+) -> Tensor:
+    """qkv (B, H, W, 3 · C) → (B, H, W, C), within windows; tokens that fill the last ones are the qkv map's bias."""
+    H, W = qkv.shape[1:3]
+    real = F.pad(torch.ones_like(qkv[..., :1]), (0, 0, 0, -W % window_size, 0, -H % window_size))
+    filled = F.pad(qkv, (0, 0, 0, -W % window_size, 0, -H % window_size)) + (1 - real) * bias
+    windows = attention(window_partition(filled, window_size), num_heads, rel_pos_h, rel_pos_w)
+    return window_unpartition(windows, window_size, (H, W))
+
+
+def norm_linear(x: Tensor, norm_weight: Tensor, norm_bias: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+    """x (B, ..., C_in), weight (C_out, C_in) → (B, ..., C_out)."""
+    return F.linear(layer_norm(x, norm_weight, norm_bias, eps), weight, bias)
+
+
+def mlp(
+    x: Tensor,
+    norm_weight: Tensor,
+    norm_bias: Tensor,
+    weight1: Tensor,
+    bias1: Tensor,
+    weight2: Tensor,
+    bias2: Tensor,
+    eps: float,
+) -> Tensor:
+    """x (B, ..., C), weight1 (hidden, C), weight2 (C, hidden) → (B, ..., C): the sum of x and its update."""
+    return x + F.linear(F.gelu(norm_linear(x, norm_weight, norm_bias, weight1, bias1, eps)), weight2, bias2)
 
 
 def _channels_first(x: Tensor) -> Tensor:
