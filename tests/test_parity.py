@@ -116,7 +116,9 @@ def attend_without_padding(sam: Sam, x: np.ndarray) -> np.ndarray:
     """The wrong version of block 0: padding tokens are no keys."""
     state = State(sam.state_dict(), "image_encoder.blocks.0.")
     y = (state / "norm1").layer_norm(x, 1e-6)
-    y = x + sam.image_encoder.attend(state / "attn", y)
+    attn = state / "attn"
+    y = attention((attn / "qkv").linear(y), sam.config.encoder_num_heads, attn["rel_pos_h"], attn["rel_pos_w"])
+    y = x + (attn / "proj").linear(y)
     z = (state / "norm2").layer_norm(y, 1e-6)
     return y + (state / "mlp" / "lin2").linear(gelu((state / "mlp" / "lin1").linear(z)))
 
