@@ -119,8 +119,10 @@ def _checked(grids: Sequence[np.ndarray], layers: int) -> list[np.ndarray]:
             raise InputError(f"expected point_grids to hold numbers, got {grid!r}") from error
         if array.ndim != 2 or array.shape[1] != 2 or len(array) == 0:
             raise InputError(f"expected each of point_grids to have shape (N, 2), got {array.shape}")
-        if not ((array >= 0) & (array <= 1)).all():
-            raise InputError("expected the points of point_grids to be (x, y) in [0, 1], got others")
+        outside = ~((array >= 0) & (array <= 1)).all(axis=1)
+        if outside.any():
+            x, y = array[outside][0]
+            raise InputError(f"expected the points of point_grids to be (x, y) in [0, 1], got ({x:g}, {y:g})")
         checked.append(array)
     return checked
 

@@ -259,9 +259,11 @@ def without_small_regions(data: MaskData, size: tuple[int, int], min_area: int, 
         masks.append(torch.from_numpy(mask))
         scores.append(0.0 if filled or removed else 1.0)
     stack = torch.stack(masks)
-    data["boxes"] = mask_to_box(stack)
-    data["counts"] = run_lengths(stack)
-    return chosen(data, nms(data["boxes"], torch.tensor(scores), nms_thresh))
+    boxes, counts = mask_to_box(stack), run_lengths(stack)
+    for i in range(len(masks)):
+        if scores[i] == 0:
+            data["boxes"][i], data["counts"][i] = boxes[i], counts[i]
+    return chosen(data, nms(boxes, torch.tensor(scores), nms_thresh))
 
 
 def remove_small_regions(mask: np.ndarray, min_area: int, mode: str) -> tuple[np.ndarray, bool]:
