@@ -58,8 +58,7 @@ class FusedWeights:
             add(("query", i), query @ so_far.T, query)
             bias = double(attention / "out_proj", "bias") + shift
             updates.append(np.concatenate([double(attention / "out_proj").T, bias[None]]))
-            for j, update in enumerate(updates):
-                add(("cross", i, j), update @ centre @ so_far.T)
+            add(("cross", i), np.concatenate([update @ centre @ so_far.T for update in updates]))
             add(("length", i), np.zeros((1, channels)))
             self.lengths.append(centre @ so_far.T)
             norm = double(layers[i] / "norm4")
@@ -68,7 +67,7 @@ class FusedWeights:
             so_far = so_far @ centre * norm
         first = double(up / 0)  # (C, C / 4, 2, 2)
         first = first.transpose(2, 3, 1, 0).reshape(-1, channels)  # (u, v, C / 4) × C
-        add("upscaled", first @ so_far.T)
+        add(("first", 0), first @ so_far.T)
         # A mask prompt changes x by D · (16 channels and 1); what its products with the lengths need of the picture.
         mask = prompt_encoder.state / "mask_downscaling" / 6
         change = double(mask)[:, :, 0, 0]
@@ -82,8 +81,8 @@ class FusedWeights:
         self.mask_grams = [((length @ change).T @ (length @ change)).astype(np.float32) for length in self.lengths]
         self.lengths = [length.astype(np.float32) for length in self.lengths]
         self.no_mask = prompt_encoder.no_mask().reshape(-1)
-        self.upscaling = first.astype(np.float32)  # (4 · C / 4, C)
-        self.upscaling_bias = (np.tile(double(up / 0, "bias"), 4) + first @ shift).astype(np.float32)
+        self.first = first.astype(np.float32)  # (4 · C / 4, C)
+        self.first_bias = (np.tile(double(up / 0, "bias"), 4) + first @ shift).astype(np.float32)
         second = double(up / 3).transpose(2, 3, 1, 0)
         self.second = np.ascontiguousarray(second.reshape(-1, second.shape[3]).astype(np.float32))  # (u, v, C / 8) × C / 4
 
@@ -137,7 +136,8 @@ def make_terms(weights: FusedWeights, image: np.ndarray, image_pe: np.ndarray) -
 
 
 def with_mask(weights: FusedWeights, terms: ImageTerms, channels: np.ndarray) -> ImageTerms:
-    """The terms of the picture plus a mask prompt, whose last convolution gets ``channels`` (N, 16)."""
+    """The terms of the picture plus a mask prompt, whose last convolution gets ``channels`` (1, h, w, 16)."""
+    channels = channels.reshape(-1, channels.shape[-1])
     tokens = len(channels)
     tiles, pixels = tiles_of(tokens)
     change = np.zeros((tiles * pixels, channels.shape[1] + 1), np.float32)
