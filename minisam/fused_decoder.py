@@ -38,7 +38,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from minisam.fused_prompt import FusedPrompt, room
-from minisam.fused_terms import FusedWeights, ImageTerms, make_terms, with_mask
+from minisam.fused_terms import FusedWeights, ImageTerms, image_terms, place_terms, with_mask
 from minisam.prompt_encoder import PromptEncoder
 from minisam_kernels.threads import blas_at_one_thread, parallel_for
 
@@ -51,6 +51,7 @@ class FusedDecoder:
 
     def __init__(self, plain: MaskDecoder, prompt_encoder: PromptEncoder) -> None:
         self.plain, self.prompt_encoder = plain, prompt_encoder
+        self.place: tuple[np.ndarray, np.ndarray] | None = None  # the last image_pe and its terms
 
     @cached_property
     def weights(self) -> FusedWeights:
@@ -60,7 +61,10 @@ class FusedDecoder:
     def prepare(self, image: np.ndarray, image_pe: np.ndarray) -> ImageTerms:
         """image (1, h, w, C), image_pe (h, w, C) → what the decoder wants to know of the picture."""
         with blas_at_one_thread():
-            return make_terms(self.weights, image, image_pe)
+            place = self.place
+            if place is None or place[0] is not image_pe:
+                place = self.place = (image_pe, place_terms(self.weights, image_pe))
+            return image_terms(self.weights, image, image_pe, place[1])
 
     def decode(
         self, terms: ImageTerms, sparse: np.ndarray, mask_input: np.ndarray | None, multimask_output: bool

@@ -63,7 +63,7 @@ class FusedPrompt:
 
     def trusted(self) -> bool:
         """Whether no pixel's σ² was much smaller than its terms."""
-        return not (self.ratios > RATIO).any()
+        return not (max(self.terms.ratio, self.ratios.max()) > RATIO)
 
     # --- tokens
 
@@ -84,7 +84,7 @@ class FusedPrompt:
         )
 
     def self_attention(self, i: int, tokens: np.ndarray) -> np.ndarray:
-        """Layer i's first step, (T, C) → (T, C); as in the plain form the first replaces tokens and adds no position."""
+        """Layer i's first step, (T, C) → (T, C). As in the plain form, layer 0's adds neither position nor tokens."""
         if i == self.depth:
             return tokens
         state = self.state / "transformer" / "layers" / i
@@ -174,7 +174,7 @@ class FusedPrompt:
     # --- tokens → image
 
     def read_image(self, i: int, tokens: np.ndarray, attention: State, norm: State) -> np.ndarray:
-        """The last layer's update of the image; meanwhile self-attention; then tokens read the image. (T, C) → (T, C)."""
+        """The last layer's update of the image, meanwhile self-attention; then the tokens read. (T, C) → (T, C)."""
         way_in, way_out = self.of_heads((attention / "k_proj")["weight"]), (attention / "v_proj")["weight"]
         rows, known, count = self.heads * len(tokens), i * self.group, len(tokens)
         largest, totals = np.empty((2, self.tiles, rows), np.float32)

@@ -1,18 +1,32 @@
-"""stub: What the fused decoder knows before a prompt comes: products of weights, and of the picture with them."""
+"""What the fused decoder knows before a prompt comes: products of weights, and of the picture with them.
+
+After l layers an image token is scale · x M + what prompts brought (``fused_decoder``). x (C,) is the image embedding
+plus "no mask"; M starts as the identity, and every LayerNorm makes of it M · (I − 1/C) · diag(weight): taking off the
+mean is a matrix too. So whatever the decoder multiplies image tokens with, it multiplies x with a product of weights:
+
+    key, value, query of layer l    W M
+    cross                           (ways out of attention, so far) · (I − 1/C) · M: their products with x M
+    length                          |x M (I − 1/C)|², one number
+    first                           the first transposed convolution
+
+All rows together are one matrix (1700 × C in the official models), and ``set_image`` multiplies it with the picture,
+once: 1.8 · 10⁹ multiply–adds and 27 MB with ViT-B, beside the encoder's 470 · 10⁹. A mask prompt changes x by the sum
+of 17 vectors, so it changes the rows by a product with 17 columns.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from minisam.config import SamConfig
 from minisam.prompt_encoder import PromptEncoder
 from minisam.state import State
+from minisam.transformer import EPS
 from minisam_kernels.threads import parallel_for
 
-PIXELS = 256  # image tokens of a tile, at most
+PIXELS = 256  # image tokens of a tile, at most: fixed, so that the number of threads changes no bit
 
 
 class FusedWeights:
@@ -20,83 +34,88 @@ class FusedWeights:
 
     def __init__(self, config: SamConfig, state: State, prompt_encoder: PromptEncoder) -> None:
         depth, channels = config.decoder_depth, config.prompt_embed_dim
-        layers = [state / "transformer" / "layers" / i for i in range(depth)]
-        final = state / "transformer" / "final_attn_token_to_image"
-        up = state / "output_upscaling"
-
-        def double(part: State, name: str = "weight") -> np.ndarray:
-            return part[name].astype(np.float64)
-
-        centre = np.eye(channels) - 1 / channels
-        so_far = np.eye(channels)  # M: the image tokens x have become scale · x M + …
-        self.rows: dict[Any, slice] = {}
-        self.place_rows: dict[Any, slice] = {}
+        layers, up = state / "transformer" / "layers", state / "output_upscaling"
+        centre, so_far = np.eye(channels) - 1 / channels, np.eye(channels)  # I − 1/C, and M
+        shift = np.zeros(channels)  # of the last LayerNorm
+        self.rows: dict[tuple[str, int], slice] = {}  # (what, layer) → rows of ``matrix``
+        self.place_rows: dict[tuple[str, int], slice] = {}  # the same of ``place_matrix``, for keys and queries
         matrix: list[np.ndarray] = []
         place: list[np.ndarray] = []
-        updates: list[np.ndarray] = []  # one for each layer so far: (inner width + 1, C), attention's way out and its bias
-        self.lengths: list[np.ndarray] = []
-        shift = np.zeros(channels)  # of the last LayerNorm
+        ways: list[np.ndarray] = []  # a layer's way out of attention and what it adds, (inner width + 1, C)
+        lengths: list[np.ndarray] = []
 
-        def add(name: Any, block: np.ndarray, with_place: np.ndarray | None = None) -> None:
-            start = sum(map(len, matrix))
-            matrix.append(block)
-            self.rows[name] = slice(start, start + len(block))
-            if with_place is not None:
-                start = sum(map(len, place))
-                place.append(with_place)
-                self.place_rows[name] = slice(start, start + len(with_place))
+        def add(what: str, layer: int, block: np.ndarray) -> None:
+            self.rows[what, layer] = _append(matrix, block @ so_far.T)
 
         for i in range(depth + 1):
-            attention = layers[i] / "cross_attn_token_to_image" if i < depth else final
-            key = double(attention / "k_proj")
-            add(("key", i), key @ so_far.T, key)
-            add(("value", i), double(attention / "v_proj") @ so_far.T)
+            read = layers / i / "cross_attn_token_to_image" if i < depth else _final(state)
+            key = _double(read / "k_proj")
+            add("key", i, key)
+            self.place_rows["key", i] = _append(place, key)
+            add("value", i, _double(read / "v_proj"))
             if i == depth:
                 break
-            attention = layers[i] / "cross_attn_image_to_token"
-            query = double(attention / "q_proj")
-            add(("query", i), query @ so_far.T, query)
-            bias = double(attention / "out_proj", "bias") + shift
-            updates.append(np.concatenate([double(attention / "out_proj").T, bias[None]]))
-            add(("cross", i), np.concatenate([update @ centre @ so_far.T for update in updates]))
-            add(("length", i), np.zeros((1, channels)))
-            self.lengths.append(centre @ so_far.T)
-            norm = double(layers[i] / "norm4")
-            shift = double(layers[i] / "norm4", "bias")
-            updates = [update @ centre * norm for update in updates]
-            so_far = so_far @ centre * norm
-        first = double(up / 0)  # (C, C / 4, 2, 2)
-        first = first.transpose(2, 3, 1, 0).reshape(-1, channels)  # (u, v, C / 4) × C
-        add(("first", 0), first @ so_far.T)
-        # A mask prompt changes x by D · (16 channels and 1); what its products with the lengths need of the picture.
-        mask = prompt_encoder.state / "mask_downscaling" / 6
-        change = double(mask)[:, :, 0, 0]
-        offset = double(mask, "bias") - prompt_encoder.no_mask().reshape(-1)
-        change = np.concatenate([change, offset[:, None]], axis=1)  # (C, 17)
-        for i, length in enumerate(self.lengths):
-            add(("mask", i), (length @ change).T @ length)
-        whole = np.concatenate(matrix)
-        self.matrix, self.place_matrix = whole.astype(np.float32), np.concatenate(place).astype(np.float32)
-        self.mask_matrix = (whole @ change).astype(np.float32)
-        self.mask_grams = [((length @ change).T @ (length @ change)).astype(np.float32) for length in self.lengths]
-        self.lengths = [length.astype(np.float32) for length in self.lengths]
+            write, norm = layers / i / "cross_attn_image_to_token", layers / i / "norm4"
+            query = _double(write / "q_proj")
+            add("query", i, query)
+            self.place_rows["query", i] = _append(place, query)
+            bias = _double(write / "out_proj", "bias") + shift
+            ways.append(np.concatenate([_double(write / "out_proj").T, bias[None]]))
+            add("cross", i, np.concatenate([way @ centre for way in ways]))
+            add("length", i, np.zeros((1, channels)))  # no product: filled in for each picture
+            lengths.append(centre @ so_far.T)
+            shift = _double(norm, "bias")
+            ways = [way @ centre * _double(norm) for way in ways]
+            so_far = so_far @ centre * _double(norm)
+        first = _double(up / 0).transpose(2, 3, 1, 0).reshape(-1, channels)  # (u, v, C / 4) × C
+        add("first", 0, first)
+        second = _double(up / 3).transpose(2, 3, 1, 0)  # (u, v, C / 8) × C / 4
+        self.first, self.second = _single(first), _single(second.reshape(-1, channels // 4))
+        self.first_bias = _single(np.tile(_double(up / 0, "bias"), 4) + first @ shift)
+
+        # a mask prompt adds change · (its 16 channels, 1) to x
         self.no_mask = prompt_encoder.no_mask().reshape(-1)
-        self.first = first.astype(np.float32)  # (4 · C / 4, C)
-        self.first_bias = (np.tile(double(up / 0, "bias"), 4) + first @ shift).astype(np.float32)
-        second = double(up / 3).transpose(2, 3, 1, 0)
-        self.second = np.ascontiguousarray(second.reshape(-1, second.shape[3]).astype(np.float32))  # (u, v, C / 8) × C / 4
+        last = prompt_encoder.state / "mask_downscaling" / 6
+        offset = _double(last, "bias") - self.no_mask
+        change = np.concatenate([_double(last)[:, :, 0, 0], offset[:, None]], axis=1)  # (C, 17)
+        for i, length in enumerate(lengths):
+            self.rows["mask", i] = _append(matrix, (length @ change).T @ length)
+        whole = np.concatenate(matrix)
+        self.matrix, self.place_matrix = _single(whole), _single(np.concatenate(place))
+        self.mask_matrix = _single(whole @ change)
+        self.mask_grams = [_single((length @ change).T @ (length @ change)) for length in lengths]
+        self.lengths = [_single(length) for length in lengths]
+
+
+def _append(blocks: list[np.ndarray], block: np.ndarray) -> slice:
+    """Append, and say where it stands among all rows."""
+    start = sum(map(len, blocks))
+    blocks.append(block)
+    return slice(start, start + len(block))
+
+
+def _final(state: State) -> State:
+    return state / "transformer" / "final_attn_token_to_image"
+
+
+def _double(state: State, name: str = "weight") -> np.ndarray:
+    return state[name].astype(np.float64)
+
+
+def _single(array: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(array, np.float32)
 
 
 @dataclass(frozen=True)
 class ImageTerms:
-    """What the decoder knows about a picture before any prompt comes. ``rows`` holds, tile by tile, everything that is
-    the picture times weights, image tokens side by side."""
+    """What the decoder knows about a picture before any prompt comes. Image tokens of a tile lie side by side."""
 
     image: np.ndarray  # (1, h, w, C)
     image_pe: np.ndarray  # (h, w, C)
-    rows: np.ndarray  # (tiles, rows, P)
-    place: np.ndarray  # (tiles, rows, P): the same of positions
-    counts: list[int]  # pixels of every tile
+    rows: np.ndarray  # (tiles, rows of ``FusedWeights.matrix``, P): the picture times weights
+    place: np.ndarray  # (tiles, rows of ``place_matrix``, P): positions times weights
+    counts: list[int]  # image tokens of every tile; all but the last have P
+    ratio: float = 0.0  # largest, over pixels, of the terms of a squared length to itself
 
 
 def tiles_of(tokens: int) -> tuple[int, int]:
@@ -105,52 +124,57 @@ def tiles_of(tokens: int) -> tuple[int, int]:
     return tiles, -(-tokens // (8 * tiles)) * 8
 
 
-def tile_products(matrix: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """matrix (K, C) times every tile of x (N, C) → (tiles, K, P), zeros where the last tile has no tokens."""
-    tiles, pixels = tiles_of(len(x))
-    out = np.empty((tiles, len(matrix), pixels), np.float32)
+def place_terms(weights: FusedWeights, image_pe: np.ndarray) -> np.ndarray:
+    """image_pe (h, w, C) → ``ImageTerms.place``, the same for every picture."""
+    pe = image_pe.reshape(-1, image_pe.shape[2])
+    tiles, pixels = tiles_of(len(pe))
+    place = np.zeros((tiles, len(weights.place_matrix), pixels), np.float32)
 
     def one(t: int) -> None:
-        here = x[t * pixels : (t + 1) * pixels]
-        np.matmul(matrix, here.T, out=out[t, :, : len(here)])
-        out[t, :, len(here) :] = 0
+        here = pe[t * pixels : (t + 1) * pixels]
+        np.matmul(weights.place_matrix, here.T, out=place[t, :, : len(here)])
 
     parallel_for(one, tiles)
-    return out
+    return place
 
 
-def make_terms(weights: FusedWeights, image: np.ndarray, image_pe: np.ndarray) -> ImageTerms:
-    """image (1, h, w, C), image_pe (h, w, C) → the picture's terms."""
-    channels = image.shape[3]
-    x = image.reshape(-1, channels) + weights.no_mask
+def image_terms(weights: FusedWeights, image: np.ndarray, image_pe: np.ndarray, place: np.ndarray) -> ImageTerms:
+    """image (1, h, w, C), image_pe (h, w, C) and its ``place_terms`` → the picture's terms."""
+    x = image.reshape(-1, image.shape[3]) + weights.no_mask
     tiles, pixels = tiles_of(len(x))
-    rows = tile_products(weights.matrix, x)
-    place = tile_products(weights.place_matrix, image_pe.reshape(-1, channels))
-    for name in (("key", 0), ("query", 0)):
-        rows[:, weights.rows[name]] += place[:, weights.place_rows[name]]
-    for i, length in enumerate(weights.lengths):
-        z = tile_products(length, x)
-        rows[:, weights.rows["length", i]] = np.einsum("tkp,tkp->tp", z, z)[:, None]
     counts = [min(pixels, len(x) - t * pixels) for t in range(tiles)]
+    rows = np.empty((tiles, len(weights.matrix), pixels), np.float32)
+
+    def one(t: int) -> None:
+        here = np.zeros((pixels, x.shape[1]), np.float32)
+        here[: counts[t]] = x[t * pixels : (t + 1) * pixels]
+        np.matmul(weights.matrix, here.T, out=rows[t])
+        for name in (("key", 0), ("query", 0)):  # no LayerNorm yet: the position is added once for all prompts
+            rows[t, weights.rows[name]] += place[t, weights.place_rows[name]]
+        for i, length in enumerate(weights.lengths):
+            rows[t, weights.rows["length", i]] = ((length @ here.T) ** 2).sum(axis=0)
+
+    parallel_for(one, tiles)
     return ImageTerms(image, image_pe, rows, place, counts)
 
 
 def with_mask(weights: FusedWeights, terms: ImageTerms, channels: np.ndarray) -> ImageTerms:
     """The terms of the picture plus a mask prompt, whose last convolution gets ``channels`` (1, h, w, 16)."""
-    channels = channels.reshape(-1, channels.shape[-1])
-    tokens = len(channels)
-    tiles, pixels = tiles_of(tokens)
-    change = np.zeros((tiles * pixels, channels.shape[1] + 1), np.float32)
-    change[:tokens, :-1], change[:tokens, -1] = channels, 1
-    rows = np.empty_like(terms.rows)
+    tokens, width = channels.shape[1] * channels.shape[2], channels.shape[3]
+    tiles, _, pixels = terms.rows.shape
+    change = np.zeros((tiles * pixels, width + 1), np.float32)
+    change[:tokens, :-1], change[:tokens, -1] = channels.reshape(tokens, width), 1
+    rows, ratios = np.empty_like(terms.rows), np.zeros((len(weights.mask_grams), tiles))
 
     def one(t: int) -> None:
         here = np.ascontiguousarray(change[t * pixels : (t + 1) * pixels].T)  # (17, P)
         np.matmul(weights.mask_matrix, here, out=rows[t])
         rows[t] += terms.rows[t]
-        for i, gram in enumerate(weights.mask_grams):
-            cross = 2 * terms.rows[t, weights.rows["mask", i]] + gram @ here
-            rows[t, weights.rows["length", i]] = terms.rows[t, weights.rows["length", i]] + (here * cross).sum(axis=0)
+        for i, gram in enumerate(weights.mask_grams):  # |a + b|² = |a|² + 2 a · b + |b|²
+            old, own = terms.rows[t, weights.rows["length", i]], (here * (gram @ here)).sum(axis=0)
+            new = old + 2 * (here * terms.rows[t, weights.rows["mask", i]]).sum(axis=0) + own
+            rows[t, weights.rows["length", i]] = np.maximum(new, 0)
+            ratios[i, t] = ((old + own) / (np.maximum(new, 0) + EPS * len(weights.no_mask))).max()
 
     parallel_for(one, tiles)
-    return ImageTerms(terms.image, terms.image_pe, rows, terms.place, terms.counts)
+    return replace(terms, rows=rows, ratio=float(ratios.max()))

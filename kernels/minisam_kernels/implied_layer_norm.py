@@ -11,8 +11,8 @@ the last token + a bias. So basis · z needs only W z (``cross``), also known be
 features, 17 · 10⁶ multiply–adds on 4096 pixels, where adding up y takes 51 · 10⁶.
 
 Shapes: z (C, P); ways (groups, heads · D + 1, C), the last row the bias; values (groups, heads, T, D), the last token's
-own, the other tokens' as they are to count; scale (P,); features (K, P), K = groups · (heads · (T − 1) + 1) → (K, P) and
-the largest ratio, over pixels, of scale² |z|² + |basis part|² to |y|² + C ε.
+own, the other tokens' as they are to count; scale (P,); features (K, P), K = groups · (heads · (T − 1) + 1) → (K, P),
+and the largest ratio, over pixels, of scale² |z|² + |basis part|² to |y|² + C ε.
 Errors: ``InputError`` when shapes do not fit.
 Accuracy: ``TOLERANCE`` · eps · |features / σ| · (1 + the terms' absolute sum over |y|² + C ε): where the parts nearly
 cancel, σ² is a small difference of large numbers. That is what the ratio tells the caller.

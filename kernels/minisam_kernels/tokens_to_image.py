@@ -11,7 +11,7 @@ maximum, its sum and its mixtures, and they are put together in the tiles' order
 Shapes: q (heads, T, D); k, v (heads, D, N); scale (N,); factors (heads · T, K); features (K, N) → mixed (heads, T, D),
 rest (heads · T, K). K may be 0.
 Errors: ``InputError`` when shapes do not fit or there is no image token.
-Accuracy: ``TOLERANCE`` · eps · (1 + largest Σ of absolute terms of a score) times the largest |scale · v| or |features|.
+Accuracy: ``TOLERANCE`` · eps · (1 + largest Σ of absolute terms of a score) · largest |scale · v| or |features|.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ def scale_and_place(x, scale, place, out):
 
 @jit
 def tokens_to_image_tile(q, k, v, scale, known, count, scores, largest, totals, moments):
-    """k, v (heads · D, P); scores (heads · T, P) hold factors · features if ``known`` and become weights e^(s − largest),
-    0 from ``count`` on; largest, totals (heads · T,) and moments (heads, T, D) are written."""
+    """k, v (heads · D, P); scores (heads · T, P) hold factors · features if ``known`` and become e^(s − largest), 0 from
+    ``count`` on; largest, totals (heads · T,) and moments (heads, T, D) are written."""
     heads, tokens, width = q.shape
     pixels = scores.shape[1]
     if not known:
@@ -104,7 +104,15 @@ def merge_tiles(largest, totals, moments, mixtures, mixed, rest):
             rest[r, j] /= total
 
 
-def tokens_to_image(q, k, v, scale, factors, features, tile: int = 256) -> tuple[np.ndarray, np.ndarray]:
+def tokens_to_image(
+    q: np.ndarray,
+    k: np.ndarray,
+    v: np.ndarray,
+    scale: np.ndarray,
+    factors: np.ndarray,
+    features: np.ndarray,
+    tile: int = 256,
+) -> tuple[np.ndarray, np.ndarray]:
     """Float32 mixed (heads, T, D) and rest (heads · T, K), ``tile`` image tokens at a time. See the module's text."""
     names = ("q", "k", "v", "scale", "factors", "features")
     q, k, v, scale, factors, features = map(as_float32, names, (q, k, v, scale, factors, features))
@@ -114,10 +122,8 @@ def tokens_to_image(q, k, v, scale, factors, features, tile: int = 256) -> tuple
     rows, pixels, known = heads * tokens, k.shape[2], len(features)
     if pixels == 0:
         raise InputError(f"expected at least one image token, got k of shape {k.shape}")
-    for name, array, shape in zip(
-        names[1:], (k, v, scale, factors, features),
-        ((heads, width, pixels), (heads, width, pixels), (pixels,), (rows, known), (known, pixels)),
-    ):
+    shapes = ((heads, width, pixels), (heads, width, pixels), (pixels,), (rows, known), (known, pixels))
+    for name, array, shape in zip(names[1:], (k, v, scale, factors, features), shapes):
         expect_shape(name, array, shape)
     tiles = -(-pixels // tile)
     largest, totals = np.empty((2, tiles, rows), np.float32)

@@ -1,7 +1,7 @@
 """What stands around the two transposed convolutions of the mask decoder, a tile of image tokens at a time.
 
-    X = GELU(LayerNorm(X + scale · Z + b))        for each of a token's four corners, over its C channels   ``norm_gelu``
-    logits[m] = Σ over c of vectors[m, c] · GELU(Y[c] + b[c])      for each of a corner's four corners       ``gelu_masks``
+    X = GELU(LayerNorm(X + scale · Z + b))       for each of a token's four corners, over its C channels   ``norm_gelu``
+    logits[m] = Σ over c of vectors[m, c] · GELU(Y[c] + b[c])     for each of a corner's four corners      ``gelu_masks``
 
 Source: ``Sequential(ConvTranspose2d, LayerNorm2d, GELU, ConvTranspose2d, GELU)`` of the released code and the paper's
 hypernetworks. A transposed convolution with kernel and stride 2 is a matrix product, which BLAS does; here is the rest,
@@ -116,7 +116,15 @@ def gelu_masks_tile(y, bias, vectors, corner, first, width, out):
                     i, j = i + 1, 0
 
 
-def norm_gelu(x, z, scale, bias, weight, shift, eps: float = 1e-6) -> np.ndarray:
+def norm_gelu(
+    x: np.ndarray,
+    z: np.ndarray,
+    scale: np.ndarray,
+    bias: np.ndarray,
+    weight: np.ndarray,
+    shift: np.ndarray,
+    eps: float = 1e-6,
+) -> np.ndarray:
     """float32 (4 · C, P). See the module's text."""
     names = ("x", "z", "scale", "bias", "weight", "shift")
     x, z, scale, bias, weight, shift = map(as_float32, names, (x, z, scale, bias, weight, shift))
@@ -130,7 +138,9 @@ def norm_gelu(x, z, scale, bias, weight, shift, eps: float = 1e-6) -> np.ndarray
     return out
 
 
-def gelu_masks(y, bias, vectors, corner: int, first: int, width: int, out: np.ndarray) -> None:
+def gelu_masks(
+    y: np.ndarray, bias: np.ndarray, vectors: np.ndarray, corner: int, first: int, width: int, out: np.ndarray
+) -> None:
     """A tile's corner of the logits into ``out``, float32 (M, 4h, 4w). See the module's text."""
     y, bias, vectors = as_float32("y", y), as_float32("bias", bias), as_float32("vectors", vectors)
     expect_ndim("y", y, 2, "(4 · C, P)")
