@@ -18,8 +18,8 @@ from strategies import arrays, sizes
 # wrong version → (text in the kernel's file, its replacement)
 MUTANTS = {
     "bias from the scaled query": ("np.matmul(q[b, head, rows], tables.T", "np.matmul(query, tables.T"),
-    "forgets to scale the scores": ("rows], np.float32(D**-0.5), out", "rows], np.float32(1), out"),
-    "scales by 1/D": ("rows], np.float32(D**-0.5), out", "rows], np.float32(1 / D), out"),
+    "forgets to scale the scores": ("rows], np.float32(D**-0.5 * LOG2_E), out", "rows], np.float32(LOG2_E), out"),
+    "scales by 1/D": ("rows], np.float32(D**-0.5 * LOG2_E), out", "rows], np.float32(1 / D * LOG2_E), out"),
     "distance the other way round": ("2 * size - 1)[::-1])", "2 * size - 1))"),
     "mixes rows and columns": (
         "h, w = (first + i) // columns, (first + i) % columns",
@@ -27,7 +27,9 @@ MUTANTS = {
     ),
     "forgets where a piece begins": ("(first + i)", "i"),
     "forgets the bias along a row": ("term_h[y] + term_w[x]", "term_h[y]"),
-    "forgets the maximum": ("exp(row[j] - largest)", "exp(row[j])"),
+    "forgets the maximum": ("exp2(row[j] - largest)", "exp2(row[j])"),
+    "powers of 2": ("LOG2_E = 1 / np.log(2)", "LOG2_E = 1"),
+    "powers of 2 for the bias": ("np.concatenate(tables) * np.float32(LOG2_E)", "np.concatenate(tables)"),
     "forgets to divide": ("y[b, head, rows] /= totals[..., None]", "pass"),
     "leaves out the last rows": ("range(0, N, rows)", "range(0, max(1, N - rows + 1), rows)"),
     "keys of the first head": ("k[b, head].transpose", "k[b, :1].transpose"),
@@ -79,8 +81,8 @@ def test_numpy_is_torch(drawn):
 @given(inputs())
 def test_compiled_is_torch(drawn):
     """Agrees within its stated accuracy. Kills: bias from the scaled query, forgets to scale the scores, scales by 1/D,
-    distance the other way round, mixes rows and columns, forgets the bias along a row, forgets to divide, keys of the
-    first head."""
+    powers of 2, powers of 2 for the bias, distance the other way round, mixes rows and columns, forgets the bias along
+    a row, forgets to divide, keys of the first head."""
     assert_close(attention(*drawn), oracle(ops.attention, *drawn), magnitude(*drawn), TOLERANCE)
 
 

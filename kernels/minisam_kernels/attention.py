@@ -20,7 +20,7 @@ from itertools import product
 
 import numpy as np
 
-from minisam_kernels.elementary import exp
+from minisam_kernels.elementary import exp2
 from minisam_kernels.errors import InputError, as_float32, expect_ndim
 from minisam_kernels.jit import jit
 from minisam_kernels.rel_pos import decomposed_rel_pos_numpy, get_rel_pos_numpy, resize_table
@@ -29,6 +29,7 @@ from minisam_kernels.softmax import row_max, softmax_numpy
 from minisam_kernels.threads import parallel_for
 
 TOLERANCE = 8.0  # × eps × magnitude; see above
+LOG2_E = 1 / np.log(2)  # exp x = 2^(x log₂ e): scores and biases are made log₂ e times as large, for ``exp2``
 ROWS = 256  # query rows of a piece at most: 64 rows at once cost 15 % more, as BLAS rearranges all keys for each piece
 SCORES = 1 << 15  # scores of a piece at most when it holds several windows or heads: 128 KB
 
@@ -52,7 +53,7 @@ def attention_numpy(
 
 @jit
 def _weights(scores, terms, first, columns, H, W, totals):
-    """exp(scores + bias − maximum) in place of scores (G, n, N), and its sums over the last axis, totals (G, n).
+    """2^(scores + bias − maximum) in place of scores (G, n, N), and its sums over the last axis, totals (G, n).
 
     Query ``i`` is token ``first + i`` of a grid that is ``columns`` wide, and the keys are a grid of H × W.
     ``terms`` (G, n, 2H − 1 + 2W − 1) holds q · table for every distance, the keys' way round; what a query needs are H
@@ -73,7 +74,7 @@ def _weights(scores, terms, first, columns, H, W, totals):
             largest = row_max(row)
             total = np.float32(0)
             for j in range(row.size):
-                row[j] = exp(row[j] - largest)
+                row[j] = exp2(row[j] - largest)
                 total += row[j]
             totals[g, i] = total
 
@@ -88,7 +89,7 @@ def _pieces(B: int, heads: int, N: int) -> list[tuple[slice, slice, slice]]:
 
 
 def _tables(rel_pos_h: np.ndarray | None, rel_pos_w: np.ndarray | None, H: int, W: int, D: int) -> np.ndarray:
-    """Both tables, resized to the distances that occur and turned round, in one: (2H − 1 + 2W − 1, D), or (0, D)."""
+    """Both tables × log₂ e, resized to the distances that occur and turned round: (2H − 1 + 2W − 1, D), or (0, D)."""
     if rel_pos_h is None and rel_pos_w is None:
         return np.empty((0, D), np.float32)
     if rel_pos_h is None or rel_pos_w is None:
@@ -99,7 +100,7 @@ def _tables(rel_pos_h: np.ndarray | None, rel_pos_w: np.ndarray | None, H: int, 
         if rel_pos.ndim != 2 or rel_pos.shape[1] != D or len(rel_pos) == 0:
             raise InputError(f"expected {name} of shape ({2 * size - 1}, {D}), got {rel_pos.shape}")
         tables.append(resize_table(rel_pos, 2 * size - 1)[::-1])
-    return np.concatenate(tables)
+    return np.concatenate(tables) * np.float32(LOG2_E)
 
 
 def _check(qkv: np.ndarray, num_heads: int) -> tuple[np.ndarray, int]:
@@ -132,7 +133,7 @@ def attention(
         b, head, rows = pieces[i]
         lead = q[b, head, rows].shape[:3]  # (windows, heads, n)
         query, scores, terms, totals = scratch((*lead, D), (*lead, N), (*lead, L), lead)
-        np.multiply(q[b, head, rows], np.float32(D**-0.5), out=query)
+        np.multiply(q[b, head, rows], np.float32(D**-0.5 * LOG2_E), out=query)
         np.matmul(query, k[b, head].transpose(0, 1, 3, 2), out=scores)
         np.matmul(q[b, head, rows], tables.T, out=terms)  # of the query as it is, without D^−½
         flat = (lead[0] * lead[1], lead[2])

@@ -31,7 +31,7 @@ from minisam_kernels.scratch import scratch
 from minisam_kernels.threads import parallel_for
 
 TOLERANCE = 41.0  # × eps × magnitude; see above
-ROWS = 256  # rows of a piece at most
+ROWS = 512  # rows of a piece at most
 
 _1, _HALF, _SQRT_HALF = np.float32(1), np.float32(0.5), np.float32(math.sqrt(0.5))
 

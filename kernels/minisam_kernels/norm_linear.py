@@ -25,7 +25,7 @@ from minisam_kernels.scratch import scratch
 from minisam_kernels.threads import parallel_for
 
 TOLERANCE = 24.0  # × eps × magnitude; see above
-ROWS = 256  # rows of a piece at most
+ROWS = 512  # rows of a piece at most
 
 
 def norm_linear_numpy(

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minisam_kernels.attention import TOLERANCE, _check, _tables, _weights, attention_numpy
+from minisam_kernels.attention import LOG2_E, TOLERANCE, _check, _tables, _weights, attention_numpy
 from minisam_kernels.errors import InputError, as_float32, expect_shape
 from minisam_kernels.jit import jit
 from minisam_kernels.scratch import scratch
@@ -130,7 +130,7 @@ def window_attention(
         )
         lead = (n, n_heads)
         _gather(
-            pictures[b], bias, top, left, size, first, np.float32(D**-0.5),
+            pictures[b], bias, top, left, size, first, np.float32(D**-0.5 * LOG2_E),
             q.reshape(*lead, h, w, D), k.reshape(*lead, size, size, D), v.reshape(*lead, size, size, D),
         )  # fmt: skip
         np.matmul(q, k.transpose(0, 2, 1), out=scores)
