@@ -81,9 +81,10 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _warmup(options: argparse.Namespace) -> int:
-    """One picture and every kind of prompt: what a first click would otherwise wait for."""
+    """One picture, every kind of prompt, and everything in it: what a first click would otherwise wait for."""
     import numpy as np
 
+    from minisam.automatic import SamAutomaticMaskGenerator
     from minisam.commands.segment import describe
     from minisam.predictor import SamPredictor
     from minisam.preprocess import binary_mask_to_logits
@@ -100,7 +101,7 @@ def _warmup(options: argparse.Namespace) -> int:
         "points and box": {"point_coords": point, "point_labels": label, "box": box},
         "mask": {"mask_input": rough},
     }
-    with progress(total=len(prompts) + 1, desc="encoder") as bar:
+    with progress(total=len(prompts) + 2, desc="encoder") as bar:
         predictor.set_image(image)
         bar.update()
         for name, prompt in prompts.items():
@@ -109,6 +110,11 @@ def _warmup(options: argparse.Namespace) -> int:
                 describe(predictor, *predictor.predict(**prompt, multimask_output=multimask_output))
             predictor.predict(**prompt, return_logits=True)
             bar.update()
+        bar.set_description("everything")
+        settings: dict[str, Any] = {"pred_iou_thresh": 0, "stability_score_thresh": 0, "crop_n_layers": 1}
+        settings |= {"points_per_side": 1, "min_mask_region_area": 9, "output_mode": "coco_rle"}
+        SamAutomaticMaskGenerator(predictor.model, **settings).generate(image)
+        bar.update()
     print(f"{config.name} is warm: every kernel is compiled and kept for later ({time.perf_counter() - start:.1f} s)")
     return 0
 

@@ -85,6 +85,13 @@ def test_the_file_is_sa1bs(place, capsys):
     assert (pixels[covered] != read_image("photo.png")[covered]).any(axis=1).mean() > 0.99
 
 
+def test_help(capsys):
+    """It names every option and the two presets. Kills: a % that argparse trips over."""
+    assert main(["everything", "--help"]) == 0
+    text = capsys.readouterr().out
+    assert all(f"--{name.replace('_', '-')}" in text for name in SETTINGS) and "sa1b" in text
+
+
 def test_pycocotools_loads_the_annotations(place, capsys):
     """As a data set of one picture: COCO's own index and masks."""
     everything(capsys, *KEEP)
