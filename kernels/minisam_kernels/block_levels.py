@@ -57,7 +57,10 @@ def _axis(low: int, square: int, cut: int, new: int, block: int) -> Axis:
 @lru_cache(maxsize=64)
 def plan(low: tuple[int, int], square: int, cut: tuple[int, int], new: tuple[int, int]) -> tuple[Axis, Axis]:
     """Rows and columns of (h, w) logits → square² → the part (h', w') of it → (H, W). Kept: masks share their sizes."""
-    return _axis(low[0], square, cut[0], new[0], WORD), _axis(low[1], square, cut[1], new[1], STRIP)
+    columns = _axis(low[1], square, cut[1], new[1], STRIP)
+    # As unsigned numbers, because a negative index would mean "from the end" and every read would have to ask.
+    columns = columns._replace(inner=columns.inner.astype(np.uint64), outer=columns.outer.astype(np.uint64))
+    return _axis(low[0], square, cut[0], new[0], WORD), columns
 
 
 def block_levels_numpy(x: np.ndarray, rows: Axis, columns: Axis, limits: np.ndarray) -> np.ndarray:
@@ -78,31 +81,25 @@ def block_levels_numpy(x: np.ndarray, rows: Axis, columns: Axis, limits: np.ndar
 def _block_levels(x, row_span, column_span, t0, t1, t2, levels):
     """x (h, w) → levels: lowest and highest of each column over a block's rows first, then over a strip's columns."""
     width = x.shape[1]
-    lowest, highest, wild = np.empty(width, np.float32), np.empty(width, np.float32), np.empty(width, np.float32)
+    lowest, highest = np.empty(width, np.float32), np.empty(width, np.float32)
     for b in range(row_span.shape[1]):
-        top, bottom = row_span[0, b], row_span[1, b]  # read once: LLVM cannot know that ``lowest`` is not row_span
+        top, bottom = row_span[0, b], row_span[1, b]  # read once: for all LLVM knows, ``lowest`` lies over row_span
         for j in range(width):
             lowest[j] = highest[j] = x[top, j]
-            wild[j] = 0
-        for i in range(top, bottom):
-            for j in range(width):
-                v, low, high = x[i, j], lowest[j], highest[j]
-                lowest[j] = v if v < low else low
-                highest[j] = v if v > high else high
-                wild[j] += v - v  # 0, but NaN for NaN and for infinity
+        for i in range(top + 1, bottom):
+            for j in range(width):  # NumPy's minimum of anything and NaN is NaN; and three times as fast as an if
+                lowest[j] = np.minimum(lowest[j], x[i, j])
+                highest[j] = np.maximum(highest[j], x[i, j])
         for s in range(column_span.shape[1]):
-            begin = column_span[0, s]
-            low, high, strange = lowest[begin], highest[begin], wild[begin]
-            for j in range(begin + 1, column_span[1, s]):
-                low = lowest[j] if lowest[j] < low else low
-                high = highest[j] if highest[j] > high else high
-                strange += wild[j]
-            largest = -low if -low > high else high
+            low, high = lowest[column_span[0, s]], highest[column_span[0, s]]
+            for j in range(column_span[0, s] + 1, column_span[1, s]):
+                low, high = np.minimum(low, lowest[j]), np.maximum(high, highest[j])
+            largest = np.maximum(-low, high)
             margin = largest * MARGIN + TINY
             low, high = low - margin, high + margin
             above, maybe = (low > t0) + (low > t1) + (low > t2), (high > t0) + (high > t1) + (high > t2)
             levels[b, s] = above if above == maybe else MIXED
-            if not (strange == 0 and largest < HUGE):
+            if not largest < HUGE:
                 levels[b, s] = WILD
 
 

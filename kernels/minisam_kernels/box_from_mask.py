@@ -13,6 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from minisam_kernels.errors import InputError, expect_ndim
+from minisam_kernels.jit import jit
 
 
 def box_from_mask_numpy(masks: np.ndarray) -> np.ndarray:
@@ -25,10 +26,31 @@ def box_from_mask_numpy(masks: np.ndarray) -> np.ndarray:
     return boxes
 
 
+@jit
+def _box_from_mask(masks, boxes):
+    """masks (M, H, W) of 0 and 1, boxes (M, 4) of zeros that become the boxes."""
+    seen = np.empty(masks.shape[2], np.uint8)
+    for m in range(masks.shape[0]):
+        seen[:] = 0
+        top = bottom = -1
+        for i in range(masks.shape[1]):
+            row = np.uint8(0)
+            for j in range(masks.shape[2]):
+                row |= masks[m, i, j]
+                seen[j] |= masks[m, i, j]
+            if row:
+                top, bottom = (i if top < 0 else top), i
+        if top >= 0:
+            columns = np.flatnonzero(seen)
+            boxes[m, 0], boxes[m, 1], boxes[m, 2], boxes[m, 3] = columns[0], top, columns[-1], bottom
+
+
 def box_from_mask(masks: np.ndarray) -> np.ndarray:
     """masks (M, H, W) bool → int64 (M, 4). See the module's text."""
-    masks = np.asarray(masks)
+    masks = np.ascontiguousarray(masks)
     if masks.dtype != bool:
         raise InputError(f"expected masks to hold booleans, got dtype {masks.dtype}")
     expect_ndim("masks", masks, 3, "(M, H, W)")
-    return box_from_mask_numpy(masks)
+    boxes = np.zeros((len(masks), 4), np.int64)
+    _box_from_mask(masks.view(np.uint8), boxes)
+    return boxes

@@ -6,7 +6,7 @@
 Source: the released code's ``postprocess_masks``, threshold, ``calculate_stability_score``, ``batched_mask_to_box`` and
 ``mask_to_rle_pytorch``, for each of which a picture of floats or of booleans is made. Here none is. A block of 32 rows
 and 64 columns whose logits are on one side of t − δ, t and t + δ is not looked at (``block_levels``); any other is
-resized a row at a time, and its mask is kept as one word of 32 bits a column, which run lengths are read from (``rle``).
+resized a row at a time, and its mask becomes one word of 32 bits a column, which run lengths are read from (``rle``).
 
 Shapes: logits (M, h, w), input_size (h', w') in the square of model_size S, original_size (H, W) → ``MaskRuns``.
 Errors: ``InputError`` when logits are not (M, h, w), a size has no pixels, input_size is larger than S, δ is not ≥ 0. A
@@ -50,8 +50,9 @@ def mask_runs_numpy(
     offset: float = 1.0,
 ) -> MaskRuns:
     """The equations above, in the dtype of the logits (M, h, w)."""
-    square = resize_numpy(logits[..., None], (model_size, model_size))[:, : input_size[0], : input_size[1]]
-    z = resize_numpy(square, original_size)[..., 0]
+    with np.errstate(invalid="ignore"):  # 0 · ∞
+        square = resize_numpy(logits[..., None], (model_size, model_size))[:, : input_size[0], : input_size[1]]
+        z = resize_numpy(square, original_size)[..., 0]
     masks = z > threshold
     stability = stability_score_numpy(z, threshold, offset)
     return MaskRuns(list(map(rle_numpy, masks)), masks.sum(axis=(1, 2)), box_from_mask_numpy(masks), stability)
@@ -59,7 +60,7 @@ def mask_runs_numpy(
 
 @exact_jit
 def _stretch(x, row, taps, weight, begin, end, shift, out, slot):
-    """Row ``row`` of x at the places begin … end − 1 of an axis, into out[slot]; x begins at the axis' tap ``shift``."""
+    """Row ``row`` of x at the places [begin, end) of an axis, into out[slot]; x begins at the axis' tap ``shift``."""
     for j in range(end - begin):
         w = weight[begin + j]
         out[slot, j] = x[row, taps[0, begin + j] - shift] * (np.float32(1) - w) + x[row, taps[1, begin + j] - shift] * w
@@ -68,10 +69,12 @@ def _stretch(x, row, taps, weight, begin, end, shift, out, slot):
 @exact_jit
 def _stretch_two(x, above, below, taps, weight, begin, end, held, out):
     """Two neighbouring rows of x, stretched, into out[row % 2], unless they are there: ``held`` tells."""
-    for row in (above, below):
-        if held[row % 2] != row:
-            held[row % 2] = row
-            _stretch(x, row, taps, weight, begin, end, 0, out, row % 2)
+    if held[above % 2] != above:
+        held[above % 2] = above
+        _stretch(x, above, taps, weight, begin, end, np.uint64(0), out, above % 2)
+    if held[below % 2] != below:
+        held[below % 2] = below
+        _stretch(x, below, taps, weight, begin, end, np.uint64(0), out, below % 2)
 
 
 @exact_jit
@@ -97,23 +100,24 @@ def _measure(rows, taps, weight, i, bottom, t0, t1, t2, columns, bits, counts):
 
 
 @exact_jit
-def _mask_runs(x, ri, riw, ro, row_w, row_span, ci, ciw, co, cow, column_span, same, t0, t1, t2, changes, state, numbers):
-    """x (h, w) → changes (see ``append_changes``); numbers: pixels above t + δ and t − δ, first and last row of the mask.
+def _mask_runs(x, ri, ri_w, ro, ro_w, r_span, ci, ci_w, co, co_w, c_span, same, t0, t1, t2, changes, state, numbers):
+    """x (h, w) → changes (see ``append_changes``); numbers: how many above t + δ and t − δ, first and last row.
 
     r and c are rows and columns, i and o the inner and the outer resize, w weights. ``same``: the outer one changes
     nothing, so the inner one is all there is (unless a logit is NaN or infinite, which 0 does not make 0).
     """
-    height, width, blocks = ro.shape[1], co.shape[1], row_span.shape[1]
-    levels = np.empty((blocks, column_span.shape[1]), np.uint8)
-    _block_levels(x, row_span, column_span, t0, t1, t2, levels)
-    words, bits, counts = np.empty((STRIP, blocks), np.uint32), np.empty(STRIP, np.uint32), np.zeros((2, STRIP), np.int32)
+    height, width, blocks = ro.shape[1], co.shape[1], r_span.shape[1]
+    levels = np.empty((blocks, c_span.shape[1]), np.uint8)
+    _block_levels(x, r_span, c_span, t0, t1, t2, levels)
+    words, bits = np.empty((STRIP, blocks), np.uint32), np.empty(STRIP, np.uint32)
+    counts = np.zeros((2, STRIP), np.int32)
     low, square = np.empty((2, ci.shape[1]), np.float32), np.empty((1, ci.shape[1]), np.float32)
     wide, held, held_wide = np.empty((2, STRIP), np.float32), np.empty(2, np.int64), np.empty(2, np.int64)
     chosen, seen = np.empty(blocks, np.int64), np.zeros(blocks, np.uint32)
-    for s in range(column_span.shape[1]):
+    for s in range(c_span.shape[1]):
         first, columns = s * STRIP, min(STRIP, width - s * STRIP)
-        begin, end = co[0, first], co[1, first + columns - 1] + 1
-        many, before = 0, -1
+        begin, end = np.int64(co[0, first]), np.int64(co[1, first + columns - 1]) + 1
+        many, before, mode = 0, -1, 0
         for b in range(blocks):
             level, i, bottom = levels[b, s], b * WORD, min(b * WORD + WORD, height)
             if level < MIXED:
@@ -122,7 +126,8 @@ def _mask_runs(x, ri, riw, ro, row_w, row_span, ci, ciw, co, cow, column_span, s
                 if inside != before:
                     chosen[many] = b
                     many += 1
-                    words[:, b] = word
+                    for j in range(columns):
+                        words[j, b] = word
                 before = inside
                 seen[b] |= word
                 numbers[0] += columns * (bottom - i) * (level > 2)
@@ -132,20 +137,21 @@ def _mask_runs(x, ri, riw, ro, row_w, row_span, ci, ciw, co, cow, column_span, s
             many += 1
             before = -1
             bits[:] = 0
-            held[:] = -1
-            held_wide[:] = -1
+            if level != mode:  # what is held came by the other way or from another strip
+                held[0], held[1], held_wide[0], held_wide[1], mode = -1, -1, -1, -1, level
             while i < bottom:
                 if same and level == MIXED:
-                    _stretch_two(x, ri[0, i], ri[1, i], ci, ciw, first, first + columns, held, low)
-                    i = _measure(low, ri, riw, i, bottom, t0, t1, t2, columns, bits, counts)
+                    _stretch_two(x, ri[0, i], ri[1, i], ci, ci_w, first, first + columns, held, low)
+                    i = _measure(low, ri, ri_w, i, bottom, t0, t1, t2, columns, bits, counts)
                     continue
-                for r in (ro[0, i], ro[1, i]):
+                for side in range(2):
+                    r = ro[side, i]
                     if held_wide[r % 2] != r:
                         held_wide[r % 2] = r
-                        _stretch_two(x, ri[0, r], ri[1, r], ci, ciw, begin, end, held, low)
-                        _blend(low, ri[0, r], ri[1, r], riw[r], end - begin, square)
-                        _stretch(square, 0, co, cow, first, first + columns, begin, wide, r % 2)
-                i = _measure(wide, ro, row_w, i, bottom, t0, t1, t2, columns, bits, counts)
+                        _stretch_two(x, ri[0, r], ri[1, r], ci, ci_w, begin, end, held, low)
+                        _blend(low, ri[0, r], ri[1, r], ri_w[r], end - begin, square)
+                        _stretch(square, 0, co, co_w, first, first + columns, co[0, first], wide, r % 2)
+                i = _measure(wide, ro, ro_w, i, bottom, t0, t1, t2, columns, bits, counts)
             any_bits = np.uint32(0)
             for j in range(columns):
                 words[j, b] = bits[j]

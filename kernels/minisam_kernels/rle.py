@@ -22,6 +22,9 @@ import numpy as np
 
 from minisam_kernels.errors import InputError, expect_ndim
 from minisam_kernels.jit import jit
+from minisam_kernels.rle_text import from_string, to_string
+
+__all__ = ["area", "box", "decode", "encode", "from_string", "rle_numpy", "to_string", "uncrop"]
 
 STRIP = 64  # columns that are read together
 WORD = 32  # rows of a column in one word, the uppermost in the lowest bit
@@ -50,7 +53,8 @@ def append_changes(words, blocks, first, columns, height, changes, state):
         longer[: state[0]] = changes[: state[0]]
         changes = longer
     for j in range(columns):
-        for b in blocks:
+        for n in range(blocks.size):
+            b = blocks[n]
             rows = min(WORD, height - WORD * b)
             word = np.int64(words[j, b])
             differ = (word ^ (2 * word + last)) & ((1 << rows) - 1)
@@ -162,4 +166,6 @@ def uncrop(
     changes = np.stack([top, bottom], axis=1) + ((x0 + column) * size[0] + y0)[:, None]
     joined = np.flatnonzero(changes[1:, 0] == changes[:-1, 1])  # the end of a column and the beginning of the next one
     changes = np.delete(changes.ravel(), np.concatenate([2 * joined + 1, 2 * joined + 2]))
+    if len(changes) and changes[-1] == size[0] * size[1]:  # no run of zeros at the end
+        changes = changes[:-1]
     return np.diff(changes, prepend=0, append=size[0] * size[1])
