@@ -79,9 +79,7 @@ class FusedPrompt:
         kept = [0, *(1 + m for m in chosen)]
         self.token_pe = token_pe[kept]
         state = self.state / "transformer"
-        return self.read_image(
-            self.depth, tokens[kept], state / "final_attn_token_to_image", state / "norm_final_attn"
-        )
+        return self.read_image(self.depth, tokens[kept], state / "final_attn_token_to_image", state / "norm_final_attn")
 
     def self_attention(self, i: int, tokens: np.ndarray) -> np.ndarray:
         """Layer i's first step, (T, C) → (T, C). As in the plain form, layer 0's adds neither position nor tokens."""

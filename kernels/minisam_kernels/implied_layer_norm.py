@@ -38,7 +38,7 @@ def basis_numpy(ways: np.ndarray, values: np.ndarray) -> np.ndarray:
     for g in range(groups):
         way = ways[g, :-1].reshape(heads, width, -1)
         change = values[g] @ way  # (heads, T, C)
-        rows += [change[:, :-1].reshape(heads * (tokens - 1), -1), change[:, -1].sum(axis=0)[None] + ways[g, -1:]]
+        rows += [change[:, :-1].reshape(-1, ways.shape[2]), change[:, -1].sum(axis=0)[None] + ways[g, -1:]]
     return np.concatenate(rows)
 
 

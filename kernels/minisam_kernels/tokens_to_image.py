@@ -47,8 +47,8 @@ def scale_and_place(x, scale, place, out):
 
 @jit
 def tokens_to_image_tile(q, k, v, scale, known, count, scores, largest, totals, moments):
-    """k, v (heads · D, P); scores (heads · T, P) hold factors · features if ``known`` and become e^(s − largest), 0 from
-    ``count`` on; largest, totals (heads · T,) and moments (heads, T, D) are written."""
+    """k, v (heads · D, P); scores (heads · T, P) hold factors · features if ``known`` and become e^(s − largest), 0
+    from ``count`` on; largest, totals (heads · T,) and moments (heads, T, D) are written."""
     heads, tokens, width = q.shape
     pixels = scores.shape[1]
     if not known:

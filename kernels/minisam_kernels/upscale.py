@@ -1,7 +1,7 @@
 """What stands around the two transposed convolutions of the mask decoder, a tile of image tokens at a time.
 
-    X = GELU(LayerNorm(X + scale · Z + b))       for each of a token's four corners, over its C channels   ``norm_gelu``
-    logits[m] = Σ over c of vectors[m, c] · GELU(Y[c] + b[c])     for each of a corner's four corners      ``gelu_masks``
+    X = GELU(LayerNorm(X + scale · Z + b))        each of a token's four corners, over its C channels    ``norm_gelu``
+    logits[m] = Σ over c of vectors[m, c] · GELU(Y[c] + b[c])    each of a corner's four corners        ``gelu_masks``
 
 Source: ``Sequential(ConvTranspose2d, LayerNorm2d, GELU, ConvTranspose2d, GELU)`` of the released code and the paper's
 hypernetworks. A transposed convolution with kernel and stride 2 is a matrix product, which BLAS does; here is the rest,
@@ -10,7 +10,7 @@ image: a tile's masks are all that is written. X is a part of the product, scale
 
 Shapes: x, z (4 · C, P), rows (corner, channel); scale (P,); bias (4 · C,); weight, shift (C,) → (4 · C, P).
 y (4 · C, P), rows (corner of the corner, channel); bias (C,); vectors (M, C); image token ``first`` stands at y's first
-column, a row of the picture has ``width`` of them → out (M, 4h, 4w), written at [4 i + 2 (corner // 2) + …].
+column, a row of the picture has ``width`` of them → out (M, 4h, 4w), written at [4 i + …, 4 j + …].
 Errors: ``InputError`` when shapes do not fit.
 Accuracy: ``TOLERANCE`` · eps times, for ``norm_gelu``, (|X| + |scale Z| + |b|, its largest of the C) / σ · |weight| +
 |shift|; for ``gelu_masks``, Σ |vectors| (|Y| + |b|). GELU is ``elementary.erf``'s fraction, cut off at ±3.92 instead of
@@ -34,7 +34,7 @@ TOLERANCE = 16.0  # × eps × magnitude; see above
 _0, _1, _HALF, _SQRT_HALF = np.float32(0), np.float32(1), np.float32(0.5), np.float32(math.sqrt(0.5))
 
 
-def norm_gelu_numpy(x, z, scale, bias, weight, shift, eps):
+def norm_gelu_numpy(x, z, scale, bias, weight, shift, eps=1e-6):
     """The first equation → (4 · C, P), in the dtype of x."""
     y = (x + scale * z + bias[:, None]).reshape(4, len(weight), -1).swapaxes(1, 2)  # (4, P, C)
     return gelu_numpy(layer_norm_numpy(y, weight, shift, eps)).swapaxes(1, 2).reshape(x.shape)
