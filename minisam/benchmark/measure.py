@@ -43,7 +43,12 @@ class Runner:
             return answer
 
     def workload(
-        self, work: Workload, contenders: tuple[str, ...], threads: int | None = None, blas: bool = False
+        self,
+        work: Workload,
+        contenders: tuple[str, ...],
+        threads: int | None = None,
+        blas: bool = False,
+        rounds: int | None = None,
     ) -> dict[str, Any]:
         """The row of a table: what every contender takes. One that fails has the reason in the place of figures.
 
@@ -70,9 +75,9 @@ class Runner:
                 running["blas"] = worker
                 results["blas"] = {"calls": 3, "seconds": [], "cpu": [], "scale": 1}
             start = time.perf_counter()
-            for turn in range(self.rounds):
+            for turn in range(rounds or self.rounds):
                 for name, worker in list(running.items()):
-                    self.tell(f"{work.name}: round {turn + 1} of {self.rounds}, {name}")
+                    self.tell(f"{work.name}: round {turn + 1}, {name}")
                     try:
                         answer = worker.ask(do="run", times=results[name]["calls"])
                     except WorkerError as error:
@@ -147,18 +152,23 @@ class Runner:
         curves: dict[str, list[dict[str, Any]]] = {}
         for value, work, threads in series.points:
             contenders = tuple(name for name in series.contenders if name in CONTENDERS)
-            for name, result in self.workload(work, contenders, threads).items():
+            for name, result in self.workload(work, contenders, threads, rounds=min(self.rounds, 3)).items():
                 kept = ("median", "quartiles", "peak_bytes", "failed")
                 curves.setdefault(name, []).append({"value": value} | {k: result[k] for k in kept if k in result})
         return {"name": series.name, "axis": series.axis, "curves": curves}
 
-    def profile(self, work: Workload, times: int) -> dict[str, Any]:
+    def profile(self, works: list[Workload], times: int) -> list[dict[str, Any]]:
         """Where the time goes inside ours."""
+        found = []
         with self.worker("minisam") as worker:
-            worker.ask(do="prepare", kind=work.kind, options=work.options)
-            worker.ask(do="run", times=2)
-            plain = statistics.median(worker.ask(do="run")["seconds"] for _ in range(times))
-            return {"title": work.title, "seconds": plain, "stages": worker.ask(do="profile", times=times)}
+            for work in works:
+                self.tell(f"{work.name}: profile")
+                worker.ask(do="prepare", kind=work.kind, options=work.options)
+                worker.ask(do="run", times=2)
+                plain = statistics.median(worker.ask(do="run")["seconds"] for _ in range(times))
+                stages = worker.ask(do="profile", times=times)
+                found.append({"title": work.title, "seconds": plain, "stages": stages})
+        return found
 
 
 PEERS_ONLY = tuple(name for name in CONTENDERS if name not in ("minisam", "pinned"))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from minisam.benchmark.goals import Report
+from minisam.benchmark.report import seconds
 from minisam.files import atomic
 
 STYLE = {  # contender → colour, marker, line
@@ -48,13 +49,13 @@ def drawings(report: Report) -> list[tuple[str, str, str, str, Curves]]:
     for series in report.get("scaling", []):
         name, axis, curves = series["name"], series["axis"], series["curves"]
         if name == "prompts":
-            found.append((name, TITLES[name], axis, "seconds a prompt", by_prompts | _median(curves, True)))
+            found.append((name, TITLES[name], axis, "time a prompt", by_prompts | _median(curves, True)))
         elif name.startswith("threads: "):
             title = f"Time by number of threads: {name.removeprefix('threads: ')}"
             file = "threads-" + name.removeprefix("threads: ").split(",")[0].replace(" ", "-")
-            found.append((file, title, axis, "seconds", _median(curves)))
+            found.append((file, title, axis, "time", _median(curves)))
         else:
-            found.append((name, TITLES[name], axis, "seconds", _median(curves)))
+            found.append((name, TITLES[name], axis, "time", _median(curves)))
         if name == "batch":
             peaks = {n: [(p["value"], p["peak_bytes"] / 1e9) for p in c if "median" in p] for n, c in curves.items()}
             found.append(("memory", TITLES["memory"], axis, "GB", peaks))
@@ -66,9 +67,9 @@ def alt(title: str, x: str, y: str, curves: Curves, titles: dict[str, str]) -> s
     parts = []
     for name, points in curves.items():
         if points:
-            (x0, y0), (x1, y1) = points[0], points[-1]
-            parts.append(f"{titles.get(name, name)}: {y0:.3g} at {x0:g}, {y1:.3g} at {x1:g}")
-    return f"{title}. {y} against {x}. " + "; ".join(parts) + "."
+            first, last = (f"{seconds(b) if y != 'GB' else f'{b:.3g} GB'} at {a:g}" for a, b in (points[0], points[-1]))
+            parts.append(f"{titles.get(name, name)}: {first}, {last}")
+    return f"{title}. {y[0].upper()}{y[1:]} against {x}. " + "; ".join(parts) + "."
 
 
 def draw(report: Report, folder: Path) -> list[dict[str, str]]:
@@ -76,7 +77,7 @@ def draw(report: Report, folder: Path) -> list[dict[str, str]]:
     import matplotlib
 
     matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from matplotlib import pyplot, ticker
 
     titles = {name: about["title"] for name, about in report["contenders"].items()}
     # the same data give the same bytes: no date, and names of elements that do not change
@@ -84,21 +85,25 @@ def draw(report: Report, folder: Path) -> list[dict[str, str]]:
     pictures = []
     for file, title, x, y, curves in drawings(report):
         with matplotlib.rc_context(settings):
-            figure, axes = pyplot.subplots(figsize=(6.4, 3.6), layout="constrained")
+            figure, axes = pyplot.subplots(figsize=(7.2, 3.6), layout="constrained")
             for name, points in curves.items():
                 if points:
                     colour, marker, line = STYLE[name]
                     axes.plot(*zip(*points), color=colour, marker=marker, linestyle=line, label=titles.get(name, name))
             values = sorted({value for points in curves.values() for value, _ in points})
-            axes.set(title=title, xlabel=x, ylabel=y, yscale="linear" if y == "GB" else "log")
+            axes.set(title=title, xlabel=x, ylabel=y)
             if x != "threads":
                 axes.set_xscale("log", base=2)
             axes.set_xticks(values, [f"{value:g}" for value in values])
-            axes.minorticks_off() if y == "GB" else axes.tick_params(axis="x", which="minor", bottom=False)
             if y == "GB":
                 axes.set_ylim(bottom=0)
+            else:
+                axes.set_yscale("log")
+                axes.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+                axes.yaxis.set_major_formatter(lambda value, _: seconds(value))
+            axes.minorticks_off()
             axes.grid(axis="y", alpha=0.3)
-            axes.legend(frameon=False)
+            axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
             with atomic(folder / f"{file}.svg") as temporary:
                 figure.savefig(temporary, format="svg", metadata={"Date": None, "Creator": None})
             pyplot.close(figure)

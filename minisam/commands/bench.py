@@ -9,21 +9,18 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shlex
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from minisam.commands.options import add_model, load_or_build_model, need, positive, progress
 from minisam.files import atomic, check_output
 from minisam_kernels.errors import InputError
 
-if TYPE_CHECKING:
-    from minisam.benchmark.measure import Runner
-
 PARTS = ("encode", "prompts", "everything", "starts")
+ROWS = ("prompts-1", "prompts-16", "prompts-64", "prompts-256", "everything-filtered")
 
 
 def add(parsers: Any) -> None:
@@ -41,7 +38,13 @@ def add(parsers: Any) -> None:
     parser.add_argument("--profile", action="store_true", help="where the time goes, stage by stage")
     parser.add_argument("--full", action="store_true", help="peers run every point of 'everything', not one batch")
     parser.add_argument("--quick", action="store_true", help="few rounds of small work: does it run? not to be quoted")
-    parser.add_argument("--only", action="append", choices=PARTS, help="leave the other parts out; repeatable")
+    parser.add_argument(
+        "--only",
+        action="append",
+        choices=PARTS + ROWS,
+        metavar="PART",
+        help=f"leave the rest out: {', '.join(PARTS)}, or one row, such as prompts-16; repeatable",
+    )
     parser.add_argument("--repeat", type=positive, metavar="N", help="rounds at most (default 9, with --quick 2)")
     parser.add_argument(
         "--budget", type=positive, default=90, metavar="SECONDS", help="end a workload's rounds early (default 90)"
@@ -138,12 +141,12 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         size = 256 if options.quick else workloads.MATRIX
         figures["blas_peak"] = {str(n): runner.blas_peak(contenders, n, size) for n in sorted({1, threads})}
         chosen = {"pred_iou_thresh": 0.88, "stability_score_thresh": 0.95}
-        if "everything" in only or options.scaling:
+        if options.scaling or any(part.startswith("everything") for part in only):
             quantile = runner.setup(96 if options.quick else 1024)
             if not trained:
                 chosen = quantile | {"stability_score_thresh": 0.0}
         for work in workloads.table(options.quick, options.full, chosen):
-            if work.name.split("-")[0] in only:
+            if work.name in only or work.name.split("-")[0] in only:
                 row = work.as_dict() | {"gflop": work.gflop(config)}
                 row["results"] = runner.workload(work, contenders, blas=work.kind == "encode")
                 figures["workloads"].append(row)
@@ -156,16 +159,10 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
             peers = PEERS[:1] if options.peers else ()
             figures["scaling"] = [runner.series(s) for s in workloads.scaling(options.quick, threads, peers)]
         if options.profile:
-            figures["profile"] = _profile(runner, options.quick, chosen)
+            several = workloads.prompts(4 if options.quick else 64)
+            works = [workloads.encode(), workloads.prompts(1), several]
+            figures["profile"] = runner.profile(works, 2 if options.quick else 5)
     return figures
-
-
-def _profile(runner: Runner, quick: bool, chosen: dict[str, float]) -> list[dict[str, Any]]:
-    from minisam.benchmark import workloads
-
-    times = 2 if quick else 5
-    works = [workloads.encode(), workloads.prompts(1), workloads.prompts(4 if quick else 64)]
-    return [runner.profile(work, times) for work in works]
 
 
 def _export(weights: Path, folder: str) -> None:
@@ -178,8 +175,9 @@ def _export(weights: Path, folder: str) -> None:
 
 def _command(options: argparse.Namespace) -> str:
     """What was run, without the names of folders and files."""
-    words = ["minisam", "bench", "--model", options.model or "tiny"]
+    words = ["minisam", "bench"]
+    words += [f"--model {options.model or 'tiny'}"] if options.model or not options.checkpoint else []
     words += [f"--{name}" for name in ("peers", "scaling", "profile", "full", "quick") if getattr(options, name)]
     words += [f"--only {part}" for part in options.only or ()]
     words += [f"--{name} {value}" for name in ("repeat", "threads") if (value := getattr(options, name)) is not None]
-    return " ".join(words if options.checkpoint is None else [*words, "--checkpoint", shlex.quote("…")])
+    return " ".join(words if options.checkpoint is None else [*words, "--checkpoint FILE"])
