@@ -254,6 +254,15 @@ def test_ratios_and_shares():
     assert verdicts["prompts-1", "seconds", ""] == (0.012, False)
     assert verdicts["everything", "ratio", "reference"] == (20, True)
     assert verdicts["everything", "bytes", ""] == (1.3e9, False)
+    assert verdicts["everything-filtered", "gain", "everything"] == (None, None)
+    data["scaling"][1]["curves"]["minisam"][0]["peak_bytes"] = 2e9
+    memory = next(row for row in goals.compare(data) if row["goal"] == goals.Goal("everything", "bytes", 1.2e9))
+    assert memory["measured"] == 2e9, "the largest of all batches"
+    data["workloads"][3]["name"] = "everything-filtered"
+    data["workloads"].append(figures()["workloads"][3])
+    data["workloads"][3]["results"]["minisam"]["median"] = 4
+    gain = goals.compare(data)[-1]
+    assert (gain["goal"].kind, gain["measured"], gain["met"]) == ("gain", 2, True)
 
 
 def test_spread():

@@ -11,8 +11,8 @@ OURS = "minisam"
 
 @dataclass(frozen=True)
 class Goal:
-    """``kind``: "ratio" to ``peer``, "share" of BLAS's peak, "seconds", "bytes"; the first two are to be reached, the
-    others not to be exceeded."""
+    """``kind``: "ratio" to ``peer``'s time, "gain" over the workload called ``peer``, "share" of BLAS's peak, to be
+    reached; "seconds" and "bytes", not to be exceeded."""
 
     workload: str
     kind: str
@@ -32,6 +32,7 @@ GOALS: dict[str, tuple[Goal, ...]] = {
         Goal("prompts-64", "ratio", 10, "reference"),
         Goal("everything", "ratio", 12, "reference"),
         Goal("everything", "bytes", 1.2e9),
+        Goal("everything-filtered", "gain", 1, "everything"),
     ),
     "tiny": (
         Goal("encode", "seconds", 0.060),
@@ -76,12 +77,25 @@ def measured(report: Report, goal: Goal) -> float | None:
     if goal.kind == "share":
         return share(report, goal.workload)
     found = result(report, goal.workload, OURS)
-    return found["median" if goal.kind == "seconds" else "peak_bytes"] if found else None
+    if found is None:
+        return None
+    if goal.kind == "gain":
+        other = result(report, goal.peer, OURS)
+        return other["median"] / found["median"] if other else None
+    if goal.kind == "seconds":
+        return found["median"]
+    return max([found["peak_bytes"], *(_peaks_of_batches(report) if goal.workload == "everything" else ())])
+
+
+def _peaks_of_batches(report: Report) -> list[float]:
+    """Our memory for everything at each number of points in a batch, where that was measured: it must not matter."""
+    curves = [series["curves"].get(OURS, []) for series in report.get("scaling", []) if series["name"] == "batch"]
+    return [point["peak_bytes"] for curve in curves for point in curve if "peak_bytes" in point]
 
 
 def met(goal: Goal, value: float) -> bool:
     """Whether ``value`` is on the right side of the target."""
-    return value >= goal.target if goal.kind in ("ratio", "share") else value <= goal.target
+    return value >= goal.target if goal.kind in ("ratio", "gain", "share") else value <= goal.target
 
 
 def compare(report: Report) -> list[dict[str, Any]]:

@@ -130,15 +130,17 @@ def goal_table(report: Report) -> Table:
 
 
 def _goal_words(goal: Goal, report: Report) -> tuple[str, str]:
+    if goal.kind == "gain":
+        return "times faster than without a filter", f"≥ {goal.target:g}×"
     if goal.kind == "ratio":
         peer = report["contenders"].get(goal.peer, {}).get("title", goal.peer)
         return f"times faster than {peer}", f"≥ {goal.target:g}×"
-    words = {"share": "share of BLAS's peak", "bytes": "peak memory", "seconds": "time"}[goal.kind]
+    words = {"share": "share of BLAS's peak", "bytes": "largest peak memory", "seconds": "time"}[goal.kind]
     return words, f"{'≥' if goal.kind == 'share' else '≤'} {_goal_value(goal, goal.target)}"
 
 
 def _goal_value(goal: Goal, value: float) -> str:
-    if goal.kind == "ratio":
+    if goal.kind in ("ratio", "gain"):
         return f"{value:.2f}×"
     if goal.kind == "share":
         return f"{value:.0%}"
