@@ -70,10 +70,11 @@ def block_levels_numpy(x: np.ndarray, rows: Axis, columns: Axis, limits: np.ndar
         for s, (left, right) in enumerate(columns.span.T):
             part = x[top:bottom, left:right]
             margin = np.abs(part).max() * MARGIN + TINY
-            above = (part.min() - margin > limits).sum()
-            levels[b, s] = above if above == (part.max() + margin > limits).sum() else MIXED
             if not (np.abs(part) < HUGE).all():
                 levels[b, s] = WILD
+                continue
+            above = (part.min() - margin > limits).sum()
+            levels[b, s] = above if above == (part.max() + margin > limits).sum() else MIXED
     return levels
 
 

@@ -191,3 +191,50 @@ def stability_score(logits: Tensor, threshold: float = 0.0, offset: float = 1.0)
     """logits (M, H, W) → float64 (M,)."""
     inner, outer = logits > threshold + offset, logits > threshold - offset
     return inner.sum(dim=(1, 2)).double() / outer.sum(dim=(1, 2)).double()
+
+
+def rle(masks: Tensor) -> list[Tensor]:
+    """masks (M, H, W) bool → run lengths down the columns, the first of them of False."""
+    counts = []
+    for mask in masks:
+        values, runs = torch.unique_consecutive(mask.T.flatten(), return_counts=True)
+        counts.append(runs if mask.numel() and not values[0] else F.pad(runs, (1, 0)))
+    return counts
+
+
+def box_from_mask(masks: Tensor) -> Tensor:
+    """masks (M, H, W) bool → int64 (M, 4), x0, y0, x1, y1, the last column and row included; zeros when empty."""
+    boxes = torch.zeros(len(masks), 4, dtype=torch.int64)
+    for box, mask in zip(boxes, masks):
+        if mask.any():
+            y, x = mask.nonzero().T
+            box[:] = torch.stack([x.min(), y.min(), x.max(), y.max()])
+    return boxes
+
+
+def nms(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
+    """boxes (N, 4), scores (N,) → int64 (K,): the definition, with all N² values of the IoU at once."""
+    boxes = boxes[order := scores.argsort(descending=True, stable=True)]
+    area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    size = torch.minimum(boxes[:, None, 2:], boxes[:, 2:]) - torch.maximum(boxes[:, None, :2], boxes[:, :2])
+    both = size.clamp(min=0).prod(dim=2)
+    overlap = (both / (area[:, None] + area - both)).double() > iou_threshold
+    stays = torch.ones(len(boxes), dtype=torch.bool)
+    for i in range(len(boxes)):
+        stays[i] = not (overlap[i, :i] & stays[:i]).any()
+    return order[stays]
+
+
+def mask_runs(
+    logits: Tensor,
+    input_size: tuple[int, int],
+    model_size: int,
+    original_size: tuple[int, int],
+    threshold: float = 0.0,
+    offset: float = 1.0,
+) -> tuple[list[Tensor], Tensor, Tensor, Tensor]:
+    """logits (M, h, w) → run lengths, areas (M,), boxes (M, 4), stability (M,) of the masks (M, H, W)."""
+    square = resize(logits, (model_size, model_size))[:, : input_size[0], : input_size[1]]
+    z = resize(square, original_size)
+    masks = z > threshold
+    return rle(masks), masks.sum(dim=(1, 2)), box_from_mask(masks), stability_score(z, threshold, offset)
