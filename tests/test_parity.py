@@ -49,7 +49,7 @@ def test_every_stage_is_the_references(name):
     """Encoder block by block and seven kinds of prompt, square and rectangular, for each configuration's widths."""
     config = CONFIGS["tiny"] if name == "tiny" else small(name)
     lines = list(verify.verify_model(build(config, seed=3), "cpu"))
-    assert len(lines) == 2 * (config.encoder_depth + 2 + 2 * len(verify.PROMPTS))
+    assert len(lines) == 2 * (config.encoder_depth + 2 + 3 * 2 * len(verify.PROMPTS))  # plain, fused twice
     assert [str(line) for line in lines if not line.passed] == []
 
 

@@ -30,7 +30,6 @@ from minisam_kernels.jit import jit
 from minisam_kernels.layer_norm import layer_norm_numpy
 
 TOLERANCE = 16.0  # × eps × magnitude; see above
-
 _0, _1, _HALF, _SQRT_HALF = np.float32(0), np.float32(1), np.float32(0.5), np.float32(math.sqrt(0.5))
 
 
@@ -142,7 +141,7 @@ def gelu_masks(
     y: np.ndarray, bias: np.ndarray, vectors: np.ndarray, corner: int, first: int, width: int, out: np.ndarray
 ) -> None:
     """A tile's corner of the logits into ``out``, float32 (M, 4h, 4w). See the module's text."""
-    y, bias, vectors = as_float32("y", y), as_float32("bias", bias), as_float32("vectors", vectors)
+    y, bias, vectors = map(as_float32, ("y", "bias", "vectors"), (y, bias, vectors))
     expect_ndim("y", y, 2, "(4 · C, P)")
     expect_ndim("vectors", vectors, 2, "(M, C)")
     expect_shape("bias", bias, vectors.shape[1:])

@@ -24,7 +24,7 @@ def head_moments(y: Tensor, x: Tensor) -> Tensor:
 
 
 def image_to_tokens(k: Tensor, bias: Tensor, q: Tensor, scores: Tensor | None = None) -> Tensor:
-    """k (heads, T − 1, D), bias (heads, T − 1), q (heads, D, P) → (heads, T − 1, P): softmax over T, the last cut off."""
+    """k (heads, T − 1, D), bias (heads, T − 1), q (heads, D, P) → (heads, T − 1, P): softmax over T, last cut off."""
     s = torch.bmm(k, q) + bias[..., None]
     s = s if scores is None else s + scores
     return torch.softmax(F.pad(s, (0, 0, 0, 1)), dim=1)[:, :-1]
