@@ -17,8 +17,7 @@ filters, not with the batch.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -37,13 +36,12 @@ Progress = Callable[[int, int], object]
 MAX_COVERAGE = 0.95  # of the picture: the paper drops masks that cover as much or more
 
 
-@dataclass(frozen=True, slots=True)
-class _Mask:
+class _Mask(NamedTuple):
     """An answer that passed the filters. Coordinates are pixels of the picture."""
 
     runs: bytes  # COCO's compressed run lengths; of the crop until NMS within it is done, then of the picture
     area: int
-    box: np.ndarray  # (4,) x0, y0, x1, y1, the last column and row included
+    box: list[int]  # x0, y0, x1, y1, the last column and row included
     iou: float
     stability: float
     point: list[float]  # x, y
@@ -192,9 +190,7 @@ class SamAutomaticMaskGenerator:
         kept = _without_duplicates(passed, np.array([mask.iou for mask in passed]), self.box_nms_thresh)
         if crop_size == size:
             return kept
-        return [
-            replace(mask, runs=rle.to_string(rle.uncrop(rle.from_string(mask.runs), crop, size))) for mask in kept
-        ]
+        return [mask._replace(runs=rle.to_string(rle.uncrop(rle.from_string(mask.runs), crop, size))) for mask in kept]
 
     def _decode(
         self,
@@ -208,34 +204,35 @@ class SamAutomaticMaskGenerator:
         sam, (x0, y0, x1, y1) = self.model, crop
         assert predictor.terms is not None and predictor.input_size is not None
         sparse, _ = sam.prompt_encoder((inputs[:, None], np.ones((len(inputs), 1), np.int64)))
-        ious: list[np.ndarray] = [np.empty(0)] * len(inputs)
+        ious: list[list[float]] = [[] for _ in inputs]
         found: list[list[_Mask]] = [[] for _ in inputs]
         whole = (x1 - x0, y1 - y0) == size[::-1]
         shapes = (predictor.input_size, sam.config.image_size, (y1 - y0, x1 - x0))
-        corner = np.array([x0, y0, x0, y0])
+        # Scores are float32, and so are the thresholds that they are compared with. Plain numbers from here on: for
+        # three masks a prompt they are quicker than arrays (measured in place: ``consume``'s own share fell from 76 to
+        # 43 µs a prompt).
+        least_iou, least_stability = (float(np.float32(t)) for t in (self.pred_iou_thresh, self.stability_score_thresh))
+        most_area = MAX_COVERAGE * size[0] * size[1] if self.paper_rules else np.inf
 
         def wanted(b: int, iou: np.ndarray) -> np.ndarray:
-            ious[b] = np.array(iou)
-            if self.pred_iou_thresh == 0:
-                return iou == iou  # all but NaN
-            return iou >= self.pred_iou_thresh if self.paper_rules else iou > self.pred_iou_thresh
+            values = ious[b] = iou.tolist()
+            if least_iou == 0:
+                return np.array([value == value for value in values])  # all but NaN
+            if self.paper_rules:
+                return np.array([value >= least_iou for value in values])
+            return np.array([value > least_iou for value in values])
 
         def consume(b: int, indices: np.ndarray, logits: np.ndarray) -> None:
-            counts, areas, boxes, stability = mask_runs(
-                logits, *shapes, sam.mask_threshold, self.stability_score_offset
-            )
-            keep = stability >= self.stability_score_thresh  # NaN, of a mask that is empty at both thresholds, is not
-            if self.stability_score_thresh == 0:
-                keep[:] = True
-            if not whole:
-                boxes = boxes + corner
-                keep &= ~cut_off(boxes, crop, size)
-            if self.paper_rules:
-                keep &= areas < MAX_COVERAGE * size[0] * size[1]
-            for i in np.flatnonzero(keep):
-                iou, place = float(ious[b][indices[i]]), places[b]
-                runs = rle.to_string(counts[i])
-                found[b].append(_Mask(runs, int(areas[i]), boxes[i], iou, float(stability[i]), place, crop))
+            measured = mask_runs(logits, *shapes, sam.mask_threshold, self.stability_score_offset)
+            boxes = measured.boxes if whole else measured.boxes + (x0, y0, x0, y0)
+            cut = [False] * len(boxes) if whole else cut_off(boxes, crop, size).tolist()
+            columns = (measured.counts, measured.areas.tolist(), boxes.tolist(), measured.stability.tolist(), cut)
+            for index, counts, area, box, stability, is_cut in zip(indices.tolist(), *columns):
+                stable = least_stability == 0 or stability >= least_stability  # NaN is not: empty at both thresholds
+                if stable and not is_cut and area < most_area:
+                    found[b].append(
+                        _Mask(rle.to_string(counts), area, box, ious[b][index], stability, places[b], crop)
+                    )
 
         sam.mask_decoder.decode_each(predictor.terms, sparse, True, wanted, consume)
         return found
@@ -250,8 +247,8 @@ class SamAutomaticMaskGenerator:
             before = rle.decode(rle.from_string(masks[i].runs), size)
             after, changed[i] = remove_small_regions(before, self.min_mask_region_area, not self.paper_rules)
             if changed[i]:
-                box, runs = box_from_mask(after[None])[0], rle.to_string(rle.encode(after[None])[0])
-                cleaned[i] = replace(masks[i], runs=runs, area=int(after.sum()), box=box)
+                box, runs = box_from_mask(after[None])[0].tolist(), rle.to_string(rle.encode(after[None])[0])
+                cleaned[i] = masks[i]._replace(runs=runs, area=int(after.sum()), box=box)
 
         parallel_for(clean, len(masks))
         if self.paper_rules:
@@ -260,21 +257,25 @@ class SamAutomaticMaskGenerator:
         return _without_duplicates(cleaned, 1.0 - changed, max(self.box_nms_thresh, self.crop_nms_thresh))
 
     def _records(self, masks: list[_Mask], size: tuple[int, int]) -> list[dict[str, Any]]:
-        """The masks as they are handed out."""
+        """The masks as they are handed out. They leave the list on the way, so that no mask is held twice."""
         if self.min_mask_region_area > 0:
             masks = self._without_small_regions(masks, size)
-        return [
-            {
-                "segmentation": self._segmentation(mask.runs, size),
-                "area": mask.area,
-                "bbox": _xywh(mask.box.tolist()),
-                "predicted_iou": mask.iou,
-                "point_coords": [list(mask.point)],
-                "stability_score": mask.stability,
-                "crop_box": _xywh(mask.crop),
-            }
-            for mask in masks
-        ]
+        records = []
+        masks.reverse()
+        while masks:
+            mask = masks.pop()
+            records.append(
+                {
+                    "segmentation": self._segmentation(mask.runs, size),
+                    "area": mask.area,
+                    "bbox": _xywh(mask.box),
+                    "predicted_iou": mask.iou,
+                    "point_coords": [list(mask.point)],
+                    "stability_score": mask.stability,
+                    "crop_box": _xywh(mask.crop),
+                }
+            )
+        return records
 
     def _segmentation(self, runs: bytes, size: tuple[int, int]) -> Any:
         if self.output_mode == "coco_rle":
