@@ -18,7 +18,10 @@ from minisam_kernels.gelu import gelu
 
 
 class MaskDecoder:
-    """``__call__`` gives the masks that a caller asked for, ``predict_masks`` all four."""
+    """The plain form, to be read: ``__call__`` gives the masks that a caller asked for, ``predict_masks`` all four.
+
+    ``prepare`` once a picture, then ``decode`` or ``decode_each``, are the same function fast (``fused_decoder``).
+    """
 
     def __init__(self, config: SamConfig, state: State, prompt_encoder: PromptEncoder) -> None:
         self.config, self.state = config, state
