@@ -33,7 +33,7 @@ _0, _1, _2 = np.float32(0), np.float32(1), np.float32(2)
 
 def basis_numpy(ways: np.ndarray, values: np.ndarray) -> np.ndarray:
     """The rows described above: (K, C)."""
-    groups, heads, tokens, width = values.shape
+    groups, heads, _, width = values.shape
     rows = []
     for g in range(groups):
         way = ways[g, :-1].reshape(heads, width, -1)
