@@ -21,10 +21,16 @@ MUTANTS = {
         "boxes[m, 1], boxes[m, 0], boxes[m, 3], boxes[m, 2] = columns[0], top,",
     ),
     "keeps the columns of the mask before": ("        seen[:] = 0\n", ""),
-    "keeps the rows of the mask before": ("        top = bottom = -1\n", "        top = bottom = -1 if m == 0 else top\n"),
+    "keeps the rows of the mask before": (
+        "        top = bottom = -1\n",
+        "        top = bottom = -1 if m == 0 else top\n",
+    ),
     "top is the last row": ("i if top < 0 else top", "i"),
     "an empty mask has a box": ("        if top >= 0:\n", "        if seen.size:\n            seen[0] |= top < 0\n"),
-    "readable version rows before columns": ("columns.min(), rows.min(), columns.max()", "rows.min(), columns.min(), columns.max()"),
+    "readable version rows before columns": (
+        "columns.min(), rows.min(), columns.max()",
+        "rows.min(), columns.min(), columns.max()",
+    ),
 }
 
 

@@ -17,12 +17,18 @@ from strategies import LAYOUTS, lay_out, seeds, sizes
 MUTANTS = {
     "at the threshold is too much": ("> iou_threshold\n", ">= iou_threshold\n"),
     "the threshold in float32": ("np.float64(iou_threshold), np", "np.float32(iou_threshold), np"),
-    "what is gone still suppresses": ("        if gone[i]:\n            continue\n", "        if gone[i]:\n            count -= 1\n"),
+    "what is gone still suppresses": (
+        "        if gone[i]:\n            continue\n",
+        "        if gone[i]:\n            count -= 1\n",
+    ),
     "over the smaller box": ("both / (own + area[j] - both)", "both / min(own, area[j])"),
     "over both boxes": ("own + area[j] - both", "own + area[j]"),
     "apart counts as overlap": ("(width if width > 0 else np.float32(0))", "abs(width)"),
     "by rising score": ('order = np.argsort(-scores, kind="stable")', 'order = np.argsort(scores, kind="stable")'),
-    "ties from the last": ('order = np.argsort(-scores, kind="stable")', 'order = np.argsort(scores, kind="stable")[::-1]'),
+    "ties from the last": (
+        'order = np.argsort(-scores, kind="stable")',
+        'order = np.argsort(scores, kind="stable")[::-1]',
+    ),
     "in the order of the boxes": ("return order[kept[:count]]", "return np.sort(order[kept[:count]])"),
     "the next box is safe": ("range(i + 1, gone.size)", "range(i + 2, gone.size)"),
     "readable version keeps what touches": ("> np.float64(iou_threshold)).any()", "> np.float64(iou_threshold)).all()"),

@@ -27,8 +27,11 @@ MUTANTS = {
     "at most two changes in eight rows": ("range(2, _HOW_MANY[ones])", "range(2, 2)"),
     "never makes room": ("if most > changes.size:", "if False:"),
     "makes room and forgets": ("longer[: state[0]] = changes[: state[0]]", "longer[0] = 0"),
-    "every strip is the first": ("mask[i, first + j]", "mask[i, j]"),
-    "starts where the last mask ended": ("        state = np.array([1, 0])\n        changes = _e", "        changes = _e"),
+    "every strip is the first": ("mask[:, first : first + columns]", "mask[:, :columns]"),
+    "starts where the last mask ended": (
+        "        state = np.array([1, 0])\n        changes = _e",
+        "        changes = _e",
+    ),
     "ends at the last change": ("changes[state[0]] = pixels", "changes[state[0]] = changes[state[0] - 1]"),
     "readable version goes along the rows": ("mask.T.ravel()", "mask.ravel()"),
     "a run ends in its first column": ("(end - 1) // max(height, 1) - column + 1", "end // end"),
@@ -134,7 +137,8 @@ def test_runs_longer_than_two_bytes():
 
 
 def test_many_changes_need_room():
-    """More changes than there was room for, in the first strip and again in the third. Kills: never makes room, makes room and forgets."""
+    """More changes than there was room for, in the first strip and again in the third. Kills: never makes room, makes
+    room and forgets."""
     mask = np.zeros((1, 40, 300), bool)
     mask[0, ::2, :] = True
     np.testing.assert_array_equal(encode(mask)[0], rle_numpy(mask[0]))

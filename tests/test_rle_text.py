@@ -13,10 +13,16 @@ from minisam_kernels.rle_text import from_string, to_string, to_string_numpy
 
 # wrong version → (text in the kernel's file, its replacement)
 MUTANTS = {
-    "differences from the second on": ("d = counts[i] - (counts[i - 2] if i > 2 else 0)", "d = counts[i] - (counts[i - 2] if i > 1 else 0)"),
+    "differences from the second on": ("counts[i] - (counts[i - 2] if i > 2", "counts[i] - (counts[i - 2] if i > 1"),
     "no differences": ("d = counts[i] - (counts[i - 2] if i > 2 else 0)", "d = counts[i]"),
-    "drops the sign's group": ("        more = True\n        while more:\n            group, d = d & 31, d >> 5\n            more = d != (-1 if group & 16 else 0)", "        more = True\n        while more:\n            group, d = d & 31, d >> 5\n            more = d != 0 and d != -1"),
-    "readable version drops the sign's group": ("            more = d != (-1 if group & 16 else 0)\n            text.append", "            more = d not in (0, -1)\n            text.append"),
+    "drops the sign's group": (
+        "more = d != (-1 if group & 16 else 0)\n            text[",
+        "more = d not in (0, -1)\n            text[",
+    ),
+    "readable version drops the sign's group": (
+        "(-1 if group & 16 else 0)\n            text.append",
+        "0 and d != -1\n            text.append",
+    ),
     "reads no sign": ("if group & 16:", "if False:"),
     "reads differences as counts": ("(counts[done - 2] if done > 2 else 0)", "0"),
     "takes any byte": ("0 <= group < 64 and groups < GROUPS", "groups < GROUPS"),
@@ -27,7 +33,8 @@ MUTANTS = {
     "writes negative counts": ("or (counts < 0).any()", ""),
 }
 
-runs = st.one_of(st.integers(0, 40), st.integers(0, 2**20), st.sampled_from([15, 16, 31, 32, 511, 512, 2**16, 2**31 - 1]))
+edges = st.sampled_from([15, 16, 31, 32, 511, 512, 2**16, 2**31 - 1])
+runs = st.one_of(st.integers(0, 40), st.integers(0, 2**20), edges)
 
 
 @given(st.lists(runs, max_size=12))

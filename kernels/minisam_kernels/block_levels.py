@@ -98,7 +98,8 @@ def _block_levels(x, row_span, column_span, t0, t1, t2, levels):
             largest = np.maximum(-low, high)
             margin = largest * MARGIN + TINY
             low, high = low - margin, high + margin
-            above, maybe = (low > t0) + (low > t1) + (low > t2), (high > t0) + (high > t1) + (high > t2)
+            above = np.int64(low > t0) + np.int64(low > t1) + np.int64(low > t2)
+            maybe = np.int64(high > t0) + np.int64(high > t1) + np.int64(high > t2)
             levels[b, s] = above if above == maybe else MIXED
             if not largest < HUGE:
                 levels[b, s] = WILD

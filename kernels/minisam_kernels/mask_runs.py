@@ -14,7 +14,8 @@ logit that is NaN is above no threshold. A mask with nothing above t − δ has 
 Accuracy: the same pixels as the readable version and as ``resize`` and ``resize_threshold``, whatever the logits: every
 pixel that is computed is computed by the same operations in the same order, without a fused one (``exact_jit``).
 
-Measured on one core, three masks of 256² logits to 1024² (plain: ``resize`` twice, threshold, counts, box, ``rle``):
+Measured on one core, three masks of 256² logits to 1024²: 0.8 ms if they are as smooth as SAM's, 3.8 ms if they are
+noise; ``resize`` twice, the threshold, ``rle.encode``, the box and the stability take 17 to 19 ms of it.
 """
 
 from __future__ import annotations
@@ -59,22 +60,22 @@ def mask_runs_numpy(
 
 
 @exact_jit
-def _stretch(x, row, taps, weight, begin, end, shift, out, slot):
-    """Row ``row`` of x at the places [begin, end) of an axis, into out[slot]; x begins at the axis' tap ``shift``."""
-    for j in range(end - begin):
-        w = weight[begin + j]
-        out[slot, j] = x[row, taps[0, begin + j] - shift] * (np.float32(1) - w) + x[row, taps[1, begin + j] - shift] * w
+def _stretch(x, row, first, second, weight, shift, out, slot):
+    """Row ``row`` of x at the places of an axis' taps, into out[slot]; x begins at tap ``shift``."""
+    for j in range(weight.size):
+        w = weight[j]
+        out[slot, j] = x[row, first[j] - shift] * (np.float32(1) - w) + x[row, second[j] - shift] * w
 
 
 @exact_jit
-def _stretch_two(x, above, below, taps, weight, begin, end, held, out):
+def _stretch_two(x, above, below, first, second, weight, held, out):
     """Two neighbouring rows of x, stretched, into out[row % 2], unless they are there: ``held`` tells."""
     if held[above % 2] != above:
         held[above % 2] = above
-        _stretch(x, above, taps, weight, begin, end, np.uint64(0), out, above % 2)
+        _stretch(x, above, first, second, weight, np.uint64(0), out, above % 2)
     if held[below % 2] != below:
         held[below % 2] = below
-        _stretch(x, below, taps, weight, begin, end, np.uint64(0), out, below % 2)
+        _stretch(x, below, first, second, weight, np.uint64(0), out, below % 2)
 
 
 @exact_jit
@@ -117,11 +118,16 @@ def _mask_runs(x, ri, ri_w, ro, ro_w, r_span, ci, ci_w, co, co_w, c_span, same, 
     for s in range(c_span.shape[1]):
         first, columns = s * STRIP, min(STRIP, width - s * STRIP)
         begin, end = np.int64(co[0, first]), np.int64(co[1, first + columns - 1]) + 1
-        many, before, mode = 0, -1, 0
+        # Cut out here, because of an index first + j the loops would have to ask whether it is negative.
+        ci_0, ci_1, ci_weight = ci[0, begin:end], ci[1, begin:end], ci_w[begin:end]
+        co_0, co_1 = co[0, first : first + columns], co[1, first : first + columns]
+        co_weight = co_w[first : first + columns]
+        held[:], held_wide[:] = -1, -1
+        many, before = 0, -1
         for b in range(blocks):
             level, i, bottom = levels[b, s], b * WORD, min(b * WORD + WORD, height)
             if level < MIXED:
-                inside = np.int64(level > 1)
+                inside = 1 if level > 1 else 0
                 word = np.uint32(0xFFFFFFFF * inside)
                 if inside != before:
                     chosen[many] = b
@@ -137,20 +143,18 @@ def _mask_runs(x, ri, ri_w, ro, ro_w, r_span, ci, ci_w, co, co_w, c_span, same, 
             many += 1
             before = -1
             bits[:] = 0
-            if level != mode:  # what is held came by the other way or from another strip
-                held[0], held[1], held_wide[0], held_wide[1], mode = -1, -1, -1, -1, level
             while i < bottom:
                 if same and level == MIXED:
-                    _stretch_two(x, ri[0, i], ri[1, i], ci, ci_w, first, first + columns, held, low)
+                    _stretch_two(x, ri[0, i], ri[1, i], ci_0, ci_1, ci_weight, held, low)
                     i = _measure(low, ri, ri_w, i, bottom, t0, t1, t2, columns, bits, counts)
                     continue
                 for side in range(2):
                     r = ro[side, i]
                     if held_wide[r % 2] != r:
                         held_wide[r % 2] = r
-                        _stretch_two(x, ri[0, r], ri[1, r], ci, ci_w, begin, end, held, low)
+                        _stretch_two(x, ri[0, r], ri[1, r], ci_0, ci_1, ci_weight, held, low)
                         _blend(low, ri[0, r], ri[1, r], ri_w[r], end - begin, square)
-                        _stretch(square, 0, co, co_w, first, first + columns, co[0, first], wide, r % 2)
+                        _stretch(square, 0, co_0, co_1, co_weight, co[0, first], wide, r % 2)
                 i = _measure(wide, ro, ro_w, i, bottom, t0, t1, t2, columns, bits, counts)
             any_bits = np.uint32(0)
             for j in range(columns):

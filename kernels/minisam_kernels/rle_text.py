@@ -55,7 +55,8 @@ def _to_string(counts, text):
 @jit
 def _from_string(text, counts):
     """text, uint8 → counts, long enough. Returns how many, or −1 − the place of what is wrong."""
-    done, d, groups = 0, 0, 0
+    done, groups = 0, 0
+    d = np.int64(0)
     for place in range(text.size):
         group = np.int64(text[place]) - 48
         if not (0 <= group < 64 and groups < GROUPS):
@@ -68,7 +69,8 @@ def _from_string(text, counts):
             counts[done] = d + (counts[done - 2] if done > 2 else 0)
             if counts[done] < 0:
                 return -1 - place
-            done, d, groups = done + 1, 0, 0
+            done, groups = done + 1, 0
+            d = np.int64(0)
     return -1 - text.size if groups else done
 
 
