@@ -68,7 +68,9 @@ class Material:
     hue: float = 0.0  # colour noise
     relief: float = 0.5  # strength of shading
     gloss: float = 0.0  # strength of the highlight
+    bulge: float = 0.2  # how far from the rim the shading reaches, as a share of the smaller side
     opacity: float = 1.0  # below 1: glass, smoke; the mask is the same
+    through: bool = False  # what lies behind shines through and is darkened, as in an X-ray picture
 
 
 Colour = tuple[float, float, float]
@@ -145,20 +147,23 @@ def colour(dice: Dice) -> Colour:
     return r, g, b
 
 
-@functools.cache
-def _between(count: int, jumps: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Which two of ``count`` colours each of the 64 ramp entries lies between, and how far along (64, 1)."""
-    at = np.arange(64) * ((count if jumps else count - 1) / 63.0)
-    low = np.minimum(at.astype(np.int64), count - 1)
-    part = np.zeros((64, 1)) if jumps else (at - low)[:, None]
-    return low, np.minimum(low + 1, count - 1), part
+@exact
+def _ramp(table, jumps):
+    """64 colours through ``table`` (n, 3)."""
+    count = len(table)
+    result = np.empty((64, 3), np.float32)
+    for i in range(64):
+        at = i * ((count if jumps else count - 1) / 63.0)
+        low = min(int(at), count - 1)
+        high, part = min(low + 1, count - 1), 0.0 if jumps else at - low
+        for c in range(3):
+            result[i, c] = np.float32(table[low, c] * (1.0 - part) + table[high, c] * part)
+    return result
 
 
 def ramp(colours: list[Colour], jumps: bool = False) -> np.ndarray:
     """64 colours (64, 3) float32 through ``colours`` at equal distances: in a smooth line, or in steps."""
-    table = np.array(colours)
-    low, high, part = _between(len(colours), jumps)
-    return (table[low] * (1.0 - part) + table[high] * part).astype(np.float32)
+    return _ramp(np.array(colours), jumps)
 
 
 def random_ramp(dice: Dice, base: Colour, contrast: float) -> np.ndarray:
