@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import functools
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
 from .dice import Dice
 from .exact import exact, snap
-from .materials import affine, tiles
+from .materials import affine
 from .paint import sample_row
 from .raster import blur
+from .tiles import tiles
 
 
 @exact
@@ -129,25 +131,46 @@ def _block_code(picture, cosines, quality):
                         picture[top + i, left + j, channel] = np.uint8(min(max(value + np.float32(0.5), 0.0), 255.0))
 
 
-def photograph(dice: Dice, colour: np.ndarray) -> np.ndarray:
+@dataclass(frozen=True)
+class Camera:
+    """What a domain's pictures are taken with: shares of pictures, and ranges (low, high)."""
+
+    grey: float = 0.08  # share of pictures without colour
+    noise: tuple[float, float] = (0.004, 0.03)
+    noisy: float = 0.15  # share with up to four times as much
+    blur: float = 0.006  # greatest lens blur, of the picture's side
+    gain: tuple[float, float] = (0.75, 1.2)
+    uneven: float = 0.6  # share lit unevenly
+    dapple: float = 0.1  # share under the broken shadow of leaves
+    cast: float = 0.08  # how far colours lean to warm or cold
+    vignette: float = 0.4
+    contrast: tuple[float, float] = (0.75, 1.2)
+    lift: tuple[float, float] = (-0.04, 0.08)  # brightness added: haze, glare
+    code: float = 0.35  # share that went through a lossy block code
+
+
+def photograph(dice: Dice, colour: np.ndarray, camera: Camera) -> np.ndarray:
     """The scene's colours (S, S, 3) float32 as the camera stores them: uint8 (S, S, 3)."""
     size = colour.shape[0]
-    if dice.chance(0.35):
-        colour = blur(colour, int(dice.uniform(0.0, 0.006) * size + 0.5))
-    gain = np.array([1.0, 1.0, 1.0]) * dice.uniform(0.75, 1.2)
+    if dice.chance(0.5):
+        colour = blur(colour, int(dice.uniform(0.0, camera.blur) * size + 0.5))
+    gain = np.array([1.0, 1.0, 1.0]) * dice.uniform(*camera.gain)
     if dice.chance(0.6):
-        warm = dice.signed(0.08)
+        warm = dice.signed(camera.cast)
         gain = gain * np.array([1.0 + warm, 1.0 + dice.signed(0.02), 1.0 - warm])
-    uneven = dice.uniform(0.03, 0.25) if dice.chance(0.6) else 0.0
-    dapple = dice.uniform(0.2, 0.6) if dice.chance(0.1) else 0.0
+    uneven = dice.uniform(0.03, 0.25) if dice.chance(camera.uneven) else 0.0
+    dapple = dice.uniform(0.2, 0.6) if dice.chance(camera.dapple) else 0.0
     to_light = affine(dice.random(), dice.random(), dice.log_uniform(0.1, 0.5), dice.uniform(0, 6.2832))
-    vignette = dice.uniform(0.0, 0.7) if dice.chance(0.4) else 0.0
-    grain = dice.log_uniform(0.004, 0.03) if dice.chance(0.8) else dice.log_uniform(0.03, 0.12)
-    grey = 1.0 if dice.chance(0.1) else 0.0
-    numbers = np.array([uneven, dapple, vignette, dice.uniform(0.75, 1.2), dice.uniform(-0.04, 0.08), grain, grey])
+    vignette = dice.uniform(0.0, 0.7) if dice.chance(camera.vignette) else 0.0
+    low, high = camera.noise
+    grain = dice.log_uniform(high, 4.0 * high) if dice.chance(camera.noisy) else dice.log_uniform(low, high)
+    grey = 1.0 if dice.chance(camera.grey) else 0.0
+    tone = dice.uniform(*camera.contrast), dice.uniform(*camera.lift)
+    numbers = np.array([uneven, dapple, vignette, *tone, grain, grey])
     out = np.empty((size, size, 3), np.uint8)
     light = tiles()[3 if dapple == 0.0 else 2][2]
-    _develop(colour, light, to_light, _sensor_noise(3 * size + 512), dice.integer(0, 255), numbers, gain.astype(np.float32), out)
-    if dice.chance(0.35):
-        _block_code(out, _cosines(), dice.log_uniform(0.4, 6.0))
+    noise = _sensor_noise(3 * size + 512)
+    _develop(colour, light, to_light, noise, dice.integer(0, 255), numbers, gain.astype(np.float32), out)
+    if dice.chance(camera.code):
+        _block_code(out, _cosines(), dice.log_uniform(0.4, 5.0))
     return out

@@ -1,17 +1,15 @@
 """Materials: what the surface of an object looks like.
 
 A material is a *pattern* (a number t in [0, 1] at every point: flat, gradient, stripes, checks, spots, noise, wood,
-bricks, cells), a *ramp* (64 colours that t is looked up in; a ramp with jumps makes a cow out of smooth noise), and
-finer variation on top: brightness and hue modulated by natural noise. Photographs have a spectrum that falls like 1/f;
-so has the noise here, prepared once per process as periodic tiles in several resolutions (a mip pyramid), from which
-every material cuts a piece by a random affine map.
+bricks, cells, rings), a *ramp* (64 colours that t is looked up in; a ramp with jumps makes a cow out of smooth noise), and
+finer variation on top: brightness and hue modulated by natural noise, cut out of a periodic tile (``tiles``) by a
+random affine map.
 
 Materials live in the coordinates of their object, so a pattern shrinks with it.
 """
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -20,32 +18,7 @@ from .dice import Dice
 from .exact import exact
 from .shapes import affine
 
-TILE = 256
-EXPONENTS = (0.9, 1.4, 1.9, 2.6)
-FLAT, GRADIENT, STRIPES, CHECKS, SPOTS, NOISE, WOOD, BRICKS, CELLS = range(9)
-
-
-@functools.cache
-def tiles() -> tuple[tuple[np.ndarray, ...], ...]:
-    """Periodic noise, ``tiles()[k][level]`` float32 of side 256 >> level, spectrum 1/f^EXPONENTS[k], variance 1.
-
-    Values are multiples of 1/1024, so a last-bit difference between two Fourier transforms leaves no trace.
-    """
-    generator = np.random.Generator(np.random.PCG64(20230405))
-    frequency = np.fft.fftfreq(TILE)[:, None], np.fft.rfftfreq(TILE)[None, :]
-    radius = np.sqrt(frequency[0] ** 2 + frequency[1] ** 2)
-    radius[0, 0] = 1.0
-    family = []
-    for exponent in EXPONENTS:
-        spectrum = np.fft.rfft2(generator.random((TILE, TILE)) - 0.5) * radius**-exponent
-        spectrum[0, 0] = 0.0
-        tile = np.fft.irfft2(spectrum, s=(TILE, TILE))
-        levels = [np.rint(tile / tile.std() * 1024.0) / 1024.0]
-        while levels[-1].shape[0] > 16:
-            last = levels[-1]
-            levels.append((last[::2, ::2] + last[1::2, ::2] + last[::2, 1::2] + last[1::2, 1::2]) / 4.0)
-        family.append(tuple(np.ascontiguousarray(level, dtype=np.float32) for level in levels))
-    return tuple(family)
+FLAT, GRADIENT, STRIPES, CHECKS, SPOTS, NOISE, WOOD, BRICKS, CELLS, RINGS = range(10)
 
 
 @dataclass
@@ -60,7 +33,7 @@ class Material:
     pattern: int = FLAT
     pattern_map: np.ndarray = field(default_factory=lambda: affine(0.5, 0.5, 0.5))
     noise_map: np.ndarray = field(default_factory=lambda: affine(0.0, 0.0, 0.2))
-    tile: int = 1  # which exponent
+    tile: int = 1  # which noise, see ``tiles``
     warp: float = 0.0  # how far noise bends the pattern
     edge: float = 0.1  # softness of the pattern's edges, in periods
     duty: float = 0.5  # share of a stripe, radius of a spot, thickness of mortar

@@ -27,6 +27,7 @@ class Node:
     clip: bool = False
     behind: bool = False  # painted before its parent
     labelled: bool = True  # False: painted, but not a mask of its own
+    ghost: bool = False  # painted, but every pixel stays what it was: stains, reflections, light, haze
 
     def add(self, *nodes: Node) -> Node:
         """Append children; returns the node itself."""

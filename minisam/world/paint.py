@@ -10,8 +10,10 @@ from __future__ import annotations
 import numpy as np
 
 from .exact import exact
-from .materials import BRICKS, CELLS, CHECKS, FLAT, GRADIENT, NOISE, SPOTS, STRIPES, TILE, WOOD, Material, tiles
+from .materials import BRICKS, CELLS, CHECKS, FLAT, GRADIENT, NOISE, RINGS, SPOTS, STRIPES, WOOD, Material
 from .raster import Window, blur, padded
+from .shapes import composed
+from .tiles import LEAVES, TILE, tiles
 
 GRAIN = 2.7  # the grain is so much finer than the noise that bends the pattern
 UPRIGHT = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
@@ -55,6 +57,8 @@ def _pattern(kind, u, v, duty, edge, step):
     if kind == WOOD:
         s = u - np.floor(u)
         return s * s * (3.0 - 2.0 * s) if s < 0.85 else (1.0 - s) / 0.15 * 0.93
+    if kind == RINGS:
+        return 0.5 + 0.5 * (_wave(np.sqrt(u * u + v * v), duty, max(edge, 0.3)) - duty) if step < 0.5 else 0.5
     if kind == BRICKS:
         row = int(np.floor(v))
         s = u + 0.5 * (row & 1)
@@ -210,15 +214,6 @@ def _darken(canvas, shade, x_left, y_top, dx, dy, strength):
 
 
 @exact
-def _compose(outer, inner, result):
-    """result = outer ∘ inner, affine maps (2, 3)."""
-    for i in range(2):
-        for j in range(3):
-            result[i, j] = outer[i, 0] * inner[0, j] + outer[i, 1] * inner[1, j]
-        result[i, 2] += outer[i, 2]
-
-
-@exact
 def _pixel_maps(material, noise, frame, size, grain_scale):
     """Pixel coordinates → pattern, noise and grain coordinates, (3, 2, 3): frame⁻¹, then the material's own maps."""
     a, b, c, d, e, f = frame[0, 0], frame[0, 1], frame[0, 2], frame[1, 0], frame[1, 1], frame[1, 2]
@@ -227,8 +222,8 @@ def _pixel_maps(material, noise, frame, size, grain_scale):
     to_object[0] = e / det / size, -b / det / size, (b * f - c * e) / det
     to_object[1] = -d / det / size, a / det / size, (c * d - a * f) / det
     maps = np.empty((3, 2, 3))
-    _compose(material, to_object, maps[0])
-    _compose(noise, to_object, maps[1])
+    maps[0] = composed(material, to_object)
+    maps[1] = composed(noise, to_object)
     maps[2] = maps[1] * grain_scale
     return maps
 
@@ -274,9 +269,10 @@ class Canvas:
             -1e6 if horizon is None else horizon * self.size, material.opacity,
             1.0 if material.through else 0.0,
         ])  # fmt: skip
+        fine = material.tile if material.tile >= LEAVES else min(material.tile, 1)
         _paint(
             self.colour, self.owner, index, coverage, height, window.x, window.y, material.ramp,
-            _level(material.tile, noise_step), _level(min(material.tile, 1), GRAIN * noise_step), maps, numbers,
+            _level(material.tile, noise_step), _level(fine, GRAIN * noise_step), maps, numbers,
         )  # fmt: skip
 
     def shadow(self, window: Window, dx: float, dy: float, softness: float, strength: float) -> None:

@@ -72,12 +72,13 @@ class Painter:
         return index
 
     def draw(
-        self, node: Node, frame: np.ndarray, shadow: float = 0.0, blurred: float = 0.0, horizon: float | None = None
-    ) -> None:
+        self, node: Node, frame: np.ndarray, shadow: float = 0.0, blurred: float = 0.0, horizon: float | None = None,
+        reach: float = 0.02, soft: float = 0.01,
+    ) -> None:  # fmt: skip
         """Paint an object whose shapes are in object coordinates; ``frame`` maps them to the scene.
 
-        shadow: strength of its cast shadow in [0, 1]; blurred: defocus of its outlines as a share of the picture's
-        side; horizon: see ``Canvas.paint``.
+        shadow: strength of its cast shadow in [0, 1], ``reach`` how far it falls, ``soft`` how blurred it is; blurred:
+        defocus of its outlines (all three as shares of the picture's side); horizon: see ``Canvas.paint``.
         """
         index = self.number(node)
         windows: dict[int, Window] = {}
@@ -86,17 +87,15 @@ class Painter:
         self._prepare(node, index, frame, windows, None, order, 2 * radius + 1)
         if shadow > 0.0:
             dx, dy = -self.canvas.light[0], -self.canvas.light[1]
-            reach = self.dice.uniform(0.0, 0.05)
-            soft = self.dice.log_uniform(0.003, 0.03)
             for i in order:
-                if not self.entries[i].node.clip:
+                if not self.entries[i].node.clip and not self.entries[i].node.ghost:
                     self.canvas.shadow(windows[i], dx * reach, dy * reach, soft, shadow)
         for i in order:
             if radius > 0:
                 windows[i].soften(radius)
-            material = self.entries[i].node.material
-            if material is not None:
-                self.canvas.paint(windows[i], material, frame, i, horizon)
+            below = self.entries[i].node
+            if below.material is not None:
+                self.canvas.paint(windows[i], below.material, frame, -1 if below.ghost else i, horizon)
 
     def _prepare(
         self, node: Node, index: int, frame: np.ndarray,

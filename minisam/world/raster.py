@@ -198,3 +198,10 @@ def rasterise(points: np.ndarray, starts: np.ndarray, size: int, margin: int = 1
     coverage = np.empty((y1 - y0, x1 - x0), np.float32)
     _accumulate(points, starts, float(size), float(x0), float(y0), coverage)
     return Window(coverage, x0, y0)
+
+
+def eroded(mask: np.ndarray) -> np.ndarray:
+    """``mask`` (h, w) bool without the pixels that have one of their four neighbours outside of it or of the frame."""
+    core = np.zeros_like(mask)
+    core[1:-1, 1:-1] = mask[1:-1, 1:-1] & mask[:-2, 1:-1] & mask[2:, 1:-1] & mask[1:-1, :-2] & mask[1:-1, 2:]
+    return core

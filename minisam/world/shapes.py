@@ -49,6 +49,23 @@ def affine(x: float, y: float, scale: float = 1.0, angle: float = 0.0, stretch: 
     return np.array([[c * scale * stretch, -s * scale, x], [s * scale * stretch, c * scale, y]])
 
 
+@exact
+def composed(outer, inner):
+    """outer ∘ inner, affine maps (2, 3): first ``inner``, then ``outer``. (A matrix product of NumPy's may round otherwise.)"""
+    result = np.empty((2, 3))
+    for i in range(2):
+        for j in range(3):
+            result[i, j] = outer[i, 0] * inner[0, j] + outer[i, 1] * inner[1, j]
+        result[i, 2] += outer[i, 2]
+    return result
+
+
+def mapped(matrix: np.ndarray, x: float, y: float) -> tuple[float, float]:
+    """The point (x, y) after the affine map ``matrix`` (2, 3)."""
+    (a, b, c), (d, e, f) = matrix.tolist()
+    return a * x + b * y + c, d * x + e * y + f
+
+
 def polygon(points: np.ndarray, hole: bool = False) -> Shape:
     """One closed polygon through ``points`` (n, 2), turned to positive (a hole: negative) orientation."""
     points = snap(points)
