@@ -15,9 +15,9 @@ import pytest
 
 from minisam.world import Scene, render
 from minisam.world.dice import Dice
-from minisam.world.materials import tiles
 from minisam.world.raster import blur, rasterise
 from minisam.world.shapes import box, ellipse, ring, union
+from minisam.world.tiles import EXPONENTS, tiles
 
 SEEDS = range(24)
 
@@ -171,7 +171,7 @@ def test_blur_is_a_running_mean() -> None:
 def test_noise_tiles_fall_like_photographs() -> None:
     """Unit variance, and more power in low frequencies the larger the exponent."""
     ratios = []
-    for pyramid in tiles():
+    for pyramid in tiles()[: len(EXPONENTS)]:
         assert abs(float(pyramid[0].std()) - 1.0) < 0.01
         power = np.abs(np.fft.fft2(pyramid[0])) ** 2
         ratios.append(power[1:4, 1:4].mean() / power[60:64, 60:64].mean())

@@ -4,7 +4,7 @@
     scene = render(seed=0, size=256)               # or domain="street", or domain=[name for name in DOMAINS if …]
     scene.image                    # uint8 (256, 256, 3)
     scene.masks[0].segmentation    # bool (256, 256), .level "whole" | "part" | "subpart", .parent, .name
-    scene.domain, scene.caption    # "street", "A photo of a street: two cars and a person, before the road."
+    scene.domain, scene.caption    # "street", "A photo of a street: two cars and a person, with the road in view."
 
 Files, in the order in which a picture comes about:
     exact        compiled loops and roundings that give the same bits on every machine
@@ -14,7 +14,7 @@ Files, in the order in which a picture comes about:
     objects      trees of shapes                    living, bodies, made, goods, dishes, traffic, crowds   things
     raster       outlines to pixels, blur           paint        surfaces to colours
     painter      trees to pictures and masks        backgrounds, stage    walls, skies, grounds; placing things
-    indoors, outdoors, above, microscope            the 23 domains; ``domains`` is their list
+    everyday, rooms, paper, streets, nature, above, heaps, microscope   the 23 domains; ``domains`` is their list
     lens, camera light, lens, sensor, file          captions     words
     scene        ``render``
 """

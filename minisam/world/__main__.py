@@ -1,8 +1,8 @@
 """Contact sheets of the world, what is on them in numbers, and how fast scenes are made.
 
-    python -m minisam.world --seeds 0-24 -o sheet.png                       the mix
-    python -m minisam.world --domain nuclei --seeds 0-24 -o nuclei.png      one domain
-    python -m minisam.world --all-domains --seeds 0-7 -o domains.png        a row for each domain
+python -m minisam.world --seeds 0-24 -o sheet.png                       the mix
+python -m minisam.world --domain nuclei --seeds 0-24 -o nuclei.png      one domain
+python -m minisam.world --all-domains --seeds 0-7 -o domains.png        a row for each domain
 """
 
 from __future__ import annotations
@@ -115,7 +115,9 @@ def main() -> None:
         for scene in scenes:
             print(scene.caption)
     print(statistics(scenes))
-    print(f"{len(scenes)} scenes of {arguments.size} px, {len(scenes) / took:.0f} a second of processor time, one thread")
+    print(
+        f"{len(scenes)} scenes of {arguments.size} px, {len(scenes) / took:.0f} a second of processor time, one thread"
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""People as they stand, sit and walk, seen whole or by the shoulders; hands. Clothes of other colours belong together."""
+"""People as they stand, sit and walk, whole or by the shoulders; hands. Clothes of all colours belong together."""
 
 from __future__ import annotations
 
@@ -34,14 +34,16 @@ def _snapped(x: float) -> float:
     return round(x * 65536.0) / 65536.0
 
 
-def _limb(dice: Dice, x: float, y: float, first: float, second: float, lengths: tuple[float, float]) -> tuple[float, ...]:
+def _limb(
+    dice: Dice, x: float, y: float, first: float, second: float, lengths: tuple[float, float]
+) -> tuple[float, ...]:
     kx, ky = _bone(x, y, first, lengths[0])
     ex, ey = _bone(kx, ky, second, lengths[1])
     return x, y, _snapped(kx), _snapped(ky), _snapped(ex), _snapped(ey)
 
 
 def figure(dice: Dice) -> Node:
-    """A person: standing, walking, sitting or reaching; hair, head, neck, top, sleeves, hands, trousers or skirt, shoes."""
+    """A person: standing, walking, sitting, running; hair, head, neck, top, arms, hands, legs or skirt, shoes."""
     tint = tone(dice, "skin")
     top, legs = cloth(dice), cloth(dice)
     bare_arms, skirt = dice.chance(0.35), dice.chance(0.15)
@@ -73,11 +75,18 @@ def figure(dice: Dice) -> Node:
         if behind:
             _arm(dice, person, points, top, tint, bare_arms)
     low = 0.18 if not skirt else dice.uniform(0.4, 0.6)
-    body = path((-wide * 0.5, -0.62), (wide * 0.5, -0.62), (wide * 1.1, -0.54), (wide * 0.95, -0.2), (wide * (1.0 if not skirt else 1.5), low),
-                (-wide * (1.0 if not skirt else 1.5), low), (-wide * 0.95, -0.2), (-wide * 1.1, -0.54))  # fmt: skip
+    hem = wide * (1.5 if skirt else 1.0)
+    body = path(
+        (-wide * 0.5, -0.62), (wide * 0.5, -0.62), (wide * 1.1, -0.54), (wide * 0.95, -0.2), (hem, low), (-hem, low),
+        (-wide * 0.95, -0.2), (-wide * 1.1, -0.54),
+    )  # fmt: skip
     shirt = person.attach("dress" if skirt else "shirt", body, top)
     if dice.chance(0.3):
-        shirt.on("jacket", path((-wide * 1.2, -0.7), (-wide * 0.2, -0.62), (-wide * 0.3, 0.3), (-wide * 1.2, 0.3)), cloth(dice))
+        shirt.on(
+            "jacket",
+            path((-wide * 1.2, -0.7), (-wide * 0.2, -0.62), (-wide * 0.3, 0.3), (-wide * 1.2, 0.3)),
+            cloth(dice),
+        )
     if dice.chance(0.25):
         shirt.on("print", blob(dice, 0.8, 32).at(0, -0.3, 0.1), solid(dice, colour(dice), 0.0))
     if dice.chance(0.2):
@@ -96,7 +105,9 @@ def figure(dice: Dice) -> Node:
         for side in (-1, 1):
             head.on("eye", ellipse(0.018, 0.012, 12).at(hx + side * 0.05, -0.84), solid(dice, (0.1, 0.08, 0.07), 0.0))
     if dice.chance(0.2):
-        head.attach("hat", union(ellipse(0.19, 0.04, 20).at(hx, -0.93), superellipse(3.0).at(hx, -0.99, 0.12)), cloth(dice))
+        head.attach(
+            "hat", union(ellipse(0.19, 0.04, 20).at(hx, -0.93), superellipse(3.0).at(hx, -0.99, 0.12)), cloth(dice)
+        )
     return person
 
 
@@ -119,7 +130,11 @@ def portrait(dice: Dice) -> Node:
     shoulders = superellipse(2.6).moved(affine(0, 1.15, 1.0, 0, wide))
     coat = person.attach("shirt", shoulders, top)
     tint = tone(dice, "skin")
-    coat.on("collar", path((-0.35, 0.1), (0.35, 0.1), (0.0, dice.uniform(0.5, 0.9))), cloth(dice) if dice.chance(0.7) else skin(dice, tint))
+    coat.on(
+        "collar",
+        path((-0.35, 0.1), (0.35, 0.1), (0.0, dice.uniform(0.5, 0.9))),
+        cloth(dice) if dice.chance(0.7) else skin(dice, tint),
+    )
     if dice.chance(0.3):
         coat.on("tie", path((-0.07, 0.2), (0.07, 0.2), (0.12, 1.0), (0.0, 1.15), (-0.12, 1.0)), cloth(dice))
     person.attach("neck", box(-0.2, -0.25, 0.2, 0.3, 0.1), skin(dice, tint))
@@ -127,7 +142,7 @@ def portrait(dice: Dice) -> Node:
 
 
 def hand(dice: Dice) -> Node:
-    """A hand and forearm reaching up: palm, four jointed fingers, thumb, nails, sleeve or bare wrist, perhaps a glove."""
+    """A hand and forearm reaching up: palm, four jointed fingers, thumb, nails, sleeve or watch, perhaps a glove."""
     glove = dice.chance(0.15)
     base = colour(dice) if glove else tone(dice, "skin")
     stuff = skin(dice, base)
@@ -145,10 +160,21 @@ def hand(dice: Dice) -> Node:
         kx, ky = _bone(x, -0.15, math.pi + a, length)
         ex, ey = _bone(kx, ky, math.pi + a + curl * dice.uniform(0.2, 0.6), length * 0.85)
         kx, ky, ex, ey = (_snapped(v) for v in (kx, ky, ex, ey))
-        finger = node.attach("finger", union(capsule(x, -0.1, kx, ky, 0.1, 0.09), capsule(kx, ky, ex, ey, 0.09, 0.07)), skin(dice, base))
+        finger = node.attach(
+            "finger", union(capsule(x, -0.1, kx, ky, 0.1, 0.09), capsule(kx, ky, ex, ey, 0.09, 0.07)), skin(dice, base)
+        )
         if not glove and curl < 0.5:
-            finger.on("nail", ellipse(0.05, 0.06, 12).at(ex, ey), solid(dice, shifted(dice, base, 0.12, 0.03), 0.2, 0.2))
+            finger.on(
+                "nail", ellipse(0.05, 0.06, 12).at(ex, ey), solid(dice, shifted(dice, base, 0.12, 0.03), 0.2, 0.2)
+            )
     node.attach("palm", superellipse(3.0).at(0.0, 0.2, 0.4, 0, 0.95), stuff)
     reach = dice.uniform(0.3, 0.6)
-    node.attach("thumb", union(capsule(-0.25, 0.3, -0.3 - reach * 0.6, 0.0, 0.14, 0.11), capsule(-0.3 - reach * 0.6, 0.0, -0.3 - reach * 0.7, -0.3, 0.11, 0.08)), stuff)
+    node.attach(
+        "thumb",
+        union(
+            capsule(-0.25, 0.3, -0.3 - reach * 0.6, 0.0, 0.14, 0.11),
+            capsule(-0.3 - reach * 0.6, 0.0, -0.3 - reach * 0.7, -0.3, 0.11, 0.08),
+        ),
+        stuff,
+    )
     return node

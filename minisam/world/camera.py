@@ -58,7 +58,9 @@ def _develop(image, light, to_light, noise, shift, numbers, gain, out):
             speckle[i] = first[i + at] + second[i + 255 - at] - one
         if grey:
             for x in range(size):
-                value = np.float32(0.3) * row[3 * x] + np.float32(0.59) * row[3 * x + 1] + np.float32(0.11) * row[3 * x + 2]
+                value = (
+                    np.float32(0.3) * row[3 * x] + np.float32(0.59) * row[3 * x + 1] + np.float32(0.11) * row[3 * x + 2]
+                )
                 for c in range(3):
                     row[3 * x + c], speckle[3 * x + c] = value, speckle[3 * x]
         for i in range(3 * size):

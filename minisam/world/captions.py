@@ -14,18 +14,18 @@ from .exact import exact
 from .painter import SceneMask
 
 COLOURS = ("black", "dark grey", "grey", "white", "red", "orange", "yellow", "green", "blue", "purple", "pink", "brown")
-PLACES = frozenset(
-    "background ground floor table wall ceiling sky water soil belt road hill region field yard trees trunk rail cupboard "
-    "rug stain frame".split()
-)
+PLACES = frozenset((
+    "background", "ground", "floor", "table", "wall", "ceiling", "sky", "water", "soil", "belt", "road", "hill", "region",
+    "field", "yard", "trees", "trunk", "rail", "cupboard", "rug", "frame",
+))  # fmt: skip
 _IRREGULAR = {
-    "person": "people", "leaf": "leaves", "fish": "fish", "knife": "knives", "berry": "berries", "nucleus": "nuclei",
-    "box": "boxes", "bus": "buses", "glass": "glasses", "rubbish": "rubbish", "books": "rows of books",
-    "jellyfish": "jellyfish", "disc": "discs", "scissors": "scissors", "seaweed": "seaweeds", "salad": "salads",
-    "sandwich": "sandwiches", "branch": "branches", "lorry": "lorries", "bench": "benches", "torch": "torches",
+    "person": "people", "leaf": "leaves", "shelf": "shelves", "fish": "fish", "jellyfish": "jellyfish",
+    "knife": "knives", "berry": "berries", "nucleus": "nuclei", "books": "rows of books",
 }  # fmt: skip
-_MASS = frozenset(("paper", "rice", "meat", "foil", "cardboard", "timber", "rubbish", "seaweed"))
-_NUMBERS = "no one two three four five six seven eight nine ten eleven twelve".split()
+_MASS = frozenset(("paper", "foil", "cardboard", "seaweed"))
+_NUMBERS = (
+    "no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
+)  # fmt: skip
 
 
 @exact
@@ -83,7 +83,7 @@ def plural(name: str) -> str:
 
 
 def counted(count: int, name: str, colour: str = "") -> str:
-    """"a red car", "an animal", "three cars", "28 nuclei"."""
+    """ "a red car", "an animal", "three cars", "28 nuclei"."""
     if name in _MASS:
         words = f"{colour} {name}".strip()
         return f"a piece of {words}" if count == 1 else f"{_word(count)} pieces of {words}"
@@ -120,10 +120,14 @@ def caption(image: np.ndarray, masks: list[SceneMask], picture: str) -> str:
         members = found[name]
         shade = colour_of(image, np.any(members, axis=0)) if len(members) < 4 else ""
         parts.append(counted(len(members), name, shade))
-    where = [f"the {name}" for name, size in places.most_common(2) if size > 0.05 * image[..., 0].size and name != "background"]
+    where = [
+        f"the {name}"
+        for name, size in places.most_common(2)
+        if size > 0.05 * image[..., 0].size and name != "background"
+    ]
     sentence = picture
     if parts:
         sentence += f": {_listed(parts)}"
     if where:
-        sentence += (", before " if parts else ": ") + _listed(where)
+        sentence += (", with " if parts else ": ") + _listed(where) + (" in view" if parts else "")
     return sentence + "."

@@ -10,36 +10,70 @@ from .objects import Node, move
 from .shapes import affine, blob, box, capsule, ellipse, leaf, path, ring, shaggy, superellipse, union
 from .surfaces import rounded, solid, surface
 
-CRUSTS: tuple[Colour, ...] = ((0.75, 0.55, 0.3), (0.6, 0.38, 0.18), (0.85, 0.72, 0.45), (0.45, 0.25, 0.14), (0.9, 0.82, 0.65))
-SAUCES: tuple[Colour, ...] = ((0.65, 0.15, 0.08), (0.75, 0.45, 0.12), (0.35, 0.2, 0.1), (0.85, 0.8, 0.6), (0.4, 0.5, 0.15))
+CRUSTS: tuple[Colour, ...] = (
+    (0.75, 0.55, 0.3),
+    (0.6, 0.38, 0.18),
+    (0.85, 0.72, 0.45),
+    (0.45, 0.25, 0.14),
+    (0.9, 0.82, 0.65),
+)
+SAUCES: tuple[Colour, ...] = (
+    (0.65, 0.15, 0.08),
+    (0.75, 0.45, 0.12),
+    (0.35, 0.2, 0.1),
+    (0.85, 0.8, 0.6),
+    (0.4, 0.5, 0.15),
+)
 
 
 def morsel(dice: Dice) -> Node:
     """Something to eat, of radius about 1: meat, rice, salad, sauce, fruit slices, an egg, a pile of beans."""
     kind = dice.pick(("meat", "rice", "salad", "sauce", "slice", "egg", "beans", "roll"))
     if kind == "meat":
-        node = Node("meat", blob(dice, 0.7).at(0, 0, 1.0, 0, 1.4), rounded(surface(dice, "rock", dice.pick(CRUSTS[:4])), 0.8, 0.3, 0.2))
+        node = Node(
+            "meat",
+            blob(dice, 0.7).at(0, 0, 1.0, 0, 1.4),
+            rounded(surface(dice, "rock", dice.pick(CRUSTS[:4])), 0.8, 0.3, 0.2),
+        )
         for _ in range(dice.integer(0, 3)):
-            node.on("stripe", box(-2, -0.06, 2, 0.06).at(0, dice.uniform(-0.6, 0.6), 1.0, 0.4), solid(dice, (0.2, 0.12, 0.08))).labelled = False
+            node.on(
+                "stripe",
+                box(-2, -0.06, 2, 0.06).at(0, dice.uniform(-0.6, 0.6), 1.0, 0.4),
+                solid(dice, (0.2, 0.12, 0.08)),
+            ).labelled = False
         return node
     if kind == "rice":
-        return Node("rice", shaggy(dice, 0.5, 0.08), rounded(surface(dice, "gravel", tone(dice, "white"), 1.5), 0.6, 0.4))
+        return Node(
+            "rice", shaggy(dice, 0.5, 0.08), rounded(surface(dice, "gravel", tone(dice, "white"), 1.5), 0.6, 0.4)
+        )
     if kind == "sauce":
         return Node("sauce", blob(dice, 0.9), solid(dice, dice.pick(SAUCES), 0.4, 0.5, 0.08))
     if kind == "egg":
         white = Node("egg", blob(dice, 0.6), solid(dice, (0.93, 0.92, 0.88), 0.4, 0.1, 0.02))
-        white.on("yolk", ellipse(0.42, 0.42, 20).at(dice.signed(0.15), dice.signed(0.15)), solid(dice, (0.92, 0.65, 0.1), 0.9, 0.6, 0.02))
+        white.on(
+            "yolk",
+            ellipse(0.42, 0.42, 20).at(dice.signed(0.15), dice.signed(0.15)),
+            solid(dice, (0.92, 0.65, 0.1), 0.9, 0.6, 0.02),
+        )
         return white
     if kind == "slice":
         rind = tone(dice, "fruit")
         node = Node("slice", ellipse(), solid(dice, rind, 0.3))
         flesh = shifted(dice, rind, 0.25, 0.08)
         inner = node.on("flesh", ellipse(0.88, 0.88), solid(dice, flesh, 0.0, 0.2, 0.1))
-        inner.on("seed", union(*(ellipse(0.06, 0.1, 12).at(0, -0.5).at(0, 0, 1.0, 1.05 * i) for i in range(6))), solid(dice, (0.2, 0.15, 0.1)))
+        inner.on(
+            "seed",
+            union(*(ellipse(0.06, 0.1, 12).at(0, -0.5).at(0, 0, 1.0, 1.05 * i) for i in range(6))),
+            solid(dice, (0.2, 0.15, 0.1)),
+        )
         return node
     if kind == "roll":
         node = Node("roll", ellipse(1.0, 0.6), rounded(surface(dice, "board", dice.pick(CRUSTS)), 1.0, 0.4))
-        node.on("cut", union(*(capsule(x, -0.3, x + 0.1, 0.3, 0.05, 0.03, 8) for x in (-0.5, 0.0, 0.5))), solid(dice, dice.pick(CRUSTS)))
+        node.on(
+            "cut",
+            union(*(capsule(x, -0.3, x + 0.1, 0.3, 0.05, 0.03, 8) for x in (-0.5, 0.0, 0.5))),
+            solid(dice, dice.pick(CRUSTS)),
+        )
         return node
     group = Node(kind, None)
     green = kind == "salad"
@@ -49,7 +83,11 @@ def morsel(dice: Dice) -> Node:
         far = 0.7 * math.sqrt(dice.random())
         size = dice.uniform(0.3, 0.6) if green else dice.uniform(0.15, 0.3)
         shape = shaggy(dice, 0.8, 0.12) if green else ellipse(1.0, 0.7, 20)
-        stuff = rounded(surface(dice, "cloth", shifted(dice, base, 0.08, 0.03)), 0.7) if green else ball(dice, shifted(dice, base, 0.05, 0.02), 0, 0, 1)
+        stuff = (
+            rounded(surface(dice, "cloth", shifted(dice, base, 0.08, 0.03)), 0.7)
+            if green
+            else ball(dice, shifted(dice, base, 0.05, 0.02), 0, 0, 1)
+        )
         group.attach("leaf" if green else "bean", shape.at(x * far, y * far, size, dice.uniform(0, 6.28)), stuff)
     return group
 
@@ -67,16 +105,22 @@ def plate(dice: Dice) -> Node:
     if dice.chance(0.25):
         node.on("rim", ring(outline, 0.9), solid(dice, colour(dice), 0.1))
     well = dice.uniform(0.6, 0.78)
-    node.on("well", outline.at(0, 0, well), solid(dice, shifted(dice, china, 0.04, 0.005), dice.uniform(-0.6, -0.2), 0.0, 0.02))
+    node.on(
+        "well",
+        outline.at(0, 0, well),
+        solid(dice, shifted(dice, china, 0.04, 0.005), dice.uniform(-0.6, -0.2), 0.0, 0.02),
+    )
     count = dice.integer(1, 5)
-    for i in range(count):
+    for _ in range(count):
         x, y = (0.0, 0.0) if count == 1 else dice.direction()
         far = dice.uniform(0.25, 0.45) if count > 1 else 0.0
         size = well * (0.85 if count == 1 else dice.uniform(0.28, 0.45))
         node.add(_copy(morsel(dice), x * far, y * far, size, dice.uniform(0, 6.28)))
     if dice.chance(0.4):
         herb = solid(dice, tone(dice, "leaf"), 0.2)
-        bits = [leaf(dice, 0.3, 12).at(dice.signed(0.3), dice.signed(0.3), 0.09, dice.uniform(0, 6.28)) for _ in range(6)]
+        bits = [
+            leaf(dice, 0.3, 12).at(dice.signed(0.3), dice.signed(0.3), 0.09, dice.uniform(0, 6.28)) for _ in range(6)
+        ]
         child = node.on("herb", union(*bits), herb)
         child.labelled = False
     return node
@@ -86,14 +130,22 @@ def pizza(dice: Dice) -> Node:
     """A round flat thing with toppings: pizza, cake, pie; perhaps a slice is missing."""
     crust = dice.pick(CRUSTS)
     node = Node("pizza", blob(dice, 0.06), rounded(surface(dice, "rock", crust), 0.8, 0.12))
-    top = node.on("topping", blob(dice, 0.1).at(0, 0, 0.86), rounded(surface(dice, "gravel", dice.pick(SAUCES), 0.6), 0.2))
+    top = node.on(
+        "topping", blob(dice, 0.1).at(0, 0, 0.86), rounded(surface(dice, "gravel", dice.pick(SAUCES), 0.6), 0.2)
+    )
     bit = tone(dice, "fruit")
     for _ in range(dice.integer(4, 12)):
         x, y = dice.direction()
         far = 0.7 * math.sqrt(dice.random())
-        top.on("piece", blob(dice, 0.5, 20).at(x * far, y * far, dice.uniform(0.08, 0.17)), solid(dice, shifted(dice, bit, 0.05, 0.02), 0.8))
+        top.on(
+            "piece",
+            blob(dice, 0.5, 20).at(x * far, y * far, dice.uniform(0.08, 0.17)),
+            solid(dice, shifted(dice, bit, 0.05, 0.02), 0.8),
+        )
     if dice.chance(0.5):
-        node.on("cut", union(box(-0.012, -1, 0.012, 1), box(-1, -0.012, 1, 0.012)), solid(dice, (0.4, 0.3, 0.2))).labelled = False
+        node.on(
+            "cut", union(box(-0.012, -1, 0.012, 1), box(-1, -0.012, 1, 0.012)), solid(dice, (0.4, 0.3, 0.2))
+        ).labelled = False
     return node
 
 
@@ -103,15 +155,18 @@ def sandwich(dice: Dice) -> Node:
     crust = dice.pick(CRUSTS)
     y = 0.6
     wide = dice.uniform(0.7, 1.0)
-    for i in range(dice.integer(3, 6)):
+    for _ in range(dice.integer(3, 6)):
         thick = dice.uniform(0.08, 0.2)
-        stuff = dice.pick((solid(dice, dice.pick(SAUCES), 0.5), rounded(surface(dice, "cloth", tone(dice, "leaf")), 0.6),
-                           solid(dice, dice.pick(CRUSTS), 0.5)))  # fmt: skip
+        if dice.chance(0.35):
+            stuff = rounded(surface(dice, "cloth", tone(dice, "leaf")), 0.6)
+        else:
+            stuff = solid(dice, dice.pick(SAUCES + CRUSTS), 0.5)
         half = wide * dice.uniform(0.95, 1.1)
         node.attach("layer", box(-half, y - thick, half, y + 0.05, 0.06), stuff)
         y -= thick
-    node.attach("top", path((-wide, y + 0.05), (-wide * 0.9, y - 0.25), (-wide * 0.4, y - 0.42), (wide * 0.4, y - 0.42), (wide * 0.9, y - 0.25), (wide, y + 0.05)),
-                rounded(surface(dice, "board", crust), 0.9, 0.4))  # fmt: skip
+    dome = ((-1.0, 0.05), (-0.9, -0.25), (-0.4, -0.42), (0.4, -0.42), (0.9, -0.25), (1.0, 0.05))
+    bun = path(*((wide * x, y + up) for x, up in dome))
+    node.attach("top", bun, rounded(surface(dice, "board", crust), 0.9, 0.4))
     return node
 
 

@@ -7,9 +7,9 @@ not, so that one can be held out to see what transfers. The mix of all, in equal
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from . import above, indoors, microscope, outdoors
+from . import above, everyday, heaps, microscope, nature, paper, rooms, streets
 from .camera import Camera
 from .stage import Stage
 
@@ -21,7 +21,7 @@ class Domain:
     paint: Callable[[Stage], None]
     picture: str
     teaches: str
-    camera: Camera = Camera()
+    camera: Camera = field(default_factory=Camera)
 
 
 _SCOPE = Camera(
@@ -29,36 +29,50 @@ _SCOPE = Camera(
     contrast=(0.8, 1.1), lift=(-0.03, 0.03), code=0.15,
 )  # fmt: skip
 _SLIDE = Camera(
-    grey=0.15, noise=(0.004, 0.02), noisy=0.1, blur=0.006, gain=(0.8, 1.1), dapple=0.0, cast=0.05, vignette=0.2, code=0.3
+    grey=0.15,
+    noise=(0.004, 0.02),
+    noisy=0.1,
+    blur=0.006,
+    gain=(0.8, 1.1),
+    dapple=0.0,
+    cast=0.05,
+    vignette=0.2,
+    code=0.3,
 )
-_SCANNER = Camera(grey=0.05, noise=(0.002, 0.01), blur=0.004, gain=(0.95, 1.05), uneven=0.0, dapple=0.0, cast=0.0, vignette=0.0)
-_DIM = Camera(grey=0.45, noise=(0.01, 0.06), noisy=0.3, gain=(0.4, 1.1), vignette=0.7, contrast=(0.6, 1.2), dapple=0.15)
-_DIVER = Camera(grey=0.1, noise=(0.006, 0.04), blur=0.01, contrast=(0.6, 1.1), cast=0.12, dapple=0.25, lift=(-0.02, 0.12))
+_SCANNER = Camera(
+    grey=0.05, noise=(0.002, 0.01), blur=0.004, gain=(0.95, 1.05), uneven=0.0, dapple=0.0, cast=0.0, vignette=0.0
+)
+_DIM = Camera(
+    grey=0.4, noise=(0.006, 0.04), noisy=0.2, gain=(0.55, 1.2), vignette=0.7, contrast=(0.8, 1.25), dapple=0.15
+)
+_DIVER = Camera(
+    grey=0.1, noise=(0.006, 0.04), blur=0.01, contrast=(0.6, 1.1), cast=0.12, dapple=0.25, lift=(-0.02, 0.12)
+)
 _SKY = Camera(grey=0.08, blur=0.005, dapple=0.0, vignette=0.15, contrast=(0.8, 1.25))
-_SPACE = Camera(grey=0.5, noise=(0.004, 0.03), gain=(0.5, 1.3), dapple=0.0, contrast=(0.8, 1.4))
+_SPACE = Camera(grey=0.5, noise=(0.004, 0.03), gain=(0.7, 1.3), dapple=0.0, contrast=(0.8, 1.3))
 _HAND = Camera(noise=(0.004, 0.04), blur=0.009, uneven=0.8, vignette=0.5)
 _PAINT = Camera(grey=0.1, noise=(0.002, 0.015), noisy=0.05, blur=0.004, dapple=0.0, uneven=0.4)
 
 DOMAIN: dict[str, Domain] = {
-    "everyday": Domain(indoors.everyday, "A photo", "anything with parts, on anything"),
-    "interior": Domain(indoors.interior, "A photo of a room", "large planes, furniture, things on walls"),
-    "kitchen": Domain(indoors.kitchen, "A photo from a kitchen", "food and dishes, one colour inside another"),
-    "hands": Domain(indoors.hands, "A photo of work seen by the worker", "hands over things and things over hands", _HAND),
-    "people": Domain(indoors.people, "A photo of people", "wholes of many colours, groups"),
-    "crowd": Domain(indoors.crowd, "A photo of many small things", "small, alike, many"),
-    "documents": Domain(indoors.documents, "A photo of papers", "flat print, thin letters, edges that are no objects"),
-    "painting": Domain(indoors.painting, "A painting", "outlines drawn by a brush, unnatural colours", _PAINT),
-    "street": Domain(outdoors.street, "A photo of a street", "perspective, near and far, thin poles"),
-    "fisheye": Domain(outdoors.fisheye, "A wide-angle photo", "bowed lines, sizes that change across the picture"),
-    "facade": Domain(outdoors.facade, "A photo of a house front", "doors, windows, signs: repeated parts of one whole"),
-    "wildlife": Domain(outdoors.wildlife, "A photo of animals", "camouflage, night, thermal pictures, grass in front", _DIM),
-    "underwater": Domain(outdoors.underwater, "A photo under water", "haze, low contrast, see-through bodies", _DIVER),
+    "everyday": Domain(everyday.everyday, "A photo", "anything with parts, on anything"),
+    "interior": Domain(rooms.interior, "A photo of a room", "large planes, furniture, things on walls"),
+    "kitchen": Domain(rooms.kitchen, "A photo from a kitchen", "food and dishes, one colour inside another"),
+    "hands": Domain(rooms.hands, "A photo of work seen by the worker", "hands over things and things over hands", _HAND),
+    "people": Domain(everyday.people, "A photo of people", "wholes of many colours, groups"),
+    "crowd": Domain(everyday.crowd, "A photo of many small things", "small, alike, many"),
+    "documents": Domain(paper.documents, "A photo of papers", "flat print, thin letters, edges that are no objects"),
+    "painting": Domain(paper.painting, "A painting", "outlines drawn by a brush, unnatural colours", _PAINT),
+    "street": Domain(streets.street, "A photo of a street", "perspective, near and far, thin poles"),
+    "fisheye": Domain(streets.fisheye, "A wide-angle photo", "bowed lines, sizes that change across the picture"),
+    "facade": Domain(streets.facade, "A photo of a house front", "doors, windows, signs: repeated parts of one whole"),
+    "wildlife": Domain(nature.wildlife, "A photo of animals", "camouflage, night, thermal pictures, grass in front", _DIM),
+    "underwater": Domain(nature.underwater, "A photo under water", "haze, low contrast, see-through bodies", _DIVER),
     "parking": Domain(above.parking, "A photo of a car park from above", "rows of alike things with shadows", _SKY),
     "aerial": Domain(above.aerial, "A picture from the air", "roofs in two lights, trees, roads", _SKY),
     "plants": Domain(above.plants, "A photo of young plants from above", "leaves of one green over one another"),
-    "boulders": Domain(above.boulders, "A photo of rocks", "things of the ground's own texture, hard shadows", _SPACE),
-    "timber": Domain(above.timber, "A photo of timber", "packed ends and crossing trunks"),
-    "waste": Domain(above.waste, "A photo of waste on a belt", "crushed, torn, see-through, heaped"),
+    "boulders": Domain(heaps.boulders, "A photo of rocks", "things of the ground's own texture, hard shadows", _SPACE),
+    "timber": Domain(heaps.timber, "A photo of timber", "packed ends and crossing trunks"),
+    "waste": Domain(heaps.waste, "A photo of waste on a belt", "crushed, torn, see-through, heaped"),
     "nuclei": Domain(microscope.nuclei, "A fluorescence micrograph", "dim and bright, touching, soft edges", _SCOPE),
     "tissue": Domain(microscope.tissue, "A micrograph of stained tissue", "dark nuclei in a busy pale ground", _SLIDE),
     "xray": Domain(microscope.xray, "An X-ray picture of luggage", "transparency: several things in one place", _SCANNER),

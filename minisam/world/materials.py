@@ -1,8 +1,8 @@
 """Materials: what the surface of an object looks like.
 
 A material is a *pattern* (a number t in [0, 1] at every point: flat, gradient, stripes, checks, spots, noise, wood,
-bricks, cells, rings), a *ramp* (64 colours that t is looked up in; a ramp with jumps makes a cow out of smooth noise), and
-finer variation on top: brightness and hue modulated by natural noise, cut out of a periodic tile (``tiles``) by a
+bricks, cells, rings), a *ramp* (64 colours that t is looked up in; a ramp with jumps makes a cow out of smooth noise),
+and finer variation on top: brightness and hue modulated by natural noise, cut out of a periodic tile (``tiles``) by a
 random affine map.
 
 Materials live in the coordinates of their object, so a pattern shrinks with it.
@@ -194,6 +194,7 @@ def random_material(
         hue=dice.log_uniform(0.005, 0.06) if textured and dice.chance(0.3) else 0.0,
         relief=dice.uniform(0.0, 1.1) if dice.chance(0.8) else 0.0,
         gloss=dice.uniform(0.1, 0.6) if dice.chance(0.2) else 0.0,
+        bulge=dice.log_uniform(0.08, 0.45),
         opacity=dice.uniform(0.55, 0.9) if dice.chance(0.03) else 1.0,
     )
 

@@ -1,4 +1,4 @@
-"""The stage: what a domain paints with. Backgrounds with one call, objects placed, lit and shadowed alike in a scene."""
+"""The stage: what a domain paints with. Backgrounds in one call, objects placed, all in one light."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Stage:
         self, name: str, stuff: str | Material, shape: Shape | None = None,
         horizon: float | None = None, scale: float = 1.0,
     ) -> Node:  # fmt: skip
-        """Paint a region of the background, all of the frame if ``shape`` (frame coordinates in [-1, 1]²) is not given."""
+        """Paint a region of the background, ``shape`` in frame coordinates [-1, 1]²; all of the frame if not given."""
         material = surface(self.dice, stuff, scale=scale) if isinstance(stuff, str) else stuff
         node = Node(name, box(-OVER, -OVER, OVER, OVER) if shape is None else shape, material)
         self.painter.draw(node, FRAME, horizon=horizon)
@@ -71,7 +71,7 @@ class Stage:
         self, node: Node, x: float, y: float, size: float, turn: float = 0.0, standing: bool = False,
         shadow: float | None = None, blurred: float = 0.0,
     ) -> None:  # fmt: skip
-        """Paint one object with its shadow; ``standing``: (x, y) is the middle of its foot, with a dark contact there."""
+        """Paint one object with its shadow; ``standing``: (x, y) is the middle of its foot, and it is dark there."""
         frame = frame_at(self.dice, node, x, y, size, turn, standing)
         strength = self.shadow if shadow is None else shadow
         if standing and strength > 0.0:
@@ -81,9 +81,13 @@ class Stage:
         reach = self.reach * size
         self.painter.draw(node, frame, strength, blurred, reach=reach, soft=self.soft * reach + 0.003)
 
-    def at(self, node: Node, frame: np.ndarray, shadow: float | None = None, blurred: float = 0.0, reach: float = 0.02) -> None:
+    def at(
+        self, node: Node, frame: np.ndarray, shadow: float | None = None, blurred: float = 0.0, reach: float = 0.02
+    ) -> None:
         """Paint one object by a frame of its own."""
-        self.painter.draw(node, frame, self.shadow if shadow is None else shadow, blurred, reach=reach, soft=0.5 * reach)
+        self.painter.draw(
+            node, frame, self.shadow if shadow is None else shadow, blurred, reach=reach, soft=0.5 * reach
+        )
 
     def contact(self, x: float, y: float, half: float, strength: float) -> None:
         """The dark, soft patch under what stands at (x, y) and is 2 · half wide."""
@@ -98,7 +102,9 @@ class Stage:
         canvas *= np.float32(1.0 - amount)
         canvas += np.array(colour, np.float32) * np.float32(amount)
 
-    def stain(self, shape: Shape, colour: Colour, opacity: float, frame: np.ndarray = FRAME, blurred: float = 0.0) -> None:
+    def stain(
+        self, shape: Shape, colour: Colour, opacity: float, frame: np.ndarray = FRAME, blurred: float = 0.0
+    ) -> None:
         """Something on the ground that is not a thing: a patch of light, oil, dust. No mask, no owner."""
         stuff = solid(self.dice, colour, 0.0, 0.0, 0.1)
         stuff.opacity = opacity
@@ -131,12 +137,24 @@ class Stage:
                     break
         return found
 
-    def standing(self, makers: Sequence[tuple[float, Maker]], count: int, far: float, tall: tuple[float, float]) -> None:
+    def standing(
+        self, makers: Sequence[tuple[float, Maker]], count: int, far: float, tall: tuple[float, float]
+    ) -> None:
         """``count`` things on the ground from far to near; ``tall``: how large they are at the lower edge."""
         dice = self.dice
-        for y in sorted(dice.uniform(far + 0.03, 1.08) for _ in range(count)):
-            near = max(y - far, 0.02) / (1.05 - far)
-            self.put(dice.weighted(makers)(dice), dice.random(), y, dice.uniform(*tall) * near + 0.03, dice.signed(0.04), True)
+        depths = sorted(dice.log_uniform(0.25, 1.0) for _ in range(count))
+        if dice.chance(0.8):
+            depths[-1] = max(depths[-1], dice.uniform(0.7, 1.05))  # mostly somebody is near
+        for near in depths:
+            y = far + (1.08 - far) * near
+            self.put(
+                dice.weighted(makers)(dice),
+                dice.random(),
+                y,
+                dice.uniform(*tall) * near + 0.03,
+                dice.signed(0.04),
+                True,
+            )
 
 
 class View:

@@ -18,15 +18,15 @@ from .tiles import FOLDS, LEAVES
 # name: tones, tile, periods a unit (low, high), contrast (low, high), grain (low, high), stretch along one direction
 _CLOUDED: dict[str, tuple[tuple[str, ...], tuple[int, ...], tuple[float, float], tuple[float, float],
                           tuple[float, float], float]] = {
-    "grass": (("leaf",), (LEAVES, 0, 1), (0.3, 1.2), (0.03, 0.14), (0.08, 0.3), 1.0),
+    "grass": (("leaf",), (LEAVES, 0, 1), (0.3, 1.2), (0.03, 0.12), (0.06, 0.22), 1.0),
     "foliage": (("leaf",), (LEAVES,), (0.12, 0.6), (0.08, 0.25), (0.1, 0.35), 1.0),
     "soil": (("earth", "wood"), (LEAVES, 1, 0), (0.2, 1.0), (0.03, 0.14), (0.08, 0.3), 1.0),
     "sand": (("earth", "white"), (0, 1, FOLDS), (0.2, 0.8), (0.02, 0.08), (0.03, 0.15), 1.5),
-    "snow": (("white",), (1, 2, 3), (0.1, 0.5), (0.02, 0.08), (0.01, 0.05), 1.0),
+    "snow": (("white",), (2, 3), (0.05, 0.3), (0.01, 0.05), (0.01, 0.05), 1.0),
     "gravel": (("stone", "earth"), (LEAVES,), (0.3, 1.0), (0.06, 0.2), (0.1, 0.3), 1.0),
     "rock": (("stone", "earth"), (FOLDS, LEAVES, 1), (0.1, 0.5), (0.05, 0.2), (0.05, 0.25), 1.0),
-    "asphalt": (("stone", "dark"), (0, 1), (0.2, 1.0), (0.02, 0.07), (0.04, 0.14), 1.0),
-    "concrete": (("stone", "white"), (1, 2), (0.1, 0.5), (0.02, 0.08), (0.02, 0.1), 1.0),
+    "asphalt": (("stone", "dark"), (0, 1), (0.2, 1.0), (0.01, 0.05), (0.03, 0.12), 1.0),
+    "concrete": (("stone", "white"), (1, 2, 0), (0.1, 0.5), (0.01, 0.06), (0.02, 0.1), 1.0),
     "plaster": (("white", "earth", "skin"), (1, 2, 3), (0.05, 0.4), (0.01, 0.06), (0.005, 0.05), 1.0),
     "water": (("sky", "dark", "leaf"), (FOLDS, 1, 2), (0.2, 0.8), (0.03, 0.15), (0.02, 0.1), 4.0),
     "cloth": (("white", "dark", "sky", "fruit", "earth"), (1, 2, 3), (0.1, 0.4), (0.03, 0.12), (0.02, 0.12), 2.0),
@@ -41,7 +41,7 @@ _CLOUDED: dict[str, tuple[tuple[str, ...], tuple[int, ...], tuple[float, float],
 
 
 def surface(dice: Dice, name: str, base: Colour | None = None, scale: float = 1.0) -> Material:
-    """A flat surface of the kind ``name``, about the colour ``base``; ``scale`` > 1: finer, as seen from further away."""
+    """A flat surface of the kind ``name``, about the colour ``base``; ``scale`` > 1: finer, seen from further away."""
     if name == "sky":
         return sky(dice)
     if name in ("planks", "tiles", "bricks", "weave"):
@@ -63,7 +63,9 @@ def surface(dice: Dice, name: str, base: Colour | None = None, scale: float = 1.
 
 def _built(dice: Dice, name: str, base: Colour | None, scale: float) -> Material:
     """Boards, tiles, bricks, woven stripes: a pattern of one colour, joints in another."""
-    base = base or tone(dice, {"planks": "wood", "bricks": "earth", "tiles": "white"}.get(name, dice.pick(("sky", "fruit"))))
+    base = base or tone(
+        dice, {"planks": "wood", "bricks": "earth", "tiles": "white"}.get(name, dice.pick(("sky", "fruit")))
+    )
     step = dice.log_uniform(1.5, 5.0) * scale
     angle = dice.signed(0.1) + (1.5708 if dice.chance(0.3) else 0.0)
     joint = shifted(dice, base, 0.12, 0.02)
@@ -86,7 +88,11 @@ def sky(dice: Dice) -> Material:
     if dice.chance(0.5):
         place = affine(dice.random(), dice.random(), dice.uniform(0.05, 0.2), 0, 0.5)
         cloud = tone(dice, "white")
-        colours = [base, shifted(dice, base, 0.03, 0.01), cloud] if dice.chance(0.6) else [base, shifted(dice, base, 0.1, 0.02)]
+        colours = (
+            [base, shifted(dice, base, 0.03, 0.01), cloud]
+            if dice.chance(0.6)
+            else [base, shifted(dice, base, 0.1, 0.02)]
+        )
         return Material(ramp(colours), NOISE, place, tile=dice.integer(1, 3), grain=dice.uniform(0.0, 0.03), relief=0.0)
     colours = [base, shifted(dice, base, 0.12, 0.03), tone(dice, "sky")]
     place = np.array([[0.0, 0.5, 0.5], [0.5, 0.0, 0.5]])
@@ -98,8 +104,8 @@ def solid(dice: Dice, base: Colour, relief: float = 0.5, gloss: float = 0.0, gra
     place = affine(dice.random(), dice.random(), dice.log_uniform(0.05, 0.4), dice.uniform(0, 6.2832))
     colours = [shifted(dice, base, 0.03, 0.006), shifted(dice, base, 0.03, 0.006)]
     return Material(
-        ramp(colours), NOISE if dice.chance(0.7) else FLAT, place, place, tile=dice.integer(1, 3), grain=grain * dice.random(),
-        relief=relief, gloss=gloss, bulge=dice.log_uniform(0.08, 0.45),
+        ramp(colours), NOISE if dice.chance(0.7) else FLAT, place, place, tile=dice.integer(1, 3),
+        grain=grain * dice.random(), relief=relief, gloss=gloss, bulge=dice.log_uniform(0.08, 0.45),
     )  # fmt: skip
 
 

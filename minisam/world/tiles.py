@@ -44,7 +44,9 @@ def _dead_leaves(numbers, smallest, largest, noise):
                 dx, dy = x + 0.5 - cx + 1.2 * n, y + 0.5 - cy + 1.2 * noise[x & last, y & last]
                 u, v = (a * dx + b * dy) / (1.5 * radius * length), (a * dy - b * dx) / (0.7 * radius * length)
                 if u * u + v * v <= 1.0:
-                    tile[y & last, x & last] = numbers[i, 3] - 0.15 * (dx + dy) / radius + 0.05 * n  # lit from the top left
+                    tile[y & last, x & last] = (
+                        numbers[i, 3] - 0.15 * (dx + dy) / radius + 0.05 * n
+                    )  # lit from the top left
     for y in range(TILE):
         for x in range(TILE):
             if np.isnan(tile[y, x]):

@@ -1,4 +1,4 @@
-"""What stands and drives in streets: cars from above and from behind, lorries, poles, lights, trees from above, roofs."""
+"""What stands and drives in streets: cars, lorries, bicycles, poles; crowns and roofs from above."""
 
 from __future__ import annotations
 
@@ -38,7 +38,9 @@ def car_above(dice: Dice) -> Node:
     dark = glass(dice)
     front, rear = dice.uniform(-0.5, -0.3), dice.uniform(0.45, 0.75)
     w = half * 0.8
-    cabin = body.on("window", path((-w, front), (w, front), (w * 0.95, rear), (-w * 0.95, rear)), solid(dice, dark, 0.2))
+    cabin = body.on(
+        "window", path((-w, front), (w, front), (w * 0.95, rear), (-w * 0.95, rear)), solid(dice, dark, 0.2)
+    )
     w *= 0.82
     cabin.on("roof", box(-w, front + 0.28, w, rear - dice.uniform(0.12, 0.25), 0.06), solid(dice, base, 0.4, 0.0, 0.03))
     for side in (-1, 1):
@@ -66,14 +68,21 @@ def car_behind(dice: Dice) -> Node:
     tall = dice.chance(0.2)
     top = -1.15 if tall else top
     body = Node("van" if tall else "car", path(
-        (-0.95, 0.45), (-0.98, 0.05), (-0.9, -0.1), (-shoulder, top), (shoulder, top), (0.9, -0.1), (0.98, 0.05), (0.95, 0.45)
+        (-0.95, 0.45), (-0.98, 0.05), (-0.9, -0.1), (-shoulder, top), (shoulder, top), (0.9, -0.1), (0.98, 0.05),
+        (0.95, 0.45),
     ), stuff)  # fmt: skip
     for side in (-1, 1):
-        wheel = body.attach("wheel", box(side * 0.88 - 0.13, 0.2, side * 0.88 + 0.13, 0.66, 0.06), solid(dice, tone(dice, "dark")), True)
+        wheel = body.attach(
+            "wheel", box(side * 0.88 - 0.13, 0.2, side * 0.88 + 0.13, 0.66, 0.06), solid(dice, tone(dice, "dark")), True
+        )
         wheel.labelled = dice.chance(0.8)
         body.attach("mirror", ellipse(0.12, 0.08, 12).at(side * 1.03, -0.12), solid(dice, base), True)
     s = shoulder * 0.9
-    window = body.on("window", path((-0.78, -0.1), (-s, top + 0.07), (s, top + 0.07), (0.78, -0.1)), solid(dice, glass(dice), 0.1, 0.1))
+    window = body.on(
+        "window",
+        path((-0.78, -0.1), (-s, top + 0.07), (s, top + 0.07), (0.78, -0.1)),
+        solid(dice, glass(dice), 0.1, 0.1),
+    )
     for _ in range(dice.integer(0, 2)):
         window.on("head", ellipse(0.13, 0.17, 12).at(dice.uniform(-0.5, 0.5), -0.15), solid(dice, tone(dice, "dark")))
     lamp = (0.55, 0.07, 0.06) if dice.chance(0.6) else tone(dice, "white")
@@ -91,13 +100,19 @@ def lorry_behind(dice: Dice) -> Node:
     bus = dice.chance(0.5)
     node = Node("bus" if bus else "truck", box(-0.75, -1.0, 0.75, 0.7, 0.05), solid(dice, base, 0.4))
     for side in (-1, 1):
-        node.attach("wheel", box(side * 0.6 - 0.12, 0.5, side * 0.6 + 0.12, 0.95, 0.05), solid(dice, tone(dice, "dark")), True)
+        node.attach(
+            "wheel", box(side * 0.6 - 0.12, 0.5, side * 0.6 + 0.12, 0.95, 0.05), solid(dice, tone(dice, "dark")), True
+        )
         node.on("light", box(side * 0.62 - 0.07, 0.45, side * 0.62 + 0.07, 0.6), solid(dice, (0.6, 0.1, 0.08), 0.4))
     if bus:
         node.on("window", box(-0.65, -0.85, 0.65, -0.05, 0.06), solid(dice, glass(dice), 0.1, 0.1))
     else:
         for side in (-1, 1):
-            node.on("door", box(min(side * 0.7, side * 0.02), -0.92, max(side * 0.7, side * 0.02), 0.4), solid(dice, base, 0.3))
+            node.on(
+                "door",
+                box(min(side * 0.7, side * 0.02), -0.92, max(side * 0.7, side * 0.02), 0.4),
+                solid(dice, base, 0.3),
+            )
     return node
 
 
@@ -112,7 +127,14 @@ def bicycle(dice: Dice) -> Node:
                   for c, s in ((1, 0), (0, 1), (0.7, 0.7), (0.7, -0.7))]  # fmt: skip
         rim = union(outer, polygon(inner.points, hole=True), *spokes)
         node.attach("wheel", rim, tyre)
-    bars = ((-0.6, 0.5, -0.25, -0.1), (-0.25, -0.1, 0.4, -0.1), (0.6, 0.5, 0.35, -0.3), (-0.1, 0.5, 0.4, -0.1), (-0.6, 0.5, -0.1, 0.5), (-0.1, 0.5, -0.28, -0.2))
+    bars = (
+        (-0.6, 0.5, -0.25, -0.1),
+        (-0.25, -0.1, 0.4, -0.1),
+        (0.6, 0.5, 0.35, -0.3),
+        (-0.1, 0.5, 0.4, -0.1),
+        (-0.6, 0.5, -0.1, 0.5),
+        (-0.1, 0.5, -0.28, -0.2),
+    )
     node.attach("frame", union(*(capsule(*bar, 0.03, 0.03, 8) for bar in bars)), tube)
     node.attach("saddle", ellipse(0.15, 0.05, 12).at(-0.28, -0.22), tyre)
     node.attach("handlebar", capsule(0.25, -0.32, 0.45, -0.32, 0.03, 0.03, 8), tyre)
@@ -137,10 +159,16 @@ def pole(dice: Dice) -> Node:
             shown = hue if i == lit else (hue[0] * 0.25, hue[1] * 0.25, hue[2] * 0.25)
             case.on("lamp", ellipse(0.075, 0.075, 12).at(0, -0.9 + 0.175 * i), solid(dice, shown))
     else:
-        plate = dice.pick((ellipse(0.22, 0.22), box(-0.25, -0.2, 0.25, 0.2, 0.03), path((-0.25, 0.2), (0, -0.24), (0.25, 0.2))))
+        plate = dice.pick(
+            (ellipse(0.22, 0.22), box(-0.25, -0.2, 0.25, 0.2, 0.03), path((-0.25, 0.2), (0, -0.24), (0.25, 0.2)))
+        )
         face = dice.pick(((0.7, 0.1, 0.1), (0.1, 0.25, 0.6), (0.9, 0.9, 0.88), (0.85, 0.7, 0.1)))
-        shown = node.attach("plate", plate.at(0, -0.8), solid(dice, face, 0.1))
-        shown.on("symbol", dice.pick((box(-0.14, -0.03, 0.14, 0.03), ellipse(0.15, 0.15, 20))).at(0, -0.8), plain(dice, tone(dice, "white")))
+        disc = node.attach("plate", plate.at(0, -0.8), solid(dice, face, 0.1))
+        disc.on(
+            "symbol",
+            dice.pick((box(-0.14, -0.03, 0.14, 0.03), ellipse(0.15, 0.15, 20))).at(0, -0.8),
+            plain(dice, tone(dice, "white")),
+        )
     return node
 
 
@@ -157,16 +185,21 @@ def roof(dice: Dice) -> Node:
     kind = dice.weighted(((3, "gable"), (2, "hip"), (2, "flat")))
     node = Node("building", box(-w, -h, w, h), surface(dice, "concrete", base))
     if kind == "flat":
-        node.on("rim", box(-w * 0.93, -h * 0.95, w * 0.93, h * 0.95), surface(dice, "asphalt", shifted(dice, base, 0.08, 0.01)))
+        node.on(
+            "rim",
+            box(-w * 0.93, -h * 0.95, w * 0.93, h * 0.95),
+            surface(dice, "asphalt", shifted(dice, base, 0.08, 0.01)),
+        )
         for _ in range(dice.integer(0, 5)):
             x, y = dice.uniform(-0.7, 0.7) * w, dice.uniform(-0.8, 0.8)
             node.on("vent", box(x, y, x + 0.12, y + 0.14), solid(dice, tone(dice, "metal"), 0.6))
     else:
         inset = 0.0 if kind == "gable" else w
-        lit, dark = shifted(dice, base, 0.04, 0.01), tuple(c * dice.uniform(0.6, 0.85) for c in base)
+        lit, dim = shifted(dice, base, 0.04, 0.01), dice.uniform(0.6, 0.85)
+        dark = (base[0] * dim, base[1] * dim, base[2] * dim)
         for side, tint in ((-1, lit), (1, dark)):
             plane = path((side * w, -h), (0, -h + inset), (0, h - inset), (side * w, h))
-            stuff = surface(dice, "planks" if dice.chance(0.4) else "board", (tint[0], tint[1], tint[2]), 2.0)
+            stuff = surface(dice, "planks" if dice.chance(0.4) else "board", tint, 2.0)
             node.on("roof", plane, stuff)
     if dice.chance(0.5):
         x, y = dice.uniform(-0.4, 0.3), dice.uniform(-0.7, 0.6)
