@@ -24,7 +24,7 @@ SEEDS = range(24)
 
 def digest(scene: Scene) -> str:
     """A fingerprint of everything in a scene."""
-    found = hashlib.sha256(scene.image.tobytes())
+    found = hashlib.sha256(scene.image.tobytes() + repr((scene.domain, scene.caption)).encode())
     for mask in scene.masks:
         found.update(repr((mask.level, mask.parent, mask.name)).encode() + mask.segmentation.tobytes())
     return found.hexdigest()
@@ -89,22 +89,28 @@ def test_forms(scenes: list[Scene]) -> None:
     assert levels == {"whole", "part", "subpart"}
 
 
+def check_hierarchy(scene: Scene) -> None:
+    """A mask lies in its parent's, one level up; siblings share no pixel; ``area`` is the number of its pixels."""
+    order = ("whole", "part", "subpart")
+    taken: dict[int | None, np.ndarray] = {}
+    for index, mask in enumerate(scene.masks):
+        assert mask.area == mask.segmentation.sum() > 0
+        if mask.parent is None:
+            assert mask.level == "whole"
+        else:
+            above = scene.masks[mask.parent]
+            assert mask.parent < index
+            assert order.index(mask.level) == order.index(above.level) + 1
+            assert not (mask.segmentation & ~above.segmentation).any()
+        seen = taken.setdefault(mask.parent, np.zeros_like(mask.segmentation))
+        assert not (seen & mask.segmentation).any()
+        seen |= mask.segmentation
+
+
 def test_masks_are_nested_and_disjoint(scenes: list[Scene]) -> None:
     """A mask lies in its parent's, one level up; siblings share no pixel. Kills: masks before occlusion."""
-    order = ("whole", "part", "subpart")
     for scene in scenes:
-        taken: dict[int | None, np.ndarray] = {}
-        for index, mask in enumerate(scene.masks):
-            if mask.parent is None:
-                assert mask.level == "whole"
-            else:
-                above = scene.masks[mask.parent]
-                assert mask.parent < index
-                assert order.index(mask.level) == order.index(above.level) + 1
-                assert not (mask.segmentation & ~above.segmentation).any()
-            seen = taken.setdefault(mask.parent, np.zeros((128, 128), bool))
-            assert not (seen & mask.segmentation).any()
-            seen |= mask.segmentation
+        check_hierarchy(scene)
 
 
 def test_wholes_cover_the_picture(scenes: list[Scene]) -> None:

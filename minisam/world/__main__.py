@@ -79,7 +79,7 @@ def enclosed(mask: np.ndarray) -> int:
     """Pixels outside of ``mask`` that the picture's border cannot be reached from."""
     outside = np.ones((mask.shape[0] + 2, mask.shape[1] + 2), bool)
     outside[1:-1, 1:-1] = ~mask
-    picture = Image.fromarray(outside.astype(np.uint8))
+    picture = Image.fromarray(outside.astype(np.uint8)).copy()  # the array's own memory would stay as it is
     ImageDraw.floodfill(picture, (0, 0), 2)
     return int((np.asarray(picture) == 1).sum())
 

@@ -13,10 +13,12 @@ import numpy as np
 from .exact import exact
 from .painter import SceneMask
 
-COLOURS = ("black", "dark grey", "grey", "white", "red", "orange", "yellow", "green", "blue", "purple", "pink", "brown")
+COLOURS = (
+    "black", "dark grey", "grey", "white", "red", "orange", "yellow", "green", "blue", "purple", "pink", "brown",
+)  # fmt: skip
 PLACES = frozenset((
-    "background", "ground", "floor", "table", "wall", "ceiling", "sky", "water", "soil", "belt", "road", "hill", "region",
-    "field", "yard", "trees", "trunk", "rail", "cupboard", "rug", "frame",
+    "background", "ground", "floor", "table", "wall", "ceiling", "sky", "water", "soil", "belt", "road", "hill",
+    "region", "field", "yard", "trees", "trunk", "rail", "cupboard", "rug", "frame",
 ))  # fmt: skip
 _IRREGULAR = {
     "person": "people", "leaf": "leaves", "shelf": "shelves", "fish": "fish", "jellyfish": "jellyfish",
@@ -63,12 +65,11 @@ def _names(pixels, inside, counts):
             counts[name] += 1
 
 
-def colour_of(image: np.ndarray, mask: np.ndarray) -> str:
-    """The name of the colour of most pixels of ``image`` (S, S, 3) in ``mask`` (S, S) bool; "" if there is none."""
-    rows = np.flatnonzero(mask.any(axis=1))
-    top, bottom = int(rows[0]), int(rows[-1]) + 1
+def colour_of(image: np.ndarray, masks: list[np.ndarray]) -> str:
+    """The name of the colour of most pixels of ``image`` (S, S, 3) in ``masks`` (each (S, S) bool); "" if none has."""
     counts = np.zeros(len(COLOURS), np.int64)
-    _names(image[top:bottom], mask[top:bottom], counts)
+    for mask in masks:
+        _names(image, mask, counts)
     best = int(counts.argmax())
     return COLOURS[best] if 2 * counts[best] > counts.sum() else ""
 
@@ -105,26 +106,18 @@ def caption(image: np.ndarray, masks: list[SceneMask], picture: str) -> str:
     """One sentence: ``picture``, up to five kinds of things by the area that they cover, and where they are."""
     area: Counter[str] = Counter()
     found: dict[str, list[np.ndarray]] = {}
-    places: Counter[str] = Counter()
     for mask in masks:
-        if mask.level != "whole":
-            continue
-        size = int(mask.segmentation.sum())
-        if mask.name in PLACES:
-            places[mask.name] += size
-        else:
-            area[mask.name] += size
+        if mask.level == "whole":
+            area[mask.name] += mask.area
             found.setdefault(mask.name, []).append(mask.segmentation)
+    ordered = [name for name, _ in area.most_common()]
     parts = []
-    for name, _ in area.most_common(5):
-        members = found[name]
-        shade = colour_of(image, np.any(members, axis=0)) if len(members) < 4 else ""
-        parts.append(counted(len(members), name, shade))
-    where = [
-        f"the {name}"
-        for name, size in places.most_common(2)
-        if size > 0.05 * image[..., 0].size and name != "background"
-    ]
+    for name in [name for name in ordered if name not in PLACES][:5]:
+        shade = colour_of(image, found[name]) if len(found[name]) < 4 else ""
+        parts.append(counted(len(found[name]), name, shade))
+    least = 0.05 * image.shape[0] * image.shape[1]
+    large = [name for name in ordered if name in PLACES and name != "background" and area[name] > least]
+    where = [f"the {name}" for name in large[:2]]
     sentence = picture
     if parts:
         sentence += f": {_listed(parts)}"

@@ -57,7 +57,7 @@ DOMAIN: dict[str, Domain] = {
     "everyday": Domain(everyday.everyday, "A photo", "anything with parts, on anything"),
     "interior": Domain(rooms.interior, "A photo of a room", "large planes, furniture, things on walls"),
     "kitchen": Domain(rooms.kitchen, "A photo from a kitchen", "food and dishes, one colour inside another"),
-    "hands": Domain(rooms.hands, "A photo of work seen by the worker", "hands over things and things over hands", _HAND),
+    "hands": Domain(rooms.hands, "A photo of work as the worker sees it", "hands over things and under them", _HAND),
     "people": Domain(everyday.people, "A photo of people", "wholes of many colours, groups"),
     "crowd": Domain(everyday.crowd, "A photo of many small things", "small, alike, many"),
     "documents": Domain(paper.documents, "A photo of papers", "flat print, thin letters, edges that are no objects"),
@@ -65,7 +65,7 @@ DOMAIN: dict[str, Domain] = {
     "street": Domain(streets.street, "A photo of a street", "perspective, near and far, thin poles"),
     "fisheye": Domain(streets.fisheye, "A wide-angle photo", "bowed lines, sizes that change across the picture"),
     "facade": Domain(streets.facade, "A photo of a house front", "doors, windows, signs: repeated parts of one whole"),
-    "wildlife": Domain(nature.wildlife, "A photo of animals", "camouflage, night, thermal pictures, grass in front", _DIM),
+    "wildlife": Domain(nature.wildlife, "A photo of animals", "camouflage, night, warmth, grass in front", _DIM),
     "underwater": Domain(nature.underwater, "A photo under water", "haze, low contrast, see-through bodies", _DIVER),
     "parking": Domain(above.parking, "A photo of a car park from above", "rows of alike things with shadows", _SKY),
     "aerial": Domain(above.aerial, "A picture from the air", "roofs in two lights, trees, roads", _SKY),
@@ -75,7 +75,7 @@ DOMAIN: dict[str, Domain] = {
     "waste": Domain(heaps.waste, "A photo of waste on a belt", "crushed, torn, see-through, heaped"),
     "nuclei": Domain(microscope.nuclei, "A fluorescence micrograph", "dim and bright, touching, soft edges", _SCOPE),
     "tissue": Domain(microscope.tissue, "A micrograph of stained tissue", "dark nuclei in a busy pale ground", _SLIDE),
-    "xray": Domain(microscope.xray, "An X-ray picture of luggage", "transparency: several things in one place", _SCANNER),
+    "xray": Domain(microscope.xray, "An X-ray picture of luggage", "transparency, things in one place", _SCANNER),
     "tangle": Domain(microscope.tangle, "A photo of tangled things", "thin, branching, ring-shaped, crossing"),
 }  # fmt: skip
 DOMAINS: tuple[str, ...] = tuple(DOMAIN)

@@ -23,12 +23,16 @@ MIN_AREA = 20.0 / 256.0**2  # of the picture; what is smaller is no mask
 
 @dataclass
 class SceneMask:
-    """The visible pixels of one node: segmentation (S, S) bool; ``parent`` is an index into ``Scene.masks`` or None."""
+    """The visible pixels of one node: segmentation (S, S) bool, ``area`` of them.
+
+    ``level`` is one of ``LEVELS``, ``parent`` an index into ``Scene.masks`` or None.
+    """
 
     segmentation: np.ndarray
     level: str
     parent: int | None
     name: str
+    area: int
 
 
 @dataclass
@@ -145,7 +149,7 @@ class Painter:
                 above = place[parent][0]
             place[index] = len(found), area
             slots[index + 1 : last + 2, depth] = len(found)
-            found.append(SceneMask(np.empty(0), LEVELS[depth], above, node.name))
+            found.append(SceneMask(np.empty(0), LEVELS[depth], above, node.name, area))
         stack = np.zeros((len(found), *owner.shape), np.bool_)
         _cut_out(owner, slots, stack)
         for mask, segmentation in zip(found, stack):

@@ -131,5 +131,6 @@ def painting(stage: Stage) -> None:
         )
     if dice.chance(0.3):
         rim = solid(dice, tone(dice, dice.pick(("wood", "dark"))), 1.0, 0.3)
-        inner = polygon(box(-0.9, -0.9, 0.9, 0.9).points, hole=True)
+        edge = dice.uniform(0.75, 0.93)
+        inner = polygon(box(-edge, -edge, edge, edge).points, hole=True)
         stage.fill("frame", rim, union(box(-1.1, -1.1, 1.1, 1.1), inner))

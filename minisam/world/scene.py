@@ -28,6 +28,15 @@ class Scene:
     caption: str
 
 
+def choose(dice: Dice, domain: str | Sequence[str] | None) -> str:
+    """The domain of a scene: the only one, or one of several with equal chance; a number is drawn in any case."""
+    choice = DOMAINS if domain is None else (domain,) if isinstance(domain, str) else tuple(domain)
+    unknown = [name for name in choice if name not in DOMAIN]
+    if unknown or not choice:
+        raise InputError(f"expected domains out of {', '.join(DOMAINS)}, got {', '.join(unknown) or 'none'}")
+    return dice.pick(choice)
+
+
 def render(seed: int, size: int = 256, domain: str | Sequence[str] | None = None) -> Scene:
     """The scene of ``seed`` as a picture of ``size`` × ``size`` pixels with its masks.
 
@@ -35,12 +44,8 @@ def render(seed: int, size: int = 256, domain: str | Sequence[str] | None = None
     gives the same scene at every size, and the same bytes at the same size on every machine; and
     ``render(seed)`` is ``render(seed, domain=render(seed).domain)``. Raises ``InputError`` for an unknown domain.
     """
-    choice = DOMAINS if domain is None else (domain,) if isinstance(domain, str) else tuple(domain)
-    unknown = [name for name in choice if name not in DOMAIN]
-    if unknown or not choice:
-        raise InputError(f"expected domains out of {', '.join(DOMAINS)}, got {', '.join(unknown) or 'none'}")
     dice = Dice(seed)
-    name = dice.pick(choice)
+    name = choose(dice, domain)
     chosen = DOMAIN[name]
     light_x, light_y = dice.direction()
     canvas = Canvas(size, (light_x, -abs(light_y) if dice.chance(0.7) else light_y))  # mostly from above

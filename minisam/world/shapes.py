@@ -51,7 +51,7 @@ def affine(x: float, y: float, scale: float = 1.0, angle: float = 0.0, stretch: 
 
 @exact
 def composed(outer, inner):
-    """outer ∘ inner, affine maps (2, 3): first ``inner``, then ``outer``; NumPy's product may round otherwise elsewhere."""
+    """outer ∘ inner, affine maps (2, 3): first ``inner``, then ``outer`` (NumPy's product may round otherwise)."""
     result = np.empty((2, 3))
     for i in range(2):
         for j in range(3):

@@ -71,11 +71,12 @@ def tiles() -> tuple[tuple[np.ndarray, ...], ...]:
         family.append(np.fft.irfft2(spectrum, s=(TILE, TILE)))
     clouds = [np.rint(tile / tile.std() * 1024.0) / 1024.0 for tile in family]
     family.append(_dead_leaves(generator.random((12000, 6)), 1.2, 40.0, clouds[0]))
-    every = np.arange(TILE)
     family.append(np.zeros((TILE, TILE)))
-    for k in range(1, 5):  # ridges of all sizes; every second pixel of a periodic tile is a periodic tile again
-        finer = np.roll(clouds[3 if k < 3 else 2], 37 * k)[(every << (k - 1)) % TILE][:, (every << (k - 1)) % TILE]
-        family[FOLDS] -= np.abs(finer) * 0.6**k
+    for k in range(5):  # ridges of all sizes: where clouds without their lowest frequencies cross zero
+        spectrum = np.fft.rfft2(generator.random((TILE, TILE)) - 0.5) * radius**-2.6 * (radius * TILE >= 2**k)
+        spectrum[0, 0] = 0.0
+        finer = np.fft.irfft2(spectrum, s=(TILE, TILE))
+        family[FOLDS] -= np.abs(np.rint(finer / finer.std() * 1024.0) / 1024.0) * 0.65**k
     return tuple(_pyramid((tile - tile.mean()) / tile.std()) for tile in family)
 
 
