@@ -165,3 +165,6 @@ def people(stage: Stage) -> None:
         (0.3, goods.garment),
     )
     stage.standing(kinds, dice.integer(1, many), far, (0.5, 1.2) if many < 12 else (0.25, 0.6))
+    stage.put(
+        figure(dice), dice.uniform(0.1, 0.9), dice.uniform(0.9, 1.15), dice.uniform(0.4, 1.1), dice.signed(0.03), True
+    )

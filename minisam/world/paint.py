@@ -228,10 +228,14 @@ def _pixel_maps(material, noise, frame, size, grain_scale):
     return maps
 
 
-def _step(matrix: np.ndarray) -> float:
-    """How far a pixel's step moves in the target of an affine map (2, 3)."""
-    (a, b, _), (d, e, _) = matrix.tolist()
-    return max(abs(a) + abs(b), abs(d) + abs(e))
+@exact
+def _steps(maps):
+    """How far a pixel's step moves in pattern and in noise coordinates."""
+    step, noise_step = 0.0, 0.0
+    for i in range(2):
+        step = max(step, abs(maps[0, i, 0]) + abs(maps[0, i, 1]))
+        noise_step = max(noise_step, abs(maps[1, i, 0]) + abs(maps[1, i, 1]))
+    return step, noise_step
 
 
 class Canvas:
@@ -255,7 +259,7 @@ class Canvas:
         """
         noise = material.pattern_map if material.pattern == NOISE else material.noise_map
         maps = _pixel_maps(material.pattern_map, noise, frame if horizon is None else UPRIGHT, self.size, GRAIN)
-        step, noise_step = _step(maps[0]), _step(maps[1])
+        step, noise_step = _steps(maps)
         coverage = window.coverage
         height = coverage
         reach = 0

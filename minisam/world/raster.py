@@ -15,15 +15,13 @@ from __future__ import annotations
 import numpy as np
 
 from .exact import exact
+from .shapes import extent
 
 
 @exact
 def _frame(points, size, margin):
     """The window (x0, y0, x1, y1) in pixels around ``points``, cut at the picture; empty: x1 ≤ x0."""
-    left, top, right, bottom = points[0, 0], points[0, 1], points[0, 0], points[0, 1]
-    for i in range(1, len(points)):
-        left, right = min(left, points[i, 0]), max(right, points[i, 0])
-        top, bottom = min(top, points[i, 1]), max(bottom, points[i, 1])
+    left, top, right, bottom = extent(points)
     if right < 0.0 or bottom < 0.0 or left > 1.0 or top > 1.0:
         return 0, 0, 0, 0
     x0, y0 = max(int(left * size) - margin, 0), max(int(top * size) - margin, 0)
