@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numba
@@ -43,12 +44,12 @@ def test_same_seed_same_bytes(scenes: list[Scene]) -> None:
     assert len({digest(scene) for scene in scenes}) == len(scenes)
 
 
-def digests_elsewhere(seeds: list[int], **environment: str) -> list[str]:
+def digests_elsewhere(seeds: list[int], domains: Sequence[str | None] = (None,), **environment: str) -> list[str]:
     """The fingerprints of scenes of 128 pixels as another process with these environment variables computes them."""
     program = (
         f"import sys; sys.path[:0] = {[path for path in sys.path if path]!r}\n"
         "from test_world import digest; from minisam.world import render\n"
-        f"print(*[digest(render(seed, 128)) for seed in {seeds}])"
+        f"print(*[digest(render(seed, 128, domain)) for domain in {[*domains]} for seed in {seeds}])"
     )
     answer = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, env={**os.environ, **environment}
@@ -61,18 +62,19 @@ def test_same_bytes_in_another_process(scenes: list[Scene]) -> None:
     assert digests_elsewhere([7, 3]) == [digest(scenes[7]), digest(scenes[3])]
 
 
+def plain_processor(cache: Path) -> dict[str, str]:
+    """Environment variables with which Numba and NumPy do without AVX and fused multiply-add."""
+    names = "AVX2 FMA3 AVX512F AVX512_SKX" if platform.machine() == "x86_64" else ""
+    plain = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": "", "NUMBA_CACHE_DIR": str(cache)}
+    return {**plain, "NPY_DISABLE_CPU_FEATURES": names}
+
+
 @pytest.mark.slow
 def test_same_bytes_on_a_plainer_processor(scenes: list[Scene], tmp_path: Path) -> None:
-    """Compiled for a processor without AVX and fused multiply-add.
-
-    No wrong version that we tried fails here: the loops compute in double precision, so that even with ``contract`` no
-    byte of these scenes changes. The test is kept for the day when somebody makes them faster in single precision.
-    """
+    """Compiled for a processor without AVX and fused multiply-add; for every domain: ``test_world_domains``."""
     if numba.config.DISABLE_JIT:
         pytest.skip("nothing is compiled")
-    plain = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": "", "NUMBA_CACHE_DIR": str(tmp_path)}
-    plain["NPY_DISABLE_CPU_FEATURES"] = "AVX2 FMA3 AVX512F AVX512_SKX" if platform.machine() == "x86_64" else ""
-    assert digests_elsewhere(list(SEEDS), **plain) == [digest(scene) for scene in scenes]
+    assert digests_elsewhere(list(SEEDS), **plain_processor(tmp_path)) == [digest(scene) for scene in scenes]
 
 
 def test_forms(scenes: list[Scene]) -> None:

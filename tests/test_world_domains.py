@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from pathlib import Path
 
+import numba
 import numpy as np
 import pytest
 
@@ -23,7 +24,7 @@ from minisam.world.scene import choose
 from minisam.world.shapes import affine, box, composed, ellipse, mapped
 from minisam.world.tiles import FOLDS, LEAVES, tiles
 from minisam_kernels import InputError
-from test_world import check_hierarchy, digest
+from test_world import check_hierarchy, digest, digests_elsewhere, plain_processor
 
 SEEDS = (3, 4)
 
@@ -53,6 +54,15 @@ def test_every_domain(name: str, scenes: dict[tuple[str, int], Scene]) -> None:
         assert all(mask.name == mask.name.strip().lower() for mask in scene.masks)
     assert digest(scenes[name, SEEDS[0]]) != digest(scenes[name, SEEDS[1]])
     assert digest(render(SEEDS[0], 128, name)) == digest(scenes[name, SEEDS[0]])
+
+
+@pytest.mark.slow
+def test_every_domain_on_a_plainer_processor(scenes: dict[tuple[str, int], Scene], tmp_path: Path) -> None:
+    """The same bytes without AVX and fused multiply-add. Kills: loops that may ``contract`` (4 of 23 pictures change)."""
+    if numba.config.DISABLE_JIT:
+        pytest.skip("nothing is compiled")
+    found = digests_elsewhere([SEEDS[0]], DOMAINS, **plain_processor(tmp_path))
+    assert found == [digest(scenes[name, SEEDS[0]]) for name in DOMAINS]
 
 
 def test_sizes_are_those_of_pictures(scenes: dict[tuple[str, int], Scene]) -> None:

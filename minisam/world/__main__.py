@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from .domains import DOMAINS
+from .exact import exact
 from .raster import eroded
 from .scene import Scene, render
 
@@ -75,13 +76,25 @@ def statistics(scenes: list[Scene]) -> str:
     )
 
 
-def enclosed(mask: np.ndarray) -> int:
-    """Pixels outside of ``mask`` that the picture's border cannot be reached from."""
-    outside = np.ones((mask.shape[0] + 2, mask.shape[1] + 2), bool)
-    outside[1:-1, 1:-1] = ~mask
-    picture = Image.fromarray(outside.astype(np.uint8)).copy()  # the array's own memory would stay as it is
-    ImageDraw.floodfill(picture, (0, 0), 2)
-    return int((np.asarray(picture) == 1).sum())
+@exact
+def enclosed(mask):
+    """How many pixels outside of ``mask`` (h, w) bool the picture's border cannot be reached from, by 4 neighbours."""
+    height, width = mask.shape
+    reached = mask.copy()
+    stack = [(0, 0) for _ in range(0)]
+    for y in range(height):
+        for x in range(width):
+            if (y in (0, height - 1) or x in (0, width - 1)) and not reached[y, x]:
+                reached[y, x] = True
+                stack.append((y, x))
+    while stack:
+        y, x = stack.pop()
+        for dy, dx in ((0, 1), (1, 0), (0, -1), (-1, 0)):
+            v, u = y + dy, x + dx
+            if 0 <= v < height and 0 <= u < width and not reached[v, u]:
+                reached[v, u] = True
+                stack.append((v, u))
+    return height * width - reached.sum()
 
 
 def main() -> None:
