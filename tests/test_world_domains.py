@@ -58,7 +58,7 @@ def test_every_domain(name: str, scenes: dict[tuple[str, int], Scene]) -> None:
 
 @pytest.mark.slow
 def test_every_domain_on_a_plainer_processor(scenes: dict[tuple[str, int], Scene], tmp_path: Path) -> None:
-    """The same bytes without AVX and fused multiply-add. Kills: loops that may ``contract`` (4 of 23 pictures change)."""
+    """The same bytes without AVX and fused multiply-add. Kills: loops that may ``contract`` (4 of 23 change)."""
     if numba.config.DISABLE_JIT:
         pytest.skip("nothing is compiled")
     found = digests_elsewhere([SEEDS[0]], DOMAINS, **plain_processor(tmp_path))
