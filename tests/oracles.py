@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from threadpoolctl import ThreadpoolController
 
 EPS = float(np.finfo(np.float32).eps)
 
@@ -40,3 +41,10 @@ def assert_close(actual: np.ndarray, expected: np.ndarray, magnitude: np.ndarray
     assert np.isfinite(actual[finite]).all(), "not finite where the oracle is"
     worst = np.argmax(error - allowed) if error.size else 0
     assert (error <= allowed).all(), f"error {error[worst]:.3g} > allowed {allowed[worst]:.3g}"
+
+
+def blas_threads() -> set[int]:
+    """The number of threads that NumPy's BLAS is set to. SciPy may have brought its own, which nobody here uses."""
+    found = [library for library in ThreadpoolController().info() if library["user_api"] == "blas"]
+    numpys = [library for library in found if "numpy" in library["filepath"]]
+    return {library["num_threads"] for library in numpys or found}

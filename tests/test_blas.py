@@ -7,9 +7,10 @@ import signal
 import threading
 
 import pytest
-from threadpoolctl import ThreadpoolController, threadpool_limits
+from threadpoolctl import threadpool_limits
 
 from minisam_kernels.blas import blas_at_one_thread
+from oracles import blas_threads
 
 # wrong version → (text in the file, its replacement)
 MUTANTS = {
@@ -31,10 +32,6 @@ MUTANTS = {
         "    _hold.users = 0",
     ),
 }
-
-
-def blas_threads() -> set[int]:
-    return {library["num_threads"] for library in ThreadpoolController().info() if library["user_api"] == "blas"}
 
 
 def test_held_and_restored():

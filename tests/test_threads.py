@@ -17,13 +17,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from threadpoolctl import ThreadpoolController, threadpool_limits
+from threadpoolctl import threadpool_limits
 
 from minisam_kernels import InputError, threads
 from minisam_kernels.attention import attention
 from minisam_kernels.gelu import gelu
 from minisam_kernels.linear import linear
 from minisam_kernels.threads import blas_at_one_thread, num_threads, parallel_for
+from oracles import blas_threads
 
 # wrong version → (text in the file, its replacement)
 MUTANTS = {
@@ -50,10 +51,6 @@ def pool_of(count: int):
         yield
     for _ in range(pool.helpers):
         pool.queue.put(None)
-
-
-def blas_threads() -> set[int]:
-    return {library["num_threads"] for library in ThreadpoolController().info() if library["user_api"] == "blas"}
 
 
 @given(st.integers(0, 40), st.integers(1, 5))

@@ -138,11 +138,18 @@ class Reference(Contender):
         super().__init__(weights, folder, threads)
         del self.sam
         torch.set_num_threads(threads)
-        torch.set_grad_enabled(False)
         with torch.device("meta"):
             model = Sam(self.config)
         model.load_state_dict(load_file(weights), assign=True)
         self.model = model.eval()
+
+    def prepare(self, kind: str, options: dict[str, Any]) -> Call:
+        """As above, without a trace for gradients."""
+        import torch
+
+        with torch.inference_mode():
+            call = super().prepare(kind, options)
+        return torch.inference_mode()(call)
 
     def encode(self) -> Call:
         import torch
@@ -175,7 +182,6 @@ class Reference(Contender):
         a, b = torch.ones(2, size, size)
         return lambda: a @ b
 
-
     def math(self) -> list[str]:
         import torch
 
@@ -200,7 +206,6 @@ class HuggingFace(Reference):
         Contender.__init__(self, weights, folder, threads)
         del self.sam
         torch.set_num_threads(threads)
-        torch.set_grad_enabled(False)
         config = model_config(self.config)
         for part in (config, config.vision_config, config.mask_decoder_config):
             part._attn_implementation = None  # its own choice, as from_pretrained makes it
@@ -228,7 +233,6 @@ class HuggingFace(Reference):
             "input_labels": torch.from_numpy(labels)[None],
         }
         return lambda: self.model(**inputs, multimask_output=True)
-
 
     def math(self) -> list[str]:
         return [*super().math(), f"attention: {self.model.config._attn_implementation}"]
