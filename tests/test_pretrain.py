@@ -76,6 +76,7 @@ def test_training_begins_with_a_pretrained_encoder(tmp_path):
     for size in (64, 128):
         model = loop.Trainer(dataclasses.replace(SETTINGS, size=size, init=weights), tmp_path / str(size)).model
         for name in ("blocks.7.mlp.lin2.weight", "patch_embed.proj.weight", "blocks.0.attn.rel_pos_h"):
-            torch.testing.assert_close(model.image_encoder.get_parameter(name), trainer.average[f"image_encoder.{name}"])
+            begun = model.image_encoder.get_parameter(name)
+            torch.testing.assert_close(begun, trainer.average[f"image_encoder.{name}"])
     with pytest.raises(InputError, match="expected --unit to divide the grid of 8 tokens, got 3"):
         dataclasses.replace(SMALL, unit=3).check()

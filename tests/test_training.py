@@ -65,8 +65,8 @@ def test_corrections_point_at_errors(seed):
 
 @given(seeds)
 def test_pixels_are_drawn_by_their_number(seed):
-    """Chances spread evenly over [0, 1) hit each of a region's n pixels equally often. Kills: a first or last pixel that
-    never comes, a column counted over the whole picture."""
+    """Chances spread evenly over [0, 1) hit each of a region's n pixels equally often. Kills: a pixel that never comes,
+    a column counted over the whole picture."""
     region = torch.from_numpy(np.random.default_rng(seed).random((1, 5, 7)) < 0.4)
     region[0, 2, 3] = True
     count = int(region.sum())

@@ -1,4 +1,4 @@
-"""Pictures for training: numbered, cut, chosen; folders in SA-1B's schema, packed files; what is wrong with a folder."""
+"""Pictures for training: numbered, cut, chosen; folders in SA-1B's schema, packed files; bad folders."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def test_bare_pictures(tmp_path):
     folder = sa1b_folder(tmp_path / "set")
     item = Bare(64, (str(folder),), 0.5, 0, 10)[1]
     assert set(item) == {"image", "size"} and item["image"].shape == (64, 64, 3)
-    with pytest.raises(InputError, match="expected pictures .* got none"):
+    with pytest.raises(InputError, match=r"expected pictures .* got none"):
         Bare(64, (str(folder / "annotations"),), 0.0, 0, 10)
 
 

@@ -60,7 +60,8 @@ def test_a_signal_ends_the_step_and_saves(tmp_path, number):
     before = signal.getsignal(number)
     assert trainer.run(workers=0) in ("interrupted", "terminated") and signal.getsignal(number) is before
     assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"] == 2
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint.pt", "raw.safetensors", "weights.safetensors"]
+    files = sorted(path.name for path in tmp_path.iterdir())
+    assert files == ["checkpoint.pt", "raw.safetensors", "weights.safetensors"]
 
 
 def test_time_is_up(tmp_path):
@@ -98,7 +99,8 @@ def test_a_full_disk_keeps_the_last_checkpoint(tmp_path):
     program = (
         f"import sys; sys.path[:0] = {[path for path in sys.path if path]!r}\n"
         "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000_000, 20_000_000))\n"
-        "from minisam.training import loop; from test_training import SETTINGS; from minisam_kernels import InputError\n"
+        "from minisam.training import loop; from minisam_kernels import InputError\n"
+        "from test_training import SETTINGS\n"
         f"trainer = loop.Trainer(SETTINGS, {str(tmp_path)!r})\n"
         "try:\n    trainer.save()\nexcept InputError as error:\n    print(error)\n"
     )

@@ -91,7 +91,7 @@ def add(parsers: Any) -> None:
     pack = parsers.add_parser("pack", help="pack folders of pictures with masks into one small file for training")
     pack.add_argument("folders", nargs="+", metavar="FOLDER", help="pictures with masks in SA-1B's schema")
     pack.add_argument("-o", "--output", required=True, metavar="FILE", help="what to write")
-    pack.add_argument("--side", type=positive, default=512, metavar="S", help="longest side in pixels (default 512)")
+    pack.add_argument("--side", type=positive, default=384, metavar="S", help="longest side in pixels (default 384)")
     pack.add_argument("--quality", type=positive, default=75, metavar="Q", help="of the JPEG pictures (default 75)")
     pack.add_argument("--max-mb", type=positive, default=50, metavar="MB", help="largest file (default 50)")
     pack.set_defaults(run=run_pack)
@@ -199,6 +199,7 @@ def run_pack(options: argparse.Namespace) -> int:
 
     report = pack(options.folders, options.output, options.side, options.quality, options.max_mb * 1_000_000)
     for entry in report["sets"]:
-        print(f"{entry['name']:20} {entry['pictures']:6} pictures  {entry['terms'].splitlines()[0] if entry['terms'] else ''}")
+        terms = entry["terms"].partition("\n")[0]
+        print(f"{entry['name']:20} {entry['pictures']:6} pictures  {terms}")
     print(f"{report['pictures']} pictures, {report['bytes'] / 1e6:.1f} MB in {options.output}")
     return 0

@@ -92,7 +92,8 @@ class Trainer:
             saved = torch.load(path, map_location=self.team.device, weights_only=True)
             old = saved["settings"]
         except Exception as error:  # whatever a damaged file makes zipfile or the unpickler say
-            raise InputError(f"expected a whole checkpoint, got {path}: {' '.join(str(error).split())[:120]}") from error
+            reason = " ".join(str(error).split())[:120]
+            raise InputError(f"expected a whole checkpoint, got {path}: {reason}") from error
         wanted = self.settings.plain()
         defaults = type(self.settings)().plain()
         differ = {key: (old.get(key, defaults[key]), value) for key, value in wanted.items()}

@@ -16,7 +16,7 @@ from minisam.training.settings import Common
 from minisam_kernels import InputError
 
 UNDECAYED = ("pos_embed", "hidden_embed", "positions", "rel_pos", "point_embeddings", "a_point_embed", "mask_embed")
-UNDECAYED += ("iou_token", "mask_tokens")
+OUTPUT_TOKENS = ("iou_token", "mask_tokens")
 ENCODER_ONLY = "encoder"  # what pretrained weights say of themselves under the key "holds"
 
 
@@ -113,7 +113,7 @@ def parameter_groups(model: nn.Module, s: Common, depth: int) -> list[dict[str, 
         if not parameter.requires_grad:
             continue
         scale = s.layer_decay ** (depth + 1 - depth_of(name, depth))
-        free = parameter.ndim <= 1 or any(part in name for part in UNDECAYED)
+        free = parameter.ndim <= 1 or any(part in name for part in UNDECAYED + OUTPUT_TOKENS)
         group = {"params": [], "scale": scale, "weight_decay": 0.0 if free else s.weight_decay}
         groups.setdefault((scale, free), group)["params"].append(parameter)
     return list(groups.values())
