@@ -1,4 +1,4 @@
-"""``minisam train``, ``pretrain`` and ``pack``: make a model from the command line, to be stopped and continued at will."""
+"""``minisam train``, ``pretrain`` and ``pack``: make a model from the command line, to be stopped and continued."""
 
 from __future__ import annotations
 
