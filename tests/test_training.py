@@ -131,6 +131,32 @@ def test_gradients_round_by_round_are_the_joint_ones(count):
         assert (value - other).abs().max() <= 1e-5 * other.abs().max() + 1e-9, name
 
 
+class Counted:
+    """A tensor that autograd keeps: adds its bytes to ``now`` while it lives, and remembers the most there were."""
+
+    now = most = 0
+
+    def __init__(self, tensor):
+        self.tensor, self.bytes = tensor, tensor.numel() * tensor.element_size()
+        Counted.now += self.bytes
+        Counted.most = max(Counted.most, Counted.now)
+
+    def __del__(self):
+        Counted.now -= self.bytes
+
+
+def test_memory_does_not_grow_with_the_rounds():
+    """What the graph keeps at most: the encoder's and one round's. Kills: a graph that the next round holds on to."""
+    most, batch = {}, batch_of()
+    for count in (2, 8):
+        task = begin(rounds=count)
+        Counted.now = Counted.most = 0
+        with torch.autograd.graph.saved_tensors_hooks(Counted, lambda kept: kept.tensor):
+            task(batch, prompts.draw(0, 0, 4, count))
+        most[count] = Counted.most
+    assert most[8] < 1.05 * most[2]
+
+
 def test_only_the_best_mask_learns_from_a_point():
     """Equation 1: the hypernetworks of the masks that lost get no gradient. Kills: mean instead of min."""
     task, batch = begin(rounds=1), batch_of(masks=1)

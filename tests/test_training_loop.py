@@ -21,6 +21,7 @@ from minisam.training.log import read_log
 from minisam.training.settings import read_settings
 from minisam_kernels import InputError
 from test_training import SETTINGS, batch_of
+from test_training_data import sa1b_folder
 
 
 def test_a_resumed_training_is_the_uninterrupted_one(tmp_path):
@@ -89,6 +90,16 @@ def test_a_loss_that_is_no_number_keeps_the_last_checkpoint(tmp_path):
     with pytest.raises(InputError, match=r"expected a finite loss, got (loss|norm) nan near step 2; .* stays"):
         trainer.run(workers=0)
     assert (tmp_path / "checkpoint.pt").read_bytes() == kept
+
+
+def test_what_a_worker_stumbles_over_is_one_line(tmp_path):
+    """A damaged picture in another process: its message alone."""
+    folder = sa1b_folder(tmp_path / "set", 1)
+    (folder / "images" / "0.jpg").write_bytes(b"no picture")
+    settings = dataclasses.replace(SETTINGS, data=(str(folder),), world=0.0)
+    with pytest.raises(InputError) as caught:
+        loop.Trainer(settings, tmp_path / "run").run(workers=1)
+    assert str(caught.value).startswith("expected a picture, got") and "\n" not in str(caught.value)
 
 
 def test_a_full_disk_keeps_the_last_checkpoint(tmp_path):

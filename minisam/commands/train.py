@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import time
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,7 @@ def _settings(options: argparse.Namespace, kind: Any, names: dict[str, tuple[Any
 
 def _train(options: argparse.Namespace, settings: Any, bare: bool) -> Any:
     """Check everything, then train; the trainer, and whether it is done."""
+    began = time.monotonic()
     if not options.minutes > 0:
         raise InputError(f"expected --minutes above 0, got {options.minutes:g}")
     folder = Path(options.folder)
@@ -138,7 +140,7 @@ def _train(options: argparse.Namespace, settings: Any, bare: bool) -> Any:
     group = team.join(options.device)
     trainer = Trainer(settings, folder, group, options.compile, options.compact)
     try:
-        reason = trainer.run(options.workers, options.minutes)
+        reason = trainer.run(options.workers, options.minutes - (time.monotonic() - began) / 60)
     finally:
         group.leave()
     if reason in ("interrupted", "terminated"):

@@ -20,9 +20,10 @@ def add(parsers: Any) -> None:
         description="Mean IoU from the centre point, the box and up to nine clicks, each where the last mask is most "
         "wrong; whether the predicted IoU is right; and on the world, whether the three masks are different things.",
     )
-    points.add_argument("folder", metavar="FOLDER", nargs="?", help="images/ and masks/ with manifest.csv, or SA-1B")
+    what = "images/ and masks/ with manifest.csv, or SA-1B's schema"
+    points.add_argument("folder", metavar="FOLDER", nargs="?", help=what)
     add_model(points)
-    points.add_argument("--world", type=positive, metavar="N", help="instead of a folder, N held-out scenes of the world")
+    points.add_argument("--world", type=positive, metavar="N", help="N held-out scenes of the world, no folder")
     points.add_argument("--limit", type=positive, metavar="N", help="only the first N pictures")
     points.add_argument("--clicks", type=positive, default=9, metavar="N", help="clicks an object (default 9)")
     points.add_argument("--no-baselines", action="store_true", help="only the model, no classical methods")

@@ -155,9 +155,7 @@ class Trainer:
     def batches(self, workers: int) -> Iterator[dict[str, Tensor]]:
         """This process's share of the batches that are still to come."""
         s, share = self.settings, self.team.share(self.settings.batch)
-        numbers = [
-            step * s.batch + i for step in range(self.step, s.steps) for i in range(s.batch)[share]
-        ]  # a list of whole numbers: half a million of them take 20 MB
+        numbers = [step * s.batch + i for step in range(self.step, s.steps) for i in range(s.batch)[share]]
         context: dict[str, Any] = {}
         if workers:
             context = {"multiprocessing_context": "spawn", "prefetch_factor": 4, "worker_init_fn": _ignore_ctrl_c}
@@ -191,7 +189,7 @@ class Trainer:
             disable=None if self.team.leads else True,
         )
         with Stop(minutes) as stop, bar:
-            for batch in self.batches(workers):
+            for batch in in_one_line(self.batches(workers)):
                 journal.arrived()
                 journal.add(self.train_step(batch))
                 bar.update(s.batch)
@@ -210,6 +208,14 @@ class Trainer:
         journal.check()
         self.save()
         return reason if self.step < s.steps else ""
+
+
+def in_one_line(batches: Iterator[dict[str, Tensor]]) -> Iterator[dict[str, Tensor]]:
+    """The same batches; an ``InputError`` from another process without that process's traceback."""
+    try:
+        yield from batches
+    except InputError as error:
+        raise InputError(str(error).strip().split("InputError: ")[-1]) from None
 
 
 class Journal:

@@ -90,9 +90,9 @@ def play(
     coords, labels, is_box = prompts.initial_prompts(truth, draws)
     new, feedback = prompts.new_points(s.rounds, draws.pause), None
     for number in range(s.rounds):
+        sparse = model.prompt_encoder.embed_points(coords, labels)  # in float32: bfloat16 would move points by pixels
         with autocast(embedding.device, s.precision):
             shared = embedding.repeat_interleave(masks.shape[1], dim=0)
-            sparse = model.prompt_encoder.embed_points(coords, labels)
             _, dense = model.prompt_encoder(masks=feedback if s.mask_feedback else None)
             low_res, confidence = model.mask_decoder.predict_masks(shared, image_pe, sparse, dense)
         low_res, confidence = low_res.float(), confidence.float()
