@@ -166,6 +166,17 @@ def test_weights_can_be_used_and_trained_on(tmp_path):
         loop.Trainer(dataclasses.replace(SETTINGS, model="vit_b", init=str(average)), tmp_path / "four")
 
 
+def test_other_encoders(tmp_path):
+    """Another depth and width: trained, saved with its sizes, loaded."""
+    settings = dataclasses.replace(SETTINGS, depth=2, width=64, steps=1)
+    loop.Trainer(settings, tmp_path).run(workers=0)
+    config = minisam.load(tmp_path / "weights.safetensors").config
+    sizes = (config.encoder_depth, config.encoder_embed_dim, config.encoder_num_heads)
+    assert sizes == (2, 64, 1) and config.encoder_global_attn_indexes == (0, 1)
+    with pytest.raises(InputError, match="multiple of 64, got 100"):
+        dataclasses.replace(SETTINGS, width=100).check()
+
+
 def test_stretching_keeps_what_fits_and_interpolates_positions():
     """A model at twice the size starts from the same function of position. Kills: tables that are cut off."""
     small, large = (dataclasses.replace(CONFIGS["tiny"], image_size=s) for s in (64, 128))

@@ -14,6 +14,8 @@ from minisam_kernels.errors import InputError
 # option → (kind, help); the names and the defaults are those of minisam.training.settings
 COMMON: dict[str, tuple[Any, str]] = {
     "model": (str, "tiny, vit_b, vit_l or vit_h"),
+    "depth": (count, "blocks of the encoder, if not the model's own number"),
+    "width": (count, "its width, heads of 64, if not the model's own"),
     "size": (positive, "side of the training pictures in pixels"),
     "steps": (positive, "steps in all"),
     "batch": (positive, "pictures a step"),

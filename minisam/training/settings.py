@@ -26,10 +26,13 @@ AnySettings = TypeVar("AnySettings", bound="Common")
 class Common:
     """``data`` are folders in SA-1B's schema or packed files; ``world`` is the share of procedural pictures; ``size``
     the input's side in pixels (weights are stretched when it is not the model's own). ``init`` are weights to begin
-    with. The learning rate warms up, then falls to ``final_lr`` in a straight line, along half a cosine, or by 10 at
-    each of the steps ``drops``; ``layer_decay`` multiplies it for every block of the encoder counted from the top."""
+    with; ``depth`` and ``width`` make another encoder than the model's own. The learning rate warms up, then falls to
+    ``final_lr`` in a straight line, along half a cosine, or by 10 at each of the steps ``drops``; ``layer_decay``
+    multiplies it for every block of the encoder counted from the top."""
 
     model: str = "tiny"
+    depth: int = 0
+    width: int = 0
     size: int = 256
     steps: int = 1000
     batch: int = 16
@@ -50,8 +53,16 @@ class Common:
     seed: int = 0
 
     def config(self) -> SamConfig:
-        """The model's configuration at the training's size."""
+        """The model's configuration at the training's size: global attention half-way and at the end of a ``depth``
+        of one's own, heads of 64 in a ``width``."""
         config = get_config(self.model)
+        if self.depth:
+            places = tuple(sorted({max(0, self.depth // 2 - 1), self.depth - 1}))
+            config = dataclasses.replace(config, encoder_depth=self.depth, encoder_global_attn_indexes=places)
+        if self.width:
+            if self.width % 64:
+                raise InputError(f"expected --width to be a multiple of 64, got {self.width}")
+            config = dataclasses.replace(config, encoder_embed_dim=self.width, encoder_num_heads=self.width // 64)
         if self.size % config.patch_size:
             raise InputError(f"expected --size to be a multiple of the patch, {config.patch_size}, got {self.size}")
         return dataclasses.replace(config, image_size=self.size)
