@@ -107,8 +107,8 @@ class Autoencoder(nn.Module):
         kept = {k: v for k, v in state.items() if k.startswith("image_encoder.") and ".neck." not in k}
         return kept, None, {"holds": start.ENCODER_ONLY}
 
-    def compile_parts(self) -> None:
-        self.model.compile()
+    def compile_parts(self, **how: Any) -> None:
+        self.model.compile(**how)
 
     def hidden(self, chance: Tensor) -> Tensor:
         """The ``masked`` share of the squares with the lowest chances, as tokens (B, h, w) bool."""

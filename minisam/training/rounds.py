@@ -203,10 +203,10 @@ class Interaction(nn.Module):
         """What a file of weights holds."""
         return state, self.settings.config(), {}
 
-    def compile_parts(self) -> None:
+    def compile_parts(self, **how: Any) -> None:
         """The encoder with its fixed shapes; the decoder for any number of points."""
-        self.model.image_encoder.compile()
-        self.model.mask_decoder.transformer.compile(dynamic=True)
+        self.model.image_encoder.compile(**how)
+        self.model.mask_decoder.transformer.compile(dynamic=True, **how)
 
     def embed(self, batch: dict[str, Tensor]) -> Tensor:
         with autocast(batch["image"].device, self.settings.precision):
