@@ -30,7 +30,7 @@ def no_constants():
 
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
 def test_no_round_looks_at_a_value(precision, monkeypatch, no_constants):
-    """All rounds on tensors that have shapes but no values. Kills: ``if wrong.any()``, ``.item()``, a loop over them."""
+    """All rounds on tensors that have shapes but no values. Kills: ``if wrong.any()``, ``.item()``, a loop."""
     settings = dataclasses.replace(SETTINGS, rounds=6, depth=1, precision=precision, drop_path=0.2)
     batch, draws = batch_of(), prompts.draw(0, 0, 4, 6)
     monkeypatch.setattr(torch.nn.init, "trunc_normal_", lambda *arguments, **how: None)  # looks, but only once

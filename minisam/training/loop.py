@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Sampler
 from tqdm import tqdm
 
 from minisam.checkpoint import save_checkpoint
@@ -154,8 +154,7 @@ class Trainer:
 
     def batches(self, workers: int) -> Iterator[dict[str, Tensor]]:
         """This process's share of the batches that are still to come."""
-        s, share = self.settings, self.team.share(self.settings.batch)
-        numbers = [step * s.batch + i for step in range(self.step, s.steps) for i in range(s.batch)[share]]
+        s = self.settings
         context: dict[str, Any] = {}
         if workers:
             context = {"multiprocessing_context": "spawn", "prefetch_factor": 4, "worker_init_fn": _ignore_ctrl_c}
@@ -163,7 +162,7 @@ class Trainer:
             DataLoader(
                 self.task.pictures(),
                 s.batch // self.team.size,
-                sampler=numbers,
+                sampler=Numbers(range(self.step, s.steps), s.batch, self.team.share(s.batch)),
                 num_workers=workers,
                 pin_memory=self.team.device.type == "cuda",
                 **context,
@@ -208,6 +207,19 @@ class Trainer:
         journal.check()
         self.save()
         return reason if self.step < s.steps else ""
+
+
+class Numbers(Sampler[int]):
+    """The numbers of this process's pictures, batch after batch."""
+
+    def __init__(self, steps: range, batch: int, share: slice) -> None:
+        self.steps, self.batch, self.share = steps, batch, range(batch)[share]
+
+    def __len__(self) -> int:
+        return len(self.steps) * len(self.share)
+
+    def __iter__(self) -> Iterator[int]:
+        return (step * self.batch + i for step in self.steps for i in self.share)
 
 
 def in_one_line(batches: Iterator[dict[str, Tensor]]) -> Iterator[dict[str, Tensor]]:

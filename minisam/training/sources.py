@@ -101,6 +101,7 @@ class Folder:
 
     def __init__(self, folder: str | Path) -> None:
         self.name, self.records = Path(folder).name, find_records(folder)
+        self._last: tuple[int, list[dict[str, Any]]] = (-1, [])
 
     def __len__(self) -> int:
         return len(self.records)
@@ -108,12 +109,18 @@ class Folder:
     def picture(self, index: int) -> Image.Image:
         return _open(self.records[index][0])
 
+    def _annotations(self, index: int) -> list[dict[str, Any]]:
+        """Those of one record; the last one is kept, since it is asked for twice."""
+        if self._last[0] != index:
+            self._last = index, read_record(self.records[index][1])
+        return self._last[1]
+
     def count(self, index: int) -> int:
-        return len(read_record(self.records[index][1]))
+        return len(self._annotations(index))
 
     def masks(self, index: int, chosen: Sequence[int]) -> np.ndarray:
         picture, record = self.records[index]
-        codes = [read_record(record)[i]["segmentation"] for i in chosen]
+        codes = [self._annotations(index)[i]["segmentation"] for i in chosen]
         with Image.open(picture) as opened:
             width, height = opened.size
         wrong = [code["size"] for code in codes if list(code["size"]) != [height, width]]
