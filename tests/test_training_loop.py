@@ -195,6 +195,15 @@ def test_the_loss_falls(tmp_path):
     assert np.mean(losses[-3:]) < np.mean(losses[:3]) - 0.1
 
 
+def test_first_masks_have_no_chequerboard():
+    """A transposed convolution begins with one weight for its 2 × 2 outputs, so that logits begin smooth."""
+    model = loop.begin(SETTINGS).model
+    for number in (0, 3):
+        weight = model.mask_decoder.output_upscaling[number].weight
+        assert (weight == weight[:, :, :1, :1]).all() and weight.std() > 0.01
+    assert 0.05 < model.prompt_encoder.no_mask_embed.weight.std() < 0.2
+
+
 def test_layers_learn_at_their_own_rates():
     """Layer-wise decay: 0.8 to the power of blocks above. Kills: an order from the input up; decayed positions."""
     settings = dataclasses.replace(SETTINGS, layer_decay=0.8)

@@ -20,15 +20,28 @@ OUTPUT_TOKENS = ("iou_token", "mask_tokens")
 ENCODER_ONLY = "encoder"  # what pretrained weights say of themselves under the key "holds"
 
 
+@torch.no_grad()
 def initialise(model: nn.Module) -> None:
-    """Xavier weights and zero biases for linear layers, small positions: the start of a training from nothing."""
+    """Xavier weights and zero biases for linear layers, small positions: the start of a training from nothing.
+
+    A decoder begun like this alone gives the same empty masks for every prompt for its first 200 to 300 steps, and
+    focal loss is not why (with dice alone it fills the picture for as long). 99.5 % of its first logits' variance is a
+    chequerboard, the 4 × 4 different weights of the transposed convolutions, and most of the rest is common to all
+    places; what depends on the place has to be found under that. So each transposed convolution begins with one weight
+    for its 2 × 2 outputs, and the embedding of "no mask", which is added at every place, small. Measured (64 pixels,
+    two blocks, one seed, the same pictures): the loss of step 350 at step 225.
+    """
     for module in model.modules():
         if isinstance(module, nn.Linear):
             nn.init.xavier_uniform_(module.weight)
             nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.ConvTranspose2d):
+            module.weight.copy_(module.weight[:, :, :1, :1].expand_as(module.weight))
     for name, parameter in model.named_parameters():
         if name.endswith("pos_embed"):
             nn.init.trunc_normal_(parameter, std=0.02)
+        elif name.endswith("no_mask_embed.weight"):
+            parameter.mul_(0.1)
 
 
 def stretch(state: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
