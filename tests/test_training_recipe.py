@@ -8,14 +8,14 @@ from minisam.training import loop
 from minisam.training.held_out import play_held_out
 
 RECIPE = loop.Settings(
-    size=64, depth=2, steps=400, batch=8, masks=8, rounds=1, lr=2e-3, final_lr=2e-4, warmup=30, average=0.98
+    size=48, depth=2, steps=600, batch=8, masks=4, rounds=1, lr=1.5e-3, final_lr=1e-4, warmup=30, average=0.98
 )
-FLOOR = 0.0
+FLOOR = 0.35  # measured: 0.45; filling the whole picture has 0.25 on these masks
 
 
 @pytest.mark.slow
 def test_the_short_recipe_reaches_its_floor(tmp_path):
-    """On 64 held-out scenes, best of three from one prompt. Filling the whole picture has 0.20 there."""
+    """The best of three masks from one prompt, on 64 held-out scenes."""
     trainer = loop.Trainer(RECIPE, tmp_path)
     trainer.run(workers=1)
     found = play_held_out(trainer, 64)
