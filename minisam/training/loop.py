@@ -84,7 +84,7 @@ class Trainer:
             self.task.compile_parts()
         self.module: Any = self.task
         if self.team.size > 1:
-            self.module = DistributedDataParallel(self.task, broadcast_buffers=False, gradient_as_bucket_view=True)
+            self.module = DistributedDataParallel(self.task, gradient_as_bucket_view=True)
 
     def _resume(self) -> None:
         path = self.folder / "checkpoint.pt"
