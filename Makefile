@@ -72,9 +72,13 @@ test-book: $(VENV)/.stamp-test
 	$(SAY) 'The textbook: built from clean, served, and clicked in a headless browser with every outside request blocked'
 	@$(PY) -m pytest -m book
 
+# Each model in one run, all contenders in turns; the pages, plots and JSON in benchmarks/cpu are written by it.
 bench: $(VENV)/.stamp-test
-	$(SAY) 'Benchmarks, side by side in one run, with the environment printed'
-	@env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(VENV)/bin/minisam bench
+	@mkdir -p benchmarks/cpu
+	$(SAY) 'Benchmarks of the tiny model, beside torch, transformers and ONNX Runtime'
+	@$(VENV)/bin/minisam bench --model tiny --peers --scaling --profile --report benchmarks/cpu
+	$(SAY) 'Benchmarks of ViT-B (random weights), the same way; an hour or less'
+	@$(VENV)/bin/minisam bench --model vit_b --peers --scaling --profile --report benchmarks/cpu
 
 clean:
 	$(SAY) 'Removing what the build made (the environment .venv stays)'

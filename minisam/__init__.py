@@ -5,6 +5,7 @@
     predictor.set_image(image)                                      # uint8 (H, W, 3), once
     masks, iou_predictions, low_res_logits = predictor.predict(     # as often as you like
         point_coords=[[320, 240]], point_labels=[1])
+    records = minisam.SamAutomaticMaskGenerator(minisam.load("tiny")).generate(image)      # everything in the picture
 
 Names are looked up when they are first used, so ``import minisam`` itself is quick.
 """
@@ -15,6 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from minisam.automatic import SamAutomaticMaskGenerator
     from minisam.config import CONFIGS, SamConfig
     from minisam.loading import load
     from minisam.predictor import SamPredictor
@@ -23,12 +25,23 @@ if TYPE_CHECKING:
     from minisam_kernels import InputError
 
 __version__ = "0.1.0"
-__all__ = ["CONFIGS", "InputError", "Sam", "SamConfig", "SamPredictor", "binary_mask_to_logits", "build", "load"]
+__all__ = [
+    "CONFIGS",
+    "InputError",
+    "Sam",
+    "SamAutomaticMaskGenerator",
+    "SamConfig",
+    "SamPredictor",
+    "binary_mask_to_logits",
+    "build",
+    "load",
+]
 
 _HOMES = {
     "CONFIGS": "minisam.config",
     "InputError": "minisam_kernels",
     "Sam": "minisam.sam",
+    "SamAutomaticMaskGenerator": "minisam.automatic",
     "SamConfig": "minisam.config",
     "SamPredictor": "minisam.predictor",
     "binary_mask_to_logits": "minisam.preprocess",

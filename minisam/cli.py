@@ -13,7 +13,7 @@ import time
 from typing import Any, NoReturn
 
 import minisam
-from minisam.commands import bench, segment, train, transfer
+from minisam.commands import bench, everything, export, segment, train, transfer
 from minisam.commands.options import add_model, load_or_build_model, need, positive, progress
 from minisam_kernels.errors import InputError
 
@@ -31,8 +31,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"minisam {minisam.__version__}")
     parsers = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
     segment.add(parsers)
+    everything.add(parsers)
     train.add(parsers)
     bench.add(parsers)
+    export.add(parsers)
 
     verify = parsers.add_parser("verify", help="compare every kernel and stage with torch in float64")
     add_model(verify)
@@ -71,9 +73,10 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _warmup(options: argparse.Namespace) -> int:
-    """One picture and every kind of prompt: what a first click would otherwise wait for."""
+    """One picture, every kind of prompt, and everything in it: what a first click would otherwise wait for."""
     import numpy as np
 
+    from minisam.automatic import SamAutomaticMaskGenerator
     from minisam.commands.segment import describe
     from minisam.predictor import SamPredictor
     from minisam.preprocess import binary_mask_to_logits
@@ -90,7 +93,7 @@ def _warmup(options: argparse.Namespace) -> int:
         "points and box": {"point_coords": point, "point_labels": label, "box": box},
         "mask": {"mask_input": rough},
     }
-    with progress(total=len(prompts) + 1, desc="encoder") as bar:
+    with progress(total=len(prompts) + 2, desc="encoder") as bar:
         predictor.set_image(image)
         bar.update()
         for name, prompt in prompts.items():
@@ -99,6 +102,11 @@ def _warmup(options: argparse.Namespace) -> int:
                 describe(predictor, *predictor.predict(**prompt, multimask_output=multimask_output))
             predictor.predict(**prompt, return_logits=True)
             bar.update()
+        bar.set_description("everything")
+        settings: dict[str, Any] = {"pred_iou_thresh": 0, "stability_score_thresh": 0, "crop_n_layers": 1}
+        settings |= {"points_per_side": 1, "min_mask_region_area": 9, "output_mode": "coco_rle"}
+        SamAutomaticMaskGenerator(predictor.model, **settings).generate(image)
+        bar.update()
     print(f"{config.name} is warm: every kernel is compiled and kept for later ({time.perf_counter() - start:.1f} s)")
     return 0
 

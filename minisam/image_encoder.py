@@ -13,8 +13,13 @@ from minisam.state import State
 from minisam_kernels import InputError
 from minisam_kernels.attention import attention
 from minisam_kernels.gelu import gelu
+from minisam_kernels.linear import linear
+from minisam_kernels.mlp import mlp
+from minisam_kernels.norm_linear import norm_linear
 from minisam_kernels.patch_embed import patch_embed
+from minisam_kernels.threads import blas_at_one_thread
 from minisam_kernels.window import window_partition, window_unpartition
+from minisam_kernels.window_attention import window_attention
 
 
 class ImageEncoderViT:
@@ -28,10 +33,11 @@ class ImageEncoderViT:
         size = self.config.image_size
         if image.ndim != 4 or image.shape[1:] != (size, size, 3):
             raise InputError(f"expected image of shape (B, {size}, {size}, 3), got {image.shape}")
-        x = self.embed_patches(image)
-        for i in range(self.config.encoder_depth):
-            x = self.block(i, x)
-        return self.neck(x)
+        with blas_at_one_thread():  # once for all layers
+            x = self.embed_patches(image)
+            for i in range(self.config.encoder_depth):
+                x = self.block(i, x)
+            return self.neck(x)
 
     def embed_patches(self, image: np.ndarray) -> np.ndarray:
         """image (B, S, S, 3) → tokens (B, h, w, C), each with its absolute position added."""
@@ -41,29 +47,50 @@ class ImageEncoderViT:
         return x
 
     def block(self, i: int, x: np.ndarray) -> np.ndarray:
-        """x (B, h, w, C) → the same shape: x + attention(norm1(x)), then x + mlp(norm2(x))."""
-        state = self.state / "blocks" / i
-        size = (x.shape[1], x.shape[2])
-        y = (state / "norm1").layer_norm(x, eps=1e-6)
-        if i in self.config.encoder_global_attn_indexes:
-            y = self.attend(state / "attn", y)
-        else:
-            # Zeros fill the last windows *after* the norm and nothing masks them: they are keys like all others.
-            windows = window_partition(y, self.config.window_size)
-            y = window_unpartition(self.attend(state / "attn", windows), self.config.window_size, size)
-        y += x
-        z = (state / "norm2").layer_norm(y, eps=1e-6)
-        y += (state / "mlp" / "lin2").linear(gelu((state / "mlp" / "lin1").linear(z)))
-        return y
+        """x (B, h, w, C) → the same shape: x + attention(norm1(x)), then x + mlp(norm2(x)).
 
-    def attend(self, state: State, x: np.ndarray) -> np.ndarray:
-        """Self-attention of every token of x (B, H, W, C) to all tokens of its window or picture."""
-        qkv = (state / "qkv").linear(x)  # (B, H, W, 3 · C)
-        y = attention(qkv, self.config.encoder_num_heads, state["rel_pos_h"], state["rel_pos_w"])
-        return (state / "proj").linear(y)
+        This is ``plain_block`` with fewer walks through memory: each of the four lines makes one.
+        """
+        state = self.state / "blocks" / i
+        attn, mlp_state = state / "attn", state / "mlp"
+        qkv = norm_linear(x, *_pair(state / "norm1"), *_pair(attn / "qkv"), eps=1e-6)  # (B, h, w, 3 · C)
+        y = self.attend(i, qkv)
+        x = linear(y, *_pair(attn / "proj"), residual=x)
+        return mlp(x, *_pair(state / "norm2"), *_pair(mlp_state / "lin1"), *_pair(mlp_state / "lin2"), eps=1e-6)
+
+    def attend(self, i: int, qkv: np.ndarray) -> np.ndarray:
+        """Self-attention of every token, qkv (B, h, w, 3 · C), to all tokens of the picture, or of its window."""
+        attn, heads = self.state / "blocks" / i / "attn", self.config.encoder_num_heads
+        tables = attn["rel_pos_h"], attn["rel_pos_w"]
+        if i in self.config.encoder_global_attn_indexes:
+            return attention(qkv, heads, *tables)
+        # Windows at the edge are filled up with tokens whose q, k, v are the bias; nothing masks them.
+        return window_attention(qkv, (attn / "qkv")["bias"], heads, self.config.window_size, *tables)
+
+    def plain_block(self, i: int, x: np.ndarray) -> np.ndarray:
+        """``block``, operation by operation, as the paper's figure has it: to read, and to compare with."""
+        state = self.state / "blocks" / i
+        attn, size = state / "attn", (x.shape[1], x.shape[2])
+        y = (state / "norm1").layer_norm(x, eps=1e-6)
+        windowed = i not in self.config.encoder_global_attn_indexes
+        if windowed:
+            # Zeros fill the last windows *after* the norm and nothing masks them: they are keys like all others.
+            y = window_partition(y, self.config.window_size)
+        qkv = (attn / "qkv").linear(y)
+        y = attention(qkv, self.config.encoder_num_heads, attn["rel_pos_h"], attn["rel_pos_w"])
+        y = (attn / "proj").linear(y)
+        if windowed:
+            y = window_unpartition(y, self.config.window_size, size)
+        x = x + y
+        z = (state / "norm2").layer_norm(x, eps=1e-6)
+        return x + (state / "mlp" / "lin2").linear(gelu((state / "mlp" / "lin1").linear(z)))
 
     def neck(self, x: np.ndarray) -> np.ndarray:
         """x (B, h, w, C) → (B, h, w, prompt_embed_dim): a 1×1 and a 3×3 convolution, each followed by a LayerNorm."""
         neck = self.state / "neck"
         x = (neck / 1).layer_norm((neck / 0).conv2d(x), eps=1e-6)
         return (neck / 3).layer_norm((neck / 2).conv2d(x, padding=1), eps=1e-6)
+
+
+def _pair(layer: State) -> tuple[np.ndarray, np.ndarray]:
+    return layer["weight"], layer["bias"]

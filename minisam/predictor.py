@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from minisam.fused_decoder import ImageTerms
 from minisam.preprocess import apply_coords, normalise_and_pad, postprocess_masks, resize_image
 from minisam.sam import Sam
 from minisam_kernels import InputError
@@ -16,17 +17,23 @@ from minisam_kernels.threads import blas_at_one_thread
 
 
 class SamPredictor:
-    """Ask ``sam`` about one picture at a time."""
+    """Ask ``sam`` about one picture at a time.
 
-    def __init__(self, sam: Sam) -> None:
-        self.model = sam
+    Masks come from the fused decoder (``minisam.fused_decoder``), whose picture's terms ``set_image`` computes; with
+    ``plain=True`` from the plain one, which is the same function in the order of the paper, five times slower.
+    """
+
+    def __init__(self, sam: Sam, plain: bool = False) -> None:
+        self.model, self.plain = sam, plain
         self.image_pe = sam.prompt_encoder.get_dense_pe()
         self.reset_image()
 
     def reset_image(self) -> None:
         """Forget the picture."""
         self.features: np.ndarray | None = None
+        self.terms: ImageTerms | None = None
         self.original_size: tuple[int, int] | None = None
+        self.input_size: tuple[int, int] | None = None
 
     @property
     def is_image_set(self) -> bool:
@@ -44,14 +51,25 @@ class SamPredictor:
         size = self.model.config.image_size
         resized = resize_image(image if image_format == "RGB" else image[..., ::-1], size)
         with blas_at_one_thread():  # once for all layers
-            self.features = self.model.image_encoder(normalise_and_pad(resized, size))
-        self.original_size = (image.shape[0], image.shape[1])
+            features = self.model.image_encoder(normalise_and_pad(resized, size))
+            self.terms = None if self.plain else self.model.mask_decoder.prepare(features, self.image_pe)
+        self.features = features
+        self.original_size, self.input_size = image.shape[:2], resized.shape[:2]
 
     def get_image_embedding(self) -> np.ndarray:
         """What the encoder made of the picture: (1, h, w, C)."""
         if self.features is None:
             raise InputError("expected a picture to be set with set_image first, got none")
         return self.features
+
+    def embed_points(self, point_coords: np.ndarray, point_labels: np.ndarray) -> np.ndarray:
+        """point_coords (B, P, 2) as (x, y) in pixels of the picture, point_labels (B, P) → (B, T, C), as the decoder
+        wants them."""
+        self.get_image_embedding()
+        assert self.original_size is not None
+        coords, labels = _check_points(point_coords, point_labels, self.original_size)
+        coords = apply_coords(coords, self.original_size, self.model.config.image_size)
+        return self.model.prompt_encoder((coords, labels))[0]
 
     def predict(
         self,
@@ -71,10 +89,6 @@ class SamPredictor:
 
         Returns masks (M, H, W) bool, iou_predictions (M,), low_res_logits (M, L, L). Raises ``InputError``.
         """
-        if point_coords is None and point_labels is not None:
-            raise InputError("expected point_coords with point_labels, got labels alone")
-        if point_coords is not None and point_labels is None:
-            raise InputError("expected point_labels with point_coords, got points alone")
         parts = (point_coords, point_labels, box, mask_input)
         points, labels, boxes, mask_inputs = (None if part is None else np.asarray(part)[None] for part in parts)
         masks, iou, low_res = self.predict_batch(points, labels, boxes, mask_inputs, multimask_output, return_logits)
@@ -97,13 +111,10 @@ class SamPredictor:
         features, original_size = self.get_image_embedding(), self.original_size
         assert original_size is not None
         size = self.model.config.image_size
-        points = None
-        if point_coords is not None:
-            coords, labels = _check_points(point_coords, point_labels, original_size)
-            points = (apply_coords(coords, original_size, size), labels)
+        coords, labels, boxes = check_prompts(original_size, point_coords, point_labels, boxes)
+        points = None if coords is None or labels is None else (apply_coords(coords, original_size, size), labels)
         if boxes is not None:
-            boxes = _check_boxes(boxes, original_size).reshape(-1, 2, 2)
-            boxes = apply_coords(boxes, original_size, size).reshape(-1, 4)
+            boxes = apply_coords(boxes.reshape(-1, 2, 2), original_size, size).reshape(-1, 4)
         if mask_input is not None:
             mask_input = _check_masks(mask_input, self.model.config.low_res_size)
         lengths = {len(part) for part in (points and points[0], boxes, mask_input) if part is not None}
@@ -113,10 +124,30 @@ class SamPredictor:
             raise InputError(f"expected as many prompts of every kind, got {sorted(lengths)}")
         threshold = None if return_logits else self.model.mask_threshold
         with blas_at_one_thread():
-            sparse, dense = self.model.prompt_encoder(points, boxes, mask_input)
-            low_res, iou = self.model.mask_decoder(features, self.image_pe, sparse, dense, multimask_output)
+            encoder, decoder = self.model.prompt_encoder, self.model.mask_decoder
+            sparse = encoder.embed_sparse(points, boxes, next(iter(lengths)))
+            if self.terms is None:
+                dense = encoder.no_mask() if mask_input is None else encoder.embed_masks(mask_input)
+                low_res, iou = decoder(features, self.image_pe, sparse, dense, multimask_output)
+            else:
+                low_res, iou = decoder.decode(self.terms, sparse, mask_input, multimask_output)
             flat = postprocess_masks(low_res.reshape(-1, *low_res.shape[2:]), original_size, size, threshold)
         return flat.reshape(*low_res.shape[:2], *original_size), iou, low_res
+
+
+def check_prompts(
+    size: tuple[int, int], point_coords: Any = None, point_labels: Any = None, boxes: Any = None
+) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
+    """Points (B, P, 2), their labels (B, P) and boxes (B, 4) as float64, if they fit a picture of ``size`` (H, W).
+
+    Raises ``InputError`` where they do not. It needs neither a model nor the encoder, so it can come before both.
+    """
+    if point_coords is None and point_labels is not None:
+        raise InputError("expected point_coords with point_labels, got labels alone")
+    if point_coords is not None and point_labels is None:
+        raise InputError("expected point_labels with point_coords, got points alone")
+    coords, labels = (None, None) if point_coords is None else _check_points(point_coords, point_labels, size)
+    return coords, labels, None if boxes is None else _check_boxes(boxes, size)
 
 
 def _numbers(name: str, value: Any) -> np.ndarray:

@@ -37,7 +37,15 @@ class PromptEncoder:
         points: coords (B, P, 2) as (x, y) in pixels of the model's input and labels (B, P), −1, 0 or 1; boxes (B, 4)
         as x0, y0, x1, y1; masks (B, 1, 4h, 4w) logits, such as an earlier answer's ``low_res_logits``.
         """
-        parts = []
+        given = (points and points[0], boxes, masks)
+        batch = next((len(part) for part in given if part is not None), 1)
+        return self.embed_sparse(points, boxes, batch), self.no_mask() if masks is None else self.embed_masks(masks)
+
+    def embed_sparse(
+        self, points: tuple[np.ndarray, np.ndarray] | None, boxes: np.ndarray | None, batch: int
+    ) -> np.ndarray:
+        """The tokens of points and boxes, as above, (B, T, C); T may be 0."""
+        parts = [np.zeros((batch, 0, self.config.prompt_embed_dim), np.float32)]
         if points is not None:
             coords, labels = points
             if boxes is None:  # points alone are followed by one point that is none
@@ -47,9 +55,7 @@ class PromptEncoder:
         if boxes is not None:
             corners = boxes.reshape(-1, 2, 2)
             parts.append(self.embed_points(corners, np.tile([TOP_LEFT, BOTTOM_RIGHT], (len(corners), 1))))
-        batch = len(parts[0]) if parts else len(masks) if masks is not None else 1
-        empty = np.zeros((batch, 0, self.config.prompt_embed_dim), np.float32)
-        return np.concatenate([empty, *parts], axis=1), self.no_mask() if masks is None else self.embed_masks(masks)
+        return np.concatenate(parts, axis=1)
 
     def embed_points(self, coords: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """coords (B, P, 2) in pixels, labels (B, P) in −1 … 3 → (B, P, C). The half pixel is added here."""
@@ -60,14 +66,17 @@ class PromptEncoder:
 
     def embed_masks(self, masks: np.ndarray) -> np.ndarray:
         """masks (B, 1, 4h, 4w) logits → (B, h, w, C): two convolutions of stride 2 with norm and GELU, then a 1×1."""
+        return (self.state / "mask_downscaling" / 6).conv2d(self.mask_channels(masks))
+
+    def mask_channels(self, masks: np.ndarray) -> np.ndarray:
+        """The same without the 1×1 at the end: masks (B, 1, 4h, 4w) → (B, h, w, ``mask_in_chans``)."""
         size = self.config.low_res_size
         if masks.ndim != 4 or masks.shape[1:] != (1, size, size):
             raise InputError(f"expected mask logits of shape (B, 1, {size}, {size}), got {masks.shape}")
         down = self.state / "mask_downscaling"
         x = masks.reshape(-1, size, size, 1)
         x = gelu((down / 1).layer_norm((down / 0).conv2d(x, stride=2), eps=1e-6))
-        x = gelu((down / 4).layer_norm((down / 3).conv2d(x, stride=2), eps=1e-6))
-        return (down / 6).conv2d(x)
+        return gelu((down / 4).layer_norm((down / 3).conv2d(x, stride=2), eps=1e-6))
 
     def no_mask(self) -> np.ndarray:
         """(1, 1, 1, C): what stands everywhere when there is no mask prompt."""

@@ -29,7 +29,7 @@ class Sam:
         self._state = dict(state)
         self.image_encoder = ImageEncoderViT(config, State(self._state, "image_encoder."))
         self.prompt_encoder = PromptEncoder(config, State(self._state, "prompt_encoder."))
-        self.mask_decoder = MaskDecoder(config, State(self._state, "mask_decoder."))
+        self.mask_decoder = MaskDecoder(config, State(self._state, "mask_decoder."), self.prompt_encoder)
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Every weight under its official name. The arrays are the model's own: treat them as read-only."""

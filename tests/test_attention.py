@@ -17,17 +17,19 @@ from strategies import arrays, sizes
 
 # wrong version → (text in the kernel's file, its replacement)
 MUTANTS = {
-    "bias from the scaled query": (
-        "np.matmul(q_piece, tables.T)",
-        "np.matmul(q_piece * np.float32(D**-0.5), tables.T)",
-    ),
-    "forgets to scale the scores": ("q_piece * np.float32(D**-0.5), k", "q_piece, k"),
-    "scales by 1/D": ("q_piece * np.float32(D**-0.5), k", "q_piece * np.float32(1 / D), k"),
+    "bias from the scaled query": ("np.matmul(q[b, head, rows], tables.T", "np.matmul(query, tables.T"),
+    "forgets to scale the scores": ("rows], np.float32(D**-0.5 * LOG2_E), out", "rows], np.float32(LOG2_E), out"),
+    "scales by 1/D": ("rows], np.float32(D**-0.5 * LOG2_E), out", "rows], np.float32(1 / D * LOG2_E), out"),
     "distance the other way round": ("2 * size - 1)[::-1])", "2 * size - 1))"),
-    "mixes rows and columns": ("h, w = (first + i) // W, (first + i) % W", "h, w = (first + i) % H, (first + i) // H"),
+    "mixes rows and columns": (
+        "h, w = (first + i) // columns, (first + i) % columns",
+        "h, w = (first + i) % H, (first + i) // H",
+    ),
     "forgets where a piece begins": ("(first + i)", "i"),
     "forgets the bias along a row": ("term_h[y] + term_w[x]", "term_h[y]"),
-    "forgets the maximum": ("exp(row[j] - largest)", "exp(row[j])"),
+    "forgets the maximum": ("exp2(row[j] - largest)", "exp2(row[j])"),
+    "powers of 2": ("LOG2_E = 1 / np.log(2)", "LOG2_E = 1"),
+    "powers of 2 for the bias": ("np.concatenate(tables) * np.float32(LOG2_E)", "np.concatenate(tables)"),
     "forgets to divide": ("y[b, head, rows] /= totals[..., None]", "pass"),
     "leaves out the last rows": ("range(0, N, rows)", "range(0, max(1, N - rows + 1), rows)"),
     "keys of the first head": ("k[b, head].transpose", "k[b, :1].transpose"),
@@ -79,8 +81,8 @@ def test_numpy_is_torch(drawn):
 @given(inputs())
 def test_compiled_is_torch(drawn):
     """Agrees within its stated accuracy. Kills: bias from the scaled query, forgets to scale the scores, scales by 1/D,
-    distance the other way round, mixes rows and columns, forgets the bias along a row, forgets to divide, keys of the
-    first head."""
+    powers of 2, powers of 2 for the bias, distance the other way round, mixes rows and columns, forgets the bias along
+    a row, forgets to divide, keys of the first head."""
     assert_close(attention(*drawn), oracle(ops.attention, *drawn), magnitude(*drawn), TOLERANCE)
 
 
@@ -147,11 +149,12 @@ def test_heads_and_windows_do_not_mix(drawn):
     assert_close(back.reshape(B, H, W, C), attention(*drawn).astype(np.float64), 2 * magnitude(*drawn), TOLERANCE)
 
 
-def test_large_scores_do_not_overflow():
-    """Scores of ±10⁴, whose exponentials no float32 holds: the answer is the value of the best key. Kills: forgets the
-    maximum."""
+@pytest.mark.parametrize("query", [3, 50, 77, 83, 100, 111])
+def test_large_scores_do_not_overflow(query):
+    """Scores up to ±10⁴, whose exponentials no float32 holds: the answer is the value of the best key. Kills: forgets
+    the maximum."""
     qkv = np.zeros((1, 1, 3, 3), np.float32)
-    qkv[0, 0, :, 0], qkv[0, 0, :, 1], qkv[0, 0, :, 2] = 100, (100, -100, 90), (1, 2, 3)
+    qkv[0, 0, :, 0], qkv[0, 0, :, 1], qkv[0, 0, :, 2] = query, (100, -100, 60), (1, 2, 3)
     np.testing.assert_array_equal(attention(qkv, 1)[0, 0, :, 0], [1, 1, 1])
 
 

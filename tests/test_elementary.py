@@ -22,6 +22,11 @@ MUTANTS = {
     "exp loses NaN": ("t = _EXP_LOWEST if t < _EXP_LOWEST else t", "t = t if t > _EXP_LOWEST else _EXP_LOWEST"),
     "exp does not reach 0": ("np.float32(-88.0)", "np.float32(-87.3)"),
     "exp does not reach infinity": ("np.float32(88.7)", "np.float32(88.3)"),
+    "exp2 rounds down": ("n = np.rint(x if", "n = np.floor(x if"),
+    "exp2 drops its last terms": ("_B4 + r * (_B5 + r * _B6)", "_B4"),
+    "exp2 loses NaN": ("(_EXP2_LOWEST if x < _EXP2_LOWEST else x)", "(x if x > _EXP2_LOWEST else _EXP2_LOWEST)"),
+    "exp2 does not reach 0": ("np.float32(-127.0)", "np.float32(-126.0)"),
+    "exp2 goes below 0": ("(_EXP2_LOWEST if x < _EXP2_LOWEST else x) - n", "x - n"),
     "erf drops its last term": ("_P4 + u * _P5", "_P4"),
     "erf does not reach 1": ("return _1 if x > _ERF_END else y", "return y"),
     "erf ends too early": ("np.float32(3.92)", "np.float32(3.2)"),
@@ -37,6 +42,12 @@ MUTANTS = {
 def _exp(x, out):
     for i in range(x.size):
         out[i] = elementary.exp(x[i])
+
+
+@jit
+def _exp2(x, out):
+    for i in range(x.size):
+        out[i] = elementary.exp2(x[i])
 
 
 @jit
@@ -72,6 +83,7 @@ def softplus(x: torch.Tensor) -> torch.Tensor:
 # loop, torch's function, the stated error in eps, an interval where the function is a normal float32
 TABLE = {
     "exp": (_exp, torch.exp, elementary.EXP_TOLERANCE, (-87.3, 88.3)),
+    "exp2": (_exp2, torch.exp2, elementary.EXP2_TOLERANCE, (-126.0, 127.0)),
     "erf": (_erf, torch.special.erf, elementary.ERF_TOLERANCE, (-30.0, 30.0)),
     "sigmoid": (_sigmoid, torch.sigmoid, elementary.SIGMOID_TOLERANCE, (-87.3, 1e4)),
     "log1p_exp": (_log1p_exp, softplus, elementary.LOG1P_EXP_TOLERANCE, (-87.3, 1e4)),
@@ -103,6 +115,17 @@ def test_limits(loop, limits):
     """Exactly these at NaN and at both ends. Kills: exp loses NaN, does not reach 0, does not reach infinity."""
     x = np.array([np.nan, -np.inf, -1e4, 0.0, 1e4, np.inf] * 8)
     np.testing.assert_array_equal(each(loop, x), np.array(limits * 8, np.float32))
+
+
+@given(st.lists(st.floats(-(2.0**100), -126, width=32), min_size=1, max_size=20))
+def test_exp2_ends_at_0(x):
+    """NaN stays, whole numbers are exact, and below the smallest normal number it falls to 0. Kills: exp2 loses NaN,
+    does not reach 0, goes below 0, rounds down."""
+    y = each(_exp2, x)
+    assert (y >= 0).all() and (y <= 2.0**-126).all() and (y[np.array(x) <= -127] == 0).all()
+    whole = np.arange(-126, 128)
+    np.testing.assert_array_equal(each(_exp2, whole), 2.0**whole)
+    np.testing.assert_array_equal(each(_exp2, [np.nan, -np.inf] * 8), [np.nan, 0] * 8)
 
 
 @given(st.lists(st.floats(-40, 40, width=32), min_size=1, max_size=20))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unittest import mock
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -19,6 +21,8 @@ MUTANTS = {
     "unbiased variance": ("squares / np.float32(channels)", "squares / np.float32(max(channels - 1, 1))"),
     "does not subtract the mean": ("out[n, c] = (x[n, c] - mean)", "out[n, c] = x[n, c]"),
     "swaps scale and shift": ("* weight[c] + bias[c]", "* bias[c] + weight[c]"),
+    "leaves out the last piece": ("-(-len(source) // rows)", "len(source) // rows"),
+    "one row too few in a piece": ("(i + 1) * rows)", "(i + 1) * rows - 1)"),
     "readable version forgets eps": ("np.sqrt(variance + eps)", "np.sqrt(variance)"),
 }
 
@@ -51,6 +55,14 @@ def test_numpy_is_torch(drawn):
 def test_compiled_is_torch(drawn):
     """The compiled one is as accurate as it says. Kills: forgets eps, unbiased variance, swaps scale and shift."""
     assert_close(layer_norm(*drawn), oracle(ops.layer_norm, *drawn), magnitude(*drawn), TOLERANCE)
+
+
+@given(inputs(), st.integers(1, 200))
+def test_small_pieces_change_nothing(drawn, size):
+    """However the rows are shared out, bit by bit. Kills: leaves out the last piece, one row too few in a piece."""
+    with mock.patch.dict(layer_norm.__globals__, SIZE=size):
+        cut = layer_norm(*drawn)
+    np.testing.assert_array_equal(cut, layer_norm(*drawn))
 
 
 @given(inputs(), st.floats(-100, 100, width=32))

@@ -49,7 +49,7 @@ def test_every_stage_is_the_references(name):
     """Encoder block by block and seven kinds of prompt, square and rectangular, for each configuration's widths."""
     config = CONFIGS["tiny"] if name == "tiny" else small(name)
     lines = list(verify.verify_model(build(config, seed=3), "cpu"))
-    assert len(lines) == 2 * (config.encoder_depth + 2 + 2 * len(verify.PROMPTS))
+    assert len(lines) == 2 * (config.encoder_depth + 2 + 3 * 2 * len(verify.PROMPTS))  # plain, fused twice
     assert [str(line) for line in lines if not line.passed] == []
 
 
@@ -116,7 +116,9 @@ def attend_without_padding(sam: Sam, x: np.ndarray) -> np.ndarray:
     """The wrong version of block 0: padding tokens are no keys."""
     state = State(sam.state_dict(), "image_encoder.blocks.0.")
     y = (state / "norm1").layer_norm(x, 1e-6)
-    y = x + sam.image_encoder.attend(state / "attn", y)
+    attn = state / "attn"
+    y = attention((attn / "qkv").linear(y), sam.config.encoder_num_heads, attn["rel_pos_h"], attn["rel_pos_w"])
+    y = x + (attn / "proj").linear(y)
     z = (state / "norm2").layer_norm(y, 1e-6)
     return y + (state / "mlp" / "lin2").linear(gelu((state / "mlp" / "lin1").linear(z)))
 

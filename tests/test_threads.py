@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections import Counter
 from contextlib import contextmanager
 from unittest import mock
@@ -26,22 +27,16 @@ from minisam_kernels.threads import blas_at_one_thread, num_threads, parallel_fo
 
 # wrong version → (text in the file, its replacement)
 MUTANTS = {
-    "leaves out the last piece": ("iter(range(count))", "iter(range(count - 1))"),
-    "two threads take the same piece": ("i = next(pieces, None)", "i = next(pieces, None); i = i and i - i % 2"),
-    "BLAS keeps all its threads": ("limits=1", "limits=2"),
-    "BLAS stays at one thread": ("            self.limiter.restore_original_limits()", "            pass"),
-    "only the first thread may set BLAS": ("clear(force=True)", "pass"),
-    "the first to leave restores BLAS": (
-        "                if self.users == 0:\n                    self",
-        "                if True:\n                    self",
-    ),
-    "a helper's exception is lost": ("helper.result()", "helper.exception()"),
-    "goes on after an exception": ("            for _ in pieces:\n                pass", "            pass"),
-    "comes back while pieces run": ("wait([helper for", "list([helper for"),
+    "leaves out the last piece": ("if i >= self.count:", "if i >= self.count - 1:"),
+    "two threads take the same piece": ("self.begun = i + 1", "self.begun, i = i + 1, i - i % 2"),
+    "does not hold BLAS": ("    with blas_at_one_thread():", "    if True:"),
+    "an exception is lost": ("            raise self.error", "            pass"),
+    "goes on after an exception": ("self.begun = self.count  # leave out the rest", "pass"),
+    "comes back while pieces run": ("            self.done.wait()\n        except", "            pass\n        except"),
+    "keeps the caller's arrays": ("        del call\n", ""),
     "stays inside after the end": ("_inside.yes = False", "pass"),
     "a nested call uses the pool": ('getattr(_inside, "yes", False)', "False"),
     "a child keeps its parent's threads": ("    _pool = _Pool()\n\n\nif", "    pass\n\n\nif"),
-    "a child keeps BLAS at one thread": ("    _pool.restore_blas()\n", ""),
     "ignores MINISAM_THREADS": ("    if text:\n", "    if False:\n"),
 }
 
@@ -53,8 +48,8 @@ def pool_of(count: int):
     pool.count = count
     with mock.patch.object(threads, "_pool", pool):
         yield
-    if pool.executor is not None:
-        pool.executor.shutdown()
+    for _ in range(pool.helpers):
+        pool.queue.put(None)
 
 
 def blas_threads() -> set[int]:
@@ -80,8 +75,8 @@ def test_threads_work_side_by_side():
 
 @pytest.mark.parametrize("where", ["caller", "helper"])
 def test_an_exception_comes_back_and_stops_the_rest(where):
-    """Raised once, here, when no piece runs any more, and most pieces are left out. Kills: a helper's exception is
-    lost, goes on after an exception, comes back while pieces run."""
+    """Raised once, here, when no piece runs any more, and most pieces are left out. Kills: an exception is lost,
+    goes on after an exception, comes back while pieces run."""
     done, running = [], []
 
     def piece(i: int) -> None:
@@ -110,7 +105,7 @@ def blas_held_inside() -> set[int]:
 
 def test_blas_is_held_and_restored():
     """One thread inside, what was set before outside: after a plain call, an exception, and around many calls. Kills:
-    BLAS keeps all its threads, BLAS stays at one thread, the first to leave restores BLAS."""
+    does not hold BLAS."""
     for count in (1, 2):
         with threadpool_limits(2, user_api="blas"), pool_of(count):
             assert blas_held_inside() == {1}
@@ -122,6 +117,43 @@ def test_blas_is_held_and_restored():
             with pytest.raises(ZeroDivisionError):
                 parallel_for(lambda i: 1 // (i - 1), 3)
             assert blas_threads() == {2}
+
+
+def test_no_array_outlives_the_call():
+    """What a piece refers to is free once the call is over, although the helpers live on. Kills: keeps the caller's
+    arrays."""
+    with pool_of(3):
+        for _ in range(3):
+            array = np.zeros(4)
+            barrier = threading.Barrier(3)
+            parallel_for(lambda i, array=array, barrier=barrier: barrier.wait(timeout=20), 3)
+            gone = weakref.ref(array)
+            del array
+            for _ in range(200):  # a helper may still be on its way back to the queue
+                if gone() is None:
+                    break
+                time.sleep(0.01)
+            assert gone() is None
+
+
+def test_an_interrupted_wait_waits_all_the_same():
+    """Ctrl-C while a helper runs a piece: raised when no piece runs any more, and no other piece begins."""
+    done = []
+
+    def piece(i: int) -> None:
+        if threading.current_thread() is threading.main_thread():
+            raise KeyboardInterrupt
+        time.sleep(0.05)
+        done.append(i)
+
+    with pool_of(2), pytest.raises(KeyboardInterrupt):
+        parallel_for(piece, 50)
+    assert len(done) <= 2
+    call = threads._Call(lambda i: None, 1)
+    call.done = mock.Mock(wait=mock.Mock(side_effect=[KeyboardInterrupt, None]))
+    with pytest.raises(KeyboardInterrupt):
+        call.wait()
+    assert call.done.wait.call_count == 2 and call.begun == call.count
 
 
 def test_a_nested_call_stays_in_its_thread():
@@ -144,7 +176,7 @@ def test_a_nested_call_stays_in_its_thread():
 
 def test_several_python_threads_at_once():
     """Four callers share the pool: nobody waits for ever, every piece is done once with BLAS held, and it is as before.
-    Kills: the first to leave restores BLAS, BLAS stays at one thread, only the first thread may set BLAS."""
+    Kills: does not hold BLAS."""
     seen: list[list[int]] = [[] for _ in range(4)]
     held: list[set[int]] = []
 
@@ -167,20 +199,18 @@ def test_several_python_threads_at_once():
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_a_forked_child_works():
-    """A child forked while its parent's pool holds BLAS has threads of its own and BLAS as it was. Kills: a child
-    keeps its parent's threads, a child keeps BLAS at one thread."""
+    """A child forked while its parent's pool works has threads of its own. Kills: a child keeps its parent's
+    threads."""
     with threadpool_limits(2, user_api="blas"), pool_of(2):
         barrier = threading.Barrier(2)
         parallel_for(lambda i: barrier.wait(timeout=20), 2)
-        with blas_at_one_thread():
-            child = os.fork()
-            if child == 0:
-                signal.alarm(20)  # a child that hangs ends
-                threads._pool.count = 2
-                barrier = threading.Barrier(2)
-                free = blas_threads() == {2}
-                parallel_for(lambda i: barrier.wait(timeout=10), 2)
-                os._exit(0 if free else 3)
+        child = os.fork()
+        if child == 0:
+            signal.alarm(20)  # a child that hangs ends
+            threads._pool.count = 2
+            barrier = threading.Barrier(2)
+            parallel_for(lambda i: barrier.wait(timeout=10), 2)
+            os._exit(0)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 

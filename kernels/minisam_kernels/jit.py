@@ -1,4 +1,4 @@
-"""``jit``, the one decorator of the kernels: how every compiled loop is compiled.
+"""``jit``, the decorator of the kernels: how every compiled loop is compiled; ``exact_jit``, where bits must agree.
 
 ``fastmath`` is a set of five named freedoms, never ``True``. It lets LLVM reorder sums (``reassoc``, which is what
 makes a reduction use vector registers), fuse a multiply with an add (``contract``), divide by multiplying with a
@@ -10,6 +10,10 @@ the code that looks for them.
 run kernels side by side (see ``threads``), and ``cache`` keeps the machine code on disk. Numba looks only at the
 changes in a function's own file; here one kernel may call a function of another file, so the cache entry is stamped
 with a hash of the whole package.
+
+``exact_jit`` grants none of the freedoms: every operation is IEEE's, in the order in which it is written, and the bits
+are those that NumPy computes from the same expression. ``resize`` is compiled so, because ``mask_runs`` must give the
+same pixels by another route, and ``nms``, where one rounding more or less keeps another box. It costs them nothing.
 """
 
 from __future__ import annotations
@@ -45,3 +49,4 @@ def compiler(package: Path, fastmath: set[str]) -> Callable[[Callable[..., Any]]
 
 
 jit = compiler(Path(__file__).parent, FASTMATH)
+exact_jit = compiler(Path(__file__).parent, set())

@@ -18,8 +18,10 @@ import numpy as np
 
 from minisam_kernels.errors import InputError, as_float32, expect_shape
 from minisam_kernels.jit import jit
+from minisam_kernels.threads import parallel_for
 
 TOLERANCE = 16.0  # × eps × magnitude; see above
+SIZE = 1 << 16  # numbers of a piece of work, in whole rows
 
 
 def layer_norm_numpy(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, eps: float) -> np.ndarray:
@@ -56,5 +58,12 @@ def layer_norm(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, eps: float) 
     expect_shape("weight", weight, (channels,))
     expect_shape("bias", bias, (channels,))
     out = np.empty_like(x)
-    _layer_norm_rows(x.reshape(-1, channels), weight, bias, np.float32(eps), out.reshape(-1, channels))
+    source, target = x.reshape(-1, channels), out.reshape(-1, channels)
+    rows = max(1, SIZE // channels)
+
+    def piece(i: int) -> None:
+        part = slice(i * rows, (i + 1) * rows)
+        _layer_norm_rows(source[part], weight, bias, np.float32(eps), target[part])
+
+    parallel_for(piece, -(-len(source) // rows))
     return out

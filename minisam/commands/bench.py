@@ -1,7 +1,7 @@
-"""``minisam bench``: our NumPy model and the same model in torch, side by side in one run.
+"""``minisam bench``: how long the model takes here, alone or beside the same model in other libraries.
 
-The two take turns, so that a machine that others use too slows both alike; medians and the middle half are shown. The
-starting times (import, first mask) are those of new processes, with compiled kernels already on disk.
+Every contender has a process of its own; they take turns, so that a machine that others use too slows all alike.
+Medians and the middle half are shown, and written as JSON and as a page with plots if asked.
 """
 
 from __future__ import annotations
@@ -9,130 +9,175 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
-import statistics
 import subprocess
 import sys
-import time
-from collections.abc import Callable
+import tempfile
+from pathlib import Path
 from typing import Any
 
 from minisam.commands.options import add_model, load_or_build_model, need, positive, progress
-from minisam.files import atomic
+from minisam.files import atomic, check_output
+from minisam_kernels.errors import InputError
 
-FIRST_MASK = (
-    "import numpy as np, minisam; p = minisam.SamPredictor(minisam.{model});"
-    "p.set_image(np.full((300, 451, 3), 99, np.uint8)); p.predict([[200, 150]], [1])"
-)
+PARTS = ("encode", "prompts", "everything", "starts")
+ROWS = ("prompts-1", "prompts-16", "prompts-64", "prompts-256", "everything-filtered")
 
 
 def add(parsers: Any) -> None:
     """The command's options."""
-    parser = parsers.add_parser("bench", help="time the model beside the same model in torch")
+    parser = parsers.add_parser(
+        "bench",
+        help="time the model, alone or beside torch, transformers and ONNX Runtime",
+        description="Time the encoder, prompts one by one and in batches, and every object of a picture. With --peers "
+        "beside minisam's own torch reference, Hugging Face's SamModel and ONNX Runtime, in turns. "
+        "Without weights for a model, random ones are used: the arithmetic is the same.",
+    )
     add_model(parser)
-    parser.add_argument("--repeat", type=positive, default=9, metavar="N", help="measurements of each (default 9)")
-    parser.add_argument("--json", metavar="PATH", help="write the figures as JSON as well")
+    parser.add_argument("--peers", action="store_true", help="time the other libraries too (needs the extra bench)")
+    parser.add_argument("--scaling", action="store_true", help="how cost grows with prompts, points, pixels, threads")
+    parser.add_argument("--profile", action="store_true", help="where the time goes, stage by stage")
+    parser.add_argument("--full", action="store_true", help="peers run every point of 'everything', not one batch")
+    parser.add_argument("--quick", action="store_true", help="few rounds of small work: does it run? not to be quoted")
+    parser.add_argument(
+        "--only",
+        action="append",
+        choices=PARTS + ROWS,
+        metavar="PART",
+        help=f"leave the rest out: {', '.join(PARTS)}, or one row, such as prompts-16; repeatable",
+    )
+    parser.add_argument("--repeat", type=positive, metavar="N", help="rounds at most (default 9, with --quick 2)")
+    parser.add_argument(
+        "--budget", type=positive, default=90, metavar="SECONDS", help="end a workload's rounds early (default 90)"
+    )
+    parser.add_argument("--threads", type=positive, metavar="N", help="of every contender (default: usable cores)")
+    parser.add_argument("--json", metavar="FILE", help="write the figures as JSON")
+    parser.add_argument("--report", metavar="FOLDER", help="write FOLDER/MODEL.json, its plots, and FOLDER/README.md")
+    parser.add_argument("--redraw", action="store_true", help="only make --report's page and plots from its JSON files")
     parser.set_defaults(run=run)
 
 
-def environment() -> dict[str, Any]:
-    """What the figures depend on: processor, cores, threads, BLAS, versions."""
-    import numba
-    import numpy as np
-    import torch
-    from threadpoolctl import threadpool_info
-
-    from minisam_kernels.threads import num_threads
-
-    blas = [f"{i['internal_api']} {i['version']} {i.get('architecture', '')}" for i in threadpool_info()]
-    pinned = {name: value for name, value in os.environ.items() if name.startswith(("OPENBLAS_", "MINISAM_"))}
-    return {
-        "processor": platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
-        "threads": {"minisam": num_threads(), "torch": torch.get_num_threads()},
-        "blas": blas,
-        "environment": pinned,
-        "versions": {"python": platform.python_version(), "numpy": np.__version__, "numba": numba.__version__,
-                     "torch": torch.__version__},
-    }  # fmt: skip
-
-
-def alternate(functions: dict[str, Callable[[], Any]], repeat: int) -> dict[str, list[float]]:
-    """Seconds of each function, called in turns, ``repeat`` times after two calls that do not count."""
-    times: dict[str, list[float]] = {name: [] for name in functions}
-    for turn in range(repeat + 2):
-        for name, function in functions.items():
-            start = time.perf_counter()
-            function()
-            if turn >= 2:
-                times[name].append(time.perf_counter() - start)
-    return times
-
-
-def new_process(program: str, repeat: int = 3) -> list[float]:
-    """Seconds that a new Python process takes for ``program``, imports included, after one that does not count."""
-    times = []
-    for _ in range(repeat + 1):
-        start = time.perf_counter()
-        subprocess.run([sys.executable, "-c", program], check=True)
-        times.append(time.perf_counter() - start)
-    return times[1:]
-
-
 def run(options: argparse.Namespace) -> int:
-    """Measure, print a table, write JSON."""
-    need("reference", "torch")
-    import numpy as np
-    import torch
+    """Check what can be checked, measure, print the tables, write what was asked for."""
+    if options.redraw and options.report is None:
+        raise InputError("expected --report FOLDER with --redraw, got none")
+    if options.report is not None:
+        need("bench", "matplotlib")
+        folder = Path(options.report)
+        if not folder.is_dir():
+            raise InputError(f"expected an existing folder for --report, got {folder}")
+        check_output(folder / "README.md")
+        if options.redraw:
+            return _write_page(folder)
+    if options.json is not None:
+        check_output(options.json)
+    if options.peers:
+        need("bench", "torch", "transformers", "onnx", "onnxscript", "onnxruntime")
+    from minisam.benchmark import report
 
-    from minisam.reference import build as build_reference
-
-    sam = load_or_build_model(options)
-    size = sam.config.image_size
-    reference = build_reference(sam.config)
-    reference.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in sam.state_dict().items()})
-    rng = np.random.default_rng(0)
-    image = rng.standard_normal((1, size, size, 3)).astype(np.float32)
-    features, pe = sam.image_encoder(image), sam.prompt_encoder.get_dense_pe()
-
-    def ours(count: int) -> Callable[[], Any]:
-        coords, labels = rng.uniform(0, size, (count, 1, 2)), np.ones((count, 1))
-        return lambda: sam.mask_decoder(features, pe, *sam.prompt_encoder((coords, labels)), True)
-
-    def torchs(count: int) -> Callable[[], Any]:
-        coords, labels = size * torch.rand(count, 1, 2), torch.ones(count, 1)
-        embedding, place = torch.from_numpy(features), torch.from_numpy(pe)
-        return lambda: reference.mask_decoder(embedding, place, *reference.prompt_encoder((coords, labels)), True)
-
-    pixels = torch.from_numpy(image)
-    pairs = {"encode a picture": (lambda: sam.image_encoder(image), lambda: reference.image_encoder(pixels))}
-    pairs |= {f"{n} prompt{'s' * (n > 1)}": (ours(n), torchs(n)) for n in (1, 16)}
-    figures: dict[str, dict[str, list[float]]] = {}
-    with torch.no_grad(), progress(total=len(pairs), desc="bench") as bar:
-        for name, (here, there) in pairs.items():
-            figures[name] = alternate({"minisam": here, "torch": there}, options.repeat)
-            bar.update()
-    model = "load('tiny')" if sam.config.name == "tiny" else f"build({sam.config.name!r})"
-    starts = {"import minisam": "import minisam", "first mask of a new process": FIRST_MASK.format(model=model)}
-    for name, program in starts.items():
-        figures[name] = {"minisam": new_process(program)}
-
-    where = environment()
-    for key, value in where.items():
-        print(f"{key:12} {value}")
-    print(f"\n{sam.config.name:28} {'minisam':>24} {'torch eager, float32':>24} {'ratio':>7}")
-    for name, times in figures.items():
-        cells = [f"{statistics.median(t) * 1e3:8.1f} ms {_spread(t):>12}" for t in times.values()]
-        ratio = statistics.median(times["torch"]) / statistics.median(times["minisam"]) if "torch" in times else None
-        print(f"{name:28} {' '.join(f'{cell:>24}' for cell in cells)} {f'{ratio:6.1f}×' if ratio else ''}".rstrip())
-    if options.json:
-        report = {"model": sam.config.name, "environment": where, "seconds": figures}
+    figures = measure(options)
+    print(report.text(figures))
+    text = json.dumps(figures, indent=1, ensure_ascii=False) + "\n"
+    if options.json is not None:
         with atomic(options.json) as temporary:
-            temporary.write_text(json.dumps(report, indent=1))
+            temporary.write_text(text)
+    if options.report is not None:
+        with atomic(folder / f"{figures['model']['name']}.json") as temporary:
+            temporary.write_text(text)
+        return _write_page(folder)
     return 0
 
 
-def _spread(times: list[float]) -> str:
-    """The middle half, in milliseconds."""
-    low, _, high = statistics.quantiles(times, n=4) if len(times) > 1 else (times[0],) * 3
-    return f"({low * 1e3:.1f}–{high * 1e3:.1f})"
+def _write_page(folder: Path) -> int:
+    """README.md and the plots, from every model's JSON in the folder."""
+    from minisam.benchmark import plots, report
+
+    models = report.read_folder(folder)
+    pictures = [plots.draw(figures, folder) for figures in models]
+    with atomic(folder / "README.md") as temporary:
+        temporary.write_text(report.page(models, pictures))
+    return 0
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """Everything that was asked for, as the report's data."""
+    import dataclasses
+
+    from minisam.benchmark import environment, report, workloads
+    from minisam.benchmark.contenders import CONTENDERS, PEERS
+    from minisam.benchmark.measure import Runner, starts
+    from minisam.benchmark.worker import PINS
+    from minisam.checkpoint import save_checkpoint
+    from minisam.loading import WEIGHTS
+
+    here = environment.environment()
+    threads = options.threads or here["usable_cores"]
+    rounds = options.repeat or (2 if options.quick else 9)
+    only = tuple(options.only or PARTS)
+    sam = load_or_build_model(options)
+    config = sam.config
+    trained = options.checkpoint is not None or (WEIGHTS / f"{config.name}.safetensors").exists()
+    contenders = ("minisam", *(["pinned"] if any(name in os.environ for name in PINS) else []))
+    contenders += PEERS if options.peers else ()
+    figures: dict[str, Any] = {
+        "schema": report.SCHEMA,
+        "command": _command(options),
+        "quick": options.quick,
+        "model": dataclasses.asdict(config),
+        "weights": "trained" if trained else "random",
+        "threads": threads,
+        "environment": here,
+        "contenders": {name: {"title": CONTENDERS[name][1]} for name in contenders},
+        "workloads": [],
+    }
+    with tempfile.TemporaryDirectory(prefix="minisam-bench-") as folder, progress(desc="bench") as bar:
+        weights = Path(folder) / "weights.safetensors"
+        save_checkpoint(weights, sam.state_dict(), config)
+        del sam
+        files = {"weights": str(weights), "folder": folder}
+        runner = Runner(config, files, threads, rounds, options.budget, bar.set_description_str)
+        if options.peers:
+            bar.set_description_str("export")
+            _export(weights, folder)
+        size = 256 if options.quick else workloads.MATRIX
+        figures["blas_peak"] = {str(n): runner.blas_peak(contenders, n, size) for n in sorted({1, threads})}
+        chosen = {"pred_iou_thresh": 0.88, "stability_score_thresh": 0.95}
+        if options.scaling or any(part.startswith("everything") for part in only):
+            quantile = runner.setup(96 if options.quick else 1024)
+            if not trained:
+                chosen = quantile | {"stability_score_thresh": 0.0}
+        for work in workloads.table(options.quick, options.full, chosen):
+            if work.name in only or work.name.split("-")[0] in only:
+                row = work.as_dict() | {"gflop": work.gflop(config)}
+                row["results"] = runner.workload(work, contenders, blas=work.kind == "encode")
+                figures["workloads"].append(row)
+        figures["starts"] = {}
+        if "starts" in only:
+            bar.set_description_str("starting times")
+            cache = None if options.quick else str(Path(folder) / "cache")
+            figures["starts"] = starts(str(weights), threads, 1 if options.quick else 3, cache)
+        if options.scaling:
+            peers = PEERS[:1] if options.peers else ()
+            figures["scaling"] = [runner.series(s) for s in workloads.scaling(options.quick, threads, peers)]
+        if options.profile:
+            several = workloads.prompts(4 if options.quick else 64)
+            works = [workloads.encode(), workloads.prompts(1), several]
+            figures["profile"] = runner.profile(works, 2 if options.quick else 5)
+    return figures
+
+
+def _export(weights: Path, folder: str) -> None:
+    """The ONNX files, made by a process of its own: this one keeps torch out."""
+    command = [sys.executable, "-m", "minisam", "export", "--checkpoint", str(weights), "-o", folder, "--no-check"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise InputError(f"expected an ONNX export to compare with, got: {done.stderr.strip()[-300:]}")
+
+
+def _command(options: argparse.Namespace) -> str:
+    """What was run, without the names of folders and files."""
+    words = ["minisam", "bench"]
+    words += [f"--model {options.model or 'tiny'}"] if options.model or not options.checkpoint else []
+    words += [f"--{name}" for name in ("peers", "scaling", "profile", "full", "quick") if getattr(options, name)]
+    words += [f"--only {part}" for part in options.only or ()]
+    words += [f"--{name} {value}" for name in ("repeat", "threads") if (value := getattr(options, name)) is not None]
+    return " ".join(words if options.checkpoint is None else [*words, "--checkpoint FILE"])

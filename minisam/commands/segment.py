@@ -99,9 +99,12 @@ def run(options: argparse.Namespace) -> int:
 
     from minisam.files import atomic
     from minisam.images import overlay, read_image, read_mask, save_png
-    from minisam.predictor import SamPredictor
+    from minisam.predictor import SamPredictor, check_prompts
     from minisam.preprocess import binary_mask_to_logits
 
+    coords = np.array([[x, y] for x, y, _ in options.point]) if options.point else None
+    labels = np.array([label for *_, label in options.point]) if options.point else None
+    corners = np.array(options.box) if options.box else None
     seconds: dict[str, float] = {}
     with progress(total=4, bar_format="{desc} {bar} {elapsed}") as bar:
 
@@ -114,6 +117,8 @@ def run(options: argparse.Namespace) -> int:
         start = time.perf_counter()
         image = read_image(options.photo)
         rough = read_mask(options.mask, image.shape[:2]) if options.mask is not None else None
+        first = (None if part is None else part[None] for part in (coords, labels, corners))
+        check_prompts(image.shape[:2], *first)  # before the encoder's seconds
         start = step("read", start)
         bar.set_description("weights")
         predictor = SamPredictor(load_model(options))
@@ -123,9 +128,9 @@ def run(options: argparse.Namespace) -> int:
         start = step("encode", start)
         bar.set_description("decoder")
         masks, iou, low_res = predictor.predict(
-            np.array([[x, y] for x, y, _ in options.point]) if options.point else None,
-            np.array([label for *_, label in options.point]) if options.point else None,
-            np.array(options.box) if options.box else None,
+            coords,
+            labels,
+            corners,
             binary_mask_to_logits(rough, predictor.model.config) if rough is not None else None,
             multimask_output=not options.single,
         )
@@ -151,12 +156,11 @@ def run(options: argparse.Namespace) -> int:
         entry["file"] = str(path)
     with ExitStack() as files:  # every file is complete before the first one gets its name
         if overlay_path is not None:
-            coords, labels = [(x, y) for x, y, _ in options.point], [label for *_, label in options.point]
             picture = overlay(
                 image,
                 masks[best : best + 1],
-                coords,
-                labels,
+                [(x, y) for x, y, _ in options.point],
+                [label for *_, label in options.point],
                 options.box,
             )
             save_png(files.enter_context(atomic(overlay_path)), picture)

@@ -13,14 +13,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from minisam.reference import ops
+from minisam.reference import decoder_ops, ops
 from minisam_kernels import (
     attention,
     conv2d,
     conv_transpose2d,
     dice_loss,
+    few_rows,
     focal_loss,
     gelu,
+    head_products,
+    image_to_tokens,
+    implied_layer_norm,
     iou,
     layer_norm,
     linear,
@@ -30,7 +34,9 @@ from minisam_kernels import (
     resize,
     softmax,
     stability_score,
+    tokens_to_image,
     two_way,
+    upscale,
     window,
 )
 
@@ -189,3 +195,69 @@ def kernel_cases(rng: np.random.Generator) -> Iterator[Case]:
     )
     yield Case("iou", iou.iou, ops.iou, (logits > 0, targets > 0), 0.5)
     yield Case("stability_score", stability_score.stability_score, ops.stability_score, (logits,), 0.5)
+    yield from decoder_cases(rng)
+
+
+def decoder_cases(rng: np.random.Generator) -> Iterator[Case]:
+    """The kernels of the fused decoder: a tile of 256 image tokens, 7 tokens, 8 heads of 16, C = 256."""
+
+    def normal(*shape: int, scale: float = 1.0) -> np.ndarray:
+        return (scale * rng.standard_normal(shape)).astype(np.float32)
+
+    def absolute(oracle: Callable[..., Any], *arguments: np.ndarray) -> Any:
+        return oracle(*(np.abs(a).astype(np.float64) for a in arguments))
+
+    arguments: tuple[Any, ...] = (normal(7, 256), normal(2048, 256, scale=0.06), normal(2048))
+    size = absolute(few_rows.few_rows_numpy, *arguments)
+    yield Case("few_rows", few_rows.few_rows, decoder_ops.few_rows, arguments, few_rows.TOLERANCE, size)
+    a, x, y = normal(8, 7, 16), normal(8, 16, 256), normal(8, 7, 256)
+    size = absolute(head_products.head_products_numpy, a, x, y)
+    limit = head_products.TOLERANCE
+    yield Case("head_products", head_products.head_products, decoder_ops.head_products, (a, x, y), limit, size)
+    size = absolute(head_products.head_moments_numpy, y, x)
+    yield Case("head_moments", head_products.head_moments, decoder_ops.head_moments, (y, x), limit, size)
+    arguments = (normal(8, 6, 16, scale=0.5), normal(8, 6), x, normal(8, 6, 256))
+    k, bias, _, known = (np.abs(b) for b in arguments)
+    size = 1 + (k @ np.abs(x) + bias[..., None] + known).max(axis=1, keepdims=True)
+    op, limit = image_to_tokens.image_to_tokens, image_to_tokens.TOLERANCE
+    yield Case("image_to_tokens", op, decoder_ops.image_to_tokens, arguments, limit, size)
+    z, ways = normal(256, 256), normal(1, 129, 256, scale=0.1)
+    z, ways = z - z.mean(axis=0), ways - ways.mean(axis=2, keepdims=True)
+    values, scale, features = normal(1, 8, 7, 16), 1 + rng.random(256, np.float32), rng.random((49, 256), np.float32)
+    yield Case(
+        "implied_layer_norm",
+        lambda *arguments: implied_layer_norm.implied_layer_norm(*arguments)[0],
+        decoder_ops.implied_layer_norm,
+        (z, ways, values, scale, features, 1e-5),
+        implied_layer_norm.TOLERANCE,
+        4 * implied_layer_norm.implied_layer_norm_numpy(z, ways, values, scale, features, 1e-5),
+    )
+    arguments = (normal(8, 7, 16, scale=0.5), normal(8, 16, 4096), normal(8, 16, 4096), normal(4096))
+    arguments = (*arguments, normal(56, 49, scale=0.2), normal(49, 4096))
+    q, k, v, scale, factors, features = (np.abs(b) for b in arguments)
+    reach = 1 + (q @ k + (factors @ features).reshape(8, 7, -1)).max()
+    for i, largest in enumerate(((scale * v).max(), features.max())):
+        yield Case(
+            f"tokens_to_image ({'values' if i == 0 else 'features'})",
+            lambda *arguments, i=i: tokens_to_image.tokens_to_image(*arguments)[i],
+            lambda *arguments, i=i: decoder_ops.tokens_to_image(*arguments)[i],
+            arguments,
+            tokens_to_image.TOLERANCE,
+            reach * largest,
+        )
+    x, z, scale, bias = normal(256, 256), normal(256, 256), normal(256), normal(256)
+    weight, shift = normal(64), normal(64)
+    terms = (np.abs(x) + np.abs(scale * z) + np.abs(bias)[:, None]).reshape(4, 64, 256).max(axis=1, keepdims=True)
+    size = (terms * np.abs(weight)[:, None] + np.abs(shift)[:, None]).reshape(256, 256)
+    arguments = (x, z, scale, bias, weight, shift)
+    yield Case("norm_gelu", upscale.norm_gelu, decoder_ops.norm_gelu, arguments, upscale.TOLERANCE, size)
+    y, bias, vectors = normal(128, 64), normal(32), normal(3, 32)
+
+    def masks(y: np.ndarray, bias: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+        out = np.empty((3, 32, 32), np.float32)
+        for corner in range(4):  # the same tile at each
+            upscale.gelu_masks(y, bias, vectors, corner, 0, 8, out)
+        return out.reshape(3, 8, 2, 2, 8, 2, 2)[:, :, 0, :, :, 0].transpose(0, 2, 4, 1, 3).reshape(3, 4, 64)
+
+    size = absolute(lambda y, b, v: np.einsum("mc,kcp->mkp", v, y.reshape(4, 32, -1) + b[:, None]), y, bias, vectors)
+    yield Case("gelu_masks", masks, decoder_ops.gelu_masks, (y, bias, vectors), upscale.TOLERANCE, size)

@@ -16,9 +16,10 @@ def layer_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
     return F.layer_norm(x, (x.shape[-1],), weight, bias, eps)
 
 
-def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, residual: Tensor | None = None) -> Tensor:
     """x (..., C_in), weight (C_out, C_in) → (..., C_out)."""
-    return F.linear(x, weight, bias)
+    y = F.linear(x, weight, bias)
+    return y if residual is None else y + residual
 
 
 def gelu(x: Tensor) -> Tensor:
@@ -77,6 +78,41 @@ def attention(qkv: Tensor, num_heads: int, rel_pos_h: Tensor | None = None, rel_
         bias = (bias_h[..., :, None] + bias_w[..., None, :]).flatten(4).flatten(2, 3)  # (B, heads, N, N)
     y = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)  # scales q · k by D^−½, then adds the bias
     return y.permute(0, 2, 1, 3).reshape(B, H, W, -1)
+
+
+def window_attention(
+    qkv: Tensor,
+    bias: Tensor,
+    num_heads: int,
+    window_size: int,
+    rel_pos_h: Tensor | None = None,
+    rel_pos_w: Tensor | None = None,
+) -> Tensor:
+    """qkv (B, H, W, 3 · C) → (B, H, W, C), within windows; tokens that fill the last ones are the qkv map's bias."""
+    H, W = qkv.shape[1:3]
+    real = F.pad(torch.ones_like(qkv[..., :1]), (0, 0, 0, -W % window_size, 0, -H % window_size))
+    filled = F.pad(qkv, (0, 0, 0, -W % window_size, 0, -H % window_size)) + (1 - real) * bias
+    windows = attention(window_partition(filled, window_size), num_heads, rel_pos_h, rel_pos_w)
+    return window_unpartition(windows, window_size, (H, W))
+
+
+def norm_linear(x: Tensor, norm_weight: Tensor, norm_bias: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+    """x (B, ..., C_in), weight (C_out, C_in) → (B, ..., C_out)."""
+    return F.linear(layer_norm(x, norm_weight, norm_bias, eps), weight, bias)
+
+
+def mlp(
+    x: Tensor,
+    norm_weight: Tensor,
+    norm_bias: Tensor,
+    weight1: Tensor,
+    bias1: Tensor,
+    weight2: Tensor,
+    bias2: Tensor,
+    eps: float,
+) -> Tensor:
+    """x (B, ..., C), weight1 (hidden, C), weight2 (C, hidden) → (B, ..., C): the sum of x and its update."""
+    return x + F.linear(F.gelu(norm_linear(x, norm_weight, norm_bias, weight1, bias1, eps)), weight2, bias2)
 
 
 def _channels_first(x: Tensor) -> Tensor:
@@ -155,3 +191,50 @@ def stability_score(logits: Tensor, threshold: float = 0.0, offset: float = 1.0)
     """logits (M, H, W) → float64 (M,)."""
     inner, outer = logits > threshold + offset, logits > threshold - offset
     return inner.sum(dim=(1, 2)).double() / outer.sum(dim=(1, 2)).double()
+
+
+def rle(masks: Tensor) -> list[Tensor]:
+    """masks (M, H, W) bool → run lengths down the columns, the first of them of False."""
+    counts = []
+    for mask in masks:
+        values, runs = torch.unique_consecutive(mask.T.flatten(), return_counts=True)
+        counts.append(runs if mask.numel() and not values[0] else F.pad(runs, (1, 0)))
+    return counts
+
+
+def box_from_mask(masks: Tensor) -> Tensor:
+    """masks (M, H, W) bool → int64 (M, 4), x0, y0, x1, y1, the last column and row included; zeros when empty."""
+    boxes = torch.zeros(len(masks), 4, dtype=torch.int64)
+    for box, mask in zip(boxes, masks):
+        if mask.any():
+            y, x = mask.nonzero().T
+            box[:] = torch.stack([x.min(), y.min(), x.max(), y.max()])
+    return boxes
+
+
+def nms(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
+    """boxes (N, 4), scores (N,) → int64 (K,): the definition, with all N² values of the IoU at once."""
+    boxes = boxes[order := scores.argsort(descending=True, stable=True)]
+    area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    size = torch.minimum(boxes[:, None, 2:], boxes[:, 2:]) - torch.maximum(boxes[:, None, :2], boxes[:, :2])
+    both = size.clamp(min=0).prod(dim=2)
+    overlap = (both / (area[:, None] + area - both)).double() > iou_threshold
+    stays = torch.ones(len(boxes), dtype=torch.bool)
+    for i in range(len(boxes)):
+        stays[i] = not (overlap[i, :i] & stays[:i]).any()
+    return order[stays]
+
+
+def mask_runs(
+    logits: Tensor,
+    input_size: tuple[int, int],
+    model_size: int,
+    original_size: tuple[int, int],
+    threshold: float = 0.0,
+    offset: float = 1.0,
+) -> tuple[list[Tensor], Tensor, Tensor, Tensor]:
+    """logits (M, h, w) → run lengths, areas (M,), boxes (M, 4), stability (M,) of the masks (M, H, W)."""
+    square = resize(logits, (model_size, model_size))[:, : input_size[0], : input_size[1]]
+    z = resize(square, original_size)
+    masks = z > threshold
+    return rle(masks), masks.sum(dim=(1, 2)), box_from_mask(masks), stability_score(z, threshold, offset)

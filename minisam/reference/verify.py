@@ -159,11 +159,16 @@ def verify_decoder(
     rng = np.random.default_rng(1)
     pe = sam.prompt_encoder.get_dense_pe()
     reference_pe = reference.prompt_encoder.get_dense_pe()
+    terms = sam.mask_decoder.prepare(ours, pe)
     for name in PROMPTS:
         points, boxes, masks = random_prompt(sam, name, rng)
 
         def here(points=points, boxes=boxes, masks=masks):
             return sam.mask_decoder.predict_masks(ours, pe, *sam.prompt_encoder(points, boxes, masks))
+
+        def fused(multimask_output, points=points, boxes=boxes, masks=masks):
+            sparse, _ = sam.prompt_encoder(points, boxes)
+            return sam.mask_decoder.decode(terms, sparse, masks, multimask_output)
 
         def there(points=points, boxes=boxes, masks=masks):
             tensors = tuple(as_double(p, device) for p in points) if points else None
@@ -174,6 +179,12 @@ def verify_decoder(
         answer, seconds_here = timed(here)
         truth, seconds_there = timed(there)
         yield from compare_answers(f"{kind}: {name}", answer, truth, seconds_here, seconds_there)
+        for multimask_output, chosen in ((True, slice(1, None)), (False, slice(0, 1))):
+            fused(multimask_output)
+            answer, seconds_here = timed(fused, multimask_output)
+            masks_there = (truth[0][:, chosen], truth[1][:, chosen])
+            what = f"{kind}: {name}, fused, {'three masks' if multimask_output else 'one mask'}"
+            yield from compare_answers(what, answer, masks_there, seconds_here, seconds_there)
 
 
 def verify_model(sam: Sam, device: str) -> Iterator[Line]:

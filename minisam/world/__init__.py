@@ -1,20 +1,25 @@
 """A procedural world: pictures of nested, occluding, textured objects with exact masks. SA-1B in miniature.
 
-    from minisam.world import render
-    scene = render(seed=0, size=256)
+    from minisam.world import DOMAINS, render
+    scene = render(seed=0, size=256)               # or domain="street", or domain=[name for name in DOMAINS if …]
     scene.image                    # uint8 (256, 256, 3)
     scene.masks[0].segmentation    # bool (256, 256), .level "whole" | "part" | "subpart", .parent, .name
+    scene.domain, scene.caption    # "street", "A photo of a street: two cars and a person, with the road in view."
 
 Files, in the order in which a picture comes about:
     exact        compiled loops and roundings that give the same bits on every machine
     dice         chance
-    shapes       outlines                           materials    surfaces
-    objects      trees of shapes                    living, made, goods, crowds    what there is in this world
+    tiles        natural noise
+    shapes       outlines                           materials, surfaces   what things are made of
+    objects      trees of shapes                    living, bodies, made, goods, dishes, traffic, crowds   things
     raster       outlines to pixels, blur           paint        surfaces to colours
-    painter      trees to pictures and masks        backgrounds  walls, skies, grounds
-    camera       light, lens, sensor, file          scene        layouts, and ``render``
+    painter      trees to pictures and masks        backgrounds, stage    walls, skies, grounds; placing things
+    everyday, rooms, paper, streets, nature, above, heaps, microscope   the 23 domains; ``domains`` is their list
+    lens, camera light, lens, sensor, file          captions     words
+    scene        ``render``
 """
 
+from .domains import DOMAINS
 from .scene import Scene, SceneMask, render
 
-__all__ = ["Scene", "SceneMask", "render"]
+__all__ = ["DOMAINS", "Scene", "SceneMask", "render"]

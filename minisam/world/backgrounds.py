@@ -10,13 +10,10 @@ import numpy as np
 
 from .dice import Dice
 from .materials import (
-    GRADIENT,
-    NOISE,
     Material,
     affine,
     colour,
     plain,
-    ramp,
     random_material,
     shifted,
     similar,
@@ -25,6 +22,7 @@ from .materials import (
 from .objects import Node
 from .painter import Painter
 from .shapes import blob, box, capsule, ellipse, leaf, polygon, shaggy
+from .surfaces import sky, surface
 
 FRAME = affine(0.5, 0.5, 0.5)  # object coordinates [-1, 1]² → the whole picture
 OVER = 1.1  # backgrounds reach a little beyond the frame
@@ -36,27 +34,20 @@ def _flat(material: Material) -> Material:
     return material
 
 
-def _sky(dice: Dice) -> Material:
-    """Clear gradient, clouds, dusk or night."""
-    base = tone(dice, "sky")
-    if dice.chance(0.5):
-        pattern, contrast = NOISE, dice.log_uniform(0.03, 0.3)
-    else:
-        pattern, contrast = GRADIENT, dice.log_uniform(0.05, 0.3)
-    material = random_material(dice, base, contrast)
-    material.pattern, material.tile, material.grain = pattern, dice.integer(2, 3), dice.uniform(0.0, 0.03)
-    if pattern == GRADIENT:
-        material.pattern_map = np.array([[0.0, 0.5, 0.5], [0.5, 0.0, 0.5]])
-        material.ramp = ramp([base, shifted(dice, base, 0.2, 0.05), tone(dice, "sky")])
-    else:
-        material.pattern_map = affine(dice.random(), dice.random(), dice.uniform(0.05, 0.25), 0, 0.5)
-    return _flat(material)
-
-
 def _ground(dice: Dice) -> Material:
-    material = random_material(dice, tone(dice, dice.pick(("earth", "leaf", "stone", "wood"))))
-    material.grain = max(material.grain, dice.uniform(0.03, 0.25))
-    return _flat(material)
+    return surface(dice, dice.pick(("grass", "soil", "sand", "asphalt", "gravel", "concrete", "snow", "rock")))
+
+
+def _indoors(dice: Dice) -> Material:
+    return surface(dice, dice.pick(("planks", "carpet", "board", "cloth", "tiles", "concrete", "metal")))
+
+
+def _wall(dice: Dice) -> Material:
+    """Mostly plaster, paper or bricks of one colour; one in four may be anything."""
+    if dice.chance(0.25):
+        return _flat(random_material(dice, None, dice.log_uniform(0.02, 0.25)))
+    kind = dice.weighted(((5, "plaster"), (1, "bricks"), (1, "planks"), (1, "tiles"), (1, "concrete"), (0.7, "weave")))
+    return surface(dice, kind, colour(dice) if kind != "bricks" and dice.chance(0.5) else None)
 
 
 class Background:
@@ -88,7 +79,7 @@ def landscape(dice: Dice, painter: Painter) -> Background:
     """Sky over a ground in perspective, perhaps with hills, woods or a skyline between them."""
     horizon = dice.uniform(0.15, 0.65)
     y = 2.0 * horizon - 1.0
-    painter.draw(Node("sky", box(-OVER, -OVER, OVER, y + 0.02), _sky(dice)), FRAME)
+    painter.draw(Node("sky", box(-OVER, -OVER, OVER, y + 0.02), sky(dice)), FRAME)
     for i in range(dice.weighted(((2, 0), (2, 1), (1, 3)))):
         tall = dice.uniform(0.1, 0.5) * (1.0 - 0.2 * i)
         x = np.linspace(-OVER, OVER, 60)
@@ -97,7 +88,7 @@ def landscape(dice: Dice, painter: Painter) -> Background:
         )
         ridge = np.stack([x, y - tall * rough], axis=1)
         shape = polygon(np.concatenate([ridge, [[OVER, y + 0.03], [-OVER, y + 0.03]]]))
-        stuff = _flat(random_material(dice, tone(dice, dice.pick(("leaf", "stone", "sky", "earth"))), 0.15))
+        stuff = surface(dice, dice.pick(("foliage", "rock", "grass", "bricks")), scale=1.5)
         painter.draw(Node("hill", shape, stuff), FRAME)
     material = _ground(dice)
     painter.draw(Node("ground", box(-OVER, y, OVER, OVER), material), FRAME, horizon=horizon)
@@ -106,7 +97,7 @@ def landscape(dice: Dice, painter: Painter) -> Background:
         road = polygon(
             np.array([[lane, y], [lane + 0.05, y], [lane + dice.uniform(0.5, 1.5), OVER], [lane - 0.9, OVER]])
         )
-        painter.draw(Node("road", road, _flat(plain(dice, tone(dice, "stone")))), FRAME)
+        painter.draw(Node("road", road, surface(dice, "asphalt")), FRAME)
     return Background(material, horizon)
 
 
@@ -114,14 +105,14 @@ def room(dice: Dice, painter: Painter) -> Background:
     """Wall and table or floor; perhaps a corner, a skirting board, a window of light."""
     edge = dice.uniform(0.3, 0.8)
     y = 2.0 * edge - 1.0
-    wall = _flat(random_material(dice, None, dice.log_uniform(0.02, 0.25)))
+    wall = _wall(dice)
     painter.draw(Node("wall", box(-OVER, -OVER, OVER, y + 0.02), wall), FRAME)
     if dice.chance(0.35):
         x = dice.uniform(-0.8, 0.8)
         second = _flat(similar(dice, wall, 0.1))
         shape = polygon(np.array([[x, -OVER], [OVER, -OVER], [OVER, y + 0.1], [x, y]]))
         painter.draw(Node("wall", shape, second), FRAME)
-    material = _ground(dice) if dice.chance(0.6) else _flat(random_material(dice))
+    material = _indoors(dice) if dice.chance(0.8) else _flat(random_material(dice))
     tilt = dice.signed(0.06)
     shape = polygon(np.array([[-OVER, y - tilt], [OVER, y + tilt], [OVER, OVER], [-OVER, OVER]]))
     table = Node(dice.pick(("table", "floor")), shape, material)

@@ -10,52 +10,74 @@ from __future__ import annotations
 
 import functools
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
 from .dice import Dice
 from .exact import exact, snap
-from .materials import affine, tiles
-from .paint import sample
+from .materials import affine
+from .paint import sample_row
 from .raster import blur
+from .tiles import tiles
 
 
 @exact
-def _develop(image, light, to_light, noise, corner, numbers, gain, out):
-    """image (S, S, 3) float32 → out uint8; light: a noise tile; noise (n, n) uniform in [0, 1), n a power of two."""
-    uneven, dapple, vignette, contrast, offset, grain, grey = numbers
+def _develop(image, light, to_light, noise, shift, numbers, gain, out):
+    """image (S, S, 3) float32 → out uint8; light: a noise tile; noise (256, n) float32, n ≥ 3 S + 512.
+
+    The sensor's noise of a row is the sum of two pieces of rows of ``noise``: another pair for each of 256 rows.
+    """
+    uneven, dapple, vignette = np.float32(numbers[0]), np.float32(numbers[1]), numbers[2]
+    contrast, grain, grey = np.float32(numbers[3]), np.float32(numbers[5]), numbers[6] > 0.0
+    offset, half, one = np.float32(numbers[4] - 0.5), np.float32(0.5), np.float32(1.0)
     size = image.shape[0]
-    last = noise.shape[0] - 1
+    lit, row, bright = np.zeros(size, np.float32), np.empty(3 * size, np.float32), np.empty(3 * size, np.float32)
+    speckle = np.empty(3 * size, np.float32)
+    across = np.empty(size, np.float32)
+    for x in range(size):
+        across[x] = np.float32(vignette * 2.0 * ((x + 0.5) / size - 0.5) * ((x + 0.5) / size - 0.5))
     for y in range(size):
+        px, py = 0.5 / size, (y + 0.5) / size
+        if uneven > 0.0 or dapple > 0.0:
+            u = to_light[0, 0] * px + to_light[0, 1] * py + to_light[0, 2]
+            v = to_light[1, 0] * px + to_light[1, 1] * py + to_light[1, 2]
+            sample_row(light, u, v, to_light[0, 0] / size, to_light[1, 0] / size, 0, size, lit)
+        here = np.float32(1.0 - vignette * 2.0 * (py - 0.5) * (py - 0.5))
         for x in range(size):
-            px, py = (x + 0.5) / size, (y + 0.5) / size
-            bright = 1.0 - vignette * 2.0 * ((px - 0.5) * (px - 0.5) + (py - 0.5) * (py - 0.5))
-            if uneven > 0.0 or dapple > 0.0:
-                n = sample(
-                    light,
-                    to_light[0, 0] * px + to_light[0, 1] * py + to_light[0, 2],
-                    to_light[1, 0] * px + to_light[1, 1] * py + to_light[1, 2],
+            shade = max(one + uneven * lit[x], np.float32(0.2))
+            shade *= one - dapple * min(max(np.float32(4.0) * lit[x] - one, np.float32(0.0)), one)
+            shade *= here - across[x]
+            for c in range(3):
+                bright[3 * x + c] = shade * gain[c]
+                row[3 * x + c] = image[y, x, c]
+        first, second = noise[y & 255], noise[(7 * y + shift) & 255]
+        at = (shift * 5 + 91 * y) & 255
+        for i in range(3 * size):
+            row[i] *= bright[i]
+            speckle[i] = first[i + at] + second[i + 255 - at] - one
+        if grey:
+            for x in range(size):
+                value = (
+                    np.float32(0.3) * row[3 * x] + np.float32(0.59) * row[3 * x + 1] + np.float32(0.11) * row[3 * x + 2]
                 )
-                bright *= max(1.0 + uneven * n, 0.2) * (1.0 - dapple * min(max(4.0 * n - 1.0, 0.0), 1.0))
-            r, g, b = image[y, x, 0] * gain[0], image[y, x, 1] * gain[1], image[y, x, 2] * gain[2]
-            if grey > 0.0:
-                r = 0.3 * r + 0.59 * g + 0.11 * b
-                g, b = r, r
-            rgb = (r, g, b)
-            for channel in range(3):
-                value = (rgb[channel] * bright + offset - 0.5) * contrast + 0.5
-                if value > 0.75:  # a shoulder instead of a cut: highlights keep some drawing
-                    value = 0.75 + (value - 0.75) / (1.0 + 1.6 * (value - 0.75))
-                c = 0 if grey > 0.0 else channel
-                n = noise[(y + corner + 37 * c) & last, (x + 91 * c) & last]
-                n += noise[(y + 53) & last, (x + 2 * corner + 11 * c + 7) & last]
-                value = min(max(value + grain * (n - 1.0), 0.0), 1.0)
-                out[y, x, channel] = np.uint8(value * 255.0 + 0.5)
+                for c in range(3):
+                    row[3 * x + c], speckle[3 * x + c] = value, speckle[3 * x]
+        for i in range(3 * size):
+            value = (row[i] + offset) * contrast + half
+            over = max(value - np.float32(0.75), np.float32(0.0))  # a shoulder, not a cut: highlights keep some drawing
+            value = value - over + over / (one + np.float32(1.6) * over) + grain * speckle[i]
+            row[i] = min(max(value, np.float32(0.0)), one) * np.float32(255.0) + half
+        flat = out[y].reshape(3 * size)
+        for i in range(3 * size):
+            flat[i] = np.uint8(np.int32(row[i]))
 
 
 @functools.cache
-def _sensor_noise() -> np.ndarray:
-    return np.random.Generator(np.random.PCG64(7)).random((256, 256)).astype(np.float32)
+def _sensor_noise(width: int) -> np.ndarray:
+    """Uniform noise (256, width) float32, the same 1024 columns again and again."""
+    once = np.random.Generator(np.random.PCG64(7)).random((256, 1024)).astype(np.float32)
+    return np.ascontiguousarray(np.tile(once, (1, -(-width // 1024))))
 
 
 @functools.cache
@@ -111,25 +133,46 @@ def _block_code(picture, cosines, quality):
                         picture[top + i, left + j, channel] = np.uint8(min(max(value + np.float32(0.5), 0.0), 255.0))
 
 
-def photograph(dice: Dice, colour: np.ndarray) -> np.ndarray:
+@dataclass(frozen=True)
+class Camera:
+    """What a domain's pictures are taken with: shares of pictures, and ranges (low, high)."""
+
+    grey: float = 0.08  # share of pictures without colour
+    noise: tuple[float, float] = (0.004, 0.03)
+    noisy: float = 0.15  # share with up to four times as much
+    blur: float = 0.006  # greatest lens blur, of the picture's side
+    gain: tuple[float, float] = (0.75, 1.2)
+    uneven: float = 0.6  # share lit unevenly
+    dapple: float = 0.1  # share under the broken shadow of leaves
+    cast: float = 0.08  # how far colours lean to warm or cold
+    vignette: float = 0.4
+    contrast: tuple[float, float] = (0.75, 1.2)
+    lift: tuple[float, float] = (-0.04, 0.08)  # brightness added: haze, glare
+    code: float = 0.35  # share that went through a lossy block code
+
+
+def photograph(dice: Dice, colour: np.ndarray, camera: Camera) -> np.ndarray:
     """The scene's colours (S, S, 3) float32 as the camera stores them: uint8 (S, S, 3)."""
     size = colour.shape[0]
-    if dice.chance(0.35):
-        colour = blur(colour, int(dice.uniform(0.0, 0.006) * size + 0.5))
-    gain = np.array([1.0, 1.0, 1.0]) * dice.uniform(0.75, 1.2)
+    if dice.chance(0.5):
+        colour = blur(colour, int(dice.uniform(0.0, camera.blur) * size + 0.5))
+    gain = np.array([1.0, 1.0, 1.0]) * dice.uniform(*camera.gain)
     if dice.chance(0.6):
-        warm = dice.signed(0.08)
+        warm = dice.signed(camera.cast)
         gain = gain * np.array([1.0 + warm, 1.0 + dice.signed(0.02), 1.0 - warm])
-    uneven = dice.uniform(0.03, 0.25) if dice.chance(0.6) else 0.0
-    dapple = dice.uniform(0.2, 0.6) if dice.chance(0.1) else 0.0
+    uneven = dice.uniform(0.03, 0.25) if dice.chance(camera.uneven) else 0.0
+    dapple = dice.uniform(0.2, 0.6) if dice.chance(camera.dapple) else 0.0
     to_light = affine(dice.random(), dice.random(), dice.log_uniform(0.1, 0.5), dice.uniform(0, 6.2832))
-    vignette = dice.uniform(0.0, 0.7) if dice.chance(0.4) else 0.0
-    grain = dice.log_uniform(0.004, 0.03) if dice.chance(0.8) else dice.log_uniform(0.03, 0.12)
-    grey = 1.0 if dice.chance(0.1) else 0.0
-    numbers = np.array([uneven, dapple, vignette, dice.uniform(0.75, 1.2), dice.uniform(-0.04, 0.08), grain, grey])
+    vignette = dice.uniform(0.0, 0.7) if dice.chance(camera.vignette) else 0.0
+    low, high = camera.noise
+    grain = dice.log_uniform(high, 4.0 * high) if dice.chance(camera.noisy) else dice.log_uniform(low, high)
+    grey = 1.0 if dice.chance(camera.grey) else 0.0
+    tone = dice.uniform(*camera.contrast), dice.uniform(*camera.lift)
+    numbers = np.array([uneven, dapple, vignette, *tone, grain, grey])
     out = np.empty((size, size, 3), np.uint8)
     light = tiles()[3 if dapple == 0.0 else 2][2]
-    _develop(colour, light, to_light, _sensor_noise(), dice.integer(0, 255), numbers, gain, out)
-    if dice.chance(0.35):
-        _block_code(out, _cosines(), dice.log_uniform(0.4, 6.0))
+    noise = _sensor_noise(3 * size + 512)
+    _develop(colour, light, to_light, noise, dice.integer(0, 255), numbers, gain.astype(np.float32), out)
+    if dice.chance(camera.code):
+        _block_code(out, _cosines(), dice.log_uniform(0.4, 5.0))
     return out

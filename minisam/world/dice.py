@@ -7,8 +7,9 @@ about a microsecond, taking the next item of a list a twentieth of that).
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -23,18 +24,10 @@ class Dice:
     """Random numbers of one scene, the same on every machine for the same seed."""
 
     def __init__(self, seed: int) -> None:
-        self._generator = np.random.Generator(np.random.PCG64(seed))
-        self._block: list[float] = []
-        self._next = BLOCK
-
-    def random(self) -> float:
+        generator = np.random.Generator(np.random.PCG64(seed))
+        blocks = (generator.random(BLOCK).tolist() for _ in itertools.count())
+        self.random: Callable[[], float] = itertools.chain.from_iterable(blocks).__next__
         """The next uniform number in [0, 1)."""
-        if self._next >= BLOCK:
-            self._block = self._generator.random(BLOCK).tolist()
-            self._next = 0
-        value = self._block[self._next]
-        self._next += 1
-        return value
 
     def uniform(self, low: float, high: float) -> float:
         """Uniform in [low, high)."""
@@ -46,12 +39,8 @@ class Dice:
 
     def signed(self, scale: float) -> float:
         """Bell-shaped about 0, standard deviation ``scale``, never beyond 3 of them (sum of three uniforms)."""
-        at = self._next
-        if at + 3 > BLOCK:
-            return scale * 2.0 * (self.random() + self.random() + self.random() - 1.5)
-        self._next = at + 3
-        block = self._block
-        return scale * 2.0 * (block[at] + block[at + 1] + block[at + 2] - 1.5)
+        draw = self.random
+        return scale * 2.0 * (draw() + draw() + draw() - 1.5)
 
     def integer(self, low: int, high: int) -> int:
         """A whole number from ``low`` to ``high``, both included."""

@@ -6,14 +6,16 @@ from .dice import Dice
 from .materials import Colour, ball, colour, plain, random_material, shifted, tone
 from .objects import Node, heap
 from .shapes import affine, blob, box, branches, capsule, curve, ellipse, leaf, path, shaggy, superellipse, union
+from .surfaces import rounded, solid, surface
 
 
 def _eye(dice: Dice, head: Node, x: float, y: float, radius: float) -> None:
     """A round eye with iris and pupil on ``head``."""
     white = head.on(
-        "eye", ellipse(radius, radius * dice.uniform(0.6, 1.0), 20).at(x, y), plain(dice, tone(dice, "white"))
+        "eye", ellipse(radius, radius * dice.uniform(0.4, 0.8), 20).at(x, y), plain(dice, tone(dice, "white"))
     )
-    iris = white.on("iris", ellipse(radius * 0.6, radius * 0.6, 20).at(x, y), plain(dice, colour(dice)))
+    tint = tone(dice, dice.pick(("wood", "sky", "dark")))
+    iris = white.on("iris", ellipse(radius * 0.6, radius * 0.6, 20).at(x, y), plain(dice, tint))
     iris.on("pupil", ellipse(radius * 0.3, radius * 0.3, 12).at(x, y), plain(dice, (0.04, 0.04, 0.05)))
 
 
@@ -121,7 +123,7 @@ def face(dice: Dice) -> Node:
     )
     for side in (-1, 1):
         head.attach("ear", ellipse(0.14, 0.24, 20).at(side * 0.78, 0.05), plain(dice, skin, 0.05), True)
-        _eye(dice, head, side * 0.32, -0.12, dice.uniform(0.1, 0.17))
+        _eye(dice, head, side * 0.32, -0.12, dice.uniform(0.09, 0.13))
         head.on("brow", capsule(side * 0.15, -0.35, side * 0.5, -0.38 + dice.signed(0.05), 0.04, 0.03), hair)
     head.on("fringe", shaggy(dice, 0.4, 0.1).at(dice.signed(0.2), -1.0, 0.75, 0, 1.3), hair)
     head.on("nose", blob(dice, 0.3).at(0, 0.15, 0.13, 1.57, 1.5), plain(dice, shifted(dice, skin, 0.06, 0.02), 0.05))
@@ -246,4 +248,23 @@ def fruit(dice: Dice) -> Node:
         paper = plain(dice, colour(dice))
         paper.relief = 0.0
         node.on("sticker", ellipse(0.2, 0.15, 20).at(dice.signed(0.25), dice.signed(0.25)), paper)
+    return node
+
+
+def potted(dice: Dice) -> Node:
+    """A house plant: long leaves out of a pot."""
+    node = Node("plant", None)
+    green = tone(dice, "leaf")
+    for _ in range(dice.integer(4, 10)):
+        stuff = rounded(surface(dice, "cloth", shifted(dice, green, 0.06, 0.02)), 0.5)
+        node.attach(
+            "leaf",
+            leaf(dice, dice.uniform(0.1, 0.25)).at(0, 0.1, dice.uniform(0.6, 1.1), -1.57 + dice.signed(0.7)),
+            stuff,
+        )
+    node.attach(
+        "pot",
+        path((-0.3, 0.1), (0.3, 0.1), (0.22, 0.7), (-0.22, 0.7)),
+        solid(dice, tone(dice, dice.pick(("earth", "white", "dark"))), 0.9),
+    )
     return node

@@ -1,17 +1,15 @@
 """Materials: what the surface of an object looks like.
 
 A material is a *pattern* (a number t in [0, 1] at every point: flat, gradient, stripes, checks, spots, noise, wood,
-bricks, cells), a *ramp* (64 colours that t is looked up in; a ramp with jumps makes a cow out of smooth noise), and
-finer variation on top: brightness and hue modulated by natural noise. Photographs have a spectrum that falls like 1/f;
-so has the noise here, prepared once per process as periodic tiles in several resolutions (a mip pyramid), from which
-every material cuts a piece by a random affine map.
+bricks, cells, rings), a *ramp* (64 colours that t is looked up in; a ramp with jumps makes a cow out of smooth noise),
+and finer variation on top: brightness and hue modulated by natural noise, cut out of a periodic tile (``tiles``) by a
+random affine map.
 
 Materials live in the coordinates of their object, so a pattern shrinks with it.
 """
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -20,32 +18,7 @@ from .dice import Dice
 from .exact import exact
 from .shapes import affine
 
-TILE = 256
-EXPONENTS = (0.9, 1.4, 1.9, 2.6)
-FLAT, GRADIENT, STRIPES, CHECKS, SPOTS, NOISE, WOOD, BRICKS, CELLS = range(9)
-
-
-@functools.cache
-def tiles() -> tuple[tuple[np.ndarray, ...], ...]:
-    """Periodic noise, ``tiles()[k][level]`` float32 of side 256 >> level, spectrum 1/f^EXPONENTS[k], variance 1.
-
-    Values are multiples of 1/1024, so a last-bit difference between two Fourier transforms leaves no trace.
-    """
-    generator = np.random.Generator(np.random.PCG64(20230405))
-    frequency = np.fft.fftfreq(TILE)[:, None], np.fft.rfftfreq(TILE)[None, :]
-    radius = np.sqrt(frequency[0] ** 2 + frequency[1] ** 2)
-    radius[0, 0] = 1.0
-    family = []
-    for exponent in EXPONENTS:
-        spectrum = np.fft.rfft2(generator.random((TILE, TILE)) - 0.5) * radius**-exponent
-        spectrum[0, 0] = 0.0
-        tile = np.fft.irfft2(spectrum, s=(TILE, TILE))
-        levels = [np.rint(tile / tile.std() * 1024.0) / 1024.0]
-        while levels[-1].shape[0] > 16:
-            last = levels[-1]
-            levels.append((last[::2, ::2] + last[1::2, ::2] + last[::2, 1::2] + last[1::2, 1::2]) / 4.0)
-        family.append(tuple(np.ascontiguousarray(level, dtype=np.float32) for level in levels))
-    return tuple(family)
+FLAT, GRADIENT, STRIPES, CHECKS, SPOTS, NOISE, WOOD, BRICKS, CELLS, RINGS = range(10)
 
 
 @dataclass
@@ -60,7 +33,7 @@ class Material:
     pattern: int = FLAT
     pattern_map: np.ndarray = field(default_factory=lambda: affine(0.5, 0.5, 0.5))
     noise_map: np.ndarray = field(default_factory=lambda: affine(0.0, 0.0, 0.2))
-    tile: int = 1  # which exponent
+    tile: int = 1  # which noise, see ``tiles``
     warp: float = 0.0  # how far noise bends the pattern
     edge: float = 0.1  # softness of the pattern's edges, in periods
     duty: float = 0.5  # share of a stripe, radius of a spot, thickness of mortar
@@ -68,7 +41,9 @@ class Material:
     hue: float = 0.0  # colour noise
     relief: float = 0.5  # strength of shading
     gloss: float = 0.0  # strength of the highlight
+    bulge: float = 0.2  # how far from the rim the shading reaches, as a share of the smaller side
     opacity: float = 1.0  # below 1: glass, smoke; the mask is the same
+    through: bool = False  # what lies behind shines through and is darkened, as in an X-ray picture
 
 
 Colour = tuple[float, float, float]
@@ -145,20 +120,23 @@ def colour(dice: Dice) -> Colour:
     return r, g, b
 
 
-@functools.cache
-def _between(count: int, jumps: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Which two of ``count`` colours each of the 64 ramp entries lies between, and how far along (64, 1)."""
-    at = np.arange(64) * ((count if jumps else count - 1) / 63.0)
-    low = np.minimum(at.astype(np.int64), count - 1)
-    part = np.zeros((64, 1)) if jumps else (at - low)[:, None]
-    return low, np.minimum(low + 1, count - 1), part
+@exact
+def _ramp(table, jumps):
+    """64 colours through ``table`` (n, 3)."""
+    count = len(table)
+    result = np.empty((64, 3), np.float32)
+    for i in range(64):
+        at = i * ((count if jumps else count - 1) / 63.0)
+        low = min(int(at), count - 1)
+        high, part = min(low + 1, count - 1), 0.0 if jumps else at - low
+        for c in range(3):
+            result[i, c] = np.float32(table[low, c] * (1.0 - part) + table[high, c] * part)
+    return result
 
 
 def ramp(colours: list[Colour], jumps: bool = False) -> np.ndarray:
     """64 colours (64, 3) float32 through ``colours`` at equal distances: in a smooth line, or in steps."""
-    table = np.array(colours)
-    low, high, part = _between(len(colours), jumps)
-    return (table[low] * (1.0 - part) + table[high] * part).astype(np.float32)
+    return _ramp(np.array(colours), jumps)
 
 
 def random_ramp(dice: Dice, base: Colour, contrast: float) -> np.ndarray:
@@ -216,6 +194,7 @@ def random_material(
         hue=dice.log_uniform(0.005, 0.06) if textured and dice.chance(0.3) else 0.0,
         relief=dice.uniform(0.0, 1.1) if dice.chance(0.8) else 0.0,
         gloss=dice.uniform(0.1, 0.6) if dice.chance(0.2) else 0.0,
+        bulge=dice.log_uniform(0.08, 0.45),
         opacity=dice.uniform(0.55, 0.9) if dice.chance(0.03) else 1.0,
     )
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from .dice import Dice
 from .materials import Colour, Material, ball, colour, plain, random_material, shifted
-from .shapes import Shape, affine, box, branches, capsule, curve, ellipse, random_shape, union
+from .shapes import Shape, affine, box, branches, capsule, curve, ellipse, extent, random_shape, union
 
 
 @dataclass
@@ -27,6 +27,7 @@ class Node:
     clip: bool = False
     behind: bool = False  # painted before its parent
     labelled: bool = True  # False: painted, but not a mask of its own
+    ghost: bool = False  # painted, but every pixel stays what it was: stains, reflections, light, haze
 
     def add(self, *nodes: Node) -> Node:
         """Append children; returns the node itself."""
@@ -49,8 +50,7 @@ class Node:
         """(left, top, right, bottom) of all shapes, clipped ones aside."""
         boxes = [child.bounds() for child in self.children if not child.clip]
         if self.shape is not None:
-            low, high = self.shape.points.min(axis=0).tolist(), self.shape.points.max(axis=0).tolist()
-            boxes.append((low[0], low[1], high[0], high[1]))
+            boxes.append(extent(self.shape.points))
         left, top, right, bottom = zip(*boxes)
         return min(left), min(top), max(right), max(bottom)
 

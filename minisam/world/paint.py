@@ -10,24 +10,13 @@ from __future__ import annotations
 import numpy as np
 
 from .exact import exact
-from .materials import BRICKS, CELLS, CHECKS, GRADIENT, NOISE, SPOTS, STRIPES, TILE, WOOD, Material, tiles
-from .raster import Window, blur
+from .materials import BRICKS, CELLS, CHECKS, FLAT, GRADIENT, NOISE, RINGS, SPOTS, STRIPES, WOOD, Material
+from .raster import Window, blur, padded
+from .shapes import composed
+from .tiles import LEAVES, TILE, tiles
 
 GRAIN = 2.7  # the grain is so much finer than the noise that bends the pattern
 UPRIGHT = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
-
-
-@exact
-def sample(tile, u, v):
-    """Periodic bilinear look-up; (u, v) in periods of the square ``tile``."""
-    side = tile.shape[0]
-    x, y = u * side, v * side
-    fx, fy = np.floor(x), np.floor(y)
-    ax, ay = x - fx, y - fy
-    x0, y0 = int(fx) & (side - 1), int(fy) & (side - 1)
-    x1, y1 = (x0 + 1) & (side - 1), (y0 + 1) & (side - 1)
-    top = tile[y0, x0] * (1.0 - ax) + tile[y0, x1] * ax
-    return top * (1.0 - ay) + (tile[y1, x0] * (1.0 - ax) + tile[y1, x1] * ax) * ay
 
 
 @exact
@@ -48,7 +37,7 @@ def _wave(s, duty, edge):
 
 
 @exact
-def _pattern(kind, u, v, noise, duty, edge, step):
+def _pattern(kind, u, v, duty, edge, step):
     """t in [0, 1] at pattern coordinates (u, v); ``step`` is the size of a pixel there, the least softness."""
     edge = max(edge, 1.5 * step)
     if kind == GRADIENT:
@@ -65,11 +54,11 @@ def _pattern(kind, u, v, noise, duty, edge, step):
         radius = 0.5 * duty * (0.5 + _hash(i, j, 3)) + 0.08
         distance = np.sqrt(du * du + dv * dv)
         return min(max((radius - distance) / edge + 0.5, 0.0), 1.0)
-    if kind == NOISE:
-        return min(max(0.5 + 0.28 * noise, 0.0), 1.0)
     if kind == WOOD:
         s = u - np.floor(u)
         return s * s * (3.0 - 2.0 * s) if s < 0.85 else (1.0 - s) / 0.15 * 0.93
+    if kind == RINGS:
+        return 0.5 + 0.5 * (_wave(np.sqrt(u * u + v * v), duty, max(edge, 0.3)) - duty) if step < 0.5 else 0.5
     if kind == BRICKS:
         row = int(np.floor(v))
         s = u + 0.5 * (row & 1)
@@ -96,68 +85,115 @@ def _pattern(kind, u, v, noise, duty, edge, step):
 
 
 @exact
+def sample_row(tile, u, v, du, dv, first, last, out):
+    """``out[x] = tile(u + x du, v + x dv)`` for first ≤ x < last; (u, v) in periods of the square ``tile``, float32.
+
+    Positions are whole numbers of 2⁻³² periods: an addition and a shift instead of a product, a floor and a conversion.
+    """
+    side = tile.shape[0]
+    shift = 32
+    while (1 << (32 - shift)) < side:
+        shift -= 1
+    wrap, part = (side - 1) & 0xFFFF, (1 << shift) - 1
+    scale = np.float32(1.0 / (1 << shift))
+    step_u, step_v = np.int64(np.rint(du * 4294967296.0)), np.int64(np.rint(dv * 4294967296.0))
+    at_u = np.int64(np.floor(u * 4294967296.0)) + first * step_u
+    at_v = np.int64(np.floor(v * 4294967296.0)) + first * step_v
+    for x in range(first, last):
+        x0, y0 = (at_u >> shift) & wrap, (at_v >> shift) & wrap
+        x1, y1 = (x0 + 1) & wrap, (y0 + 1) & wrap
+        ax, ay = np.float32(at_u & part) * scale, np.float32(at_v & part) * scale
+        top = tile[y0, x0] + (tile[y0, x1] - tile[y0, x0]) * ax
+        low = tile[y1, x0] + (tile[y1, x1] - tile[y1, x0]) * ax
+        out[x] = top + (low - top) * ay
+        at_u += step_u
+        at_v += step_v
+
+
+@exact
 def _paint(canvas, owner, index, coverage, height, x_left, y_top, ramp, tile, grain_tile, maps, numbers):
     """Blend a material into ``canvas`` (S, S, 3) and write ``index`` into ``owner`` (S, S) where coverage ≥ 0.5.
 
-    maps (3, 2, 3): pixel → pattern, noise and grain coordinates. numbers: see ``paint``.
+    maps (3, 2, 3): pixel → pattern, noise and grain coordinates. numbers: see ``paint``. A row is done in passes over
+    scratch of its own length, so that all but the look-ups are plain float32 loops that the compiler makes wide.
     """
     kind, warp, edge, duty = int(numbers[0]), numbers[1], numbers[2], numbers[3]
-    grain, hue, relief, gloss = numbers[4], numbers[5], numbers[6], numbers[7]
-    light_x, light_y, step, horizon = numbers[8], numbers[9], numbers[10], numbers[11]
-    opacity = numbers[12]
+    grain, hue, relief, gloss = numbers[4], np.float32(numbers[5]), np.float32(numbers[6]), np.float32(numbers[7])
+    light_x, light_y = np.float32(numbers[8]), np.float32(numbers[9])
+    step, horizon, opacity, through = numbers[10], numbers[11], np.float32(numbers[12]), numbers[13] > 0.0
     size = canvas.shape[0]
     rows, columns = coverage.shape
-    uses_noise = warp != 0.0 or kind == NOISE
+    zero, one = np.float32(0.0), np.float32(1.0)
+    noise, factor = np.zeros(columns, np.float32), np.empty(columns, np.float32)
+    level, shine, tint = np.empty(columns, np.int64), np.zeros(columns, np.float32), np.zeros(columns, np.float32)
     for y in range(rows):
-        depth = 1.0
+        first, last = 0, columns
+        while first < columns and coverage[y, first] <= 0.0:
+            first += 1
+        while last > first and coverage[y, last - 1] <= 0.0:
+            last -= 1
+        if first >= last:
+            continue
+        px, py, depth = x_left + 0.5, y_top + y + 0.5, 1.0
         if horizon > -1e5:  # ground seen from above: coordinates grow towards the horizon, contrast fades
-            depth = 1.0 / (max(y + y_top + 0.5 - horizon, 0.0) / size + 0.03)
+            depth = 1.0 / (max(py - horizon, 0.0) / size + 0.03)
+            px, py = (px - 0.5 * size) * depth, depth * size
         fade = min(1.0, 6.0 / depth)
-        up, down = max(y - 1, 0), min(y + 1, rows - 1)
-        for x in range(columns):
-            c = coverage[y, x]
-            if c <= 0.0:
-                continue
-            px, py = x + x_left + 0.5, y + y_top + 0.5
-            if horizon > -1e5:
-                px = (px - 0.5 * size) * depth
-                py = depth * size
-            noise = 0.0
-            if uses_noise:
-                noise = sample(
-                    tile,
-                    maps[1, 0, 0] * px + maps[1, 0, 1] * py + maps[1, 0, 2],
-                    maps[1, 1, 0] * px + maps[1, 1, 1] * py + maps[1, 1, 2],
-                )
-            u = maps[0, 0, 0] * px + maps[0, 0, 1] * py + maps[0, 0, 2] + warp * noise
-            v = maps[0, 1, 0] * px + maps[0, 1, 1] * py + maps[0, 1, 2] + warp * noise
-            t = _pattern(kind, u, v, noise, duty, edge, step * depth * max(depth, 1.0) if depth != 1.0 else step)
-            at = int((0.5 + (t - 0.5) * fade) * 63.0 + 0.5)
-            factor, tint = 1.0, 0.0
-            if grain > 0.0:
-                gu = maps[2, 0, 0] * px + maps[2, 0, 1] * py + maps[2, 0, 2]
-                gv = maps[2, 1, 0] * px + maps[2, 1, 1] * py + maps[2, 1, 2]
-                factor += fade * grain * sample(grain_tile, gu, gv)
-                if hue > 0.0:
-                    tint = hue * sample(grain_tile, gv + 0.37, gu + 0.71)
-            shine = 0.0
-            if relief > 0.0 or gloss > 0.0:
-                left, right = max(x - 1, 0), min(x + 1, columns - 1)
-                across, down_slope = height[y, right] - height[y, left], height[down, x] - height[up, x]
-                slope = min(max(across * light_x + down_slope * light_y, -1.0), 1.0)
-                factor *= 1.0 - relief * slope
-                if gloss > 0.0:  # a spot where the surface leans towards the light, and not sideways
-                    sideways = across * light_y - down_slope * light_x
-                    lean = max(1.0 - 5.0 * abs(slope + 0.35) - 3.0 * abs(sideways), 0.0)
-                    shine = gloss * min(2.0 * lean, 1.0)
-            c = c * opacity
-            factor = max(factor, 0.0)
+        u = maps[0, 0, 0] * px + maps[0, 0, 1] * py + maps[0, 0, 2]
+        v = maps[0, 1, 0] * px + maps[0, 1, 1] * py + maps[0, 1, 2]
+        du, dv = maps[0, 0, 0] * depth, maps[0, 1, 0] * depth
+        if warp != 0.0 or kind == NOISE:
+            nu = maps[1, 0, 0] * px + maps[1, 0, 1] * py + maps[1, 0, 2]
+            nv = maps[1, 1, 0] * px + maps[1, 1, 1] * py + maps[1, 1, 2]
+            sample_row(tile, nu, nv, maps[1, 0, 0] * depth, maps[1, 1, 0] * depth, first, last, noise)
+        soft = step * depth * max(depth, 1.0) if depth != 1.0 else step
+        if kind == NOISE:
+            gain, middle = np.float32(0.28 * fade * 63.0), np.float32(32.0)
+            for x in range(first, last):
+                level[x] = np.int64(min(max(middle + gain * noise[x], zero), np.float32(63.0)))
+        elif kind == FLAT:
+            level[first:last] = 32
+        else:
+            for x in range(first, last):
+                bent = warp * noise[x]
+                t = _pattern(kind, u + x * du + bent, v + x * dv + bent, duty, edge, soft)
+                level[x] = int((0.5 + (t - 0.5) * fade) * 63.0 + 0.5)
+        factor[first:last] = one
+        if grain > 0.0:
+            gu = maps[2, 0, 0] * px + maps[2, 0, 1] * py + maps[2, 0, 2]
+            gv = maps[2, 1, 0] * px + maps[2, 1, 1] * py + maps[2, 1, 2]
+            du, dv = maps[2, 0, 0] * depth, maps[2, 1, 0] * depth
+            sample_row(grain_tile, gu, gv, du, dv, first, last, factor)
+            if hue > zero:
+                sample_row(grain_tile, gv + 0.37, gu + 0.71, dv, du, first, last, tint)
+                for x in range(first, last):
+                    tint[x] *= hue
+            amount = np.float32(fade * grain)
+            for x in range(first, last):
+                factor[x] = max(one + amount * factor[x], zero)
+        if relief > zero or gloss > zero:
+            above, below = height[max(y - 1, 0)], height[min(y + 1, rows - 1)]
+            here = height[y]
+            for x in range(first, last):
+                across = here[min(x + 1, columns - 1)] - here[max(x - 1, 0)]
+                down = below[x] - above[x]
+                slope = min(max(across * light_x + down * light_y, -one), one)
+                factor[x] *= max(one - relief * slope, zero)
+                if gloss > zero:  # a spot where the surface leans towards the light, and not sideways
+                    sideways = across * light_y - down * light_x
+                    lean = one - np.float32(5.0) * abs(slope + np.float32(0.35)) - np.float32(3.0) * abs(sideways)
+                    shine[x] = gloss * min(np.float32(2.0) * max(lean, zero), one)
+        row, mine = canvas[y + y_top], owner[y + y_top]
+        for x in range(first, last):
+            c = coverage[y, x] * opacity
             for channel in range(3):
-                value = ramp[at, channel] * factor + tint * (1.0 - channel) + shine
-                below = canvas[y + y_top, x + x_left, channel]
-                canvas[y + y_top, x + x_left, channel] = np.float32(below + c * (value - below))
+                value = ramp[level[x], channel] * factor[x] + tint[x] * np.float32(1 - channel) + shine[x]
+                below = row[x + x_left, channel]
+                if through:
+                    value *= below
+                row[x + x_left, channel] = below + c * (value - below)
             if index >= 0 and coverage[y, x] >= 0.5:
-                owner[y + y_top, x + x_left] = index
+                mine[x + x_left] = index
 
 
 @exact
@@ -172,18 +208,9 @@ def _darken(canvas, shade, x_left, y_top, dx, dy, strength):
             px = x + x_left + dx
             if px < 0 or px >= size:
                 continue
-            keep = np.float32(1.0 - strength * shade[y, x])
+            keep = np.float32(1.0) - np.float32(strength) * shade[y, x]
             for channel in range(3):
                 canvas[py, px, channel] *= keep
-
-
-@exact
-def _compose(outer, inner, result):
-    """result = outer ∘ inner, affine maps (2, 3)."""
-    for i in range(2):
-        for j in range(3):
-            result[i, j] = outer[i, 0] * inner[0, j] + outer[i, 1] * inner[1, j]
-        result[i, 2] += outer[i, 2]
 
 
 @exact
@@ -195,16 +222,20 @@ def _pixel_maps(material, noise, frame, size, grain_scale):
     to_object[0] = e / det / size, -b / det / size, (b * f - c * e) / det
     to_object[1] = -d / det / size, a / det / size, (c * d - a * f) / det
     maps = np.empty((3, 2, 3))
-    _compose(material, to_object, maps[0])
-    _compose(noise, to_object, maps[1])
+    maps[0] = composed(material, to_object)
+    maps[1] = composed(noise, to_object)
     maps[2] = maps[1] * grain_scale
     return maps
 
 
-def _step(matrix: np.ndarray) -> float:
-    """How far a pixel's step moves in the target of an affine map (2, 3)."""
-    (a, b, _), (d, e, _) = matrix.tolist()
-    return max(abs(a) + abs(b), abs(d) + abs(e))
+@exact
+def _steps(maps):
+    """How far a pixel's step moves in pattern and in noise coordinates."""
+    step, noise_step = 0.0, 0.0
+    for i in range(2):
+        step = max(step, abs(maps[0, i, 0]) + abs(maps[0, i, 1]))
+        noise_step = max(noise_step, abs(maps[1, i, 0]) + abs(maps[1, i, 1]))
+    return step, noise_step
 
 
 class Canvas:
@@ -228,29 +259,31 @@ class Canvas:
         """
         noise = material.pattern_map if material.pattern == NOISE else material.noise_map
         maps = _pixel_maps(material.pattern_map, noise, frame if horizon is None else UPRIGHT, self.size, GRAIN)
-        step, noise_step = _step(maps[0]), _step(maps[1])
+        step, noise_step = _steps(maps)
         coverage = window.coverage
         height = coverage
         reach = 0
         if material.relief > 0.0 or material.gloss > 0.0:
-            reach = max(1, min(coverage.shape) // 5)
+            reach = max(1, int(min(coverage.shape) * material.bulge))
             height = blur(coverage, reach)
         slope = reach * 0.9
         numbers = np.array([
             material.pattern, material.warp, material.edge, material.duty, material.grain, material.hue,
             material.relief, material.gloss, self.light[0] * slope, self.light[1] * slope, step,
             -1e6 if horizon is None else horizon * self.size, material.opacity,
+            1.0 if material.through else 0.0,
         ])  # fmt: skip
+        fine = material.tile if material.tile >= LEAVES else min(material.tile, 1)
         _paint(
             self.colour, self.owner, index, coverage, height, window.x, window.y, material.ramp,
-            _level(material.tile, noise_step), _level(min(material.tile, 1), GRAIN * noise_step), maps, numbers,
+            _level(material.tile, noise_step), _level(fine, GRAIN * noise_step), maps, numbers,
         )  # fmt: skip
 
     def shadow(self, window: Window, dx: float, dy: float, softness: float, strength: float) -> None:
         """Cast the shadow of ``window``, moved by (dx, dy) and blurred by ``softness`` (shares of the picture)."""
         radius = int(softness * self.size + 0.5)
         pad = 2 * radius + 1
-        shade = blur(np.pad(window.coverage, pad), radius)
+        shade = blur(padded(window.coverage, pad), radius)
         px, py = int(dx * self.size + self.size) - self.size, int(dy * self.size + self.size) - self.size
         _darken(self.colour, shade, window.x - pad, window.y - pad, px, py, strength)
 

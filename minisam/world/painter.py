@@ -23,12 +23,16 @@ MIN_AREA = 20.0 / 256.0**2  # of the picture; what is smaller is no mask
 
 @dataclass
 class SceneMask:
-    """The visible pixels of one node: segmentation (S, S) bool; ``parent`` is an index into ``Scene.masks`` or None."""
+    """The visible pixels of one node: segmentation (S, S) bool, ``area`` of them.
+
+    ``level`` is one of ``LEVELS``, ``parent`` an index into ``Scene.masks`` or None.
+    """
 
     segmentation: np.ndarray
     level: str
     parent: int | None
     name: str
+    area: int
 
 
 @dataclass
@@ -72,12 +76,13 @@ class Painter:
         return index
 
     def draw(
-        self, node: Node, frame: np.ndarray, shadow: float = 0.0, blurred: float = 0.0, horizon: float | None = None
-    ) -> None:
+        self, node: Node, frame: np.ndarray, shadow: float = 0.0, blurred: float = 0.0, horizon: float | None = None,
+        reach: float = 0.02, soft: float = 0.01,
+    ) -> None:  # fmt: skip
         """Paint an object whose shapes are in object coordinates; ``frame`` maps them to the scene.
 
-        shadow: strength of its cast shadow in [0, 1]; blurred: defocus of its outlines as a share of the picture's
-        side; horizon: see ``Canvas.paint``.
+        shadow: strength of its cast shadow in [0, 1], ``reach`` how far it falls, ``soft`` how blurred it is; blurred:
+        defocus of its outlines (all three as shares of the picture's side); horizon: see ``Canvas.paint``.
         """
         index = self.number(node)
         windows: dict[int, Window] = {}
@@ -86,17 +91,15 @@ class Painter:
         self._prepare(node, index, frame, windows, None, order, 2 * radius + 1)
         if shadow > 0.0:
             dx, dy = -self.canvas.light[0], -self.canvas.light[1]
-            reach = self.dice.uniform(0.0, 0.05)
-            soft = self.dice.log_uniform(0.003, 0.03)
             for i in order:
-                if not self.entries[i].node.clip:
+                if not self.entries[i].node.clip and not self.entries[i].node.ghost:
                     self.canvas.shadow(windows[i], dx * reach, dy * reach, soft, shadow)
         for i in order:
             if radius > 0:
                 windows[i].soften(radius)
-            material = self.entries[i].node.material
-            if material is not None:
-                self.canvas.paint(windows[i], material, frame, i, horizon)
+            below = self.entries[i].node
+            if below.material is not None:
+                self.canvas.paint(windows[i], below.material, frame, -1 if below.ghost else i, horizon)
 
     def _prepare(
         self, node: Node, index: int, frame: np.ndarray,
@@ -146,7 +149,7 @@ class Painter:
                 above = place[parent][0]
             place[index] = len(found), area
             slots[index + 1 : last + 2, depth] = len(found)
-            found.append(SceneMask(np.empty(0), LEVELS[depth], above, node.name))
+            found.append(SceneMask(np.empty(0), LEVELS[depth], above, node.name, area))
         stack = np.zeros((len(found), *owner.shape), np.bool_)
         _cut_out(owner, slots, stack)
         for mask, segmentation in zip(found, stack):

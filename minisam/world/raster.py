@@ -15,6 +15,18 @@ from __future__ import annotations
 import numpy as np
 
 from .exact import exact
+from .shapes import extent
+
+
+@exact
+def _frame(points, size, margin):
+    """The window (x0, y0, x1, y1) in pixels around ``points``, cut at the picture; empty: x1 ≤ x0."""
+    left, top, right, bottom = extent(points)
+    if right < 0.0 or bottom < 0.0 or left > 1.0 or top > 1.0:
+        return 0, 0, 0, 0
+    x0, y0 = max(int(left * size) - margin, 0), max(int(top * size) - margin, 0)
+    x1, y1 = min(int(right * size) + 1 + margin, size), min(int(bottom * size) + 1 + margin, size)
+    return x0, y0, x1, y1
 
 
 @exact
@@ -72,40 +84,73 @@ def _accumulate(points, starts, size, x_left, y_top, coverage):
 
 
 @exact
-def _blur_once(source, target, radius):
-    """One box mean of half-width ``radius`` pixels along x then y; (h, w, C); the border pixel is repeated outwards."""
-    height, width, channels = source.shape
+def _mean_along(source, radius, channels, target):
+    """Running mean of half-width ``radius`` pixels along one row of interleaved channels, ends repeated outwards."""
+    width = len(source) // channels
     scale = np.float32(1.0 / (2 * radius + 1))
-    middle = np.empty_like(source)
-    for y in range(height):
-        for c in range(channels):
-            total = source[y, 0, c] * np.float32(radius + 1)
-            for x in range(1, radius + 1):
-                total += source[y, min(x, width - 1), c]
-            for x in range(width):
-                middle[y, x, c] = total * scale
-                total += source[y, min(x + radius + 1, width - 1), c] - source[y, max(x - radius, 0), c]
-    sums = middle[0] * np.float32(radius + 1)
+    for c in range(channels):
+        left, right = source[c], source[(width - 1) * channels + c]
+        total = left * np.float32(radius + 1)
+        for x in range(1, radius + 1):
+            total += source[min(x, width - 1) * channels + c]
+        low, high = min(radius, width), max(width - radius - 1, 0)
+        for x in range(min(low, high)):
+            target[x * channels + c] = total * scale
+            total += source[(x + radius + 1) * channels + c] - left
+        for x in range(low, high):
+            target[x * channels + c] = total * scale
+            total += source[(x + radius + 1) * channels + c] - source[(x - radius) * channels + c]
+        for x in range(min(low, high) if high < low else high, width):
+            target[x * channels + c] = total * scale
+            total += right - source[max(x - radius, 0) * channels + c]
+
+
+@exact
+def _mean_down(source, radius, target):
+    """The same down the columns of ``source`` (h, n)."""
+    height, columns = source.shape
+    scale = np.float32(1.0 / (2 * radius + 1))
+    sums = source[0] * np.float32(radius + 1)
     for y in range(1, radius + 1):
-        sums += middle[min(y, height - 1)]
+        row = source[min(y, height - 1)]
+        for x in range(columns):
+            sums[x] += row[x]
     for y in range(height):
-        below, above = middle[min(y + radius + 1, height - 1)], middle[max(y - radius, 0)]
-        for x in range(width):
-            for c in range(channels):
-                target[y, x, c] = sums[x, c] * scale
-                sums[x, c] += below[x, c] - above[x, c]
+        below, above, out = source[min(y + radius + 1, height - 1)], source[max(y - radius, 0)], target[y]
+        for x in range(columns):
+            out[x] = sums[x] * scale
+            sums[x] += below[x] - above[x]
+
+
+@exact
+def _blur(source, radius, channels):
+    """Two running means along the rows, then two down the columns: (h, width · channels) → the same."""
+    height, columns = source.shape
+    once, twice = np.empty(columns, np.float32), np.empty_like(source)
+    for y in range(height):
+        _mean_along(source[y], radius, channels, once)
+        _mean_along(once, radius, channels, twice[y])
+    down = np.empty_like(source)
+    _mean_down(twice, radius, down)
+    _mean_down(down, radius, twice)
+    return twice
+
+
+@exact
+def padded(coverage, pad):
+    """``coverage`` (h, w) with ``pad`` empty pixels on every side."""
+    height, width = coverage.shape
+    result = np.zeros((height + 2 * pad, width + 2 * pad), np.float32)
+    result[pad : pad + height, pad : pad + width] = coverage
+    return result
 
 
 def blur(image: np.ndarray, radius: int) -> np.ndarray:
     """Triangle-filtered copy of ``image`` (h, w) or (h, w, C), float32; ``radius`` in pixels, 0 gives it back."""
     if radius < 1:
         return image
-    shaped = image.reshape(image.shape[0], image.shape[1], -1)
-    once = np.empty_like(shaped)
-    twice = np.empty_like(shaped)
-    _blur_once(shaped, once, radius)
-    _blur_once(once, twice, radius)
-    return twice.reshape(image.shape)
+    channels = 1 if image.ndim == 2 else image.shape[2]
+    return _blur(image.reshape(image.shape[0], -1), radius, channels).reshape(image.shape)
 
 
 @exact
@@ -145,12 +190,16 @@ def rasterise(points: np.ndarray, starts: np.ndarray, size: int, margin: int = 1
     points: (n, 2) float64 as (x, y), the frame is [0, 1]²; starts: (k + 1,) int64; margin: empty pixels around it.
     Returns None when nothing of the shape is inside the frame.
     """
-    low = points.min(axis=0) * size
-    high = points.max(axis=0) * size
-    x0, y0 = max(int(low[0]) - margin, 0), max(int(low[1]) - margin, 0)
-    x1, y1 = min(int(high[0]) + 1 + margin, size), min(int(high[1]) + 1 + margin, size)
-    if x1 <= x0 or y1 <= y0 or high[0] < 0 or high[1] < 0:
+    x0, y0, x1, y1 = _frame(points, size, margin)
+    if x1 <= x0 or y1 <= y0:
         return None
     coverage = np.empty((y1 - y0, x1 - x0), np.float32)
     _accumulate(points, starts, float(size), float(x0), float(y0), coverage)
     return Window(coverage, x0, y0)
+
+
+def eroded(mask: np.ndarray) -> np.ndarray:
+    """``mask`` (h, w) bool without the pixels that have one of their four neighbours outside of it or of the frame."""
+    core = np.zeros_like(mask)
+    core[1:-1, 1:-1] = mask[1:-1, 1:-1] & mask[:-2, 1:-1] & mask[2:, 1:-1] & mask[1:-1, :-2] & mask[1:-1, 2:]
+    return core

@@ -13,7 +13,28 @@ from dataclasses import dataclass
 import numpy as np
 
 from .dice import Dice, unit
-from .exact import snap
+from .exact import GRID, exact, snap
+
+
+@exact
+def _moved(points, matrix):
+    """points (n, 2) after the affine map ``matrix`` (2, 3); compiled: a third of the time of three array operations."""
+    result = np.empty((len(points), 2))
+    for i in range(len(points)):
+        x, y = points[i, 0], points[i, 1]
+        result[i, 0] = x * matrix[0, 0] + y * matrix[0, 1] + matrix[0, 2]
+        result[i, 1] = x * matrix[1, 0] + y * matrix[1, 1] + matrix[1, 2]
+    return result
+
+
+@exact
+def extent(points):
+    """(left, top, right, bottom) of ``points`` (n, 2)."""
+    left, top, right, bottom = points[0, 0], points[0, 1], points[0, 0], points[0, 1]
+    for i in range(1, len(points)):
+        left, right = min(left, points[i, 0]), max(right, points[i, 0])
+        top, bottom = min(top, points[i, 1]), max(bottom, points[i, 1])
+    return left, top, right, bottom
 
 
 @dataclass
@@ -25,28 +46,64 @@ class Shape:
 
     def moved(self, matrix: np.ndarray) -> Shape:
         """The shape after the affine map ``matrix`` (2, 3)."""
-        x, y = self.points[:, 0:1], self.points[:, 1:2]
-        return Shape(x * matrix[:, 0] + y * matrix[:, 1] + matrix[:, 2], self.starts)
+        return Shape(_moved(self.points, matrix), self.starts)
 
     def at(self, x: float, y: float, scale: float = 1.0, angle: float = 0.0, stretch: float = 1.0) -> Shape:
         """The shape scaled (``stretch`` more along its own x), turned by ``angle`` radians, moved to (x, y)."""
         return self.moved(affine(x, y, scale, angle, stretch))
 
 
+@exact
+def _affine(c, s, stretch, x, y):
+    result = np.empty((2, 3))
+    result[0, 0], result[0, 1], result[0, 2] = c * stretch, -s, x
+    result[1, 0], result[1, 1], result[1, 2] = s * stretch, c, y
+    return result
+
+
 def affine(x: float, y: float, scale: float = 1.0, angle: float = 0.0, stretch: float = 1.0) -> np.ndarray:
     """Matrix (2, 3) of ``Shape.at``."""
-    c, s = unit(angle)
-    return np.array([[c * scale * stretch, -s * scale, x], [s * scale * stretch, c * scale, y]])
+    c, s = unit(angle) if angle != 0.0 else (1.0, 0.0)
+    return _affine(c * scale, s * scale, float(stretch), float(x), float(y))
+
+
+@exact
+def composed(outer, inner):
+    """outer ∘ inner, affine maps (2, 3): first ``inner``, then ``outer`` (NumPy's product may round otherwise)."""
+    result = np.empty((2, 3))
+    for i in range(2):
+        for j in range(3):
+            result[i, j] = outer[i, 0] * inner[0, j] + outer[i, 1] * inner[1, j]
+        result[i, 2] += outer[i, 2]
+    return result
+
+
+def mapped(matrix: np.ndarray, x: float, y: float) -> tuple[float, float]:
+    """The point (x, y) after the affine map ``matrix`` (2, 3)."""
+    (a, b, c), (d, e, f) = matrix.tolist()
+    return a * x + b * y + c, d * x + e * y + f
+
+
+@exact
+def _oriented(points, hole):
+    """``points`` (n, 2) snapped to the grid, in the order that makes their area positive (for a hole: negative)."""
+    count = len(points)
+    result = np.empty((count, 2))
+    area, px, py = 0.0, points[count - 1, 0], points[count - 1, 1]
+    for i in range(count):
+        x, y = points[i, 0], points[i, 1]
+        area += px * y - x * py
+        px, py = x, y
+    turned = (area < 0.0) != hole
+    for i in range(count):
+        j = count - 1 - i if turned else i
+        result[i, 0], result[i, 1] = np.rint(points[j, 0] * GRID) / GRID, np.rint(points[j, 1] * GRID) / GRID
+    return result
 
 
 def polygon(points: np.ndarray, hole: bool = False) -> Shape:
     """One closed polygon through ``points`` (n, 2), turned to positive (a hole: negative) orientation."""
-    points = snap(points)
-    x, y = points[:, 0], points[:, 1]
-    area = float(np.dot(x[:-1], y[1:]) - np.dot(x[1:], y[:-1]) + x[-1] * y[0] - x[0] * y[-1])
-    if (area < 0) != hole:
-        points = points[::-1].copy()
-    return Shape(points, np.array([0, len(points)]))
+    return Shape(_oriented(np.asarray(points, np.float64), hole), np.array([0, len(points)]))
 
 
 def path(*points: tuple[float, float]) -> Shape:

@@ -1,0 +1,80 @@
+"""BLAS at one thread: the library's own pool (``threads``) shares the work out, and BLAS's threads keep out of its way.
+
+Whoever comes first sets BLAS to one thread, and the number that was set before comes back when the last one leaves;
+calls may nest and overlap in any number of Python threads. A forked child begins with BLAS as it was before.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+from threadpoolctl import OpenBLASController, ThreadpoolController
+
+
+def _any_thread_may_set_blas() -> None:
+    """threadpoolctl 3.8 obeys only the first thread that limits OpenBLAS and silently ignores the others. Here one
+    caller may limit and another restore, one lock around both, so no thread keeps a claim. Older versions know none.
+    """
+    clear = getattr(OpenBLASController, "clear_controlling_thread", None)
+    if clear is not None:
+        clear(force=True)
+
+
+class _Hold:
+    """How many callers hold BLAS at one thread, and what was set before the first of them came."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()  # may be taken again, by a finaliser that forks while it is held
+        self.controller: ThreadpoolController | None = None
+        self.limiter: Any = None
+        self.users = 0
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        with self.lock:
+            if self.users == 0:
+                self.controller = self.controller or ThreadpoolController()
+                _any_thread_may_set_blas()
+                self.limiter = self.controller.limit(limits=1, user_api="blas")
+            self.users += 1
+        try:
+            yield
+        finally:
+            with self.lock:
+                self.users -= 1
+                if self.users == 0:
+                    self.restore()
+
+    def restore(self) -> None:
+        """BLAS as it was before the first caller came."""
+        if self.limiter is not None:
+            _any_thread_may_set_blas()
+            self.limiter.restore_original_limits()
+            _any_thread_may_set_blas()
+            self.limiter = None
+
+
+_hold = _Hold()
+
+
+def _begin_again() -> None:
+    """In a forked child: nobody holds BLAS. A caller that was inside at the fork leaves the parent's ``_Hold``."""
+    global _hold
+    _hold.restore()
+    _hold.lock.release()
+    _hold = _Hold()
+
+
+if hasattr(os, "register_at_fork"):  # the lock is held over the fork, so that no other thread is halfway through
+    os.register_at_fork(
+        before=lambda: _hold.lock.acquire(), after_in_parent=lambda: _hold.lock.release(), after_in_child=_begin_again
+    )
+
+
+def blas_at_one_thread() -> AbstractContextManager[None]:
+    """Hold BLAS at one thread. Around many calls of ``parallel_for`` it saves each of them from setting it."""
+    return _hold()

@@ -1,0 +1,173 @@
+"""Run lengths of a mask, the form in which COCO and SA-1B store masks.
+
+    counts = how many False, then how many True, then False …, down the columns, the first column first
+
+The first number counts False and may be 0, every other one is above 0, and they sum to H·W. Source: pycocotools'
+``encode``, before it makes text of them (``rle_text``).
+
+Shapes: masks (M, H, W) bool ↔ a list of M arrays of counts, int64. A picture without pixels has the counts [0].
+Errors: ``InputError`` when masks are not bool (M, H, W), when counts are not whole numbers ≥ 0 that sum to H·W, when a
+crop does not lie in its picture.
+
+Masks lie in memory row by row, runs go down columns. So a strip of columns is read 32 rows at a time into one word of
+32 bits for each column, all columns at once; a word that is not 0 or all ones, and not what is above it, is looked up
+byte by byte in a table of the places of its ones: no branch to guess for every run. Measured on one core, a smooth mask
+of 1024²: encode 0.26 ms (pycocotools 0.41, without turning the mask), decode 0.14 ms (0.83).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from minisam_kernels.errors import InputError, expect_ndim
+from minisam_kernels.jit import jit
+from minisam_kernels.rle_text import from_string, to_string
+
+__all__ = ["area", "box", "decode", "encode", "from_string", "rle_numpy", "to_string", "uncrop"]
+
+STRIP = 64  # columns that are read together
+WORD = 32  # rows of a column in one word, the uppermost in the lowest bit
+_ONES = np.array([[*(k for k in range(8) if byte >> k & 1), *[0] * 8][:8] for byte in range(256)])  # where they are
+_HOW_MANY = np.array([byte.bit_count() for byte in range(256)])
+
+
+def rle_numpy(mask: np.ndarray) -> np.ndarray:
+    """mask (H, W) bool → counts: the distances between the places where the mask, read down its columns, changes."""
+    down = mask.T.ravel()
+    return np.diff(np.flatnonzero(np.diff(down, prepend=False)), prepend=0, append=down.size)
+
+
+@jit
+def append_changes(words, blocks, first, columns, height, changes, state):
+    """The places, first column first, where the mask changes in a strip of ``columns`` from ``first`` on.
+
+    words (STRIP, H/32) uint32; blocks, the numbers of the words to look at: any other repeats the last bit above it.
+    changes: a 0 and the places so far, longer than that; if it is too short, a longer one takes its place. state: how
+    many numbers it holds, and the last bit read. Returns changes.
+    """
+    done, last = np.uint64(state[0]), state[1]  # unsigned: a negative index would mean "from the end"
+    most = state[0] + WORD * columns * blocks.size + 9
+    if most > changes.size:
+        longer = np.empty(2 * most, np.int64)
+        longer[: state[0]] = changes[: state[0]]
+        changes = longer
+    for j in range(columns):
+        for n in range(blocks.size):
+            b = blocks[n]
+            rows = min(WORD, height - WORD * b)
+            word = np.int64(words[j, b])
+            differ = (word ^ (2 * word + last)) & ((1 << rows) - 1)
+            last = word >> (rows - 1) & 1
+            if differ != 0:
+                place = (first + j) * height + WORD * b
+                for byte in range(0, WORD, 8):
+                    ones = differ >> byte & 255
+                    for k in range(2):  # written, asked or not: measured 2.3 times as fast as a loop over the ones
+                        changes[done + np.uint64(k)] = place + byte + _ONES[ones, k]
+                    for k in range(2, _HOW_MANY[ones]):  # few masks have three changes in eight rows
+                        changes[done + np.uint64(k)] = place + byte + _ONES[ones, k]
+                    done += np.uint64(_HOW_MANY[ones])
+    state[0], state[1] = np.int64(done), last
+    return changes
+
+
+@jit
+def _encode(mask, changes, state):
+    """mask (H, W) of 0 and 1 → the places where it changes, as in ``append_changes``."""
+    height, width = mask.shape
+    blocks = np.arange((height + WORD - 1) // WORD)
+    words, bits = np.empty((STRIP, blocks.size), np.uint32), np.empty(STRIP, np.uint32)
+    for first in range(0, width, STRIP):
+        columns = min(STRIP, width - first)
+        strip = mask[:, first : first + columns]
+        for b in range(blocks.size):
+            bits[:] = 0
+            for i in range(WORD * b, min(WORD * b + WORD, height)):
+                for j in range(columns):
+                    bits[j] |= np.uint32(strip[i, j]) << np.uint32(i % WORD)
+            for j in range(columns):
+                words[j, b] = bits[j]
+        changes = append_changes(words, blocks, first, columns, height, changes, state)
+    return changes
+
+
+def as_counts(changes: np.ndarray, state: np.ndarray, pixels: int) -> np.ndarray:
+    """What ``append_changes`` left → the distances between the changes."""
+    changes[state[0]] = pixels
+    return np.diff(changes[: state[0] + 1])
+
+
+def encode(masks: np.ndarray) -> list[np.ndarray]:
+    """masks (M, H, W) bool → the counts of each. See the module's text."""
+    masks = np.ascontiguousarray(masks)
+    if masks.dtype != bool:
+        raise InputError(f"expected masks to hold booleans, got dtype {masks.dtype}")
+    expect_ndim("masks", masks, 3, "(M, H, W)")
+    changes, counts = np.zeros(1024, np.int64), []
+    for mask in masks.view(np.uint8):
+        state = np.array([1, 0])
+        changes = _encode(mask, changes, state)
+        counts.append(as_counts(changes, state, mask.size))
+    return counts
+
+
+def _columns(counts: np.ndarray | Sequence[int], size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The runs of True, cut where a column ends: column, first row and row after the last one of each piece."""
+    counts, height = np.asarray(counts), size[0]
+    if counts.ndim != 1 or counts.dtype.kind not in "iu" or (counts < 0).any() or counts.sum() != size[0] * size[1]:
+        raise InputError(f"expected whole numbers >= 0 that sum to {size[0]} · {size[1]}, got {counts.tolist()!s:.60}")
+    ends = np.cumsum(counts, dtype=np.int64)
+    start, end = ends[: len(ends) // 2 * 2 : 2], ends[1::2]
+    start, end = start[start < end], end[start < end]
+    column = start // max(height, 1)
+    pieces = (end - 1) // max(height, 1) - column + 1
+    column = np.repeat(column, pieces) + np.arange(pieces.sum()) - np.repeat(np.cumsum(pieces) - pieces, pieces)
+    top = np.maximum(np.repeat(start, pieces) - column * height, 0)
+    return column, top, np.minimum(np.repeat(end, pieces) - column * height, height)
+
+
+@jit
+def _toggle(out):
+    """out (H, W): ones where a column changes → the mask."""
+    for i in range(1, out.shape[0]):
+        for j in range(out.shape[1]):
+            out[i, j] ^= out[i - 1, j]
+
+
+def decode(counts: np.ndarray | Sequence[int], size: tuple[int, int]) -> np.ndarray:
+    """counts, size (H, W) → bool (H, W)."""
+    column, top, bottom = _columns(counts, size)
+    out = np.zeros((size[0] + 1, size[1]), np.uint8)
+    out[top, column] = 1
+    out[bottom, column] ^= 1  # where an odd reader's empty run ends one run and begins the next, nothing changes
+    _toggle(out[:-1])
+    return out[:-1].view(bool)
+
+
+def area(counts: np.ndarray | Sequence[int]) -> int:
+    """How many pixels are True."""
+    return int(np.sum(counts[1::2]))
+
+
+def box(counts: np.ndarray | Sequence[int], size: tuple[int, int]) -> np.ndarray:
+    """int64 (4,): ``box_from_mask`` of the mask of that size (H, W)."""
+    column, top, bottom = _columns(counts, size)
+    return np.array([column[0], top.min(), column[-1], bottom.max() - 1] if len(column) else [0] * 4, np.int64)
+
+
+def uncrop(
+    counts: np.ndarray | Sequence[int], crop_box: tuple[int, int, int, int], size: tuple[int, int]
+) -> np.ndarray:
+    """Counts of the part x0, y0, x1, y1 of a picture, x1 and y1 outside of it → counts of the picture (H, W)."""
+    x0, y0, x1, y1 = crop_box
+    if not (0 <= x0 <= x1 <= size[1] and 0 <= y0 <= y1 <= size[0]):
+        raise InputError(f"expected a crop inside a picture of size {tuple(size)}, got {tuple(crop_box)}")
+    column, top, bottom = _columns(counts, (y1 - y0, x1 - x0))
+    changes = np.stack([top, bottom], axis=1) + ((x0 + column) * size[0] + y0)[:, None]
+    joined = np.flatnonzero(changes[1:, 0] == changes[:-1, 1])  # the end of a column and the beginning of the next one
+    changes = np.delete(changes.ravel(), np.concatenate([2 * joined + 1, 2 * joined + 2]))
+    if len(changes) and changes[-1] == size[0] * size[1]:  # no run of zeros at the end
+        changes = changes[:-1]
+    return np.diff(changes, prepend=0, append=size[0] * size[1])

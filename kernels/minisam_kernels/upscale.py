@@ -1,0 +1,150 @@
+"""What stands around the two transposed convolutions of the mask decoder, a tile of image tokens at a time.
+
+    X = GELU(LayerNorm(X + scale · Z + b))        each of a token's four corners, over its C channels    ``norm_gelu``
+    logits[m] = Σ over c of vectors[m, c] · GELU(Y[c] + b[c])    each of a corner's four corners        ``gelu_masks``
+
+Source: ``Sequential(ConvTranspose2d, LayerNorm2d, GELU, ConvTranspose2d, GELU)`` of the released code and the paper's
+hypernetworks. A transposed convolution with kernel and stride 2 is a matrix product, which BLAS does; here is the rest,
+with a token's numbers below each other and tokens side by side, so the upscaled features are never put together as an
+image: a tile's masks are all that is written. X is a part of the product, scale · Z another (the picture's).
+
+Shapes: x, z (4 · C, P), rows (corner, channel); scale (P,); bias (4 · C,); weight, shift (C,) → (4 · C, P).
+y (4 · C, P), rows (corner of the corner, channel); bias (C,); vectors (M, C); image token ``first`` stands at y's first
+column, a row of the picture has ``width`` of them → out (M, 4h, 4w), written at [4 i + …, 4 j + …].
+Errors: ``InputError`` when shapes do not fit.
+Accuracy: ``TOLERANCE`` · eps times, for ``norm_gelu``, (|X| + |scale Z| + |b|, its largest of the C) / σ · |weight| +
+|shift|; for ``gelu_masks``, Σ |vectors| (|Y| + |b|). GELU is ``elementary.erf``'s fraction, cut off at ±3.92 instead of
+set to ±1 there, which is 0.3 ns a number cheaper (0.6 instead of 0.9) and as good to eps · |x|.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from minisam_kernels.elementary import _ERF_END, _P0, _P1, _P2, _P3, _P4, _P5, _Q1, _Q2, _Q3, _Q4, _Q5
+from minisam_kernels.errors import as_float32, expect_ndim, expect_shape
+from minisam_kernels.gelu import gelu_numpy
+from minisam_kernels.jit import jit
+from minisam_kernels.layer_norm import layer_norm_numpy
+
+TOLERANCE = 16.0  # × eps × magnitude; see above
+_0, _1, _HALF, _SQRT_HALF = np.float32(0), np.float32(1), np.float32(0.5), np.float32(math.sqrt(0.5))
+
+
+def norm_gelu_numpy(x, z, scale, bias, weight, shift, eps=1e-6):
+    """The first equation → (4 · C, P), in the dtype of x."""
+    y = (x + scale * z + bias[:, None]).reshape(4, len(weight), -1).swapaxes(1, 2)  # (4, P, C)
+    return gelu_numpy(layer_norm_numpy(y, weight, shift, eps)).swapaxes(1, 2).reshape(x.shape)
+
+
+def gelu_masks_numpy(y, bias, vectors):
+    """The second equation → (M, 4, P), in the dtype of y, the corners not yet in their places."""
+    return np.einsum("mc,kcp->mkp", vectors, gelu_numpy(y.reshape(4, len(bias), -1) + bias[:, None]))
+
+
+@jit
+def _gelu(x):
+    t = x * _SQRT_HALF
+    t = -_ERF_END if t < -_ERF_END else t
+    t = _ERF_END if t > _ERF_END else t
+    u = t * t
+    p = _P0 + u * (_P1 + u * (_P2 + u * (_P3 + u * (_P4 + u * _P5))))
+    q = _1 + u * (_Q1 + u * (_Q2 + u * (_Q3 + u * (_Q4 + u * _Q5))))
+    return _HALF * x + _HALF * x * (t * p / q)
+
+
+@jit
+def norm_gelu_tile(z, scale, bias, weight, shift, eps, x):
+    """The first equation, in place in x."""
+    channels, pixels = len(weight), x.shape[1]
+    mean, spread = np.empty(pixels, np.float32), np.empty(pixels, np.float32)
+    for first in range(0, 4 * channels, channels):
+        mean[:] = _0
+        spread[:] = _0
+        for c in range(first, first + channels):
+            row, other, b = x[c], z[c], bias[c]
+            for n in range(pixels):
+                y = row[n] + scale[n] * other[n] + b
+                row[n] = y
+                mean[n] += y
+        for n in range(pixels):
+            mean[n] = mean[n] / np.float32(channels)
+        for c in range(first, first + channels):
+            row = x[c]
+            for n in range(pixels):
+                spread[n] += (row[n] - mean[n]) * (row[n] - mean[n])
+        for n in range(pixels):
+            spread[n] = _1 / np.sqrt(spread[n] / np.float32(channels) + eps)
+        for c in range(channels):
+            row, w, b = x[first + c], weight[c], shift[c]
+            for n in range(pixels):
+                row[n] = _gelu((row[n] - mean[n]) * spread[n] * w + b)
+
+
+@jit
+def gelu_masks_tile(y, bias, vectors, corner, first, width, out):
+    """The second equation, written to out (M, 4h, 4w). Columns behind the picture's end are left out."""
+    masks, channels = vectors.shape
+    pixels = y.shape[1]
+    count = min(pixels, (out.shape[1] // 4) * width - first)
+    bent, answers = np.empty((channels, pixels), np.float32), np.empty(pixels, np.float32)
+    for inner in range(4):
+        for c in range(channels):
+            row, target, b = y[inner * channels + c], bent[c], bias[c]
+            for n in range(pixels):
+                target[n] = _gelu(row[n] + b)
+        down, right = 2 * (corner // 2) + inner // 2, 2 * (corner % 2) + inner % 2
+        for m in range(masks):
+            answers[:] = _0
+            for c in range(0, channels, 4):  # four channels a pass: a short last block counts some with 0
+                c1, c2, c3 = min(c + 1, channels - 1), min(c + 2, channels - 1), min(c + 3, channels - 1)
+                v0 = vectors[m, c]
+                v1 = vectors[m, c1] if c + 1 < channels else _0
+                v2 = vectors[m, c2] if c + 2 < channels else _0
+                v3 = vectors[m, c3] if c + 3 < channels else _0
+                y0, y1, y2, y3 = bent[c], bent[c1], bent[c2], bent[c3]
+                for n in range(pixels):
+                    answers[n] += v0 * y0[n] + v1 * y1[n] + v2 * y2[n] + v3 * y3[n]
+            i, j = divmod(first, width)
+            for n in range(count):
+                out[m, 4 * i + down, 4 * j + right] = answers[n]
+                j += 1
+                if j == width:
+                    i, j = i + 1, 0
+
+
+def norm_gelu(
+    x: np.ndarray,
+    z: np.ndarray,
+    scale: np.ndarray,
+    bias: np.ndarray,
+    weight: np.ndarray,
+    shift: np.ndarray,
+    eps: float = 1e-6,
+) -> np.ndarray:
+    """float32 (4 · C, P). See the module's text."""
+    names = ("x", "z", "scale", "bias", "weight", "shift")
+    x, z, scale, bias, weight, shift = map(as_float32, names, (x, z, scale, bias, weight, shift))
+    expect_ndim("x", x, 2, "(4 · C, P)")
+    rows, pixels = x.shape
+    for name, array, shape in zip(names, (x, z, scale, bias), ((4 * weight.size, pixels), x.shape, (pixels,), (rows,))):
+        expect_shape(name, array, shape)
+    expect_shape("shift", shift, weight.shape)
+    out = x.copy()
+    norm_gelu_tile(z, scale, bias, weight, shift, np.float32(eps), out)
+    return out
+
+
+def gelu_masks(
+    y: np.ndarray, bias: np.ndarray, vectors: np.ndarray, corner: int, first: int, width: int, out: np.ndarray
+) -> None:
+    """A tile's corner of the logits into ``out``, float32 (M, 4h, 4w). See the module's text."""
+    y, bias, vectors = map(as_float32, ("y", "bias", "vectors"), (y, bias, vectors))
+    expect_ndim("y", y, 2, "(4 · C, P)")
+    expect_ndim("vectors", vectors, 2, "(M, C)")
+    expect_shape("bias", bias, vectors.shape[1:])
+    expect_shape("y", y, (4 * bias.size, y.shape[1]))
+    expect_shape("out", out, (len(vectors), out.shape[1], 4 * width))
+    gelu_masks_tile(y, bias, vectors, corner, first, width, out)

@@ -1,0 +1,291 @@
+"""The same work in four libraries. Each contender lives alone in a worker's process and loads the same weights.
+
+All of them start from the same uint8 pixels and the same coordinates, and give logits of the decoder's size; what they
+get ready before a measurement (weights, embedding, constants that depend on the model alone) is not counted. Each reads
+the weights in the way that takes it the least memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Call = Callable[[], Any]
+
+
+class Contender:
+    """``weights``: a safetensors file with official names; ``folder``: ONNX files and the picture of "everything"."""
+
+    packages: tuple[str, ...] = ()
+
+    def __init__(self, weights: str, folder: str, threads: int) -> None:
+        import minisam
+
+        self.folder, self.threads = Path(folder), threads
+        self.sam = minisam.load(weights)
+        self.config = self.sam.config
+
+    def math(self) -> list[str]:
+        """What multiplies the matrices."""
+        from threadpoolctl import threadpool_info
+
+        found = (info for info in threadpool_info() if info["user_api"] == "blas" and "numpy" in info["filepath"])
+        return sorted(f"{info['internal_api']} {info['version']} {info.get('architecture', '')}" for info in found)
+
+    def prepare(self, kind: str, options: dict[str, Any]) -> Call:
+        """A function that does the work once."""
+        return getattr(self, kind)(**options)
+
+    def picture(self) -> np.ndarray:
+        """uint8 (S, S, 3): noise, for the arithmetic does not care."""
+        size = self.config.image_size
+        return np.random.default_rng(0).integers(0, 256, (size, size, 3), dtype=np.uint8)
+
+    def embedding(self) -> np.ndarray:
+        """(1, h, w, C) as an encoder might give it: its last step is a LayerNorm, so mean 0 and deviation 1."""
+        side, rng = self.config.image_embedding_size, np.random.default_rng(1)
+        return rng.standard_normal((1, side, side, self.config.prompt_embed_dim), dtype=np.float32)
+
+    def points(self, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """coords (count, 1, 2) in pixels of the model's input, labels (count, 1)."""
+        coords = np.random.default_rng(2).uniform(0, self.config.image_size, (count, 1, 2))
+        return coords.astype(np.float32), np.ones((count, 1), np.float32)
+
+    def sgemm(self, size: int) -> Call:
+        """A product of two matrices in NumPy."""
+        a, b = np.ones((2, size, size), np.float32)
+        return lambda: a @ b
+
+
+class Minisam(Contender):
+    """This library."""
+
+    packages: tuple[str, ...] = ("numpy", "numba")
+
+    def encode(self) -> Call:
+        from minisam import SamPredictor
+
+        predictor, picture = SamPredictor(self.sam), self.picture()
+        return lambda: predictor.set_image(picture)
+
+    def prompts(self, count: int) -> Call:
+        from minisam_kernels.threads import blas_at_one_thread
+
+        sam = self.sam
+        terms = sam.mask_decoder.prepare(self.embedding(), sam.prompt_encoder.get_dense_pe())
+        points = self.points(count)
+
+        def call() -> Any:
+            with blas_at_one_thread():
+                return sam.mask_decoder.decode(terms, sam.prompt_encoder(points)[0], None, True)
+
+        return call
+
+    def predictor_of(self, picture: int) -> Any:
+        """A predictor that has encoded a picture of ``picture``² pixels: the one of ``setup``, thought larger."""
+        from minisam import SamPredictor
+
+        predictor, size = SamPredictor(self.sam), self.config.image_size
+        predictor.features = np.load(self.folder / "embedding.npy")
+        predictor.terms = self.sam.mask_decoder.prepare(predictor.features, predictor.image_pe)
+        predictor.original_size, predictor.input_size = (picture, picture), (size, size)
+        return predictor
+
+    def predict(self, picture: int) -> Call:
+        predictor = self.predictor_of(picture)
+        return lambda: predictor.predict(np.array([[picture / 2, picture / 3]]), np.array([1]))
+
+    def everything(self, picture: int, every: int = 1, **options: Any) -> Call:
+        from minisam import SamAutomaticMaskGenerator
+
+        options |= subset(options, every)
+        generator = SamAutomaticMaskGenerator(self.sam, output_mode="coco_rle", **options)
+        predictor = self.predictor_of(picture)
+        return lambda: generator.generate_encoded(predictor)
+
+    def setup(self, picture: int) -> Call:
+        """Encode a picture of the procedural world for "everything", and choose thresholds for it."""
+        from minisam import SamPredictor
+        from minisam.world import render
+
+        def call() -> dict[str, float]:
+            predictor = SamPredictor(self.sam)
+            predictor.set_image(render(seed=7, size=picture).image)
+            assert predictor.terms is not None
+            np.save(self.folder / "embedding.npy", predictor.get_image_embedding())
+            sparse = self.sam.prompt_encoder(self.points(64))[0]
+            _, iou = self.sam.mask_decoder.decode(predictor.terms, sparse, None, True)
+            return {"pred_iou_thresh": float(np.quantile(iou, 2 / 3))}
+
+        return call
+
+
+class Reference(Contender):
+    """``minisam.reference``: the same model in torch, eager, float32."""
+
+    packages: tuple[str, ...] = ("torch",)
+    model: Any
+
+    def __init__(self, weights: str, folder: str, threads: int) -> None:
+        import torch
+        from safetensors.torch import load_file
+
+        from minisam.reference.model import Sam
+
+        super().__init__(weights, folder, threads)
+        del self.sam
+        torch.set_num_threads(threads)
+        torch.set_grad_enabled(False)
+        with torch.device("meta"):
+            model = Sam(self.config)
+        model.load_state_dict(load_file(weights), assign=True)
+        self.model = model.eval()
+
+    def encode(self) -> Call:
+        import torch
+
+        from minisam.preprocess import MEAN, STD
+
+        picture = torch.from_numpy(self.picture())
+        mean, std = torch.from_numpy(MEAN), torch.from_numpy(STD)
+        return lambda: self.model.image_encoder(((picture - mean) / std)[None])
+
+    def prompts(self, count: int) -> Call:
+        import torch
+
+        embedding, place = torch.from_numpy(self.embedding()), self.model.prompt_encoder.get_dense_pe()
+        points = tuple(torch.from_numpy(part) for part in self.points(count))
+        return lambda: self.model.mask_decoder(embedding, place, *self.model.prompt_encoder(points), True)
+
+    def everything(self, picture: int, every: int = 1, **options: Any) -> Call:
+        import torch
+
+        from minisam.reference.automatic import straightforward
+
+        embedding = torch.from_numpy(np.load(self.folder / "embedding.npy"))
+        image, options = np.zeros((picture, picture, 3), np.uint8), options | subset(options, every)
+        return lambda: straightforward(self.model, image, embedding=embedding, **options)
+
+    def sgemm(self, size: int) -> Call:
+        import torch
+
+        a, b = torch.ones(2, size, size)
+        return lambda: a @ b
+
+
+    def math(self) -> list[str]:
+        import torch
+
+        built = torch.__config__.show().splitlines()
+        lines = [line.strip(" -") for line in built if "Math Kernel Library" in line or "MKL-DNN" in line]
+        return [" ".join(line.split(" (")[0].split()[:8]) for line in lines] or ["as built into torch"]
+
+
+class HuggingFace(Reference):
+    """``transformers.SamModel`` with its default attention, eager, float32."""
+
+    packages: tuple[str, ...] = ("torch", "transformers")
+
+    def __init__(self, weights: str, folder: str, threads: int) -> None:
+        import torch
+        from safetensors.torch import load_file
+        from transformers import SamModel
+
+        from minisam.hugging_face import to_hugging_face
+        from minisam.reference.hugging_face import model_config
+
+        Contender.__init__(self, weights, folder, threads)
+        del self.sam
+        torch.set_num_threads(threads)
+        torch.set_grad_enabled(False)
+        config = model_config(self.config)
+        for part in (config, config.vision_config, config.mask_decoder_config):
+            part._attn_implementation = None  # its own choice, as from_pretrained makes it
+        self.model = SamModel(config)
+        self.model.load_state_dict(to_hugging_face(load_file(weights)), strict=True, assign=True)
+        self.model.eval()
+
+    def encode(self) -> Call:
+        import torch
+
+        from minisam.preprocess import MEAN, STD
+
+        picture = torch.from_numpy(self.picture())
+        mean, std = torch.from_numpy(MEAN), torch.from_numpy(STD)
+        return lambda: self.model.get_image_embeddings(((picture - mean) / std)[None].movedim(-1, 1))
+
+    def prompts(self, count: int) -> Call:
+        import torch
+
+        coords, labels = self.points(count)
+        embedding = torch.from_numpy(self.embedding()).movedim(-1, 1).contiguous()
+        inputs = {
+            "image_embeddings": embedding,
+            "input_points": torch.from_numpy(coords)[None],
+            "input_labels": torch.from_numpy(labels)[None],
+        }
+        return lambda: self.model(**inputs, multimask_output=True)
+
+
+    def math(self) -> list[str]:
+        return [*super().math(), f"attention: {self.model.config._attn_implementation}"]
+
+
+class OnnxRuntime(Contender):
+    """ONNX Runtime on what ``minisam export`` writes, all its optimisations on, its own memory arena."""
+
+    packages: tuple[str, ...] = ("onnxruntime",)
+
+    def __init__(self, weights: str, folder: str, threads: int) -> None:
+        super().__init__(weights, folder, threads)
+        del self.sam
+
+    def math(self) -> list[str]:
+        return ["MLAS, its own"]
+
+    def session(self, name: str) -> Any:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self.threads
+        return onnxruntime.InferenceSession(self.folder / name, options, providers=["CPUExecutionProvider"])
+
+    def encode(self) -> Call:
+        session, inputs = self.session("encoder.onnx"), {"image": self.picture()[None]}
+        return lambda: session.run(None, inputs)
+
+    def prompts(self, count: int) -> Call:
+        session = self.session("decoder.onnx")
+        coords, labels = self.points(count)
+        side = self.config.low_res_size
+        inputs = {
+            "image_embeddings": np.ascontiguousarray(np.moveaxis(self.embedding(), -1, 1)),
+            "point_coords": np.pad(coords, ((0, 0), (0, 1), (0, 0))),
+            "point_labels": np.pad(labels, ((0, 0), (0, 1)), constant_values=-1),
+            "mask_input": np.empty((0, 1, side, side), np.float32),
+            "has_mask_input": np.zeros(1, np.float32),
+        }
+        return lambda: session.run(None, inputs)
+
+
+def subset(options: dict[str, Any], every: int) -> dict[str, Any]:
+    """Every ``every``-th point of the grid in both directions, from its middle; nothing to change where that is all."""
+    if every == 1:
+        return {}
+    side = options["points_per_side"]
+    middles = (np.arange(side)[every // 2 :: every] + 0.5) / side
+    x, y = np.meshgrid(middles, middles)
+    return {"points_per_side": None, "point_grids": [np.stack([x.ravel(), y.ravel()], axis=1)]}
+
+
+CONTENDERS: dict[str, tuple[type[Contender], str]] = {
+    "minisam": (Minisam, "minisam"),
+    "pinned": (Minisam, "minisam, BLAS as pinned"),
+    "reference": (Reference, "torch eager"),
+    "hugging_face": (HuggingFace, "Hugging Face"),
+    "onnxruntime": (OnnxRuntime, "ONNX Runtime"),
+}
+PEERS = ("reference", "hugging_face", "onnxruntime")

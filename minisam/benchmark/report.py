@@ -1,0 +1,267 @@
+"""The report: text for the terminal and a Markdown page, both from the same tables of the same data."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from minisam.benchmark import goals
+from minisam.benchmark.goals import Goal, Report
+from minisam_kernels.errors import InputError
+
+SCHEMA = 1  # of the JSON: a number that grows when older readers could not read it
+ORDER = ("vit_b", "tiny")  # models on the page; others follow
+Table = list[list[str]]  # the first row is the head
+Picture = dict[str, str]  # file, title, alt
+
+HOW = """\
+Every contender has a process of its own, new for each row, and the processes take turns; in between they are stopped,
+so that threads of one that still spin cannot slow down another. All have the same weights, the same number of threads
+and the same inputs, and each keeps its library's own settings otherwise. The first calls do not count; they are shown
+apart. Times are medians, with the middle half of the measurements in brackets; **n×** says how many times longer than
+minisam that contender takes. Memory is the largest resident size of the process, libraries and weights included.
+`OPENBLAS_CORETYPE` and `OPENBLAS_L2_SIZE` are removed from the environment, for they can force BLAS to older kernels;
+where they were set, a column shows what that costs. GFLOP/s count the plain form's arithmetic
+(`minisam/benchmark/flops.py`), whatever a contender really computes; the peak is the best of NumPy's own matrix
+products in the same run."""
+
+
+def read_folder(folder: Path) -> list[Report]:
+    """Every model's figures, in the page's order."""
+    found = []
+    for path in sorted(folder.glob("*.json")):
+        try:
+            figures = json.loads(path.read_text())
+        except ValueError:
+            figures = None
+        if not isinstance(figures, dict) or figures.get("schema") != SCHEMA:
+            raise InputError(f"expected a report of minisam bench, got {path}")
+        found.append(figures)
+    if not found:
+        raise InputError(f"expected reports of minisam bench in {folder}, got none")
+    names = [figures["model"]["name"] for figures in found]
+    order = sorted(range(len(found)), key=lambda i: (ORDER.index(names[i]) if names[i] in ORDER else 9, names[i]))
+    return [found[i] for i in order]
+
+
+# ------------------------------------------------------------------------------------------------------- numbers
+
+
+def seconds(value: float) -> str:
+    """With three digits, in the unit that suits."""
+    if value >= 1:
+        return f"{value:.3g} s" if value < 100 else f"{value:.0f} s"
+    return f"{value * 1e3:.3g} ms" if value >= 1e-3 else f"{value * 1e6:.3g} µs"
+
+
+def _spread(result: dict[str, Any], per: int) -> str:
+    middle, (low, high) = result["median"] / per, (q / per for q in result["quartiles"])
+    unit = seconds(middle).split()[1]
+    scale = {"s": 1.0, "ms": 1e3, "µs": 1e6}[unit]
+    return f"{seconds(middle)} ({low * scale:.3g}–{high * scale:.3g})"
+
+
+def gigabytes(value: float) -> str:
+    """Of 10⁹ bytes."""
+    return f"{value / 1e9:.2f} GB"
+
+
+# -------------------------------------------------------------------------------------------------------- tables
+
+
+def times(report: Report) -> Table:
+    """A row for each workload, a column for each contender."""
+    names = list(report["contenders"])
+    table = [[report["model"]["name"], *(report["contenders"][name]["title"] for name in names)]]
+    for row in report["workloads"]:
+        cells = []
+        for name in names:
+            result = row["results"].get(name)
+            if result is None or "failed" in result:
+                cells.append("–" if result is None else result["failed"])
+                continue
+            times = goals.ratio(report, row["name"], name) if name != goals.OURS else None
+            cells.append(_spread(result, row["per"]) + (f", **{times:.1f}×**" if times else ""))
+        table.append([row["title"], *cells])
+    return table
+
+
+def memory(report: Report) -> Table:
+    """Peak of each process."""
+    names = list(report["contenders"])
+    table = [["largest resident size", *(report["contenders"][name]["title"] for name in names)]]
+    for row in report["workloads"]:
+        found = [goals.result(report, row["name"], name) for name in names]
+        title = row["title"].removesuffix(", each") + (" in a call" if row["per"] > 1 else "")
+        table.append([title, *(gigabytes(result["peak_bytes"]) if result else "–" for result in found)])
+    return table
+
+
+def rates(report: Report) -> Table:
+    """GFLOP/s of the plain form's arithmetic, and their share of BLAS's peak."""
+    names = list(report["contenders"])
+    table = [["GFLOP/s (share of the peak)", "GFLOP", *(report["contenders"][name]["title"] for name in names)]]
+    for row in report["workloads"]:
+        if not row["gflop"]:
+            continue
+        cells = []
+        for name in names:
+            result, share = goals.result(report, row["name"], name), goals.share(report, row["name"], name)
+            cells.append(f"{result['gflops']:.0f} ({share:.0%})" if result and share else "–")
+        table.append([row["title"].removesuffix(", each"), f"{row['gflop']:.4g}", *cells])
+    for threads, found in report["blas_peak"].items():
+        title = f"peak of matrix products, {threads} thread{'s' * (threads != '1')}"
+        table.append([title, "", *(f"{found[name]:.0f}" if name in found else "–" for name in names)])
+    return table
+
+
+def goal_table(report: Report) -> Table:
+    """Asked for, measured, met or not."""
+    titles = {row["name"]: row["title"].removesuffix(", each") for row in report["workloads"]}
+    table = [["", "asked for", "measured", "met"]]
+    for row in goals.compare(report):
+        goal, value = row["goal"], row["measured"]
+        words, target = _goal_words(goal, report)
+        shown = "not measured" if value is None else _goal_value(goal, value)
+        verdict = "–" if row["met"] is None else "yes" if row["met"] else "**no**"
+        table.append([f"{titles.get(goal.workload, goal.workload)}: {words}", target, shown, verdict])
+    return table
+
+
+def _goal_words(goal: Goal, report: Report) -> tuple[str, str]:
+    if goal.kind == "gain":
+        return "times faster than without a filter", f"≥ {goal.target:g}×"
+    if goal.kind == "ratio":
+        peer = report["contenders"].get(goal.peer, {}).get("title", goal.peer)
+        return f"times faster than {peer}", f"≥ {goal.target:g}×"
+    words = {"share": "share of BLAS's peak", "bytes": "largest peak memory", "seconds": "time"}[goal.kind]
+    return words, f"{'≥' if goal.kind == 'share' else '≤'} {_goal_value(goal, goal.target)}"
+
+
+def _goal_value(goal: Goal, value: float) -> str:
+    if goal.kind in ("ratio", "gain"):
+        return f"{value:.2f}×"
+    if goal.kind == "share":
+        return f"{value:.0%}"
+    return seconds(value) if goal.kind == "seconds" else gigabytes(value)
+
+
+def first_calls(report: Report) -> Table:
+    """What does not count above: reading the weights, and the first call of a process."""
+    names = list(report["contenders"])
+    table = [["before the first answer", *(report["contenders"][name]["title"] for name in names)]]
+    for row in report["workloads"]:
+        if row["name"] not in ("encode", "prompts-1"):
+            continue
+        found = [goals.result(report, row["name"], name) for name in names]
+        cells = [f"{seconds(r['load'])} + {seconds(r['first_call'])}" if r else "–" for r in found]
+        table.append([f"{row['title']}: load + first call", *cells])
+    for title, result in report["starts"].items():
+        table.append([f"new process: {title}", seconds(result["median"]), *("–" for _ in names[1:])])
+    return table
+
+
+def stages(profile: dict[str, Any]) -> Table:
+    """Where the time of one workload goes."""
+    table = [[f"{profile['title']}: {seconds(profile['seconds'])} without timers", "time", "share", "calls"]]
+    total = sum(stage["seconds"] for stage in profile["stages"])
+    for stage in profile["stages"]:
+        share = f"{stage['seconds'] / total:.1%}"
+        table.append([stage["name"], seconds(stage["seconds"]), share, f"{stage['calls']:.4g}"])
+    return table
+
+
+def environment(report: Report) -> Table:
+    """What the figures depend on."""
+    e = report["environment"]
+    versions: dict[str, str] = {}
+    blas: dict[str, str] = {}
+    for row in report["workloads"]:
+        for name, result in row["results"].items():
+            versions |= result.get("versions", {})
+            if result.get("math") and name in report["contenders"]:
+                blas[report["contenders"][name]["title"]] = ", ".join(result["math"])
+    memory = "" if e["memory_gb"] is None else f", {e['memory_gb']} GB of memory"
+    cores = f"{e['cores']} cores, {e['usable_cores']} usable"
+    table = [["", ""], ["machine", f"{e['processor']} ({e['family']}; {', '.join(e['vectors'])}), {cores}{memory}"]]
+    table.append(["threads of each contender", str(report["threads"])])
+    table.append(["system", f"{e['system']}, Python {e['python']}"])
+    table.append(["versions", ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))])
+    table += [[f"matrix products of {title}", found] for title, found in blas.items()]
+    pinned = ", ".join(f"{name}={value}" for name, value in e["pinned"].items())
+    table.append(["pinned BLAS", pinned or "nothing was pinned"])
+    weights = {"trained": "trained", "random": "random (the same arithmetic)"}[report["weights"]]
+    table.append(["weights", weights])
+    table.append(["command", f"`{report['command']}`" + (f" at commit {e['commit']}" if e["commit"] else "")])
+    return table
+
+
+def notes(report: Report) -> list[str]:
+    """What a reader has to know of single rows."""
+    found = [f"{row['title']}: {row['note']}." for row in report["workloads"] if row["note"]]
+    for row in report["workloads"]:
+        if row["name"] == "everything-filtered":
+            o = row["options"]
+            limits = f"predicted IoU above {o['pred_iou_thresh']:.3g}, stability {o['stability_score_thresh']:.3g}"
+            chosen = "" if report["weights"] == "trained" else ": such that a third of the candidates passes"
+            found.append(f"Thresholds: {limits}{chosen}.")
+    if report["quick"]:
+        found.insert(0, "**A quick run of small work: these figures show that the benchmark works, and nothing else.**")
+    return found
+
+
+# ----------------------------------------------------------------------------------------------- text and Markdown
+
+
+def markdown(table: Table) -> str:
+    """A Markdown table, numbers to the right."""
+    head, *rows = ([cell.replace("|", "\\|") for cell in row] for row in table)
+    lines = [head, ["---", *("---:" for _ in head[1:])], *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def plain(table: Table) -> str:
+    """Columns for a terminal."""
+    table = [[cell.replace("**", "").replace("`", "") for cell in row] for row in table]
+    widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
+
+    def line(row: list[str]) -> str:
+        cells = [cell.rjust(width) for cell, width in zip(row, widths)]
+        return "  ".join([row[0].ljust(widths[0]), *cells[1:]]).rstrip()
+
+    return "\n".join(map(line, table))
+
+
+def _tables(report: Report) -> list[tuple[str, Table]]:
+    tables = [("Time", times(report)), ("Memory", memory(report)), ("Arithmetic", rates(report))]
+    if not report["quick"]:
+        tables.insert(0, ("What was asked for", goal_table(report)))
+    tables.append(("Starting", first_calls(report)))
+    tables += [("Where the time goes", stages(profile)) for profile in report.get("profile", [])]
+    return [(title, table) for title, table in tables if len(table) > 1]
+
+
+def text(report: Report) -> str:
+    """For the terminal."""
+    parts = [plain(environment(report)[1:]), *(plain(table) for _, table in _tables(report)), *notes(report)]
+    return "\n\n".join(parts)
+
+
+def page(reports: list[Report], pictures: list[list[Picture]]) -> str:
+    """The Markdown page for all models."""
+    parts = ["# Benchmarks", "Written by `minisam bench --report`; no figure in it is typed.", HOW]
+    for report, drawn in zip(reports, pictures):
+        parts.append(f"## {report['model']['name']}")
+        parts += notes(report)[:1] if report["quick"] else []
+        last = ""
+        for title, table in _tables(report):
+            parts += [f"### {title}"] if title != last else []
+            parts.append(markdown([[cell or " " for cell in row] for row in table]))
+            parts += notes(report)[report["quick"] :] if title == "Time" else []
+            last = title
+        if drawn:
+            parts.append("### How cost grows")
+            parts += [f"![{picture['alt']}]({picture['file']})" for picture in drawn]
+        parts += ["### Environment", markdown([[cell or " " for cell in row] for row in environment(report)])]
+    return "\n\n".join(parts) + "\n"

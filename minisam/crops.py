@@ -1,0 +1,165 @@
+"""Where automatic masks look, and what may be asked: grids of points, overlapping crops, the range of every argument.
+
+Source: SAM, appendix B ("Cropping"), and the released code's arguments. A crop is (x0, y0, x1, y1) in whole pixels of
+the picture, x1 and y1 beyond the last column and row. Layer 0 is the picture itself; layer i has 2ⁱ × 2ⁱ crops.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from minisam_kernels.errors import InputError
+
+Crop = tuple[int, int, int, int]
+
+EDGE_TOLERANCE = 20  # pixels: as near as this to a crop's inner edge, a mask counts as cut off
+OUTPUT_MODES = ("binary_mask", "uncompressed_rle", "coco_rle")
+
+
+# ------------------------------------------------------------------------------------------------------- arguments
+
+
+def _whole(least: int, most: int | None = None) -> Callable[[str, Any], None]:
+    wanted = f"a whole number of at least {least}" if most is None else f"a whole number from {least} to {most}"
+
+    def check(name: str, value: Any) -> None:
+        right = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+        if not right or value < least or (most is not None and value > most):
+            raise InputError(f"expected {name} to be {wanted}, got {value!r}")
+
+    return check
+
+
+def _number(wanted: str, fits: Callable[[float], bool]) -> Callable[[str, Any], None]:
+    def check(name: str, value: Any) -> None:
+        right = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+        if not right or not fits(float(value)):
+            raise InputError(f"expected {name} to be {wanted}, got {value!r}")
+
+    return check
+
+
+def _output_mode(name: str, value: Any) -> None:
+    if value not in OUTPUT_MODES:
+        raise InputError(f"expected {name} to be one of {', '.join(OUTPUT_MODES)}, got {value!r}")
+
+
+def _yes_or_no(name: str, value: Any) -> None:
+    if not isinstance(value, (bool, np.bool_)):
+        raise InputError(f"expected {name} to be True or False, got {value!r}")
+
+
+_share = _number("a number from 0 to 1", lambda value: 0 <= value <= 1)
+RULES: dict[str, Callable[[str, Any], None]] = {
+    "points_per_batch": _whole(1),
+    "pred_iou_thresh": _share,
+    "stability_score_thresh": _share,
+    "stability_score_offset": _number("a finite number of at least 0", lambda value: 0 <= value < math.inf),
+    "box_nms_thresh": _share,
+    "crop_n_layers": _whole(0, 8),
+    "crop_nms_thresh": _share,
+    "crop_overlap_ratio": _number("a number from 0 to below 1", lambda value: 0 <= value < 1),
+    "crop_n_points_downscale_factor": _whole(1),
+    "min_mask_region_area": _whole(0),
+    "output_mode": _output_mode,
+    "paper_rules": _yes_or_no,
+}
+# What differs from the defaults of ``SamAutomaticMaskGenerator``, which are the released code's
+PRESETS: dict[str, dict[str, Any]] = {
+    "meta": {},
+    "sa1b": {
+        "crop_n_layers": 2,
+        "crop_n_points_downscale_factor": 2,
+        "min_mask_region_area": 100,
+        "paper_rules": True,
+    },
+}
+
+
+def checked_grids(
+    points_per_side: int | None = 32,
+    point_grids: Sequence[np.ndarray] | None = None,
+    crop_n_layers: int = 0,
+    crop_n_points_downscale_factor: int = 1,
+    **others: Any,
+) -> list[np.ndarray]:
+    """The points of every layer, each (N, 2) in [0, 1], after a look at all arguments of the generator that are given.
+
+    Raises ``InputError`` for an argument out of its range, for both or neither of points_per_side and point_grids, and
+    for a layer without points. It needs no model, so that a command can ask before it loads one.
+    """
+    others |= {"crop_n_layers": crop_n_layers, "crop_n_points_downscale_factor": crop_n_points_downscale_factor}
+    for name, value in others.items():
+        RULES[name](name, value)
+    if (points_per_side is None) == (point_grids is None):
+        which = "neither" if points_per_side is None else "both"
+        raise InputError(f"expected exactly one of points_per_side and point_grids, got {which}")
+    if point_grids is not None:
+        return _checked(point_grids, crop_n_layers)
+    _whole(1)("points_per_side", points_per_side)
+    assert points_per_side is not None
+    sides = [int(points_per_side / crop_n_points_downscale_factor**layer) for layer in range(crop_n_layers + 1)]
+    if sides[-1] < 1:
+        raise InputError(f"expected a point in every layer of crops, got {sides} points per side")
+    return [point_grid(side) for side in sides]
+
+
+def _checked(grids: Sequence[np.ndarray], layers: int) -> list[np.ndarray]:
+    if len(grids) <= layers:
+        raise InputError(f"expected point_grids to hold a grid for each of {layers + 1} layers, got {len(grids)}")
+    checked = []
+    for grid in grids:
+        try:
+            array = np.asarray(grid, np.float64)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"expected point_grids to hold numbers, got {grid!r}") from error
+        if array.ndim != 2 or array.shape[1] != 2 or len(array) == 0:
+            raise InputError(f"expected each of point_grids to have shape (N, 2), got {array.shape}")
+        outside = ~((array >= 0) & (array <= 1)).all(axis=1)
+        if outside.any():
+            x, y = array[outside][0]
+            raise InputError(f"expected the points of point_grids to be (x, y) in [0, 1], got ({x:g}, {y:g})")
+        checked.append(array)
+    return checked
+
+
+# ------------------------------------------------------------------------------------------------ points and crops
+
+
+def point_grid(side: int) -> np.ndarray:
+    """(side², 2): points (x, y) in [0, 1], row after row, at the middles of side × side equal cells."""
+    middles = np.linspace(1 / (2 * side), 1 - 1 / (2 * side), side)
+    return np.stack(np.meshgrid(middles, middles), axis=-1).reshape(-1, 2)
+
+
+def crop_boxes(size: tuple[int, int], layers: int, overlap_ratio: float) -> list[tuple[Crop, int]]:
+    """(crop, layer) for a picture of ``size`` (H, W), the whole first, then layer after layer, column after column.
+
+    In layer i neighbours share ⌊overlap_ratio · min(H, W) · 2 / 2ⁱ⌋ pixels. Where a picture has fewer pixels than a
+    layer has crops, those that would be empty are left out.
+    """
+    height, width = size
+    found: list[tuple[Crop, int]] = [((0, 0, width, height), 0)]
+    for layer in range(1, layers + 1):
+        n = 2**layer
+        overlap = int(overlap_ratio * min(size) * (2 / n))
+        w, h = (math.ceil((overlap * (n - 1) + side) / n) for side in (width, height))
+        for x0 in range(0, min(n * (w - overlap), width), w - overlap):
+            for y0 in range(0, min(n * (h - overlap), height), h - overlap):
+                found.append(((x0, y0, min(x0 + w, width), min(y0 + h, height)), layer))
+    return found
+
+
+def cut_off(boxes: np.ndarray, crop: Crop, size: tuple[int, int]) -> np.ndarray:
+    """boxes (M, 4) in pixels of the picture → (M,) bool: whether a side is near the crop's edge and not the picture's.
+
+    Such a mask probably goes on beyond the crop, and another crop, or the whole picture, has all of it.
+    """
+    near_crop = np.abs(boxes - crop) <= EDGE_TOLERANCE
+    near_picture = np.abs(boxes - (0, 0, size[1], size[0])) <= EDGE_TOLERANCE
+    return np.asarray((near_crop & ~near_picture).any(axis=1))
+

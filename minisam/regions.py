@@ -1,0 +1,67 @@
+"""Small holes and small islands of a mask.
+
+Source: SAM, appendix B ("Postprocessing"). Regions are sets of pixels that hang together, over corners too; holes are
+regions of what is not in the mask, whether or not the mask encloses them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+
+def remove_small_regions(mask: np.ndarray, min_area: int, keep_largest: bool = True) -> tuple[np.ndarray, bool]:
+    """mask bool (H, W) → the mask with its holes of fewer than ``min_area`` pixels filled, then its islands of fewer
+    removed, and whether there were any. When all islands are small, the largest stays, or none of them.
+
+    Only the mask's box is searched, with one row and one column around it: outside the box all pixels of a row's or
+    column's extension are alike, so the one next to the box stands for all of them, with their number as its weight.
+    """
+    top, bottom = _extent(np.any(mask, axis=1))
+    left, right = _extent(np.any(mask, axis=0))
+    rows, row_weights = _with_margin(top, bottom, mask.shape[0])
+    columns, column_weights = _with_margin(left, right, mask.shape[1])
+    weights = np.outer(row_weights, column_weights).ravel()
+    window = mask[np.ix_(rows, columns)]
+    window, filled = _flip_small(window, True, weights, min_area, False)
+    window, removed = _flip_small(window, False, weights, min_area, keep_largest)
+    if not (filled or removed):
+        return mask, False
+    row_of = np.clip(np.arange(mask.shape[0]) - rows[0], 0, len(rows) - 1)
+    column_of = np.clip(np.arange(mask.shape[1]) - columns[0], 0, len(columns) - 1)
+    return window[np.ix_(row_of, column_of)], True
+
+
+def _extent(any_of: Any) -> tuple[int, int]:
+    """The first place that is true and the one after the last; (0, 1) when none is."""
+    places = np.flatnonzero(any_of)
+    return (int(places[0]), int(places[-1]) + 1) if len(places) else (0, 1)
+
+
+def _with_margin(first: int, last: int, length: int) -> tuple[np.ndarray, np.ndarray]:
+    """The places from ``first`` to before ``last`` and one more at each end where there is one, and their weights."""
+    places = np.arange(max(first - 1, 0), min(last + 1, length))
+    weights = np.ones(len(places), np.int64)
+    if first > 0:
+        weights[0] = first
+    if last < length:
+        weights[-1] = length - last
+    return places, weights
+
+
+def _flip_small(
+    window: np.ndarray, holes: bool, weights: np.ndarray, min_area: int, keep_largest: bool
+) -> tuple[np.ndarray, bool]:
+    """The window with its small holes filled or its small islands removed, and whether there were any."""
+    from scipy import ndimage
+
+    regions, _ = ndimage.label(~window if holes else window, np.ones((3, 3)))
+    sizes = np.bincount(regions.ravel(), weights)
+    small = sizes < min_area
+    small[0] = False  # what is no region
+    if not small.any():
+        return window, False
+    if keep_largest and small[1:].all():
+        small[1 + sizes[1:].argmax()] = False
+    return window ^ small[regions], True

@@ -1,0 +1,312 @@
+"""``minisam everything``: what it writes, that others can read it; bad input is one line and nothing is written."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import struct
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from pycocotools import mask as coco
+from pycocotools.coco import COCO
+
+from minisam import SamAutomaticMaskGenerator
+from minisam.checkpoint import save_checkpoint
+from minisam.cli import main
+from minisam.commands.everything import SETTINGS, as_sa1b
+from minisam.crops import PRESETS
+from minisam.images import read_image, save_png
+from minisam.sam import build
+from minisam.training.data import find_records
+from test_automatic import SMALL, picture
+
+KEEP = ["--points-per-side", "4", "--pred-iou-thresh", "0", "--stability-score-thresh", "0", "--box-nms-thresh", "1"]
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A folder with a photo of 60 × 40 pixels and weights of a very small model; commands run in it."""
+    monkeypatch.chdir(tmp_path)
+    save_png("photo.png", picture(40, 60))
+    save_checkpoint("small.safetensors", build(SMALL, seed=7).state_dict(), SMALL)
+    return tmp_path
+
+
+def everything(capsys, *arguments, photo="photo.png", output="masks.json"):
+    command = ["everything", photo, "-o", output, "--checkpoint", "small.safetensors", *arguments]
+    code = main([str(argument) for argument in command])
+    printed = capsys.readouterr()
+    return code, printed.out, printed.err
+
+
+def refused(capsys, *arguments, **others):
+    """Run, and check what every refusal has in common; returns the line."""
+    before = {path: path.read_bytes() for path in Path.cwd().rglob("*") if path.is_file()}
+    code, out, err = everything(capsys, *arguments, **others)
+    assert code == 2 and out == ""
+    assert err.startswith("minisam: error: ") and err.count("\n") == 1 and "expected" in err
+    assert {path: path.read_bytes() for path in Path.cwd().rglob("*") if path.is_file()} == before
+    return err
+
+
+def read(path="masks.json"):
+    return json.loads(Path(path).read_text())
+
+
+def test_the_file_is_sa1bs(place, capsys):
+    """Keys and kinds of SA-1B's files, the generator's records in their order, and pycocotools reads every mask."""
+    code, out, err = everything(capsys, *KEEP, "--overlay", "o.png")
+    assert code == 0 and err == ""
+    report = read()
+    assert report["image"] == {"image_id": "photo", "file_name": "photo.png", "width": 60, "height": 40}
+    settings = {"points_per_side": 4, "pred_iou_thresh": 0, "stability_score_thresh": 0, "box_nms_thresh": 1}
+    found = SamAutomaticMaskGenerator(build(SMALL, seed=7), **settings).generate(read_image("photo.png"))
+    assert len(report["annotations"]) == len(found) > 1
+    assert f"{len(found)} masks from 16 points" in out and "wrote masks.json\nwrote o.png" in out
+    for number, (annotation, record) in enumerate(zip(report["annotations"], found)):
+        assert annotation["id"] == number
+        mask = coco.decode(annotation["segmentation"]).astype(bool)
+        np.testing.assert_array_equal(mask, record["segmentation"])
+        assert annotation["area"] == mask.sum() == coco.area(annotation["segmentation"])
+        for key in ("bbox", "predicted_iou", "point_coords", "crop_box"):
+            assert annotation[key] == record[key]
+        assert set(annotation) == {*record, "id"}
+    assert set(os.listdir()) == {"photo.png", "small.safetensors", "masks.json", "o.png"}
+    pixels = read_image("o.png")
+    covered = np.any([record["segmentation"] for record in found], axis=0)
+    assert pixels.shape == (40, 60, 3) and (pixels[~covered] == read_image("photo.png")[~covered]).all()
+    assert (pixels[covered] != read_image("photo.png")[covered]).any(axis=1).mean() > 0.99
+
+
+def test_help(capsys):
+    """It names every option and the two presets. Kills: a % that argparse trips over."""
+    assert main(["everything", "--help"]) == 0
+    text = capsys.readouterr().out
+    assert all(f"--{name.replace('_', '-')}" in text for name in SETTINGS) and "sa1b" in text
+
+
+def test_pycocotools_loads_the_annotations(place, capsys):
+    """As a data set of one picture: COCO's own index and masks."""
+    everything(capsys, *KEEP)
+    report = read()
+    data = COCO()
+    annotations = [a | {"image_id": 1, "category_id": 1, "iscrowd": 0} for a in report["annotations"]]
+    data.dataset = {"images": [report["image"] | {"id": 1}], "annotations": annotations, "categories": [{"id": 1}]}
+    data.createIndex()
+    loaded = data.loadAnns(data.getAnnIds(imgIds=[1]))
+    assert len(loaded) == len(annotations) and data.annToMask(loaded[0]).shape == (40, 60)
+
+
+def test_the_trainer_finds_the_file(place, capsys):
+    """The recipe reads any folder in this schema: this is one."""
+    everything(capsys, *KEEP, output="photo.json")
+    assert find_records(place) == [(place / "photo.png", place / "photo.json")]
+
+
+def test_every_setting_is_an_option_with_the_generators_default(place, capsys, monkeypatch):
+    """No argument is without an option, defaults in the help are the true ones, and all are handed over."""
+    import inspect
+
+    parameters = inspect.signature(SamAutomaticMaskGenerator.__init__).parameters
+    arguments = [name for name, p in parameters.items() if p.kind is p.POSITIONAL_OR_KEYWORD][2:]
+    assert [*SETTINGS] == [name for name in arguments if name != "point_grids"]
+    for name, (kind, default, _) in SETTINGS.items():
+        if name != "output_mode":
+            assert kind(default) == pytest.approx(parameters[name].default, abs=5e-4), name
+    seen = {}
+
+    class Stop(Exception):
+        pass
+
+    def record(self, model, **settings):
+        seen.update(settings)
+        raise Stop
+
+    monkeypatch.setattr(SamAutomaticMaskGenerator, "__init__", record)
+    values = {"points_per_side": "7", "points_per_batch": "5", "crop_n_layers": "1", "min_mask_region_area": "3",
+              "crop_n_points_downscale_factor": "2", "output_mode": "uncompressed_rle"}  # fmt: skip
+    given = {name: values.get(name, "0.25") for name in SETTINGS}
+    with pytest.raises(Stop):
+        everything(capsys, *(part for name, value in given.items() for part in (f"--{name.replace('_', '-')}", value)))
+    assert seen == {name: SETTINGS[name][0](value) for name, value in given.items()}
+    seen.clear()
+    with pytest.raises(Stop):
+        everything(capsys, "--preset", "sa1b", "--min-mask-region-area", "5")
+    assert seen == PRESETS["sa1b"] | {"output_mode": "coco_rle", "min_mask_region_area": 5}
+    seen.clear()
+    with pytest.raises(Stop):
+        everything(capsys, "--preset", "meta")
+    assert seen == {"output_mode": "coco_rle"}
+
+
+def test_points_of_ones_own_and_uncompressed_runs(place, capsys):
+    Path("points.json").write_text("[[[0.5, 0.5], [0.25, 0.75]]]")
+    settings = ["--point-grids", "points.json", "--output-mode", "uncompressed_rle", *KEEP[2:]]
+    code, out, _ = everything(capsys, *settings, "--overlay", "o.png")
+    annotations = read()["annotations"]
+    assert code == 0 and "6 masks from 2 points" in out and Path("o.png").exists()
+    assert {tuple(a["point_coords"][0]) for a in annotations} == {(30, 20), (15, 30)}
+    assert coco.frPyObjects(annotations[0]["segmentation"], 40, 60)["size"] == [40, 60]
+
+
+def test_no_mask_is_an_empty_list(place, capsys):
+    """Exit code 0, an empty list, the photo as it was. Kills: an error where there is none."""
+    arguments = ["--points-per-side", "2", "--pred-iou-thresh", "1", "--stability-score-thresh", "1"]
+    code, out, err = everything(capsys, *arguments, "--overlay", "o.png", "--preset", "sa1b", "--crop-n-layers", "1")
+    assert code == 0 and err == "" and "no masks from 8 points" in out
+    assert read()["annotations"] == []
+    np.testing.assert_array_equal(read_image("o.png"), read_image("photo.png"))
+
+
+def test_an_empty_mask_has_no_stability():
+    """0/0 is written as null: JSON has no NaN."""
+    report = as_sa1b("a/photo.jpg", (4, 5), [{"area": 0, "stability_score": float("nan")}])
+    assert report["annotations"] == [{"id": 0, "area": 0, "stability_score": None}]
+    assert report["image"] == {"image_id": "photo", "file_name": "photo.jpg", "width": 5, "height": 4}
+
+
+@pytest.mark.parametrize("size", [(3, 3), (1, 90), (64, 64)])
+@pytest.mark.parametrize("colour", ["black", "red"])
+def test_plain_and_very_small_pictures(place, capsys, size, colour):
+    Image.new("RGB", size, colour).save("plain.png")
+    grid = ["--points-per-side", "4", "--pred-iou-thresh", "0", "--stability-score-thresh", "0"]
+    code, _, err = everything(capsys, *grid, "--preset", "sa1b", "--overlay", "o.png", photo="plain.png")
+    assert code == 0 and err == ""
+    assert (read()["image"]["width"], read()["image"]["height"]) == size
+    assert read_image("o.png").shape == (size[1], size[0], 3)
+
+
+# --------------------------------------------------------------------------------------------------------- bad input
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--preset", "paper"], "expected a preset among meta, sa1b, got 'paper'"),
+        (["--points-per-side", "0"], "points_per_side to be a whole number of at least 1, got 0"),
+        (["--points-per-side", "2.5"], "expected a whole number, got '2.5'"),
+        (["--points-per-batch", "0"], "points_per_batch"),
+        (["--pred-iou-thresh", "1.5"], "pred_iou_thresh to be a number from 0 to 1, got 1.5"),
+        (["--pred-iou-thresh", "nan"], "pred_iou_thresh to be a number from 0 to 1, got nan"),
+        (["--pred-iou-thresh", "high"], "expected a number, got 'high'"),
+        (["--stability-score-thresh=-1"], "stability_score_thresh to be a number from 0 to 1, got -1"),
+        (["--stability-score-offset=-1"], "stability_score_offset"),
+        (["--box-nms-thresh", "7"], "box_nms_thresh"),
+        (["--crop-nms-thresh", "7"], "crop_nms_thresh"),
+        (["--crop-n-layers", "99"], "crop_n_layers to be a whole number from 0 to 8, got 99"),
+        (["--crop-overlap-ratio", "1"], "crop_overlap_ratio"),
+        (["--crop-n-points-downscale-factor", "0"], "crop_n_points_downscale_factor"),
+        (["--preset", "sa1b", "--points-per-side", "3"], "a point in every layer of crops, got [3, 1, 0]"),
+        (["--min-mask-region-area=-1"], "min_mask_region_area"),
+        (["--output-mode", "png"], "output_mode to be one of"),
+        (["--output-mode", "binary_mask"], "output_mode coco_rle or uncompressed_rle for a file, got 'binary_mask'"),
+        (["--point-grids", "grid.json", "--points-per-side", "3"], "exactly one of points_per_side and point_grids"),
+        (["--point-grids", "grid.json", "--preset", "sa1b"], "a grid for each of 3 layers, got 1"),
+        (["--point-grids", "nowhere.json"], "expected a file of points, got nowhere.json"),
+        (["--point-grids", "photo.png"], "which is none"),
+        (["--point-grids", "number.json"], "expected a list of grids of points in number.json, got int"),
+        (["--point-grids", "outside.json"], "in [0, 1], got (7, 0)"),
+        (["--overlay", "o.jpg"], ".png"),
+        (["--overlay", "photo.png"], "other than the input"),
+        (["--overlay", "nowhere/o.png"], "existing folder"),
+        (["--model", "huge"], "expected a model among"),
+    ],
+)
+def test_bad_arguments(place, capsys, arguments, words):
+    Path("grid.json").write_text("[[[0.5, 0.5]]]")
+    Path("number.json").write_text("7")
+    Path("outside.json").write_text("[[[7, 0]]]")
+    assert words in refused(capsys, *arguments)
+
+
+def test_bad_places_and_photos(place, capsys):
+    Path("text.png").write_text("just words\n")
+    assert "does not exist" in refused(capsys, photo="missing.png")
+    assert "which is none" in refused(capsys, photo="text.png")
+    assert "other than the input" in refused(capsys, output="photo.png")
+    assert "existing folder" in refused(capsys, output="nowhere/m.json")
+    assert "different files" in refused(capsys, "--overlay", "o.png", output="o.png")
+    assert main(["everything", "photo.png"]) == 2 and "-o" in capsys.readouterr().err
+
+
+def test_arguments_are_checked_before_the_model_is_loaded(place, capsys, monkeypatch):
+    monkeypatch.setattr("minisam.commands.everything.load_model", lambda options: pytest.fail("loaded"))
+    refused(capsys, "--pred-iou-thresh", "2")
+
+
+def test_nothing_stays_of_a_write_that_fails(place, capsys, monkeypatch):
+    """The disk is full at the overlay, after the masks: neither file is left. Kills: naming files one by one."""
+
+    def fail(self, path, **options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", fail)
+    assert "No space left" in refused(capsys, *KEEP, "--overlay", "o.png")
+
+
+# -------------------------------------------------------------------------------------------------------- interruption
+
+
+def test_ctrl_c_is_one_line(place, capsys, monkeypatch):
+    Path("masks.json").write_text("older")
+
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("minisam.automatic.mask_runs", interrupted)
+    code, out, err = everything(capsys, *KEEP, "--overlay", "o.png")
+    assert (code, out, err.strip()) == (130, "", "minisam: interrupted")
+    assert Path("masks.json").read_text() == "older" and not Path("o.png").exists()
+    assert set(os.listdir()) == {"photo.png", "small.safetensors", "masks.json"}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of Unix")
+def test_ctrl_c_in_a_process(place):
+    """A real SIGINT while points are decoded: exit code 130, nothing written, soon."""
+    program = (
+        "import sys, minisam.automatic as automatic; from minisam.cli import main; step = automatic._Report.step\n"
+        "automatic._Report.step = lambda self, points: (step(self, points), print(points, flush=True))\n"
+        "sys.exit(main(sys.argv[1:]))"
+    )
+    arguments = ["everything", "photo.png", "--checkpoint", "small.safetensors", "-o", "masks.json"]
+    arguments += ["--overlay", "o.png", "--points-per-side", "400", *KEEP[2:]]
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None and process.stdout.readline() and process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    start = time.perf_counter()
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and err.strip() == "minisam: interrupted"
+    assert time.perf_counter() - start < 30
+    assert set(os.listdir()) == {"photo.png", "small.safetensors"}
+
+
+def test_a_bar_on_a_terminal(place):
+    """On a terminal a bar counts points and vanishes."""
+    fcntl, pty, termios = (pytest.importorskip(name) for name in ("fcntl", "pty", "termios"))
+    command = [sys.executable, "-m", "minisam", "everything", "photo.png", "--checkpoint", "small.safetensors"]
+    parent, child = pty.openpty()
+    fcntl.ioctl(child, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    process = subprocess.Popen([*command, "-o", "m.json", *KEEP], stdout=subprocess.PIPE, stderr=child, text=True)
+    os.close(child)
+    seen = b""
+    while True:
+        try:
+            part = os.read(parent, 1000)
+        except OSError:
+            break
+        if not part:
+            break
+        seen += part
+    os.close(parent)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 0 and "masks from 16 points" in out
+    assert b"16/16" in seen and b"points" in seen and b"\n" not in seen.strip()

@@ -1,0 +1,150 @@
+"""Small holes and islands, crops and grids of points, and the picture of all masks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minisam.crops import crop_boxes, cut_off, point_grid
+from minisam.images import COLOURS
+from minisam.mosaic import mosaic
+from minisam.reference import automatic as reference
+from minisam.regions import remove_small_regions
+from strategies import seeds
+
+
+def blobs(seed: int, height: int, width: int, share: float) -> np.ndarray:
+    """A mask of pixels and, where the seed is odd, of blocks, so that regions have many sizes."""
+    rng = np.random.default_rng(seed)
+    block = 1 + seed % 3
+    coarse = rng.random((-(-height // block), -(-width // block))) < share
+    return np.repeat(np.repeat(coarse, block, 0), block, 1)[:height, :width]
+
+
+@st.composite
+def masks(draw: st.DrawFn) -> np.ndarray:
+    """A mask that fills its picture, or lies somewhere in a larger one, which is empty or full around it."""
+    size = draw(st.integers(1, 14)), draw(st.integers(1, 14))
+    mask = blobs(draw(seeds), *size, draw(st.sampled_from((0.0, 0.2, 0.5, 0.8, 1.0))))
+    pads = ((draw(st.integers(0, 9)), draw(st.integers(0, 9))), (draw(st.integers(0, 9)), draw(st.integers(0, 9))))
+    return np.pad(mask, pads, constant_values=draw(st.booleans()))
+
+
+@given(masks(), st.integers(0, 90))
+def test_holes_are_filled_and_islands_removed_as_in_the_whole_picture(mask, min_area):
+    """The window with weights gives what labelling the whole picture gives, holes first. Kills: 4-neighbours, islands
+    first, a margin that counts as one row, a margin beyond the picture, ≤ for <, "changed" only when pixels changed."""
+    before = mask.copy()
+    expected, filled = reference.remove_small_regions(mask, min_area, "holes")
+    expected, removed = reference.remove_small_regions(expected, min_area, "islands")
+    found, changed = remove_small_regions(mask, min_area)
+    np.testing.assert_array_equal(found, expected)
+    assert changed == (filled or removed)
+    np.testing.assert_array_equal(mask, before)
+
+
+@given(masks(), st.integers(0, 90))
+def test_as_opencv_counts_them(mask, min_area):
+    """The same with OpenCV's regions, which the released code uses."""
+    cv2 = pytest.importorskip("cv2")
+    expected = mask
+    for holes in (True, False):
+        _, regions, stats, _ = cv2.connectedComponentsWithStats((expected ^ holes).astype(np.uint8), connectivity=8)
+        small = stats[:, -1] < min_area
+        small[0] = False
+        if not holes and len(small) > 1 and small[1:].all():
+            small[1 + stats[1:, -1].argmax()] = False
+        expected = expected ^ small[regions]
+    np.testing.assert_array_equal(remove_small_regions(mask, min_area)[0], expected)
+
+
+def test_a_mask_of_crumbs():
+    """The largest crumb stays, or with ``keep_largest=False`` none. Kills: the flag ignored, the first one kept."""
+    mask = np.zeros((30, 40), bool)
+    mask[2, 3:5] = mask[10:12, 10:12] = mask[20, 20] = True
+    found, changed = remove_small_regions(mask, 9)
+    assert changed and found.sum() == 4 and found[10:12, 10:12].all()
+    found, changed = remove_small_regions(mask, 9, keep_largest=False)
+    assert changed and not found.any()
+
+
+# ------------------------------------------------------------------------------------------------ points and crops
+
+
+@given(st.integers(1, 40))
+def test_points_are_middles_of_cells(side):
+    """Kills: points on the border, columns before rows, (y, x)."""
+    grid = point_grid(side)
+    np.testing.assert_allclose(grid, reference.point_grid(side), atol=1e-15)
+    cells = np.floor(grid * side).astype(int)
+    np.testing.assert_array_equal(cells[:, 0] + side * cells[:, 1], np.arange(side * side))
+
+
+@given(st.integers(1, 300), st.integers(1, 300), st.integers(0, 3), st.sampled_from((0.0, 512 / 1500, 0.5, 0.99)))
+def test_crops_are_the_plain_ones_and_cover_the_picture(height, width, layers, ratio):
+    """Kills: rows of crops before columns, the overlap of the longer side, of every layer the same, empty crops."""
+    crops = crop_boxes((height, width), layers, ratio)
+    assert crops == reference.crop_boxes((height, width), layers, ratio)
+    for layer in range(layers + 1):
+        seen = np.zeros((height, width), bool)
+        for (x0, y0, x1, y1), number in crops:
+            assert 0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height
+            if number == layer:
+                seen[y0:y1, x0:x1] = True
+        assert seen.all()
+
+
+def test_crops_of_a_photo():
+    """Numbers worked out by hand: 600 × 400, overlaps ⌊.3413 · 400⌋ = 136 and 68."""
+    crops = crop_boxes((400, 600), 2, 512 / 1500)
+    assert len(crops) == 1 + 4 + 16
+    assert crops[0] == ((0, 0, 600, 400), 0)
+    assert crops[1:5] == [
+        ((0, 0, 368, 268), 1), ((0, 132, 368, 400), 1), ((232, 0, 600, 268), 1), ((232, 132, 600, 400), 1)
+    ]  # fmt: skip
+    assert crops[5] == ((0, 0, 201, 151), 2) and crops[20] == ((399, 249, 600, 400), 2)
+
+
+def test_near_a_crops_inner_edge():
+    """Within 20 pixels of the crop's edge and not of the picture's. Kills: < 20, the picture's edges too, one axis."""
+    crop, size = (100, 0, 300, 200), (200, 400)
+    boxes = {
+        (130, 30, 200, 100): False, (121, 30, 200, 100): False, (120, 30, 200, 100): True,
+        (130, 0, 279, 199): False, (130, 0, 280, 199): True, (130, 0, 299, 199): True,
+    }  # fmt: skip
+    np.testing.assert_array_equal(cut_off(np.array(list(boxes)), crop, size), list(boxes.values()))
+    assert not cut_off(np.array([[0, 0, 399, 199]]), (0, 0, 400, 200), size).any()
+
+
+# ------------------------------------------------------------------------------------------------ the picture of all
+
+
+def test_masks_that_touch_have_other_colours():
+    """A chequerboard of squares, one of them with a mask inside. Kills: colours in turn, the inner one drawn first."""
+    image = np.full((60, 80, 3), 200, np.uint8)
+    squares = []
+    for y in range(0, 60, 20):
+        for x in range(0, 80, 20):
+            mask = np.zeros((60, 80), bool)
+            mask[y : y + 20, x : x + 20] = True
+            squares.append(mask)
+    inner = np.zeros((60, 80), bool)
+    inner[26:34, 26:34] = True
+    out = mosaic(image, [*squares, inner])
+    colour = out[5::20, 5::20].reshape(3, 4, 3).astype(int)  # inside every square, away from outlines
+    assert (colour[1:] != colour[:-1]).any(axis=2).all() and (colour[:, 1:] != colour[:, :-1]).any(axis=2).all()
+    assert (out[30, 30] != out[22, 22]).any(), "inside another"
+    assert len({tuple(c) for c in colour.reshape(-1, 3)}) == len(COLOURS)
+    assert (image == 200).all()
+
+
+def test_pixels_without_a_mask_stay():
+    """Kills: painting the window instead of the mask. An empty mask changes nothing."""
+    image = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    mask = blobs(5, 20, 30, 0.4)
+    out = mosaic(image, [np.zeros((20, 30), bool), mask])
+    np.testing.assert_array_equal(out[~mask], image[~mask])
+    assert (out[mask] != image[mask]).any(axis=1).all()
+    np.testing.assert_array_equal(mosaic(image, []), image)
