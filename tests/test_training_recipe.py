@@ -1,4 +1,4 @@
-"""From nothing to a model that answers to a point: the shortened recipe that CI runs, in about a minute and a half."""
+"""From nothing to a model that answers to a point: the shortened recipe that CI runs, in about two minutes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from minisam.training.held_out import play_held_out
 RECIPE = loop.Settings(
     size=48, depth=2, steps=600, batch=8, masks=4, rounds=1, lr=1.5e-3, final_lr=1e-4, warmup=30, average=0.98
 )
-FLOOR = 0.35  # measured: 0.45; filling the whole picture has 0.25 on these masks
+FLOOR = 0.30  # measured: 0.39; filling the whole picture has 0.22 on these masks
 
 
 @pytest.mark.slow
