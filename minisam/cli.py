@@ -13,7 +13,7 @@ import time
 from typing import Any, NoReturn
 
 import minisam
-from minisam.commands import bench, everything, export, segment, train
+from minisam.commands import bench, everything, export, segment, train, transfer
 from minisam.commands.options import add_model, load_or_build_model, need, positive, progress
 from minisam_kernels.errors import InputError
 
@@ -46,15 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     add_model(warmup)
     warmup.set_defaults(run=_warmup)
 
-    transfer = parsers.add_parser("transfer", help="measure a model on pictures it has not seen")
-    tasks = transfer.add_subparsers(metavar="TASK", required=True, parser_class=_Parser)
-    points = tasks.add_parser("points", help="IoU from the centre point and from the box, beside classical methods")
-    points.add_argument("folder", metavar="FOLDER", help="images/ and masks/ with manifest.csv, or SA-1B's schema")
-    add_model(points)
-    points.add_argument("--limit", type=positive, metavar="N", help="only the first N pictures")
-    points.add_argument("--no-baselines", action="store_true", help="only the model, no classical methods")
-    points.add_argument("--json", metavar="PATH", help="write the figures as JSON as well")
-    points.set_defaults(run=_transfer_points)
+    transfer.add(parsers)
 
     read = parsers.add_parser("read", help="build the textbook and open it (in a source checkout)")
     read.add_argument("--port", type=positive, default=8000, help="the first port to try (default 8000)")
@@ -117,13 +109,6 @@ def _warmup(options: argparse.Namespace) -> int:
         bar.update()
     print(f"{config.name} is warm: every kernel is compiled and kept for later ({time.perf_counter() - start:.1f} s)")
     return 0
-
-
-def _transfer_points(options: argparse.Namespace) -> int:
-    need("transfer", "scipy", *(() if options.no_baselines else ("skimage", "cv2")))
-    from minisam.transfer import points
-
-    return points.main(options)
 
 
 def _read(options: argparse.Namespace) -> int:

@@ -299,6 +299,19 @@ def test_nothing_stays_of_a_write_that_fails(place, capsys, monkeypatch):
         ["warmup", "--model", "huge"],
         ["transfer", "points", "nowhere"],
         ["transfer", "points", "."],
+        ["transfer", "points"],
+        ["transfer", "points", ".", "--world", "3"],
+        ["transfer", "points", "--world", "3", "--clicks", "10"],
+        ["train", "run", "--config", "nowhere.json"],
+        ["train", "run", "--precision", "half"],
+        ["train", "run", "--drop", "3"],
+        ["train", "run", "--minutes", "0"],
+        ["train", "run", "--plot"],
+        ["pretrain", "run", "--masked", "1"],
+        ["pretrain", "run", "--unit", "3"],
+        ["pretrain", "run", "--data", "nowhere", "--world", "0"],
+        ["pack", "nowhere", "-o", "packed.safetensors"],
+        ["pack", ".", "-o", "packed.safetensors"],
         ["read", "--port", "-1"],
     ],
 )
@@ -316,20 +329,22 @@ def test_version_and_help(capsys):
     assert run(capsys, "--version") == (0, f"minisam {minisam.__version__}\n", "")
     code, out, _ = run(capsys, "--help")
     assert code == 0 and all(
-        name in out for name in ("segment", "verify", "train", "warmup", "read", "lab", "transfer")
+        name in out for name in ("segment", "verify", "train", "pretrain", "pack", "warmup", "read", "lab", "transfer")
     )
-    for command in ("segment", "verify", "train", "warmup", "read", "lab", "transfer"):
+    for command in ("segment", "verify", "train", "pretrain", "pack", "warmup", "read", "lab", "transfer"):
         assert run(capsys, command, "--help")[0] == 0
 
 
-def test_train_has_an_option_for_every_setting():
-    from minisam.commands.train import OPTIONS
-    from minisam.training.loop import Settings
+@pytest.mark.parametrize("kind", ["Settings", "PretrainSettings"])
+def test_training_has_an_option_for_every_setting(kind):
+    from minisam.commands import train
+    from minisam.training import settings
 
-    fields = {field.name: field.default for field in dataclasses.fields(Settings)}
-    assert {*OPTIONS, "data"} == set(fields)
-    for name, (kind, _) in OPTIONS.items():
-        assert kind(str(fields[name])) == fields[name] if fields[name] else True, name
+    options = train.COMMON | (train.TRAIN if kind == "Settings" else train.PRETRAIN)
+    fields = {field.name: field.default for field in dataclasses.fields(getattr(settings, kind))}
+    assert {*options, "data"} == set(fields)
+    for name, (parse, _) in options.items():
+        assert parse(str(fields[name])) == fields[name] if fields[name] else True, name
 
 
 def test_train_hands_its_options_over(place, capsys, monkeypatch):
@@ -338,26 +353,52 @@ def test_train_hands_its_options_over(place, capsys, monkeypatch):
     seen = {}
 
     class Trainer:
-        def __init__(self, settings, folder):
-            seen.update(settings=settings, folder=folder)
-            self.step = 5
+        def __init__(self, settings, folder, team, compiled, compact):
+            seen.update(settings=settings, compact=compact, device=team.device.type)
+            self.settings, self.folder, self.step = settings, folder, 5
 
-        def run(self, workers):
-            seen.update(workers=workers)
-            if workers == 2:
-                raise KeyboardInterrupt
+        def run(self, workers, minutes):
+            seen.update(workers=workers, minutes=minutes)
+            return {2: "interrupted", 3: "time"}.get(workers, "")
 
     monkeypatch.setattr(loop, "Trainer", Trainer)
-    code, out, _ = run(capsys, "train", "run", "--steps", "5", "--final-lr", "1e-5", "--workers", "0", "--seed", "3")
+    given = ["--steps", "5", "--final-lr", "1e-5", "--workers", "0", "--seed", "3", "--no-mask-feedback", "--compact"]
+    code, out, _ = run(capsys, "train", "run", *given)
     assert code == 0 and "weights.safetensors" in out
-    assert seen["settings"] == loop.Settings(steps=5, final_lr=1e-5, seed=3) and seen["workers"] == 0
+    assert seen["settings"] == loop.Settings(steps=5, final_lr=1e-5, seed=3, mask_feedback=False)
+    assert seen["workers"] == 0 and seen["compact"] and seen["device"] == "cpu"
     code, _, err = run(capsys, "train", "run", "--workers", "2")
     assert code == 130 and "step 5" in err and err.strip().count("\n") == 0
+    given = ["--decay", "steps", "--drop", "3", "--drop", "4", "--minutes", "9", "--workers", "3", "--steps", "9"]
+    code, out, _ = run(capsys, "train", "run", *given)
+    assert code == 0 and "stopped at step 5 of 9; the same command goes on" in out
+    assert seen["settings"].drops == (3, 4) and 8 < seen["minutes"] <= 9
+    (place / "c.json").write_text('{"steps": 7, "lr": 0.5, "drops": [2], "decay": "steps"}')
+    run(capsys, "train", "run", "--config", "c.json", "--lr", "0.25")
+    assert seen["settings"] == loop.Settings(steps=7, lr=0.25, drops=(2,), decay="steps")
+    (place / "c.json").write_text('{"stepz": 7}')
+    assert "got stepz" in refused(capsys, "train", "run", "--config", "c.json")
+
+
+def test_training_from_the_command_line(place, capsys):
+    """Pretrain, train from it, draw the log: small, but nothing is replaced."""
+    small = ["--size", "64", "--steps", "2", "--batch", "2", "--warmup", "1", "--workers", "0"]
+    assert run(capsys, "pretrain", "pre", *small)[0] == 0
+    assert (place / "pre" / "reconstruction.png").exists()
+    given = [*small, "--masks", "2", "--rounds", "2", "--init", "pre", "--init-raw"]
+    code, out, _ = run(capsys, "train", "fine", *given)
+    assert code == 0 and "trained 2 steps" in out
+    pytest.importorskip("matplotlib")
+    assert run(capsys, "train", "fine", "--plot")[0] == 0 and (place / "fine" / "log.png").exists()
+    assert "got (old, new)" in refused(capsys, "train", "fine", *given, "--lr", "0.01")
+    assert "expected a GPU" in refused(capsys, "train", "new", *given, "--device", "cuda")
 
 
 def test_missing_extras_are_named(place, capsys, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert "pip install 'minisam[reference]'" in refused(capsys, "train", "run")
+    assert "pip install 'minisam[reference]'" in refused(capsys, "pretrain", "run")
+    assert "pip install 'minisam[reference]'" in refused(capsys, "pack", ".", "-o", "x")
     assert "pip install 'minisam[reference]'" in refused(capsys, "verify")
     assert "pip install 'minisam[transfer]'" in refused(capsys, "transfer", "points", ".")
 

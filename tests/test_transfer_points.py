@@ -15,7 +15,10 @@ from minisam.cli import main
 from minisam.images import save_png
 from minisam.predictor import SamPredictor
 from minisam.sam import build
+from minisam.transfer import held_out
+from minisam.transfer.calibration import calibration, draw
 from minisam.transfer.points import Baselines, bounding_box, centre_point, evaluate, find_pictures, table
+from minisam.transfer.prompting import measure_clicks, next_click
 from minisam_kernels import InputError
 from test_cli import SMALL
 
@@ -81,7 +84,7 @@ def test_baselines_of_extreme_shapes(shape):
 
 
 def test_means(folder):
-    report = evaluate(SamPredictor(build(SMALL, seed=1)), folder)
+    report = evaluate(SamPredictor(build(SMALL, seed=1)), folder, clicks=3)
     assert (report["pictures"], report["objects"]) == (2, 3)
     for key, value in report["per_object"].items():
         each = [entry[key] for entry in report["each"]]
@@ -90,7 +93,8 @@ def test_means(folder):
     for entry in report["each"]:
         for kind in ("point", "box"):
             assert entry[f"{kind}_best"] >= entry[f"{kind}_confident"]
-    assert "box, GrabCut" in table(report)
+    assert "box, GrabCut" in table(report) and "3 clicks" in table(report) and "4 clicks" not in table(report)
+    assert report["calibration"]["point_three"]["masks"] == 9 and report["calibration"]["clicks"]["masks"] == 6
     assert evaluate(SamPredictor(build(SMALL, seed=1)), folder, limit=1, baselines=False)["objects"] == 2
 
 
@@ -134,3 +138,87 @@ def test_bad_folders(tmp_path, folder):
     (folder / "manifest.csv").write_text("image,mask\nimages/a.png,masks/a_0.png\n")
     with pytest.raises(InputError, match="expected masks of"):
         evaluate(SamPredictor(build(SMALL)), folder, baselines=False)
+
+
+@given(arrays(bool, (7, 9)), arrays(bool, (7, 9)).filter(np.any))
+def test_the_next_click_is_the_centre_of_the_larger_error(predicted, truth):
+    """Kills: a distance over both kinds of error at once; a label from the prediction."""
+    (x, y), label = next_click(predicted, truth)
+    if (predicted != truth).any():
+        assert predicted[y, x] != truth[y, x]
+    assert label == truth[y, x]
+
+    def depth(mask, at):
+        return min((at[0] - y) ** 2 + (at[1] - x) ** 2 for y, x in np.argwhere(~np.pad(mask, 1)) - 1)
+
+    wrong = [mask for mask in (truth & ~predicted, predicted & ~truth) if mask.any()]
+    if wrong:
+        deepest = max(depth(mask, at) for mask in wrong for at in np.argwhere(mask))
+        assert depth(wrong[0] if wrong[0][y, x] else wrong[-1], (y, x)) == deepest
+
+
+class Copying:
+    """A predictor that knows the truth but for a corner, until that is clicked."""
+
+    def __init__(self, truth):
+        self.truth, self.calls = truth, []
+
+    def predict(self, point_coords, point_labels, mask_input, multimask_output):
+        self.calls.append((point_coords.tolist(), point_labels.tolist(), mask_input, multimask_output))
+        mask = self.truth.copy()
+        if len(point_coords) == 1:
+            mask[:4] = False
+        count = 3 if multimask_output else 1
+        logits = np.full((count, 4, 4), float(len(point_coords)), np.float32)
+        return np.stack([mask] * count), np.linspace(0.1, 0.9, count), logits
+
+
+def test_clicks_go_on_from_the_last_mask():
+    """Three masks once, then one; the last logits go back in; each click is where the last mask was wrong."""
+    truth = np.zeros((12, 12), bool)
+    truth[1:11, 2:9] = True
+    predictor = Copying(truth)
+    found, pairs = measure_clicks(predictor, truth, 3)
+    assert found[0] < 1 and found[1:] == [1, 1] and [pair[1] for pair in pairs["clicks"]] == [1, 1]
+    assert [call[3] for call in predictor.calls] == [True, False, False]
+    assert predictor.calls[0][2] is None
+    assert predictor.calls[2][2].shape == (1, 4, 4) and predictor.calls[2][2].max() == 2
+    x, y = predictor.calls[1][0][1]
+    assert y < 4 and truth[int(y), int(x)] and predictor.calls[1][1] == [1, 1]
+
+
+@given(st.lists(st.tuples(st.floats(-0.2, 1.3), st.floats(0, 1)), min_size=1, max_size=40))
+def test_calibration(pairs):
+    """Bins hold every mask once; a perfect prediction has no error; a constant error is its own size."""
+    found = calibration(pairs)
+    assert sum(entry["count"] for entry in found["bins"]) == len(pairs)
+    assert found["error"] <= found["mean_absolute"] + 1e-9 and abs(found["gap"]) <= found["error"] + 1e-9
+    assert calibration([(true, true) for _, true in pairs])["error"] < 1e-12
+    assert calibration([(true + 0.25, true) for _, true in pairs])["error"] == pytest.approx(0.25)
+
+
+def test_whole_and_part_must_be_two_masks():
+    """Kills: one output counted for both."""
+    assert held_out.both_found(np.array([[0.9, 0.1], [0.2, 0.8], [0, 0]]), 0.7)
+    assert not held_out.both_found(np.array([[0.9, 0.8], [0.2, 0.1], [0, 0]]), 0.7)
+    assert held_out.both_found(np.array([[0.9, 0.8], [0.8, 0.1], [0, 0]]), 0.7)
+    assert not held_out.both_found(np.array([[0.9, 0.6]]), 0.7)
+
+
+def test_held_out_scenes(tmp_path):
+    """Seeds that training never draws; ambiguous points lie in a part and its whole; the report can be drawn."""
+    training = pytest.importorskip("minisam.training.data")
+    assert held_out.HELD_OUT == training.HELD_OUT
+    cases = list(held_out.world_cases(6, 64))
+    assert [case.name for case in cases] == [f"world {held_out.HELD_OUT + i}" for i in range(6)]
+    assert any(case.parts for case in cases)
+    for case in cases:
+        for (x, y), part, whole in case.parts:
+            assert part[y, x] and whole[y, x] and (part & ~whole).sum() == 0 and part.sum() < whole.sum()
+    report = evaluate(SamPredictor(build(SMALL, seed=1)), None, baselines=False, clicks=2, world=6)
+    assert report["ambiguity"]["points"] == sum(len(case.parts) for case in cases)
+    assert 0 <= report["ambiguity"]["median_iou_between_outputs"] <= 1
+    assert "points inside parts" in table(report)
+    json.dumps(report)
+    pytest.importorskip("matplotlib")
+    draw(report, tmp_path / "calibration.png")

@@ -1,89 +1,209 @@
-"""``minisam train``: train a model from the command line, to be stopped and continued at will."""
+"""``minisam train``, ``pretrain`` and ``pack``: make a model from the command line, to be stopped and continued."""
 
 from __future__ import annotations
 
 import argparse
+import math
+import time
 from pathlib import Path
 from typing import Any
 
 from minisam.commands.options import count, need, positive
 from minisam_kernels.errors import InputError
 
-# option → (kind, help); the names and the defaults are those of minisam.training.loop.Settings
-OPTIONS: dict[str, tuple[Any, str]] = {
+# option → (kind, help); the names and the defaults are those of minisam.training.settings
+COMMON: dict[str, tuple[Any, str]] = {
     "model": (str, "tiny, vit_b, vit_l or vit_h"),
+    "depth": (count, "blocks of the encoder, if not the model's own number"),
+    "width": (count, "its width, heads of 64, if not the model's own"),
     "size": (positive, "side of the training pictures in pixels"),
     "steps": (positive, "steps in all"),
     "batch": (positive, "pictures a step"),
-    "masks": (positive, "masks a picture"),
-    "rounds": (positive, "rounds of prompts for each mask"),
     "lr": (float, "highest learning rate"),
     "final_lr": (float, "learning rate at the last step"),
+    "decay": (str, "how it falls: linear, cosine, or by 10 at given steps"),
+    "drops": (positive, "a step at which it falls by 10, with --decay steps; repeatable"),
     "warmup": (count, "steps until the learning rate is at its highest"),
     "weight_decay": (float, "AdamW's weight decay"),
+    "layer_decay": (float, "factor on the learning rate for each block of the encoder below the last"),
+    "drop_path": (float, "share of the last block's branches left out (stochastic depth)"),
+    "clip": (float, "longest gradient"),
     "average": (float, "how much the running average of the weights keeps at each step"),
+    "precision": (str, "float32, or bf16 for products"),
     "world": (float, "share of pictures from the procedural world, 0 to 1"),
-    "init": (str, "weights to start from (.safetensors)"),
+    "init": (str, "weights to start from, or the folder of a training"),
     "seed": (count, "seed of everything random"),
+}
+TRAIN: dict[str, tuple[Any, str]] = {
+    "masks": (positive, "masks a picture"),
+    "rounds": (positive, "rounds of prompts for each mask; the paper has 11"),
+    "multimask": (str, "what a first round grades: best of three, mean of three, or the single mask"),
+    "mask_feedback": (bool, "do not show the last mask's logits to later rounds"),
+    "focal": (float, "weight of the focal loss"),
+    "dice": (float, "weight of the dice loss"),
+}
+PRETRAIN: dict[str, tuple[Any, str]] = {
+    "masked": (float, "share of hidden patches"),
+    "unit": (positive, "patches are hidden in squares of so many"),
 }
 
 
+def _add_options(parser: argparse.ArgumentParser, options: dict[str, tuple[Any, str]], data: str) -> None:
+    """An option for every setting, and those that say where and for how long."""
+    parser.add_argument("folder", metavar="FOLDER", help="where the training lives; made if need be")
+    parser.add_argument("--data", metavar="PATH", action="append", default=[], help=data)
+    for name, (kind, text) in options.items():
+        option = f"--{name.replace('_', '-')}"
+        if kind is bool:
+            parser.add_argument(f"--no-{option[2:]}", dest=name, action="store_false", default=None, help=text)
+        elif name == "drops":
+            parser.add_argument("--drop", dest=name, type=kind, action="append", metavar="STEP", help=text)
+        else:
+            parser.add_argument(option, type=kind, metavar="PATH" if name == "init" else name[0].upper(), help=text)
+    parser.add_argument("--config", metavar="PATH", help="a JSON file of settings; options given beside it win")
+    parser.add_argument("--init-raw", action="store_true", help="of a folder, the last weights and not their average")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where to compute (default cpu)")
+    parser.add_argument("--workers", type=count, default=1, metavar="N", help="processes making pictures (default 1)")
+    parser.add_argument("--minutes", type=float, default=math.inf, metavar="M", help="stop after so long, saved")
+    parser.add_argument("--compile", action="store_true", help="let torch compile the model (for a GPU)")
+    parser.add_argument("--compact", action="store_true", help="smaller checkpoints: the optimiser's moments as bf16")
+    parser.add_argument("--plot", action="store_true", help="only draw FOLDER/log.jsonl into FOLDER/log.png")
+
+
 def add(parsers: Any) -> None:
-    """The command's options. One that is not given keeps the default of ``Settings``."""
-    parser = parsers.add_parser(
+    """The commands' options. One that is not given keeps the default of ``Settings`` or ``PretrainSettings``."""
+    train = parsers.add_parser(
         "train",
         help="train a model; the same command continues it",
-        description="Train a model in FOLDER: weights.safetensors is the result so far, checkpoint.pt is for going on. "
-        "Ctrl-C stops after saving; the same command continues.",
+        description="Train a model in FOLDER: weights.safetensors holds the running average, raw.safetensors the last "
+        "step's weights, checkpoint.pt is for going on. Ctrl-C stops after saving; the same command continues. "
+        "Several GPUs or machines: torchrun --nproc-per-node N -m minisam train FOLDER …",
     )
-    parser.add_argument("folder", metavar="FOLDER", help="where the training lives; made if need be")
-    parser.add_argument(
-        "--data",
-        metavar="FOLDER",
-        action="append",
-        default=[],
-        help="pictures with masks in SA-1B's schema; repeatable",
+    _add_options(train, COMMON | TRAIN, "pictures with masks in SA-1B's schema, or a packed file; repeatable")
+    train.set_defaults(run=run)
+
+    pretrain = parsers.add_parser(
+        "pretrain",
+        help="pretrain the image encoder on pictures without masks (masked autoencoding)",
+        description="Hide most of each picture and learn to draw it. weights.safetensors is for minisam train --init; "
+        "reconstruction.png shows pictures, what is seen of them, and what the model makes of it.",
     )
-    for name, (kind, text) in OPTIONS.items():
-        option = f"--{name.replace('_', '-')}"
-        parser.add_argument(option, type=kind, metavar="PATH" if name == "init" else name[0].upper(), help=text)
-    parser.add_argument("--workers", type=count, default=1, metavar="N", help="processes making pictures (default 1)")
-    parser.set_defaults(run=run)
+    _add_options(pretrain, COMMON | PRETRAIN, "a folder of pictures, or a packed file; repeatable")
+    pretrain.set_defaults(run=run_pretrain)
+
+    pack = parsers.add_parser("pack", help="pack folders of pictures with masks into one small file for training")
+    pack.add_argument("folders", nargs="+", metavar="FOLDER", help="pictures with masks in SA-1B's schema")
+    pack.add_argument("-o", "--output", required=True, metavar="FILE", help="what to write")
+    pack.add_argument("--side", type=positive, default=384, metavar="S", help="longest side in pixels (default 384)")
+    pack.add_argument("--quality", type=positive, default=75, metavar="Q", help="of the JPEG pictures (default 75)")
+    pack.add_argument("--max-mb", type=positive, default=50, metavar="MB", help="largest file (default 50)")
+    pack.set_defaults(run=run_pack)
 
 
-def run(options: argparse.Namespace) -> int:
-    """Check everything, then train."""
-    need("reference", "torch")
-    if options.world is not None and not 0 <= options.world <= 1:
-        raise InputError(f"expected --world from 0 to 1, got {options.world:g}")
-    for name in ("lr", "final_lr", "weight_decay", "average"):
-        value = getattr(options, name)
-        if value is not None and not 0 <= value <= 1:
-            raise InputError(f"expected --{name.replace('_', '-')} from 0 to 1, got {value:g}")
+def _settings(options: argparse.Namespace, kind: Any, names: dict[str, tuple[Any, str]]) -> Any:
+    """The settings that file and options name, checked."""
+    from minisam.training.settings import read_settings
+    from minisam.training.start import find_weights
+
+    given = read_settings(options.config, kind) if options.config else {}
+    given |= {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    if options.data:
+        given["data"] = tuple(options.data)
+    if isinstance(given.get("drops"), list):
+        given["drops"] = tuple(given["drops"])
+    if given.get("init"):
+        given["init"] = str(find_weights(given["init"], options.init_raw))
+    settings = kind(**given)
+    settings.check()
+    return settings
+
+
+def _train(options: argparse.Namespace, settings: Any, bare: bool) -> Any:
+    """Check everything, then train; the trainer, and whether it is done."""
+    began = time.monotonic()
+    if not options.minutes > 0:
+        raise InputError(f"expected --minutes above 0, got {options.minutes:g}")
     folder = Path(options.folder)
     if folder.exists() and not folder.is_dir():
         raise InputError(f"expected a folder for the training, got the file {folder}")
 
-    from minisam.training.data import find_records
-    from minisam.training.loop import Settings, Trainer
+    from minisam.training import team
+    from minisam.training.loop import Trainer
+    from minisam.training.sources import Folder, open_sources
 
-    if options.init:
+    if settings.init:
         from minisam.checkpoint import read_checkpoint
 
-        read_checkpoint(options.init)
-    for data in options.data:
-        find_records(data)
-    given = {name: getattr(options, name) for name in OPTIONS if getattr(options, name) is not None}
-    settings = Settings(**given, data=tuple(options.data))
-    settings.config()
-    if not settings.data and settings.world < 1:
-        raise InputError(
-            f"expected --data for the pictures that are not of the world, got --world {settings.world:g} alone"
-        )
-    trainer = Trainer(settings, folder)
+        read_checkpoint(settings.init)
+    for path in settings.data:
+        for source in open_sources(path, bare):
+            if isinstance(source, Folder):
+                source.check()
+    group = team.join(options.device)
+    trainer = Trainer(settings, folder, group, options.compile, options.compact)
     try:
-        trainer.run(options.workers)
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(f"stopped at step {trainer.step}; the same command goes on from there") from None
-    print(f"trained {trainer.step} steps; the weights are in {folder / 'weights.safetensors'}")
+        reason = trainer.run(options.workers, options.minutes - (time.monotonic() - began) / 60)
+    finally:
+        group.leave()
+    if reason in ("interrupted", "terminated"):
+        raise KeyboardInterrupt(f"stopped at step {trainer.step}; the same command goes on from there")
+    return trainer, group, reason
+
+
+def run(options: argparse.Namespace) -> int:
+    """``minisam train``."""
+    need("reference", "torch")
+    if options.plot:
+        return _plot(options)
+    from minisam.training.settings import Settings
+
+    trainer, group, reason = _train(options, _settings(options, Settings, COMMON | TRAIN), bare=False)
+    if group.leads:
+        _report(trainer, reason)
+    return 0
+
+
+def run_pretrain(options: argparse.Namespace) -> int:
+    """``minisam pretrain``."""
+    need("reference", "torch")
+    if options.plot:
+        return _plot(options)
+    from minisam.training.autoencoder import figure
+    from minisam.training.settings import PretrainSettings
+
+    trainer, group, reason = _train(options, _settings(options, PretrainSettings, COMMON | PRETRAIN), bare=True)
+    if group.leads:
+        figure(trainer, trainer.folder / "reconstruction.png")
+        _report(trainer, reason)
+    return 0
+
+
+def _report(trainer: Any, reason: str) -> None:
+    weights = trainer.folder / "weights.safetensors"
+    if reason:
+        print(f"stopped at step {trainer.step} of {trainer.settings.steps}; the same command goes on from there")
+    print(f"trained {trainer.step} steps; the weights are in {weights}")
+
+
+def _plot(options: argparse.Namespace) -> int:
+    need("book", "matplotlib")
+    from minisam.training.log import plot
+
+    print(plot(options.folder))
+    return 0
+
+
+def run_pack(options: argparse.Namespace) -> int:
+    """``minisam pack``."""
+    need("reference", "torch")
+    need("test", "pycocotools")
+    if options.quality > 95:
+        raise InputError(f"expected --quality from 1 to 95, got {options.quality}")
+    from minisam.training.pack import pack
+
+    report = pack(options.folders, options.output, options.side, options.quality, options.max_mb * 1_000_000)
+    for entry in report["sets"]:
+        terms = entry["terms"].partition("\n")[0]
+        print(f"{entry['name']:20} {entry['pictures']:6} pictures  {terms}")
+    print(f"{report['pictures']} pictures, {report['bytes'] / 1e6:.1f} MB in {options.output}")
     return 0

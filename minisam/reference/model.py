@@ -73,6 +73,7 @@ class Block(nn.Module):
         self.attn = Attention(dim, heads, window or size)
         self.norm2 = nn.LayerNorm(dim, eps=1e-6)
         self.mlp = MLP(dim, 4 * dim, nn.GELU())
+        self.drop_path: nn.Module = nn.Identity()  # a training may put stochastic depth here
 
     def forward(self, x: Tensor) -> Tensor:
         size = (x.shape[1], x.shape[2])
@@ -81,8 +82,8 @@ class Block(nn.Module):
             y = ops.window_unpartition(self.attn(ops.window_partition(y, self.window)), self.window, size)
         else:
             y = self.attn(y)
-        x = x + y
-        return x + self.mlp(self.norm2(x))
+        x = x + self.drop_path(y)
+        return x + self.drop_path(self.mlp(self.norm2(x)))
 
 
 class PatchEmbed(nn.Module):

@@ -57,9 +57,9 @@ def get_rel_pos(q_size: int, k_size: int, rel_pos: Tensor) -> Tensor:
     length = 2 * max(q_size, k_size) - 1
     if len(rel_pos) != length:
         rel_pos = F.interpolate(rel_pos.T[None], size=length, mode="linear")[0].T
-    q = torch.arange(q_size)[:, None] * max(k_size / q_size, 1.0)
-    k = torch.arange(k_size)[None, :] * max(q_size / k_size, 1.0)
-    return rel_pos[((q - k) + (k_size - 1) * max(q_size / k_size, 1.0)).long().to(rel_pos.device)]
+    q = torch.arange(q_size, device=rel_pos.device)[:, None] * max(k_size / q_size, 1.0)
+    k = torch.arange(k_size, device=rel_pos.device)[None, :] * max(q_size / k_size, 1.0)
+    return rel_pos[((q - k) + (k_size - 1) * max(q_size / k_size, 1.0)).long()]
 
 
 def decomposed_rel_pos(q: Tensor, rel_h: Tensor, rel_w: Tensor) -> tuple[Tensor, Tensor]:

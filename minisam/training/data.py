@@ -1,16 +1,11 @@
-"""Pictures with masks for training: the procedural world, and folders in SA-1B's schema, one numbered stream.
+"""Pictures for training, one numbered stream: the procedural world and real pictures, cut and mirrored by chance.
 
-Picture number i is a function of (seed, i) alone: a worker that makes it, the order in which workers finish and a
-training that was interrupted change nothing.
-
-A folder in SA-1B's schema holds JSON files, each with ``image`` (``file_name``, ``width``, ``height``) and
-``annotations``, whose ``segmentation`` is a run-length code in COCO's form; and the pictures, beside the JSON files or
-in a folder ``images`` next to theirs.
+Picture number i is a function of (seed, i) alone: a worker that makes it, the order in which workers finish, a
+training that was interrupted and the number of processes that share it change nothing.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,106 +14,147 @@ import numpy as np
 from PIL import Image
 from torch.utils.data import Dataset
 
+from minisam.training.sources import decode_masks, find_records, open_sources, resize_masks
 from minisam.world import render
 from minisam_kernels import InputError
 
+__all__ = ["HELD_OUT", "Bare", "Pictures", "decode_masks", "find_records", "resize_masks", "smallest_mask"]
+
 MAX_COVERAGE = 0.9  # masks over 90 % of the picture are left out (appendix A)
-MIN_PIXELS = 32  # a smaller mask, less than 6 × 6 pixels at the training size, cannot be told from noise
+MIN_CELLS = 8  # of the decoder's masks: what is smaller cannot be told from noise
+HELD_OUT = 2**30  # the world's scenes from this seed on are never trained on
 
 
-def find_records(folder: str | Path) -> list[tuple[Path, Path]]:
-    """Every (picture, JSON) pair below ``folder``, sorted by name."""
-    folder = Path(folder)
-    pairs = []
-    for record in sorted(folder.rglob("*.json")):
-        for place in (record.parent, record.parent.parent / "images"):
-            names = (place / (record.stem + ending) for ending in (".jpg", ".jpeg", ".png"))
-            picture = next((name for name in names if name.exists()), None)
-            if picture:
-                pairs.append((picture, record))
-                break
-    if not pairs:
-        raise InputError(f"expected pictures and JSON files in SA-1B's schema below {folder}, got none")
-    return pairs
+def smallest_mask(patch_size: int) -> int:
+    """Pixels of the smallest mask that is trained on: ``MIN_CELLS`` cells of the decoder's masks, four a patch side."""
+    return max(1, MIN_CELLS * patch_size**2 // 16)
 
 
-def decode_masks(segmentations: Sequence[dict[str, Any]]) -> np.ndarray:
-    """COCO run-length codes (``size`` [height, width], ``counts`` text) → bool (M, H, W)."""
-    from pycocotools import mask as coco
+def random_cut(
+    size: tuple[int, int], side: int, rng: np.random.Generator
+) -> tuple[tuple[float, float, float, float], tuple[int, int]]:
+    """A box in a picture of ``size`` (width, height), and the size it gets when its long side becomes ``side``.
 
-    return np.moveaxis(coco.decode(list(segmentations)), -1, 0).astype(bool)
-
-
-def resize_masks(masks: np.ndarray, box: tuple[float, float, float, float], size: tuple[int, int]) -> np.ndarray:
-    """Cut ``box`` (x0, y0, x1, y1) out of masks (M, H, W) and resize to ``size`` (width, height): over half covered."""
-    pictures = (Image.fromarray(mask.astype(np.uint8) * 255) for mask in masks)
-    small = [np.asarray(p.resize(size, Image.Resampling.BILINEAR, box=box)) > 127 for p in pictures]
-    return np.stack(small) if small else np.zeros((0, size[1], size[0]), bool)
-
-
-class Pictures(Dataset[dict[str, np.ndarray]]):
-    """A stream of (picture, K masks): number i is a world picture with probability ``world``, else a real one.
-
-    Items: ``image`` uint8 (S, S, 3), filled up at the right and bottom; ``size`` int64 (2,), the (height, width) of
-    the picture in it; ``masks`` bool (K, S, S). K masks are drawn with a chance ∝ √area, since crowds of small things
-    would otherwise be all that the model sees; when a picture has fewer than K, some are drawn twice (they get other
-    prompts).
+    Half of the time the whole picture; else each side is cut to between a half and all of it.
     """
+    width, height = size
+    cut_w, cut_h = (length * (rng.uniform(0.5, 1) if rng.random() < 0.5 else 1) for length in (width, height))
+    x0, y0 = rng.uniform(0, width - cut_w), rng.uniform(0, height - cut_h)
+    scale = side / max(cut_w, cut_h)
+    return (x0, y0, x0 + cut_w, y0 + cut_h), (max(1, round(cut_w * scale)), max(1, round(cut_h * scale)))
+
+
+def choose_masks(areas: np.ndarray, fit: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """``count`` numbers among ``fit``, by a chance ∝ √area: crowds of small things would be all that a model sees.
+
+    None comes twice unless there are fewer than ``count``; then all come, and some again (they get other prompts).
+    """
+    weights = areas[fit] ** 0.5
+    chance = weights / weights.sum()
+    chosen = rng.choice(fit, min(count, len(fit)), replace=False, p=chance)
+    return np.concatenate([chosen, rng.choice(fit, count - len(chosen), p=chance)])
+
+
+class Stream(Dataset[dict[str, np.ndarray]]):
+    """What both streams share: sets of real pictures, the world's share, the seed, the length."""
 
     def __init__(
-        self, size: int, masks: int, folders: Sequence[str | Path], world: float, seed: int, length: int
+        self, size: int, data: Sequence[str | Path], world: float, seed: int, length: int, bare: bool
     ) -> None:
-        self.size, self.masks, self.world, self.seed, self.length = size, masks, world, seed, length
-        self.records = [find_records(folder) for folder in folders]
-        if not self.records and world < 1:
+        self.size, self.world, self.seed, self.length = size, world, seed, length
+        self.sources: list[Any] = [source for path in data for source in open_sources(path, bare)]
+        if not self.sources and world < 1:
             raise InputError(f"expected --world 1 when no --data folder is given, got {world}")
 
     def __len__(self) -> int:
         return self.length
 
+    def draw_source(self, rng: np.random.Generator) -> tuple[Any, int] | None:
+        """A set, each with the same chance, and the number of one of its pictures; None for the world."""
+        if rng.random() < self.world:
+            return None
+        source = self.sources[rng.integers(len(self.sources))]
+        return source, int(rng.integers(len(source)))
+
+    def fill(self, image: np.ndarray, **more: np.ndarray) -> dict[str, np.ndarray]:
+        """The picture filled up to (S, S) at the right and bottom, and its size."""
+        height, width = image.shape[:2]
+        padded = np.zeros((self.size, self.size, 3), np.uint8)
+        padded[:height, :width] = image
+        return {"image": padded, "size": np.array([height, width]), **more}
+
+
+class Pictures(Stream):
+    """A stream of (picture, K masks): number i is a world picture with probability ``world``, else a real one.
+
+    Items: ``image`` uint8 (S, S, 3); ``size`` int64 (2,), the (height, width) of the picture in it; ``masks`` bool
+    (K, S, S), each of at least ``least`` pixels. ``held_out``: the world's scenes that training never sees, in order.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        masks: int,
+        data: Sequence[str | Path],
+        world: float,
+        seed: int,
+        length: int,
+        least: int = 32,
+        held_out: bool = False,
+    ) -> None:
+        super().__init__(size, data, world, seed, length, bare=False)
+        self.masks, self.least, self.held_out = masks, least, held_out
+
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
         rng = np.random.default_rng([self.seed, index])
-        if rng.random() >= self.world:
-            folder = self.records[rng.integers(len(self.records))]
-            found = self._real(*folder[rng.integers(len(folder))], rng)
+        drawn = self.draw_source(rng)
+        if drawn is not None:
+            found = self._real(*drawn, rng)
             if found is not None:
                 return found
+        scenes = HELD_OUT + index if self.held_out else int(rng.integers(HELD_OUT))
         while True:
-            scene = render(int(rng.integers(2**31)), self.size)
+            scene = render(scenes, self.size)
             found = self._choose(scene.image, np.array([m.segmentation for m in scene.masks]), rng)
             if found is not None:
                 return found
+            scenes = scenes + self.length if self.held_out else int(rng.integers(HELD_OUT))
 
-    def _real(self, picture: Path, record: Path, rng: np.random.Generator) -> dict[str, np.ndarray] | None:
-        """A random crop of a picture, half of the time mirrored, its long side resized to S; None if it has no mask."""
-        with Image.open(picture) as opened:
-            image = opened.convert("RGB")
-        annotations = json.loads(record.read_text())["annotations"]
-        chosen = rng.permutation(len(annotations))[: 4 * self.masks]
-        width, height = image.size
-        crop_w, crop_h = (side * (rng.uniform(0.5, 1) if rng.random() < 0.5 else 1) for side in (width, height))
-        x0, y0 = rng.uniform(0, width - crop_w), rng.uniform(0, height - crop_h)
-        box = (x0, y0, x0 + crop_w, y0 + crop_h)
-        scale = self.size / max(crop_w, crop_h)
-        size = (max(1, round(crop_w * scale)), max(1, round(crop_h * scale)))
-        masks = resize_masks(decode_masks([annotations[i]["segmentation"] for i in chosen]), box, size)
+    def _real(self, source: Any, number: int, rng: np.random.Generator) -> dict[str, np.ndarray] | None:
+        """A random cut of a picture, half of the time mirrored, its long side resized to S; None if it has no mask."""
+        image = source.picture(number)
+        chosen = rng.permutation(source.count(number))[: 4 * self.masks]
+        box, size = random_cut(image.size, self.size, rng)
+        masks = resize_masks(source.masks(number, chosen), box, size)
         pixels = np.asarray(image.resize(size, Image.Resampling.BILINEAR, box=box))
         if rng.random() < 0.5:
             pixels, masks = pixels[:, ::-1], masks[:, :, ::-1]
         return self._choose(pixels, masks, rng)
 
     def _choose(self, image: np.ndarray, masks: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray] | None:
-        """K of the masks that are neither tiny nor nearly everything, padded to (S, S)."""
+        """K of the masks that are neither tiny nor nearly everything."""
         height, width = image.shape[:2]
         areas = masks.sum(axis=(1, 2)) if len(masks) else np.zeros(0)
-        fit = np.flatnonzero((areas >= MIN_PIXELS) & (areas <= MAX_COVERAGE * height * width))
+        fit = np.flatnonzero((areas >= self.least) & (areas <= MAX_COVERAGE * height * width))
         if not len(fit):
             return None
-        weights = areas[fit] ** 0.5
-        chosen = rng.choice(fit, self.masks, replace=len(fit) < self.masks, p=weights / weights.sum())
-        pad = ((0, self.size - height), (0, self.size - width))
-        return {
-            "image": np.pad(image, (*pad, (0, 0))),
-            "size": np.array([height, width]),
-            "masks": np.pad(masks[chosen], ((0, 0), *pad)),
-        }
+        padded = np.zeros((self.masks, self.size, self.size), bool)
+        padded[:, :height, :width] = masks[choose_masks(areas, fit, self.masks, rng)]
+        return self.fill(image, masks=padded)
+
+
+class Bare(Stream):
+    """A stream of pictures without masks, for pretraining: ``image`` and ``size`` as in ``Pictures``."""
+
+    def __init__(self, size: int, data: Sequence[str | Path], world: float, seed: int, length: int) -> None:
+        super().__init__(size, data, world, seed, length, bare=True)
+
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+        rng = np.random.default_rng([self.seed, index])
+        drawn = self.draw_source(rng)
+        if drawn is None:
+            return self.fill(render(int(rng.integers(HELD_OUT)), self.size).image)
+        image = drawn[0].picture(drawn[1])
+        box, size = random_cut(image.size, self.size, rng)
+        pixels = np.asarray(image.resize(size, Image.Resampling.BILINEAR, box=box))
+        return self.fill(pixels[:, ::-1] if rng.random() < 0.5 else pixels)

@@ -1,250 +1,287 @@
-"""The steps of a training: rounds of prompts, the loss of equation 1, AdamW, checkpoints, a log.
+"""The loop: AdamW, a running average of the weights, checkpoints, a log, going on after any stop.
 
-One step: encode B pictures once, play several rounds for K masks of each, and take the gradient of all rounds
-together. Round 1 is one point or one noisy box and all three masks are graded by their own best (20·focal + dice of the
-closest one); later rounds add a click where the best mask is wrong and feed that mask's logits back; with more
-than one prompt only the single-mask token is graded. Predicted IoU is regressed on the true IoU in every round.
-
-One thing differs from the paper: a first round from a box grades the single-mask token as well, because callers
-ask for that token with a box (``multimask_output=False``).
+``Trainer`` serves both kinds of training: of the whole model (``Settings``, see ``rounds``) and of the encoder alone
+(``PretrainSettings``, see ``autoencoder``). On a GPU no step waits for the device; figures are fetched when a line of
+the log is due. One process or a team started by ``torchrun``: see ``team``.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import json
-import os
+import math
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader, Sampler
 from tqdm import tqdm
 
-from minisam.config import SamConfig, get_config
-from minisam.preprocess import PIXEL_MEAN, PIXEL_STD
-from minisam.reference import ops
-from minisam.reference.model import Sam
-from minisam.training import prompts
-from minisam.training.data import Pictures
+from minisam.checkpoint import save_checkpoint
+from minisam.files import atomic
+from minisam.training import start
+from minisam.training.log import Stop, cut_log
+from minisam.training.rounds import Interaction
+from minisam.training.settings import Common, PretrainSettings, Settings
+from minisam.training.team import Team
 from minisam_kernels import InputError
 
+__all__ = ["PretrainSettings", "Settings", "Trainer"]
 
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """Everything that decides a training's result. ``data`` are folders in SA-1B's schema; ``world`` is the share of
-    procedural pictures; ``size`` the input's side in pixels (weights are stretched when it is not the model's own)."""
-
-    model: str = "tiny"
-    size: int = 256
-    steps: int = 1000
-    batch: int = 16
-    masks: int = 4
-    rounds: int = 3
-    lr: float = 8e-4
-    final_lr: float = 0.0
-    warmup: int = 250
-    weight_decay: float = 0.1
-    average: float = 0.999
-    world: float = 1.0
-    data: tuple[str, ...] = ()
-    init: str = ""
-    seed: int = 0
-
-    def config(self) -> SamConfig:
-        """The model's configuration at the training's size."""
-        config = get_config(self.model)
-        if self.size % config.patch_size:
-            raise InputError(f"expected --size to be a multiple of the patch, {config.patch_size}, got {self.size}")
-        return dataclasses.replace(config, image_size=self.size)
-
-    def learning_rate(self, step: int) -> float:
-        """Linear warm-up, then a straight line from ``lr`` to ``final_lr`` at the last step."""
-        if step < self.warmup:
-            return self.lr * (step + 1) / self.warmup
-        done = (step - self.warmup) / max(1, self.steps - self.warmup)
-        return self.lr + (self.final_lr - self.lr) * done
+LOG_EVERY = 20  # steps
+MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
-def initialise(model: nn.Module) -> None:
-    """Xavier weights and zero biases for linear layers, small positions: the start of a training from nothing."""
-    for module in model.modules():
-        if isinstance(module, nn.Linear):
-            nn.init.xavier_uniform_(module.weight)
-            nn.init.zeros_(module.bias)
-    for name, parameter in model.named_parameters():
-        if name.endswith("pos_embed"):
-            nn.init.trunc_normal_(parameter, std=0.02)
+def begin(settings: Common) -> Any:
+    """What is trained: a module whose call on a batch and its chances gives the loss and figures."""
+    if isinstance(settings, Settings):
+        return Interaction.begin(settings)
+    from minisam.training.autoencoder import Autoencoder
+
+    assert isinstance(settings, PretrainSettings)
+    return Autoencoder.begin(settings)
 
 
-def stretch(state: dict[str, Tensor], shapes: dict[str, tuple[int, ...]]) -> dict[str, Tensor]:
-    """Fit the tables of positions to another input size: ``pos_embed`` bilinearly, relative positions linearly."""
-    fitted = dict(state)
-    for key, shape in shapes.items():
-        value = state[key]
-        if tuple(value.shape) == shape:
-            continue
-        if key.endswith("pos_embed"):
-            grid = F.interpolate(value.movedim(-1, 1), shape[1:3], mode="bilinear", align_corners=False)
-            fitted[key] = grid.movedim(1, -1).contiguous()
-        elif "rel_pos" in key:
-            fitted[key] = F.interpolate(value.T[None], shape[0], mode="linear")[0].T.contiguous()
-        else:
-            raise InputError(f"expected {key} of shape {shape}, got {tuple(value.shape)}")
-    return fitted
-
-
-def normalise(images: Tensor, sizes: Tensor) -> Tensor:
-    """images uint8 (B, S, S, 3) → normalised float32, zeros where a picture ends (after normalising, as SAM does)."""
-    x = (images.float() - torch.tensor(PIXEL_MEAN)) / torch.tensor(PIXEL_STD)
-    rows, columns = torch.arange(x.shape[1])[None, :, None], torch.arange(x.shape[2])[None, None, :]
-    inside = (rows < sizes[:, 0, None, None]) & (columns < sizes[:, 1, None, None])
-    return x * inside[..., None]
-
-
-def grade(logits: Tensor, truth: Tensor) -> tuple[Tensor, Tensor]:
-    """20·focal + dice and the true IoU of each mask: logits (M, k, S, S), truth (M, S, S) → (M, k), (M, k)."""
-    count = logits.shape[1]
-    flat, target = logits.flatten(0, 1), truth.repeat_interleave(count, dim=0)
-    loss = 20 * ops.focal_loss(flat, target) + ops.dice_loss(flat, target)
-    return loss.view(-1, count), ops.iou(flat > 0, target).float().view(-1, count)
-
-
-def interact(
-    model: Sam, batch: dict[str, Tensor], rounds: int, generator: torch.Generator
-) -> tuple[Tensor, dict[str, float]]:
-    """Play all rounds on a batch and return the loss (a scalar to differentiate) and figures for the log."""
-    truth = batch["masks"].flatten(0, 1)  # (M, S, S), M = B · K
-    embedding = model.image_encoder(normalise(batch["image"], batch["size"]))
-    embedding = embedding.repeat_interleave(batch["masks"].shape[1], dim=0)
-    image_pe = model.prompt_encoder.get_dense_pe()
-    coords, labels, is_box = prompts.initial_prompts(truth, generator)
-    total, figures, feedback = torch.zeros(()), {}, None
-    for number in range(rounds):
-        sparse = model.prompt_encoder.embed_points(coords, labels)
-        _, dense = model.prompt_encoder(masks=feedback)
-        low_res, predicted_iou = model.mask_decoder.predict_masks(embedding, image_pe, sparse, dense)
-        chosen = slice(1, None) if number == 0 else slice(0, 1)
-        graded = slice(0, None) if number == 0 else slice(0, 1)
-        logits = F.interpolate(low_res[:, graded], truth.shape[1:], mode="bilinear", align_corners=False)
-        loss, true_iou = grade(logits, truth)
-        iou_loss = (predicted_iou[:, graded] - true_iou) ** 2
-        if number == 0:
-            mask_loss = loss[:, 1:].amin(dim=1) + is_box * loss[:, 0]
-            total = total + mask_loss.mean() + iou_loss[:, 1:].mean() + (is_box * iou_loss[:, 0]).mean()
-        else:
-            total = total + loss.mean() + iou_loss.mean()
-        with torch.no_grad():
-            best = predicted_iou[:, chosen].argmax(dim=1)
-            pick = torch.arange(len(best))
-            figures[f"iou_{number + 1}"] = float(true_iou[:, chosen][pick, best].mean())
-            if number == 0:
-                figures["oracle_1"] = float(true_iou[:, 1:].amax(dim=1).mean())
-            if number + 1 < rounds:
-                feedback = low_res[:, chosen][pick, best][:, None]
-                coord, label = prompts.correction(logits[:, chosen][pick, best] > 0, truth, generator)
-                coords, labels = torch.cat([coords, coord], dim=1), torch.cat([labels, label], dim=1)
-    return total / rounds, figures
+def _ignore_ctrl_c(worker: int) -> None:
+    """Ctrl-C in a terminal reaches every process; the one that trains decides."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 class Trainer:
-    """A training that can stop at any step and go on: model, optimiser, running average, step number, log."""
+    """A training that can stop at any step and go on: model, optimiser, running average, step number, log.
 
-    def __init__(self, settings: Settings, folder: str | Path) -> None:
-        self.settings, self.folder, self.step = settings, Path(folder), 0
+    ``compiled`` lets torch compile the encoder and the decoder; ``compact`` keeps the optimiser's moments in a
+    checkpoint as bfloat16, three quarters of the size, for carrying (going on is then no longer exact to the bit).
+    """
+
+    def __init__(
+        self,
+        settings: Common,
+        folder: str | Path,
+        team: Team | None = None,
+        compiled: bool = False,
+        compact: bool = False,
+    ) -> None:
+        settings.check()
+        self.settings, self.folder, self.step, self.compact = settings, Path(folder), 0, compact
+        self.team = team or Team(torch.device("cpu"))
+        if settings.batch % self.team.size:
+            raise InputError(f"expected --batch to be a multiple of {self.team.size} processes, got {settings.batch}")
         torch.manual_seed(settings.seed)
-        self.model = Sam(settings.config())
-        initialise(self.model)
-        if settings.init:
-            from safetensors.torch import load_file
-
-            self.model.load_state_dict(stretch(load_file(settings.init), settings.config().shapes()))
-        decay = [p for p in self.model.parameters() if p.ndim > 1]
-        rest = [p for p in self.model.parameters() if p.ndim <= 1]
-        groups = [{"params": decay, "weight_decay": settings.weight_decay}, {"params": rest, "weight_decay": 0.0}]
-        self.optimiser = torch.optim.AdamW(groups, lr=settings.lr, betas=(0.9, 0.999))
-        self.average = {key: value.clone() for key, value in self.model.state_dict().items()}
+        self.task = begin(settings).to(self.team.device)
+        self.model: nn.Module = self.task.model
+        fused = {"fused": True} if self.team.device.type == "cuda" else {}
+        groups = start.parameter_groups(self.model, settings, settings.config().encoder_depth)
+        self.optimiser = torch.optim.AdamW(groups, lr=settings.lr, betas=(0.9, 0.999), **fused)
+        self.average = {key: value.detach().clone() for key, value in self.model.state_dict().items()}
         if (self.folder / "checkpoint.pt").exists():
             self._resume()
+        if compiled:
+            self.task.compile_parts()
+        self.module: Any = self.task
+        if self.team.size > 1:
+            self.module = DistributedDataParallel(self.task, gradient_as_bucket_view=True)
 
     def _resume(self) -> None:
-        saved = torch.load(self.folder / "checkpoint.pt", weights_only=True)
-        wanted = json.loads(json.dumps(dataclasses.asdict(self.settings)))
-        differ = {k: (saved["settings"].get(k), v) for k, v in wanted.items() if saved["settings"].get(k) != v}
+        path = self.folder / "checkpoint.pt"
+        try:
+            saved = torch.load(path, map_location=self.team.device, weights_only=True)
+            old = saved["settings"]
+        except Exception as error:  # whatever a damaged file makes zipfile or the unpickler say
+            reason = " ".join(str(error).split())[:120]
+            raise InputError(f"expected a whole checkpoint, got {path}: {reason}") from error
+        wanted = self.settings.plain()
+        defaults = type(self.settings)().plain()
+        differ = {key: (old.get(key, defaults[key]), value) for key, value in wanted.items()}
+        differ = {key: pair for key, pair in differ.items() if pair[0] != pair[1]}
         if differ:
             raise InputError(f"expected the settings that {self.folder} was begun with, got (old, new): {differ}")
-        self.model.load_state_dict(saved["model"])
-        self.optimiser.load_state_dict(saved["optimiser"])
+        try:
+            self.model.load_state_dict(saved["model"])
+            self.optimiser.load_state_dict(saved["optimiser"])
+        except (RuntimeError, ValueError) as error:
+            first = str(error).split("\n")[1 if "\n" in str(error) else 0].strip()
+            raise InputError(f"expected {path} to hold a model of this architecture, got: {first}") from error
         self.average, self.step = saved["average"], saved["step"]
 
     def save(self) -> None:
-        """Write ``checkpoint.pt`` (to go on) and ``weights.safetensors`` (the average), each whole or not at all."""
-        from safetensors.torch import save_file
+        """Write ``checkpoint.pt`` (to go on), ``weights.safetensors`` (the average) and ``raw.safetensors`` (the last
+        step's), each whole or not at all: on a full disk the old ones stay, and an ``InputError`` says so."""
+        if not self.team.leads:
+            return
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"expected to be able to make {self.folder}, got: {error.strerror}") from error
+        optimiser = self.optimiser.state_dict()
+        if self.compact:
+            for values in optimiser["state"].values():
+                values.update({key: values[key].bfloat16() for key in MOMENTS})
+        state = {"model": self.model.state_dict(), "optimiser": optimiser, "average": self.average}
+        with atomic(self.folder / "checkpoint.pt") as temporary:
+            try:
+                with open(temporary, "wb") as file:
+                    torch.save({**state, "step": self.step, "settings": self.settings.plain()}, file)
+            except RuntimeError as error:  # torch's writer may wrap the file's own error
+                raise OSError(str(error).split("\n")[0]) from error
+        for name, values in (("weights", self.average), ("raw", self.model.state_dict())):
+            weights, config, more = self.task.export({key: value.cpu().numpy() for key, value in values.items()})
+            notes = start.note(self.settings, self.step, **more)
+            write_weights(self.folder / f"{name}.safetensors", weights, config, notes)
 
-        self.folder.mkdir(parents=True, exist_ok=True)
-        settings = json.loads(json.dumps(dataclasses.asdict(self.settings)))
-        state = {"model": self.model.state_dict(), "optimiser": self.optimiser.state_dict(), "average": self.average}
-        torch.save({**state, "step": self.step, "settings": settings}, self.folder / "checkpoint.tmp")
-        os.replace(self.folder / "checkpoint.tmp", self.folder / "checkpoint.pt")
-        note = {"settings": json.dumps(settings), "step": str(self.step)}
-        save_file(self.average, self.folder / "weights.tmp", metadata=note)
-        os.replace(self.folder / "weights.tmp", self.folder / "weights.safetensors")
-
-    def train_step(self, batch: dict[str, Tensor]) -> dict[str, float]:
+    def train_step(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """One step of AdamW, then one of the running average (which starts as the plain mean of the steps so far)."""
-        generator = torch.Generator().manual_seed(self.settings.seed * 1_000_003 + self.step)
+        s, device = self.settings, self.team.device
+        batch = {key: value.to(device, non_blocking=True) for key, value in batch.items()}
+        torch.manual_seed(s.seed * 1_000_003 + self.step * 64 + self.team.rank)  # what drop path draws from
+        rate = s.learning_rate(self.step)
         for group in self.optimiser.param_groups:
-            group["lr"] = self.settings.learning_rate(self.step)
-        loss, figures = interact(self.model, batch, self.settings.rounds, generator)
+            group["lr"] = rate * group["scale"]
+        loss, figures = self.module(batch, self.task.draw(self.step, self.team).to(device))
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), s.clip)
         self.optimiser.step()
         self.step += 1
-        keep = min(self.settings.average, self.step / (self.step + 10))
+        keep = min(s.average, self.step / (self.step + 10))
         with torch.no_grad():
-            for key, value in self.model.state_dict().items():
-                self.average[key].lerp_(value, 1 - keep)
-        return {"loss": float(loss.detach()), "norm": float(norm), **figures}
+            torch._foreach_lerp_(list(self.average.values()), list(self.model.state_dict().values()), 1 - keep)
+        return {"loss": loss.detach(), "norm": norm, **figures}
 
     def batches(self, workers: int) -> Iterator[dict[str, Tensor]]:
-        """The batches that are still to come."""
+        """This process's share of the batches that are still to come."""
         s = self.settings
-        pictures = Pictures(s.size, s.masks, s.data, s.world, s.seed, s.steps * s.batch)
-        context: dict[str, Any] = {"multiprocessing_context": "spawn", "prefetch_factor": 4} if workers else {}
-        numbers = range(self.step * s.batch, s.steps * s.batch)
-        return iter(DataLoader(pictures, s.batch, sampler=numbers, num_workers=workers, drop_last=True, **context))
+        context: dict[str, Any] = {}
+        if workers:
+            context = {"multiprocessing_context": "spawn", "prefetch_factor": 4, "worker_init_fn": _ignore_ctrl_c}
+        return iter(
+            DataLoader(
+                self.task.pictures(),
+                s.batch // self.team.size,
+                sampler=Numbers(range(self.step, s.steps), s.batch, self.team.share(s.batch)),
+                num_workers=workers,
+                pin_memory=self.team.device.type == "cuda",
+                **context,
+            )
+        )
 
-    def run(self, workers: int = 1, save_every: float = 180.0) -> None:
-        """Train to the last step. Saves every ``save_every`` seconds, at the end and at Ctrl-C; logs every 20 steps."""
-        self.save()
-        s, saved, count = self.settings, time.monotonic(), 0
-        sums: dict[str, float] = {}
-        bar = tqdm(total=s.steps, initial=self.step, unit="step", desc="train", disable=None)
-        try:
-            with open(self.folder / "log.jsonl", "a") as log:
-                for batch in self.batches(workers):
-                    for key, value in self.train_step(batch).items():
-                        sums[key] = sums.get(key, 0.0) + value
-                    count += 1
-                    bar.update()
-                    if count == 20 or self.step == s.steps:
-                        means = {key: round(value / count, 5) for key, value in sums.items()}
-                        log.write(json.dumps({"step": self.step, "time": round(time.time(), 1), **means}) + "\n")
-                        log.flush()
-                        bar.set_postfix(
-                            loss=means["loss"],
-                            iou=means["iou_1"],
-                            pictures_s=round((bar.format_dict["rate"] or 0) * s.batch, 1),
-                        )
-                        sums, count = {}, 0
-                    if time.monotonic() - saved > save_every:
-                        self.save()
-                        saved = time.monotonic()
-        finally:
+    def run(self, workers: int = 1, minutes: float = math.inf, save_every: float = 180.0) -> str:
+        """Train to the last step, or until ``minutes`` are over or a signal comes; the reason, "" when all is done.
+
+        Saves every ``save_every`` seconds and at the end; logs every 20 steps. A loss that is not finite is an
+        ``InputError``; the last checkpoint stays as it was.
+        """
+        if self.team.leads:
+            cut_log(self.folder, self.step)
+        if self.step == 0:
             self.save()
-            bar.close()
+        s, journal, reason, saved = self.settings, Journal(self), "", time.monotonic()
+        bar = tqdm(
+            total=s.steps * s.batch,
+            initial=self.step * s.batch,
+            unit=" pictures",
+            desc=self.task.name,
+            disable=None if self.team.leads else True,
+        )
+        with Stop(minutes) as stop, bar:
+            for batch in in_one_line(self.batches(workers)):
+                journal.arrived()
+                journal.add(self.train_step(batch))
+                bar.update(s.batch)
+                if journal.count == LOG_EVERY or self.step == s.steps:
+                    shown = journal.write()
+                    bar.set_postfix({key: shown[key] for key in ("loss", "iou_1") if key in shown})
+                if self.team.size == 1 or journal.count == 0:
+                    reason = "stop" if self.team.any(bool(stop.reason)) else ""
+                if reason:
+                    reason = stop.reason or "stopped with the others"
+                    break
+                if time.monotonic() - saved > save_every:
+                    journal.check()
+                    self.save()
+                    saved = time.monotonic()
+        journal.check()
+        self.save()
+        return reason if self.step < s.steps else ""
+
+
+class Numbers(Sampler[int]):
+    """The numbers of this process's pictures, batch after batch."""
+
+    def __init__(self, steps: range, batch: int, share: slice) -> None:
+        self.steps, self.batch, self.share = steps, batch, range(batch)[share]
+
+    def __len__(self) -> int:
+        return len(self.steps) * len(self.share)
+
+    def __iter__(self) -> Iterator[int]:
+        return (step * self.batch + i for step in self.steps for i in self.share)
+
+
+def in_one_line(batches: Iterator[dict[str, Tensor]]) -> Iterator[dict[str, Tensor]]:
+    """The same batches; an ``InputError`` from another process without that process's traceback."""
+    try:
+        yield from batches
+    except InputError as error:
+        raise InputError(str(error).strip().split("InputError: ")[-1]) from None
+
+
+class Journal:
+    """Sums figures on the device, and writes their means as lines of log.jsonl."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        self.trainer, self.count = trainer, 0
+        self.sums: dict[str, Tensor] = {}
+        self.began = self.waiting_since = time.monotonic()
+        self.waited = 0.0
+
+    def arrived(self) -> None:
+        """A batch is here: until now the training waited for it."""
+        self.waited += time.monotonic() - self.waiting_since
+
+    def add(self, figures: dict[str, Tensor]) -> None:
+        for key, value in figures.items():
+            self.sums[key] = self.sums[key] + value if self.count else value
+        self.count += 1
+        if self.trainer.team.device.type == "cpu":
+            self.check()
+        self.waiting_since = time.monotonic()
+
+    def check(self) -> None:
+        """Raise ``InputError`` where the loss or its gradient is no number any more."""
+        for key in ("loss", "norm") if self.count else ():
+            if not math.isfinite(float(self.sums[key])):
+                step, folder = self.trainer.step, self.trainer.folder
+                kept = f"{folder / 'checkpoint.pt'} is from before and stays"
+                raise InputError(f"expected a finite loss, got {key} {float(self.sums[key])} near step {step}; {kept}")
+
+    def write(self) -> dict[str, float]:
+        """A line of means over the steps since the last one (and over all processes)."""
+        team, s = self.trainer.team, self.trainer.settings
+        self.check()
+        means = (team.mean(torch.stack(list(self.sums.values())).float()) / self.count).tolist()
+        took = time.monotonic() - self.began
+        line = {"step": self.trainer.step, "time": round(time.time(), 1)}
+        line |= {key: round(value, 5) for key, value in zip(self.sums, means)}
+        line |= {"lr": float(f"{s.learning_rate(self.trainer.step - 1):.4g}")}
+        line |= {"pictures_s": round(self.count * s.batch / took, 2), "waited": round(self.waited / took, 3)}
+        if team.leads:
+            with open(self.trainer.folder / "log.jsonl", "a") as log:
+                log.write(json.dumps(line) + "\n")
+        self.sums, self.count, self.waited, self.began = {}, 0, 0.0, time.monotonic()
+        return line
+
+
+def write_weights(path: Path, weights: dict[str, Any], config: Any, notes: dict[str, str]) -> None:
+    """A whole model's weights with its configuration, or, where ``config`` is None, an encoder's alone."""
+    from safetensors.numpy import save_file
+
+    if config is not None:
+        save_checkpoint(path, weights, config, notes)
+        return
+    with atomic(path) as temporary:
+        save_file(weights, temporary, metadata=notes)

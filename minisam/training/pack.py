@@ -1,0 +1,87 @@
+"""``minisam pack``: folders in SA-1B's schema as one small file, to be carried to a machine that trains.
+
+A safetensors file of bytes: ``jpegs`` and ``runs`` one picture after the other with the places where each ends
+(``jpegs_ends``, ``runs_ends``), and ``sets``, the number of the folder that a picture is from. A picture's runs are
+zlib-compressed little-endian uint32: height, width, M, then the number of runs of each of M masks, then the runs, in
+reading order and beginning with zeros. Names and terms of the sets are noted in the file.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from minisam.files import atomic, check_output
+from minisam.training.sources import Folder, resize_masks
+from minisam_kernels import InputError
+
+
+def run_lengths(mask: np.ndarray) -> np.ndarray:
+    """mask (H, W) bool → lengths of its runs in reading order, beginning with zeros (perhaps none)."""
+    flat = mask.reshape(-1)
+    changes = np.flatnonzero(flat[1:] != flat[:-1]) + 1
+    edges = np.concatenate([[0] if not flat[0] else [0, 0], changes, [flat.size]])
+    return np.diff(edges)
+
+
+def _pack_picture(source: Folder, index: int, side: int, quality: int) -> tuple[bytes, bytes]:
+    image = source.picture(index)
+    masks = source.masks(index, range(source.count(index)))
+    factor = min(1.0, side / max(image.size))
+    if factor < 1:
+        size = (max(1, round(image.width * factor)), max(1, round(image.height * factor)))
+        masks = resize_masks(masks, (0, 0, *image.size), size)
+        image = image.resize(size, Image.Resampling.LANCZOS)
+    masks = masks[masks.any(axis=(1, 2))]
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=quality, optimize=True)
+    runs = [run_lengths(mask) for mask in masks]
+    head = np.array([image.height, image.width, len(runs), *(len(r) for r in runs)])
+    return file.getvalue(), zlib.compress(np.concatenate([head, *runs]).astype("<u4").tobytes(), 9)
+
+
+def pack(folders: Sequence[str | Path], output: str | Path, side: int, quality: int, limit: int) -> dict[str, Any]:
+    """Write ``output`` with pictures of at most ``side`` pixels; the counts, for people.
+
+    Raises ``InputError``, and leaves nothing behind, when it would be larger than ``limit`` bytes.
+    """
+    from safetensors.numpy import save_file
+
+    from minisam.commands.options import progress
+
+    check_output(output)
+    if not folders:
+        raise InputError("expected at least one folder to pack, got none")
+    sources, notes = [Folder(folder) for folder in folders], []
+    jpegs: list[bytes] = []
+    runs: list[bytes] = []
+    sets: list[int] = []
+    with progress(total=sum(len(source) for source in sources), unit=" pictures", desc="pack") as bar:
+        for number, (folder, source) in enumerate(zip(folders, sources)):
+            terms = Path(folder) / "TERMS.txt"
+            note = {"name": source.name, "terms": terms.read_text().strip() if terms.is_file() else ""}
+            notes.append({**note, "pictures": len(source)})
+            for index in range(len(source)):
+                jpeg, run = _pack_picture(source, index, side, quality)
+                jpegs.append(jpeg)
+                runs.append(run)
+                sets.append(number)
+                bar.update()
+    size = sum(map(len, jpegs)) + sum(map(len, runs))
+    if size > limit:
+        wanted = f"expected a file of at most {limit / 1e6:g} MB (a lower --quality or --side makes it smaller)"
+        raise InputError(f"{wanted}, got {size / 1e6:.1f} MB")
+    arrays = {"sets": np.array(sets)}
+    for name, pieces in (("jpegs", jpegs), ("runs", runs)):
+        arrays[name] = np.frombuffer(b"".join(pieces), np.uint8)
+        arrays[f"{name}_ends"] = np.cumsum([len(piece) for piece in pieces])
+    with atomic(output) as temporary:
+        save_file(arrays, temporary, metadata={"minisam_pack": json.dumps(notes)})
+    return {"sets": notes, "pictures": len(jpegs), "bytes": Path(output).stat().st_size}

@@ -1,0 +1,179 @@
+"""Everything that decides a training's result, as frozen dataclasses: what resuming compares and a log records.
+
+``Common`` is what pretraining and training share, ``Settings`` the training of a whole model, ``PretrainSettings`` that
+of the encoder alone. Where and how fast it runs (device, workers, minutes) is not here: it may change when one resumes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+from typing import Any, TypeVar
+
+from minisam.config import SamConfig, get_config
+from minisam_kernels import InputError
+
+PRECISIONS = ("float32", "bf16")
+DECAYS = ("linear", "cosine", "steps")
+MULTIMASK = ("best", "mean", "single")
+
+AnySettings = TypeVar("AnySettings", bound="Common")
+
+
+@dataclasses.dataclass(frozen=True)
+class Common:
+    """``data`` are folders in SA-1B's schema or packed files; ``world`` is the share of procedural pictures; ``size``
+    the input's side in pixels (weights are stretched when it is not the model's own). ``init`` are weights to begin
+    with; ``depth`` and ``width`` make another encoder than the model's own. The learning rate warms up, then falls to
+    ``final_lr`` in a straight line, along half a cosine, or by 10 at each of the steps ``drops``; ``layer_decay``
+    multiplies it for every block of the encoder counted from the top."""
+
+    model: str = "tiny"
+    depth: int = 0
+    width: int = 0
+    size: int = 256
+    steps: int = 1000
+    batch: int = 16
+    lr: float = 8e-4
+    final_lr: float = 0.0
+    decay: str = "linear"
+    drops: tuple[int, ...] = ()
+    warmup: int = 250
+    weight_decay: float = 0.1
+    layer_decay: float = 1.0
+    drop_path: float = 0.0
+    clip: float = 1.0
+    average: float = 0.999
+    precision: str = "float32"
+    world: float = 1.0
+    data: tuple[str, ...] = ()
+    init: str = ""
+    seed: int = 0
+
+    def config(self) -> SamConfig:
+        """The model's configuration at the training's size: global attention half-way and at the end of a ``depth``
+        of one's own, heads of 64 in a ``width``."""
+        config = get_config(self.model)
+        if self.depth:
+            places = tuple(sorted({max(0, self.depth // 2 - 1), self.depth - 1}))
+            config = dataclasses.replace(config, encoder_depth=self.depth, encoder_global_attn_indexes=places)
+        if self.width:
+            if self.width % 64:
+                raise InputError(f"expected --width to be a multiple of 64, got {self.width}")
+            config = dataclasses.replace(config, encoder_embed_dim=self.width, encoder_num_heads=self.width // 64)
+        if self.size % config.patch_size:
+            raise InputError(f"expected --size to be a multiple of the patch, {config.patch_size}, got {self.size}")
+        return dataclasses.replace(config, image_size=self.size)
+
+    def learning_rate(self, step: int) -> float:
+        """Linear warm-up from ``lr`` / ``warmup``, then the decay."""
+        if step < self.warmup:
+            return self.lr * (step + 1) / self.warmup
+        if self.decay == "steps":
+            return self.lr / 10 ** sum(step >= drop for drop in self.drops)
+        done = (step - self.warmup) / max(1, self.steps - self.warmup)
+        if self.decay == "cosine":
+            done = (1 - math.cos(math.pi * done)) / 2
+        return self.lr + (self.final_lr - self.lr) * done
+
+    def check(self) -> None:
+        """Raise ``InputError`` for what no training can do."""
+        self.config()
+        for name in ("lr", "final_lr", "weight_decay", "layer_decay", "drop_path", "average", "world"):
+            value = getattr(self, name)
+            if not 0 <= value <= 1:
+                raise InputError(f"expected {option(name)} from 0 to 1, got {value:g}")
+        for name in ("steps", "batch"):
+            if getattr(self, name) < 1:
+                raise InputError(f"expected {option(name)} above 0, got {getattr(self, name)}")
+        if not 0 < self.clip < math.inf:
+            raise InputError(f"expected --clip above 0, got {self.clip:g}")
+        for name, known in (("precision", PRECISIONS), ("decay", DECAYS)):
+            if getattr(self, name) not in known:
+                raise InputError(f"expected {option(name)} among {', '.join(known)}, got {getattr(self, name)!r}")
+        if self.drops and self.decay != "steps":
+            raise InputError(f"expected --decay steps with --drop, got {self.decay!r}")
+        if not self.data and self.world < 1:
+            given = f"--world {self.world:g}"
+            raise InputError(f"expected --data for the pictures that are not of the world, got {given} alone")
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON has it: lists for tuples."""
+        return json.loads(json.dumps(dataclasses.asdict(self)))
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings(Common):
+    """The training of appendix A: ``masks`` a picture, ``rounds`` of prompts for each, the loss ``focal`` · focal +
+    ``dice`` · dice + (predicted − true IoU)². ``multimask``: a first round grades the best of the three masks, the mean
+    of the three, or the single-mask token alone; ``mask_feedback``: later rounds see the last mask's logits."""
+
+    masks: int = 4
+    rounds: int = 3
+    multimask: str = "best"
+    mask_feedback: bool = True
+    focal: float = 20.0
+    dice: float = 1.0
+
+    def check(self) -> None:
+        super().check()
+        if self.multimask not in MULTIMASK:
+            raise InputError(f"expected --multimask among {', '.join(MULTIMASK)}, got {self.multimask!r}")
+        for name in ("masks", "rounds"):
+            if getattr(self, name) < 1:
+                raise InputError(f"expected {option(name)} above 0, got {getattr(self, name)}")
+        for name in ("focal", "dice"):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise InputError(f"expected {option(name)} of 0 or more, got {getattr(self, name):g}")
+
+
+@dataclasses.dataclass(frozen=True)
+class PretrainSettings(Common):
+    """Masked autoencoding: ``masked`` is the share of hidden tokens, hidden in squares of ``unit`` × ``unit``."""
+
+    masked: float = 0.75
+    unit: int = 2
+
+    def check(self) -> None:
+        super().check()
+        grid = self.config().image_embedding_size
+        if not 0 < self.masked < 1:
+            raise InputError(f"expected --masked between 0 and 1, got {self.masked:g}")
+        if self.unit < 1 or grid % self.unit:
+            raise InputError(f"expected --unit to divide the grid of {grid} tokens, got {self.unit}")
+
+
+def option(name: str) -> str:
+    """A setting's name on the command line."""
+    return "--" + name.replace("_", "-")
+
+
+def read_settings(path: str | Path, kind: type[AnySettings]) -> dict[str, Any]:
+    """The settings in a JSON file, checked for names and types."""
+    path = Path(path)
+    try:
+        values = json.loads(path.read_text())
+    except OSError as error:
+        raise InputError(f"expected a file of settings, got {path}: {error.strerror or error}") from error
+    except ValueError as error:
+        raise InputError(f"expected settings as JSON, got {path}, which is not: {error}") from error
+    if not isinstance(values, dict):
+        raise InputError(f"expected a table of settings in {path}, got {type(values).__name__}")
+    known = {field.name: field.default for field in dataclasses.fields(kind)}
+    unknown = sorted(values.keys() - known.keys())
+    if unknown:
+        raise InputError(f"expected settings among {', '.join(known)} in {path}, got {', '.join(unknown)}")
+    return {name: _as_default(name, value, known[name], path) for name, value in values.items()}
+
+
+def _as_default(name: str, value: Any, default: Any, path: Path) -> Any:
+    """``value`` in the type of the setting's default; a whole number will do where a fraction may stand."""
+    if isinstance(default, tuple) and isinstance(value, list):
+        return tuple(value)
+    if isinstance(default, float) and type(value) is int:
+        return float(value)
+    if type(value) is not type(default):
+        raise InputError(f"expected {name} in {path} like {default!r}, got {value!r}")
+    return value

@@ -1,0 +1,225 @@
+"""Where real pictures with masks come from: folders in SA-1B's schema, folders of bare pictures, packed files.
+
+A folder in SA-1B's schema holds JSON files, each with ``image`` (``file_name``, ``width``, ``height``) and
+``annotations``, whose ``segmentation`` is a run-length code in COCO's form; and the pictures, beside the JSON files or
+in a folder ``images`` next to theirs. A packed file holds several such folders, smaller, for carrying to another
+machine (``pack``).
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from PIL import Image
+
+from minisam_kernels import InputError
+
+ENDINGS = (".jpg", ".jpeg", ".png")
+CHECKED = 5000  # records whose schema is checked before a training begins
+
+
+class Source(Protocol):
+    """One set of pictures. Masks are asked for by number, so that only those that are used are decoded."""
+
+    name: str
+
+    def __len__(self) -> int: ...
+
+    def picture(self, index: int) -> Image.Image:
+        """RGB."""
+        ...
+
+    def count(self, index: int) -> int:
+        """How many masks the picture has."""
+        ...
+
+    def masks(self, index: int, chosen: Sequence[int]) -> np.ndarray:
+        """bool (len(chosen), H, W), of the picture's size."""
+        ...
+
+
+def find_records(folder: str | Path) -> list[tuple[Path, Path]]:
+    """Every (picture, JSON) pair below ``folder``, sorted by name."""
+    folder = Path(folder)
+    pairs = []
+    for record in sorted(folder.rglob("*.json")):
+        for place in (record.parent, record.parent.parent / "images"):
+            names = (place / (record.stem + ending) for ending in ENDINGS)
+            picture = next((name for name in names if name.exists()), None)
+            if picture:
+                pairs.append((picture, record))
+                break
+    if not pairs:
+        raise InputError(f"expected pictures and JSON files in SA-1B's schema below {folder}, got none")
+    return pairs
+
+
+def read_record(record: Path) -> list[dict[str, Any]]:
+    """The annotations of a JSON file in SA-1B's schema."""
+    try:
+        values = json.loads(record.read_text())
+        annotations = values["annotations"]
+        codes = [annotation["segmentation"] for annotation in annotations]
+        fine = all(len(code["size"]) == 2 and isinstance(code["counts"], str) for code in codes)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise InputError(f"expected a JSON file in SA-1B's schema, got {record} ({error!r})") from error
+    if not fine:
+        raise InputError(f"expected run-length codes as text in {record}, got something else")
+    return annotations
+
+
+def decode_masks(segmentations: Sequence[dict[str, Any]]) -> np.ndarray:
+    """COCO run-length codes (``size`` [height, width], ``counts`` text) → bool (M, H, W)."""
+    from pycocotools import mask as coco
+
+    return np.moveaxis(coco.decode(list(segmentations)), -1, 0).astype(bool)
+
+
+def resize_masks(masks: np.ndarray, box: tuple[float, float, float, float], size: tuple[int, int]) -> np.ndarray:
+    """Cut ``box`` (x0, y0, x1, y1) out of masks (M, H, W) and resize to ``size`` (width, height): over half covered."""
+    pictures = (Image.fromarray(mask.view(np.uint8) * 255) for mask in masks)
+    small = [np.asarray(p.resize(size, Image.Resampling.BILINEAR, box=box)) > 127 for p in pictures]
+    return np.stack(small) if small else np.zeros((0, size[1], size[0]), bool)
+
+
+def _open(path: Path) -> Image.Image:
+    try:
+        with Image.open(path) as opened:
+            return opened.convert("RGB")
+    except (OSError, SyntaxError) as error:
+        raise InputError(f"expected a picture, got {path}, which cannot be read ({error})") from error
+
+
+class Folder:
+    """A folder in SA-1B's schema."""
+
+    def __init__(self, folder: str | Path) -> None:
+        self.name, self.records = Path(folder).name, find_records(folder)
+        self._last: tuple[int, list[dict[str, Any]]] = (-1, [])
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def picture(self, index: int) -> Image.Image:
+        return _open(self.records[index][0])
+
+    def _annotations(self, index: int) -> list[dict[str, Any]]:
+        """Those of one record; the last one is kept, since it is asked for twice."""
+        if self._last[0] != index:
+            self._last = index, read_record(self.records[index][1])
+        return self._last[1]
+
+    def count(self, index: int) -> int:
+        return len(self._annotations(index))
+
+    def masks(self, index: int, chosen: Sequence[int]) -> np.ndarray:
+        picture, record = self.records[index]
+        codes = [self._annotations(index)[i]["segmentation"] for i in chosen]
+        with Image.open(picture) as opened:
+            width, height = opened.size
+        wrong = [code["size"] for code in codes if list(code["size"]) != [height, width]]
+        if wrong:
+            raise InputError(f"expected masks of [{height}, {width}] like {picture.name}, got {wrong[0]} in {record}")
+        return decode_masks(codes) if codes else np.zeros((0, height, width), bool)
+
+    def check(self) -> None:
+        """Read the first records and raise ``InputError`` for what training would stumble over later."""
+        for picture, record in self.records[:CHECKED]:
+            sizes = {tuple(annotation["segmentation"]["size"]) for annotation in read_record(record)}
+            with Image.open(picture) as opened:
+                width, height = opened.size
+            if sizes - {(height, width)}:
+                got = sorted(sizes - {(height, width)})[0]
+                raise InputError(f"expected masks of {(height, width)} like {picture.name}, got {got} in {record}")
+
+
+class BareFolder:
+    """Pictures without masks, for pretraining."""
+
+    def __init__(self, folder: str | Path) -> None:
+        self.name = Path(folder).name
+        self.pictures = sorted(p for p in Path(folder).rglob("*") if p.suffix.lower() in ENDINGS)
+        if not self.pictures:
+            raise InputError(f"expected pictures ({', '.join(ENDINGS)}) below {folder}, got none")
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def picture(self, index: int) -> Image.Image:
+        return _open(self.pictures[index])
+
+
+class Packed:
+    """One set of a packed file: JPEG pictures and zlib-compressed run lengths, read from the mapped file."""
+
+    def __init__(self, path: str | Path, number: int) -> None:
+        self.path, self.number = Path(path), number
+        self._map()
+        self.name = str(self._names[number])
+        self.indices = np.flatnonzero(self._arrays["sets"] == number)
+
+    def _map(self) -> None:
+        from minisam.safetensors_file import read_safetensors
+
+        self._arrays, notes = read_safetensors(self.path)
+        if "minisam_pack" not in notes:
+            raise InputError(f"expected a file that minisam pack wrote, got {self.path}")
+        self._names = [entry["name"] for entry in json.loads(notes["minisam_pack"])]
+
+    def __getstate__(self) -> dict[str, Any]:  # workers map the file themselves
+        return {key: value for key, value in self.__dict__.items() if key not in ("_arrays", "_names")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._map()
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def _piece(self, kind: str, index: int) -> bytes:
+        at, ends = int(self.indices[index]), self._arrays[f"{kind}_ends"]
+        return self._arrays[kind][int(ends[at - 1]) if at else 0 : int(ends[at])].tobytes()
+
+    def picture(self, index: int) -> Image.Image:
+        with Image.open(io.BytesIO(self._piece("jpegs", index))) as opened:
+            return opened.convert("RGB")
+
+    def _runs(self, index: int) -> np.ndarray:
+        return np.frombuffer(zlib.decompress(self._piece("runs", index)), "<u4")
+
+    def count(self, index: int) -> int:
+        return int(self._runs(index)[2])
+
+    def masks(self, index: int, chosen: Sequence[int]) -> np.ndarray:
+        runs = self._runs(index)
+        height, width, count = (int(value) for value in runs[:3])
+        ends = 3 + count + np.cumsum(runs[3 : 3 + count], dtype=np.int64)
+        masks = np.empty((len(chosen), height, width), bool)
+        for mask, i in zip(masks, chosen):
+            lengths = runs[ends[i] - int(runs[3 + i]) : ends[i]]
+            values = np.arange(len(lengths)) % 2 == 1
+            mask[...] = np.repeat(values, lengths).reshape(height, width)
+        return masks
+
+
+def pack_names(path: str | Path) -> list[str]:
+    """The names of the sets in a packed file."""
+    from minisam.checkpoint import read_checkpoint
+
+    notes = read_checkpoint(path).metadata
+    if "minisam_pack" not in notes:
+        raise InputError(f"expected a folder or a file that minisam pack wrote, got {path}")
+    return [entry["name"] for entry in json.loads(notes["minisam_pack"])]
+
+
+def open_sources(path: str | Path, bare: bool = False) -> list[Any]:
+    """The sets in a folder (one) or a packed file; ``bare``: pictures are enough."""
+    if Path(path).is_file():
+        return [Packed(path, number) for number in range(len(pack_names(path)))]
+    return [BareFolder(path) if bare else Folder(path)]

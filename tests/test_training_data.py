@@ -1,0 +1,173 @@
+"""Pictures for training: numbered, cut, chosen; folders in SA-1B's schema, packed files; bad folders."""
+
+from __future__ import annotations
+
+import json
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from PIL import Image
+
+from minisam.training import data
+from minisam.training.data import HELD_OUT, Bare, Pictures, choose_masks, find_records, smallest_mask
+from minisam.training.pack import pack, run_lengths
+from minisam.training.sources import Folder, open_sources
+from minisam.world import render
+from minisam_kernels import InputError
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of pycocotools, about NumPy 2
+
+
+def sa1b_folder(path, count: int = 2):
+    """A folder in SA-1B's schema made of world pictures."""
+    coco = pytest.importorskip("pycocotools.mask")
+    (path / "images").mkdir(parents=True)
+    (path / "annotations").mkdir()
+    (path / "TERMS.txt").write_text("made up\n")
+    for i in range(count):
+        scene = render(i, 96)
+        Image.fromarray(scene.image[:64]).save(path / "images" / f"{i}.jpg", quality=95)
+        masks = [m.segmentation[:64] for m in scene.masks if m.segmentation[:64].any()]
+        codes = [coco.encode(np.asfortranarray(m.astype(np.uint8))) for m in masks]
+        annotations = [{"segmentation": {"size": c["size"], "counts": c["counts"].decode()}} for c in codes]
+        record = {"image": {"file_name": f"{i}.jpg", "width": 96, "height": 64}, "annotations": annotations}
+        (path / "annotations" / f"{i}.json").write_text(json.dumps(record))
+    return path
+
+
+def test_pictures_are_numbered():
+    """Item i depends on (seed, i) alone, and pads at the right and bottom. Kills: a generator shared by items."""
+    one, other = Pictures(64, 3, (), 1.0, 5, 10), Pictures(64, 3, (), 1.0, 5, 10)
+    other[0]
+    for key in ("image", "size", "masks"):
+        np.testing.assert_array_equal(one[7][key], other[7][key])
+    assert one[7]["masks"].shape == (3, 64, 64) and one[7]["masks"].any(axis=(1, 2)).all()
+    assert not np.array_equal(one[7]["image"], one[8]["image"])
+
+
+def test_training_and_held_out_scenes_never_meet(monkeypatch):
+    seen: list[int] = []
+    monkeypatch.setattr(data, "render", lambda seed, size: (seen.append(seed), render(seed, size))[1])
+    training = Pictures(64, 2, (), 1.0, 0, 100)
+    for i in range(20):
+        training[i]
+    assert max(seen) < HELD_OUT
+    seen.clear()
+    Pictures(64, 2, (), 1.0, 0, 100, held_out=True)[3]
+    assert seen[0] == HELD_OUT + 3 and min(seen) >= HELD_OUT
+
+
+@given(st.integers(1, 12), st.integers(1, 8), st.integers(0, 99))
+def test_no_mask_comes_twice_unless_it_must(available, count, seed):
+    """Kills: drawing with replacement, which repeats some masks while others are left."""
+    areas, fit = np.arange(1, 20), np.arange(3, 3 + available)
+    chosen = choose_masks(areas, fit, count, np.random.default_rng(seed))
+    assert len(chosen) == count and set(chosen) <= set(fit) and len(set(chosen)) == min(count, available)
+
+
+def test_the_smallest_mask_grows_with_the_patch():
+    """Eight cells of the decoder's masks, which are a quarter of a patch wide."""
+    assert smallest_mask(8) == 32 and smallest_mask(16) == 128
+    pictures = Pictures(64, 8, (), 1.0, 0, 50, least=200)
+    assert min(pictures[i]["masks"].sum(axis=(1, 2)).min() for i in range(5)) >= 200
+
+
+def test_real_pictures_come_from_sa1bs_schema(tmp_path):
+    folder = sa1b_folder(tmp_path / "set")
+    assert len(find_records(folder)) == 2
+    item = Pictures(64, 3, (str(folder),), 0.0, 0, 10)[3]
+    height, width = item["size"]
+    assert max(height, width) == 64 and not item["masks"][:, height:].any() and not item["masks"][:, :, width:].any()
+    with pytest.raises(InputError, match=r"expected pictures and JSON files in SA-1B's schema below .*, got none"):
+        find_records(tmp_path / "set" / "images")
+    with pytest.raises(InputError, match=r"expected --world 1 when no --data folder is given, got 0.5"):
+        Pictures(64, 3, (), 0.5, 0, 10)
+
+
+def test_a_cut_fits_its_masks(tmp_path):
+    """Cut, resized and mirrored together: the mask of a bright square stays on it. Kills: a mirrored picture alone."""
+    coco = pytest.importorskip("pycocotools.mask")
+    mask = np.zeros((80, 120), bool)
+    mask[10:50, 20:50] = True
+    code = coco.encode(np.asfortranarray(mask.astype(np.uint8)))
+    record = {"annotations": [{"segmentation": {"size": code["size"], "counts": code["counts"].decode()}}]}
+    (tmp_path / "a.json").write_text(json.dumps(record))
+    Image.fromarray(np.where(mask, 255, 0).astype(np.uint8)).save(tmp_path / "a.png")
+    pictures, mirrored = Pictures(64, 1, (str(tmp_path),), 0.0, 1, 40), set()
+    for i in range(20):
+        item = pictures[i]
+        if item["masks"].sum() < 400:  # the world's, where the square was cut away
+            continue
+        bright = item["image"][..., 0] > 127
+        assert (bright ^ item["masks"][0]).mean() < 0.02
+        mirrored.add(bool(np.nonzero(bright)[1].mean() > 32))
+    assert mirrored == {True, False}
+
+
+@given(arrays(bool, st.tuples(st.integers(1, 7), st.integers(1, 7))))
+def test_run_lengths(mask):
+    runs = run_lengths(mask)
+    np.testing.assert_array_equal(np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(mask.shape), mask)
+    assert (runs[1:] > 0).all()
+
+
+def test_a_packed_file_holds_what_the_folders_hold(tmp_path):
+    """Masks to the pixel, pictures but for JPEG, sets apart; smaller pictures when asked; too large a file is none."""
+    folders = [sa1b_folder(tmp_path / name, count) for name, count in (("one", 2), ("two", 1))]
+    path = tmp_path / "packed.safetensors"
+    report = pack(folders, path, 512, 95, 10**7)
+    assert report["pictures"] == 3 and [entry["terms"] for entry in report["sets"]] == ["made up"] * 2
+    sources = open_sources(path)
+    assert [(source.name, len(source)) for source in sources] == [("one", 2), ("two", 1)]
+    for source, folder in zip(pickle.loads(pickle.dumps(sources)), map(Folder, folders), strict=True):
+        for i in range(len(source)):
+            assert source.count(i) == folder.count(i)
+            chosen = list(range(source.count(i)))[::-1]
+            np.testing.assert_array_equal(source.masks(i, chosen), folder.masks(i, chosen))
+            apart = np.asarray(source.picture(i)).astype(int) - np.asarray(folder.picture(i))
+            assert abs(apart).mean() < 4
+    assert Pictures(64, 3, (str(path),), 0.0, 0, 10)[3]["masks"].shape == (3, 64, 64)
+    assert Bare(64, (str(path),), 0.0, 0, 10)[3]["image"].shape == (64, 64, 3)
+    pack(folders, path, 48, 75, 10**7)
+    assert max(open_sources(path)[0].picture(0).size) == 48
+    before = path.read_bytes()
+    with pytest.raises(InputError, match=r"expected a file of at most 0.001 MB .*, got 0.0 MB"):
+        pack(folders, path, 48, 75, 1000)
+    assert path.read_bytes() == before
+
+
+def test_bare_pictures(tmp_path):
+    folder = sa1b_folder(tmp_path / "set")
+    item = Bare(64, (str(folder),), 0.5, 0, 10)[1]
+    assert set(item) == {"image", "size"} and item["image"].shape == (64, 64, 3)
+    with pytest.raises(InputError, match=r"expected pictures .* got none"):
+        Bare(64, (str(folder / "annotations"),), 0.0, 0, 10)
+
+
+def test_what_is_wrong_with_a_folder_is_one_line(tmp_path):
+    folder = sa1b_folder(tmp_path / "set")
+    record = folder / "annotations" / "0.json"
+    good = json.loads(record.read_text())
+    for text in ("{", "[]", '{"annotations": [{"bbox": [1, 2, 3, 4]}]}', '{"annotations": 3}'):
+        record.write_text(text)
+        with pytest.raises(InputError, match=r"expected a JSON file in SA-1B's schema, got .*0.json"):
+            Folder(folder).check()
+    record.write_text(json.dumps({"annotations": [{"segmentation": {"size": [64, 96], "counts": [1, 2]}}]}))
+    with pytest.raises(InputError, match="expected run-length codes as text"):
+        Folder(folder).check()
+    good["annotations"][0]["segmentation"]["size"] = [96, 64]
+    record.write_text(json.dumps(good))
+    with pytest.raises(InputError, match=r"expected masks of \(64, 96\) like 0.jpg, got \(96, 64\)"):
+        Folder(folder).check()
+    with pytest.raises(InputError, match=r"expected masks of \[64, 96\] like 0.jpg, got \[96, 64\]"):
+        Folder(folder).masks(0, [0])
+    (folder / "images" / "0.jpg").write_bytes(b"no picture")
+    with pytest.raises(InputError, match="which cannot be read"):
+        Folder(folder).picture(0)
+    (tmp_path / "photo.bin").write_bytes(b"\x89PNG")
+    with pytest.raises(InputError, match="expected"):
+        open_sources(tmp_path / "photo.bin")

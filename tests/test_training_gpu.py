@@ -1,0 +1,77 @@
+"""What a GPU needs of a training step: no wait for the device, shapes that a compiler can follow, less precision.
+
+Without a GPU the first two are checked on the CPU: tensors without values have nothing that a step could wait for, and
+torch's tracer follows the model without generating code.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from minisam.training import loop, prompts, rounds
+from minisam.training.autoencoder import Autoencoder
+from minisam.training.rounds import Interaction
+from minisam.training.team import Team
+from test_pretrain import SMALL
+from test_training import SETTINGS, batch_of, begin
+
+
+@pytest.fixture
+def no_constants():
+    """Constants that are kept on a device must not be those without values."""
+    rounds._pixel_statistics.cache_clear()
+    yield
+    rounds._pixel_statistics.cache_clear()
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_no_round_looks_at_a_value(precision, monkeypatch, no_constants):
+    """All rounds on tensors that have shapes but no values. Kills: ``if wrong.any()``, ``.item()``, a loop."""
+    settings = dataclasses.replace(SETTINGS, rounds=6, depth=1, precision=precision, drop_path=0.2)
+    batch, draws = batch_of(), prompts.draw(0, 0, 4, 6)
+    monkeypatch.setattr(torch.nn.init, "trunc_normal_", lambda *arguments, **how: None)  # looks, but only once
+    with FakeTensorMode() as mode:
+        task = Interaction.begin(settings)
+        fake = {key: mode.from_tensor(value) for key, value in batch.items()}
+        places = (mode.from_tensor(x) for x in (draws.box, draws.noise, draws.points))
+        loss, figures = task(fake, prompts.Draws(*places, draws.pause))
+        loss.backward()
+        assert figures["iou_6"].shape == () and task.model.mask_decoder.iou_token.weight.grad is not None
+        with pytest.raises(Exception, match="scalar"):
+            loss.item()
+        code = Autoencoder.begin(SMALL)
+        code({key: fake[key] for key in ("image", "size")}, mode.from_tensor(torch.rand(2, 4, 4)))[0].backward()
+
+
+def test_the_model_can_be_traced_whole():
+    """What ``--compile`` compiles has no break in its graph, and gives the same loss."""
+    batch, draws = batch_of(), prompts.draw(0, 0, 4, 3)
+    plain, traced = begin(depth=2), begin(depth=2)
+    traced.compile_parts(backend="eager", fullgraph=True)
+    losses = [task(batch, draws)[0] for task in (plain, traced)]
+    torch.testing.assert_close(*losses)
+    assert traced.model.state_dict().keys() == plain.model.state_dict().keys()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU that torch can use")
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_a_gpu_trains_without_waiting(tmp_path, precision):
+    """A step that would wait for the device raises; the loss is that of the CPU."""
+    settings = dataclasses.replace(SETTINGS, rounds=11, precision=precision)
+    batch = batch_of()
+    here = loop.Trainer(settings, tmp_path / "cpu").train_step(batch)
+    trainer = loop.Trainer(settings, tmp_path / "gpu", Team(torch.device("cuda")))
+    there = trainer.train_step(batch)
+    assert float(there["loss"]) == pytest.approx(float(here["loss"]), rel=0.05 if precision == "bf16" else 1e-3)
+    pinned = {key: value.pin_memory() for key, value in batch.items()}
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        trainer.train_step(pinned)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    trainer.save()
+    assert loop.Trainer(settings, tmp_path / "gpu", Team(torch.device("cuda"))).step == 2
