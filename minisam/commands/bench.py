@@ -131,8 +131,12 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     }
     with tempfile.TemporaryDirectory(prefix="minisam-bench-") as folder, progress(desc="bench") as bar:
         weights = Path(folder) / "weights.safetensors"
-        save_checkpoint(weights, sam.state_dict(), config)
-        del sam
+        state = dict(sam.state_dict())
+        if not trained:  # random weights guess IoUs around 0; those of a trained model, and thresholds, are from 0 to 1
+            last = f"mask_decoder.iou_prediction_head.layers.{config.iou_head_depth - 1}.bias"
+            state[last] = state[last] + state[last].dtype.type(0.5)
+        save_checkpoint(weights, state, config)
+        del sam, state
         files = {"weights": str(weights), "folder": folder}
         runner = Runner(config, files, threads, rounds, options.budget, bar.set_description_str)
         if options.peers:
