@@ -165,6 +165,10 @@ class SamAutomaticMaskGenerator:
         if self.crop_n_layers:
             raise InputError(f"expected crop_n_layers 0 for a picture that is encoded, got {self.crop_n_layers}")
         predictor.get_image_embedding()
+        if predictor.model is not self.model:
+            raise InputError("expected a predictor of the generator's own model, got one of another")
+        if predictor.terms is None:
+            raise InputError("expected a predictor with the fused decoder, got one with plain=True")
         assert predictor.original_size is not None
         size = predictor.original_size
         report = _Report(progress, len(self.point_grids[0]))

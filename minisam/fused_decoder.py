@@ -27,6 +27,9 @@ Exactness: the same real function. In float32 the one new risk is σ²: its term
 ratio that every pass measures; above ``RATIO`` the prompt is answered by the plain form. With that, σ is off by at most
 about RATIO · eps / 2 · √K, 3·10⁻⁵ relative, at the worst pixel. Tiles are cut by the picture's size and a prompt is
 decoded by itself: any number of threads and any batch give the same bits.
+
+The work grows with the square of the number of tokens, the plain form's hardly at all: a prompt of more than ``MANY``
+points is answered by the plain form too.
 """
 
 from __future__ import annotations
@@ -44,6 +47,9 @@ from minisam_kernels.threads import blas_at_one_thread, parallel_for
 
 if TYPE_CHECKING:
     from minisam.mask_decoder import MaskDecoder
+
+
+MANY = 24  # embeddings of a prompt; more are answered by the plain form, which is then quicker
 
 
 class FusedDecoder:
@@ -129,11 +135,13 @@ class FusedDecoder:
     ) -> tuple[np.ndarray, np.ndarray] | None:
         """One prompt, sparse (T, C): the wanted masks' indices (k,) and their logits, written to ``space(k)``."""
         here = terms
-        if mask_input is not None:
+        if mask_input is not None and len(sparse) <= MANY:
             here = with_mask(self.weights, terms, self.prompt_encoder.mask_channels(mask_input))
-        prompt = FusedPrompt(self.plain, self.weights, here, sparse)
-        tokens = prompt.tokens(chosen)
-        if not prompt.trusted():
+        prompt = tokens = None
+        if len(sparse) <= MANY:
+            prompt = FusedPrompt(self.plain, self.weights, here, sparse)
+            tokens = prompt.tokens(chosen)
+        if prompt is None or tokens is None or not prompt.trusted():
             encoder = self.prompt_encoder
             dense = encoder.no_mask() if mask_input is None else encoder.embed_masks(mask_input)
             logits, values = self.plain(terms.image, terms.image_pe, sparse[None], dense, len(chosen) > 1)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 from collections.abc import Callable
-from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from minisam_kernels.few_rows import few_rows
 from minisam_kernels.image_to_tokens import image_to_tokens_tile
 from minisam_kernels.implied_layer_norm import implied_layer_norm_tile
 from minisam_kernels.layer_norm import layer_norm
-from minisam_kernels.threads import parallel_for
+from minisam_kernels.threads import cancelled, parallel_for
 from minisam_kernels.tokens_to_image import merge_tiles, scale_and_place, tokens_to_image_tile
 from minisam_kernels.upscale import gelu_masks_tile, norm_gelu_tile
 
@@ -240,18 +240,23 @@ def _norm(state: State, x: np.ndarray) -> np.ndarray:
 def _beside(work: Callable[[], Any], tile: Callable[[int, Callable[[], Any]], Any], tiles: int) -> Any:
     """``tile(t, wait)`` for every tile, on all threads, while one does ``work()``: ``wait()`` gives its result.
 
-    The work is the first piece, which is begun before any other, so a tile never waits for what nobody does.
+    The work is the first piece, which is begun before any other, so a tile never waits for what nobody does; should
+    that piece come to nothing, because Ctrl-C hit it, ``cancelled`` says so.
     """
-    later: Future[Any] = Future()
+    results: list[Any] = []
+
+    def wait() -> Any:
+        while not results:
+            if cancelled():
+                raise InterruptedError("the work that a tile waits for came to nothing")
+            time.sleep(2e-5)
+        return results[0]
 
     def piece(index: int) -> None:
         if index:
-            tile(index - 1, later.result)
-            return
-        try:
-            later.set_result(work())
-        except BaseException as error:
-            later.set_exception(error)
+            tile(index - 1, wait)
+        else:
+            results.append(work())
 
     parallel_for(piece, tiles + 1)
-    return later.result()
+    return results[0]

@@ -20,7 +20,7 @@ class SamPredictor:
     """Ask ``sam`` about one picture at a time.
 
     Masks come from the fused decoder (``minisam.fused_decoder``), whose picture's terms ``set_image`` computes; with
-    ``plain=True`` from the plain one, which is the same function in the order of the paper, five times slower.
+    ``plain=True`` from the plain one, which is the same function in the order of the paper.
     """
 
     def __init__(self, sam: Sam, plain: bool = False) -> None:

@@ -13,6 +13,7 @@ import contextlib
 import io
 import multiprocessing
 import os
+import signal
 import shutil
 import sys
 import tempfile
@@ -57,12 +58,16 @@ def run(job: tuple[str, str, tuple[str, str] | None]) -> tuple[bool, str]:
         return True, output
 
 
+TOO_LONG = 120  # seconds: a mutant whose tests take longer hangs, which is a way to be noticed
+
+
 def pytest_in_child(op: str, folder: str, profile: str) -> tuple[bool, str]:
     """pytest on one file, in a fork of this process: torch, numba and hypothesis are imported already, ours are not."""
     report = Path(folder) / "report"
     child = os.fork()
     if child == 0:
         code = 1
+        signal.alarm(TOO_LONG)
         with open(report, "w") as file, contextlib.suppress(BaseException):
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)
@@ -82,6 +87,8 @@ def pytest_in_child(op: str, folder: str, profile: str) -> tuple[bool, str]:
         os._exit(code)
     _, status = os.waitpid(child, 0)
     code = os.waitstatus_to_exitcode(status)
+    if code == -signal.SIGALRM:
+        return False, f"no end after {TOO_LONG} s"
     if code not in (0, 1):
         raise SystemExit(
             f"expected the tests of {op} to pass or fail, got exit code {code}:\n{report.read_text()[-2000:]}"

@@ -598,3 +598,14 @@ def test_a_model_that_says_nan():
         answers.crop = -1
         found = SamAutomaticMaskGenerator(answering(answers), **settings).generate(np.zeros((64, 64, 3), np.uint8))
         assert [record["predicted_iou"] for record in found] == [0.5]
+
+
+def test_generate_encoded_wants_its_own_models_predictor():
+    """Another model's embedding, or a predictor of the plain decoder, is an error."""
+    sam = build("tiny", seed=0)
+    generator = SamAutomaticMaskGenerator(sam, points_per_side=2)
+    for other, words in ((build("tiny", seed=1), "own model"), (sam, "fused decoder")):
+        predictor = minisam.SamPredictor(other, plain=other is sam)
+        predictor.set_image(picture(32, 32))
+        with pytest.raises(InputError, match=words):
+            generator.generate_encoded(predictor)

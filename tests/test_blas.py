@@ -18,18 +18,18 @@ MUTANTS = {
     "BLAS stays at one thread": ("            self.limiter.restore_original_limits()", "            pass"),
     "only the first thread may set BLAS": ("clear(force=True)", "pass"),
     "the first to leave restores BLAS": (
-        "                if self.users == 0:\n                    self.restore",
-        "                if True:\n                    self.restore",
+        "            if not self.users:\n                self.restore",
+        "            if True:\n                self.restore",
     ),
     "the second to come forgets what was set": (
-        "            if self.users == 0:\n                self.controller",
-        "            if True:\n                self.controller",
+        "                if not self.users:\n                    self.controller",
+        "                if True:\n                    self.controller",
     ),
     "a child keeps BLAS at one thread": ("    _hold.restore()\n", ""),
     "a child still counts its parent's callers": ("    _hold = _Hold()\n\n\nif", "    pass\n\n\nif"),
     "a child keeps the lock": (
         "    _hold.lock.release()\n    _hold = _Hold()",
-        "    _hold.users = 0",
+        "    _hold.users = set()",
     ),
 }
 

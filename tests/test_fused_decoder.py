@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import minisam
-from minisam import fused_prompt, fused_terms
+from minisam import fused_decoder, fused_prompt, fused_terms
 from minisam.config import CONFIGS
 from minisam.sam import Sam, build
 from minisam_kernels import InputError
@@ -175,6 +175,23 @@ def test_nan_comes_through(seed, points, box):
     features[:] = np.nan
     terms = sam.mask_decoder.prepare(features, sam.prompt_encoder.get_dense_pe())
     assert np.isnan(sam.mask_decoder.decode(terms, sparse, None, True)[0]).all()
+
+
+@pytest.mark.parametrize("mask", [False, True])
+def test_many_points_are_answered_by_the_plain_form(mask):
+    """From ``MANY`` embeddings on: its bits, in a batch too."""
+    sam, rng = MODELS["25 tokens"], np.random.default_rng(5)
+    features, sparse, masks, dense = prompts(sam, rng, 2, fused_decoder.MANY, False, mask)
+    decoder, image_pe = sam.mask_decoder, sam.prompt_encoder.get_dense_pe()
+    logits, iou = decoder.decode(decoder.prepare(features, image_pe), sparse, masks, True)
+    for b in range(2):
+        here = dense if masks is None else dense[b : b + 1]
+        expected = decoder(features, image_pe, sparse[b : b + 1], here, True)
+        assert np.array_equal(logits[b], expected[0][0]) and np.array_equal(iou[b], expected[1][0])
+    with mock.patch.object(fused_decoder, "MANY", 999):
+        close, _ = decoder.decode(decoder.prepare(features, image_pe), sparse, masks, True)
+    assert np.abs(close - logits).max() <= TOLERANCE * np.abs(logits).max()
+    assert not np.array_equal(close, logits)
 
 
 def test_no_prompt_at_all_in_a_batch():

@@ -28,12 +28,12 @@ from oracles import blas_threads
 
 # wrong version → (text in the file, its replacement)
 MUTANTS = {
-    "leaves out the last piece": ("if i >= self.count:", "if i >= self.count - 1:"),
+    "leaves out the last piece": ("call = _Call(function, count)", "call = _Call(function, count - 1)"),
     "two threads take the same piece": ("self.begun = i + 1", "self.begun, i = i + 1, i - i % 2"),
     "does not hold BLAS": ("    with blas_at_one_thread():", "    if True:"),
     "an exception is lost": ("            raise self.error", "            pass"),
     "goes on after an exception": ("self.begun = self.count  # leave out the rest", "pass"),
-    "comes back while pieces run": ("            self.done.wait()\n        except", "            pass\n        except"),
+    "comes back while pieces run": ("                if self.over():", "                if True:"),
     "keeps the caller's arrays": ("        del call\n", ""),
     "stays inside after the end": ("_inside.yes = False", "pass"),
     "a nested call uses the pool": ('getattr(_inside, "yes", False)', "False"),
@@ -147,10 +147,10 @@ def test_an_interrupted_wait_waits_all_the_same():
         parallel_for(piece, 50)
     assert len(done) <= 2
     call = threads._Call(lambda i: None, 1)
-    call.done = mock.Mock(wait=mock.Mock(side_effect=[KeyboardInterrupt, None]))
-    with pytest.raises(KeyboardInterrupt):
+    call.rung = mock.Mock(acquire=mock.Mock(side_effect=[KeyboardInterrupt, True]), locked=lambda: False)
+    with pytest.raises(KeyboardInterrupt), mock.patch.object(call, "over", side_effect=[False, False, True]):
         call.wait()
-    assert call.done.wait.call_count == 2 and call.begun == call.count
+    assert call.rung.acquire.call_count == 2 and call.begun == call.count
 
 
 def test_a_nested_call_stays_in_its_thread():

@@ -31,23 +31,32 @@ class _Hold:
         self.lock = threading.RLock()  # may be taken again, by a finaliser that forks while it is held
         self.controller: ThreadpoolController | None = None
         self.limiter: Any = None
-        self.users = 0
+        self.users: set[object] = set()
 
     @contextmanager
     def __call__(self) -> Iterator[None]:
-        with self.lock:
-            if self.users == 0:
-                self.controller = self.controller or ThreadpoolController()
-                _any_thread_may_set_blas()
-                self.limiter = self.controller.limit(limits=1, user_api="blas")
-            self.users += 1
+        user = object()
         try:
+            with self.lock:
+                if not self.users:
+                    self.controller = self.controller or ThreadpoolController()
+                    _any_thread_may_set_blas()
+                    self.limiter = self.controller.limit(limits=1, user_api="blas")
+                self.users.add(user)
             yield
         finally:
-            with self.lock:
-                self.users -= 1
-                if self.users == 0:
-                    self.restore()
+            try:
+                self.leave(user)
+            except BaseException:  # Ctrl-C in the middle of it
+                self.leave(user)
+                raise
+
+    def leave(self, user: object) -> None:
+        """One caller less; the last one restores BLAS. To be told twice does no harm."""
+        with self.lock:
+            self.users.discard(user)
+            if not self.users:
+                self.restore()
 
     def restore(self) -> None:
         """BLAS as it was before the first caller came."""

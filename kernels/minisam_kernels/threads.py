@@ -37,16 +37,19 @@ class _Call:
     """One call of ``parallel_for``: how many of its pieces have been begun, and how many threads are at work."""
 
     def __init__(self, function: Callable[[int], Any], count: int) -> None:
-        self.function, self.count, self.begun, self.workers = function, count, 0, 0
+        self.function, self.count, self.begun = function, count, 0
+        self.workers: set[int] = set()  # threads, by number: leaving twice does no harm
         self.error: BaseException | None = None
-        self.lock, self.done = threading.Lock(), threading.Event()
+        self.lock, self.rung = threading.Lock(), threading.Lock()
+        self.rung.acquire()  # the last worker rings: a lock, because Ctrl-C in the middle of an Event can break it
 
     def work(self) -> None:
         """Take piece after piece until none is left. A thread that comes when none is left does not count."""
         with self.lock:
             if self.begun >= self.count:
                 return
-            self.workers += 1
+            self.workers.add(threading.get_ident())
+        _inside.call = self
         try:
             while True:
                 with self.lock:
@@ -56,22 +59,38 @@ class _Call:
                     self.begun = i + 1
                 self.function(i)
         except BaseException as error:
-            with self.lock:
-                self.error = self.error or error
-                self.begun = self.count  # leave out the rest
+            self.cancel(error)
+        _inside.call = None
+        self.leave()
+
+    def leave(self) -> None:
+        """This thread works no more; the last one rings."""
         with self.lock:
-            self.workers -= 1
-            if self.workers == 0:  # for good: all pieces have been begun
-                self.done.set()
+            self.workers.discard(threading.get_ident())
+            if not self.workers and self.begun >= self.count and self.rung.locked():
+                self.rung.release()
+
+    def cancel(self, error: BaseException) -> None:
+        """Begin no more pieces, and remember why."""
+        with self.lock:
+            self.error = self.error or error
+            self.begun = self.count  # leave out the rest
+
+    def over(self) -> bool:
+        """Whether no piece runs and none will."""
+        with self.lock:
+            return not self.workers and self.begun >= self.count
 
     def wait(self) -> None:
-        """Return when no piece runs any more, also when Ctrl-C comes meanwhile; raise the first exception."""
-        try:
-            self.done.wait()
-        except BaseException:
-            self.begun = self.count
-            self.done.wait()
-            raise
+        """The caller's end: return when no piece runs any more, also when Ctrl-C comes; raise the first exception."""
+        while True:
+            try:
+                self.leave()  # again, should Ctrl-C have come in the middle of it
+                if self.over():
+                    break
+                self.rung.acquire(timeout=0.1)  # in vain when Ctrl-C came right after it was got: hence the time
+            except BaseException as error:
+                self.cancel(error)
         if self.error is not None:
             raise self.error
 
@@ -122,6 +141,12 @@ def num_threads() -> int:
     return _pool.start()
 
 
+def cancelled() -> bool:
+    """Whether the ``parallel_for`` whose piece asks has failed elsewhere: a piece that waits for another one asks."""
+    call = getattr(_inside, "call", None)
+    return call is not None and call.error is not None
+
+
 def parallel_for(function: Callable[[int], Any], count: int) -> None:
     """Call ``function(i)`` for every i in [0, count), each exactly once, in any order, and return when all are done.
 
@@ -136,11 +161,14 @@ def parallel_for(function: Callable[[int], Any], count: int) -> None:
                 function(i)
             return
         call = _Call(function, count)
-        for _ in range(min(threads, count) - 1):
-            pool.queue.put(call)
-        _inside.yes = True
         try:
+            for _ in range(min(threads, count) - 1):
+                pool.queue.put(call)
+            _inside.yes = True
             call.work()
+        except BaseException as error:
+            call.cancel(error)
         finally:
             _inside.yes = False
+            _inside.call = None
         call.wait()
