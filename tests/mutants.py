@@ -13,8 +13,8 @@ import contextlib
 import io
 import multiprocessing
 import os
-import signal
 import shutil
+import signal
 import sys
 import tempfile
 import time
