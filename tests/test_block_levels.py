@@ -92,6 +92,14 @@ def test_far_from_the_limits_everything_is_decided():
         assert levels.shape == (4, 3) and (levels == level).all()
 
 
+@pytest.mark.parametrize("place", [(i, j) for i in range(4) for j in range(5)])
+def test_every_number_of_a_block_counts(place):
+    """One that differs leaves the block undecided. Kills: forgets the last row, forgets the last column."""
+    x = np.full((4, 5), 5, np.float32)
+    x[place] = -5
+    assert block_levels(x, *plan((4, 5), 20, (16, 20), (16, 20)), LIMITS).item() == MIXED
+
+
 def test_on_a_limit_nothing_is_decided():
     """Nor within eight eps of it, nor where products underflow. Kills: no margin, a margin of 1 eps, no margin for
     underflow, a margin of the lowest, readable version without a margin."""
