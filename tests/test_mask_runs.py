@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from minisam.preprocess import input_size, postprocess_masks
 from minisam.reference import ops
-from minisam_kernels import InputError
-from minisam_kernels import mask_runs as module
+from minisam_kernels import InputError, strip_bits
 from minisam_kernels.box_from_mask import box_from_mask
 from minisam_kernels.mask_runs import mask_runs, mask_runs_numpy
 from minisam_kernels.resize import resize, resize_threshold
@@ -24,31 +23,16 @@ from strategies import arrays, seeds, sizes
 
 # wrong version → (text in the kernel's file, its replacement)
 MUTANTS = {
-    "mask not strict": ("if z > t1", "if z >= t1"),
-    "inner mask not strict": ("z > t2", "z >= t2"),
-    "outer mask not strict": ("z > t0", "z >= t0"),
     "threshold ignored": ("[threshold - offset, threshold, threshold + offset]", "[-offset, 0, offset]"),
     "stability upside down": ("stability[:, 0] / runs.stability[:, 1]", "stability[:, 1] / runs.stability[:, 0]"),
     "inner count of what is decided": ("(level > 2)", "(level > 1)"),
     "outer count of what is decided": ("(level > 0)", "(level > 1)"),
     "decided below the threshold is inside": ("inside = 1 if level > 1", "inside = 1 if level > 0"),
     "the outer resize is always left out": ("cut == (height, width), *limits", "True, *limits"),
-    "the outer resize is left out beside NaN": ("if same and level == MIXED:", "if same:"),
-    "rows of the strip before": (
-        "        held[:], held_wide[:] = -1, -1\n",
-        "        if s == 0:\n            held[:], held_wide[:] = -1, -1\n",
-    ),
-    "a row stands for both": ("a, b = above % 2, below % 2", "a, b = above % 2, above % 2"),
-    "the square is not cut to the strip": (
-        "co_weight, co[0, first], wide",
-        "co_weight, np.uint64(0), wide",
-    ),
-    "no word after what was computed": ("            before = -1\n", ""),
     "a decided word is never written": (
         "                        words[j, b] = word\n",
         "                        words[j, b] = 0\n",
     ),
-    "computes what is decided": ("            if level < MIXED:", "            if level > 9:"),
     "box from the last row": ("min(i, numbers[2])", "i"),
     "box misses what is decided": ("                seen[b] |= word\n", ""),
     "box ends at the picture's end": ("changes[state[0] - state[0] % 2] - 1", "changes[state[0]] - 1"),
@@ -125,9 +109,8 @@ def test_compiled_is_the_readable_version(place, limit, data):
 
 @given(places(), limits, st.data())
 def test_compiled_is_the_other_kernels(place, limit, data):
-    """Law: what it replaces is two resizes and five kernels. Kills: mask, inner and outer mask not strict, threshold
-    ignored, stability upside down, both counts, decided below the threshold is inside, the outer resize left out
-    (either), rows of the strip before, a row stands for both, no word, the box."""
+    """Law: what it replaces is two resizes and five kernels. Kills: threshold ignored, stability
+    upside down, both counts, decided below the threshold is inside, the outer resize always left out, the box."""
     low, cut, square, new = place
     x = data.draw(masks(low))
     part = resize(x, (square, square))[:, : cut[0], : cut[1]]
@@ -148,9 +131,9 @@ def test_is_the_predictors_mask():
 
 
 def test_several_blocks_and_strips():
-    """An edge that crosses some blocks and leaves others decided on either side, in every combination. Kills: rows of
-    the strip before, no word after what was computed, a decided word is never written, box misses what is decided, the
-    square is not cut to the strip, decided below the threshold is inside, inner and outer count of what is decided."""
+    """An edge that crosses some blocks and leaves others decided on either side, in every combination. Kills: a
+    decided word is never written, box misses what is decided, decided below the threshold is inside, inner and outer
+    count of what is decided."""
     y, x = np.mgrid[:32, :48]
     disc = 5 - 0.9 * np.hypot(y - 14, x - 22)
     halves = np.where(x > 24, 9, -9), np.where(y > 16, 9, -9)
@@ -160,8 +143,7 @@ def test_several_blocks_and_strips():
 
 
 def test_an_edge_between_two_blocks():
-    """Where nothing is interpolated, the last row of a block can differ from a decided one below. Kills: no word after
-    what was computed."""
+    """Where nothing is interpolated, the last row of a block can differ from a decided one below."""
     logits = np.full((1, 96, 2), -9, np.float32)
     logits[0, 63] = 9
     assert mask_runs(logits, (96, 96), 96, (96, 96)).boxes.tolist() == [[0, 63, 95, 63]]
@@ -169,7 +151,7 @@ def test_an_edge_between_two_blocks():
 
 
 def test_nan_beside_an_edge():
-    """A strip with blocks of both ways. Kills: the outer resize is left out beside NaN."""
+    """A strip with blocks of both ways. (``strip_bits`` has the wrong versions.)"""
     logits = np.tile(np.float32([-1, 1, 2]), (40, 1))[None]
     logits[0, 12:20, 1] = np.nan
     assert_same(mask_runs(logits, (120, 120), 120, (120, 120)), mask_runs_numpy(logits, (120, 120), 120, (120, 120)))
@@ -178,9 +160,9 @@ def test_nan_beside_an_edge():
 
 
 def test_what_is_decided_is_not_computed():
-    """Seen when the loops run as Python. Kills: computes what is decided."""
+    """Seen when the loops run as Python."""
     logits = np.tile(np.float32([-9, -9, -9, 9, 9, 9]), (6, 1))[None]
-    with patch.object(module, "_measure", side_effect=AssertionError("computed")):
+    with patch.object(strip_bits, "_measure", side_effect=AssertionError("computed")):
         runs = mask_runs(np.full((1, 6, 6), 5.0), (66, 66), 66, (66, 66))
         assert runs.counts[0].tolist() == [0, 66 * 66] and runs.areas[0] == 66 * 66
         assert mask_runs(-logits[:, :, :3] - 18, (66, 66), 66, (70, 99)).boxes.tolist() == [[0, 0, 0, 0]]

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from minisam.config import CONFIGS, SamConfig
 from minisam.reference import build as build_reference
 from minisam.reference import verify
+from minisam.reference.cases import mask_cases
 from minisam.sam import Sam, build
 from minisam.state import State
 from minisam_kernels.attention import attention
@@ -60,6 +61,14 @@ def test_hugging_face_agrees(name):
     pytest.importorskip("transformers")
     lines = list(verify.verify_hugging_face(build(small(name), seed=4), "cpu"))
     assert [str(line) for line in lines if not line.passed] == []
+
+
+def test_masks_boxes_and_runs_are_equal():
+    """The kernels that answer with whole numbers, on verify's own cases, of several seeds: no tolerance."""
+    for seed in range(3):
+        for case in mask_cases(np.random.default_rng(seed)):
+            expected = case.oracle(*(verify.as_double(a, "cpu") for a in case.arguments))
+            np.testing.assert_array_equal(case.kernel(*case.arguments), expected.numpy(), case.name)
 
 
 def test_verify_notices_a_wrong_weight():

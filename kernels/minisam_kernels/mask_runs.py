@@ -6,7 +6,8 @@
 Source: the released code's ``postprocess_masks``, threshold, ``calculate_stability_score``, ``batched_mask_to_box`` and
 ``mask_to_rle_pytorch``, for each of which a picture of floats or of booleans is made. Here none is. A block of 32 rows
 and 64 columns whose logits are on one side of t − δ, t and t + δ is not looked at (``block_levels``); any other is
-resized a row at a time, and its mask becomes one word of 32 bits a column, which run lengths are read from (``rle``).
+resized a row at a time, and its mask becomes one word of 32 bits a column (``strip_bits``), which run lengths are read
+from (``mask_changes``).
 
 Shapes: logits (M, h, w), input_size (h', w') in the square of model_size S, original_size (H, W) → ``MaskRuns``.
 Errors: ``InputError`` when logits are not (M, h, w), a size has no pixels, input_size is larger than S, δ is not ≥ 0. A
@@ -28,9 +29,11 @@ from minisam_kernels.block_levels import MIXED, _block_levels, plan
 from minisam_kernels.box_from_mask import box_from_mask_numpy
 from minisam_kernels.errors import InputError, as_float32, expect_ndim
 from minisam_kernels.jit import exact_jit
+from minisam_kernels.mask_changes import STRIP, WORD, append_changes, as_counts
 from minisam_kernels.resize import resize_numpy
-from minisam_kernels.rle import STRIP, WORD, append_changes, as_counts, rle_numpy
+from minisam_kernels.rle import rle_numpy
 from minisam_kernels.stability_score import stability_score_numpy
+from minisam_kernels.strip_bits import _strip_bits
 
 
 class MaskRuns(NamedTuple):
@@ -60,107 +63,38 @@ def mask_runs_numpy(
 
 
 @exact_jit
-def _stretch(x, row, first, second, weight, shift, out, slot):
-    """Row ``row`` of x at the places of an axis' taps, into out[slot]; x begins at tap ``shift``."""
-    for j in range(weight.size):
-        w = weight[j]
-        out[slot, j] = x[row, first[j] - shift] * (np.float32(1) - w) + x[row, second[j] - shift] * w
-
-
-@exact_jit
-def _stretch_two(x, above, below, first, second, weight, held, out):
-    """Two neighbouring rows of x, stretched, into out[row % 2], unless they are there: ``held`` tells."""
-    if held[above % 2] != above:
-        held[above % 2] = above
-        _stretch(x, above, first, second, weight, np.uint64(0), out, above % 2)
-    if held[below % 2] != below:
-        held[below % 2] = below
-        _stretch(x, below, first, second, weight, np.uint64(0), out, below % 2)
-
-
-@exact_jit
-def _blend(rows, above, below, w, columns, out):
-    for j in range(columns):
-        out[0, j] = rows[above % 2, j] * (np.float32(1) - w) + rows[below % 2, j] * w
-
-
-@exact_jit
-def _measure(rows, taps, weight, i, bottom, t0, t1, t2, columns, bits, counts):
-    """Rows of z from i on, as long as they lie between the same two ``rows``: bits and counts. Returns the next i."""
-    above, below = taps[0, i], taps[1, i]
-    a, b = above % 2, below % 2
-    while i < bottom and taps[0, i] == above and taps[1, i] == below:
-        w, bit = weight[i], np.uint32(1 << i % WORD)
-        for j in range(columns):
-            z = rows[a, j] * (np.float32(1) - w) + rows[b, j] * w
-            bits[j] |= bit if z > t1 else np.uint32(0)
-            counts[0, j] += z > t2
-            counts[1, j] += z > t0
-        i += 1
-    return i
-
-
-@exact_jit
 def _mask_runs(x, ri, ri_w, ro, ro_w, r_span, ci, ci_w, co, co_w, c_span, same, t0, t1, t2, changes, state, numbers):
     """x (h, w) → changes (see ``append_changes``); numbers: how many above t + δ and t − δ, first and last row.
 
-    r and c are rows and columns, i and o the inner and the outer resize, w weights. ``same``: the outer one changes
-    nothing, so the inner one is all there is (unless a logit is NaN or infinite, which 0 does not make 0).
+    The first of the arguments are those of ``_strip_bits``, and the spans of ``_block_levels``.
     """
     height, width, blocks = ro.shape[1], co.shape[1], r_span.shape[1]
-    levels = np.empty((blocks, c_span.shape[1]), np.uint8)
-    _block_levels(x, r_span, c_span, t0, t1, t2, levels)
-    words, bits = np.empty((STRIP, blocks), np.uint32), np.empty(STRIP, np.uint32)
-    counts = np.zeros((2, STRIP), np.int32)
-    low, square = np.empty((2, ci.shape[1]), np.float32), np.empty((1, ci.shape[1]), np.float32)
-    wide, held, held_wide = np.empty((2, STRIP), np.float32), np.empty(2, np.int64), np.empty(2, np.int64)
+    levels = np.empty((c_span.shape[1], blocks), np.uint8)
+    _block_levels(x, r_span, c_span, t0, t1, t2, levels.T)
+    words, counts = np.empty((STRIP, blocks), np.uint32), np.zeros((2, STRIP), np.int32)
     chosen, seen = np.empty(blocks, np.int64), np.zeros(blocks, np.uint32)
     for s in range(c_span.shape[1]):
         first, columns = s * STRIP, min(STRIP, width - s * STRIP)
-        begin, end = np.int64(co[0, first]), np.int64(co[1, first + columns - 1]) + 1
-        # Cut out here, because of an index first + j the loops would have to ask whether it is negative.
-        ci_0, ci_1, ci_weight = ci[0, begin:end], ci[1, begin:end], ci_w[begin:end]
-        co_0, co_1 = co[0, first : first + columns], co[1, first : first + columns]
-        co_weight = co_w[first : first + columns]
-        held[:], held_wide[:] = -1, -1
+        _strip_bits(x, ri, ri_w, ro, ro_w, ci, ci_w, co, co_w, same, t0, t1, t2, s, levels[s], words, seen, counts)
         many, before = 0, -1
         for b in range(blocks):
-            level, i, bottom = levels[b, s], b * WORD, min(b * WORD + WORD, height)
-            if level < MIXED:
+            level = levels[s, b]
+            if level >= MIXED:
+                inside = -1
+            else:
                 inside = 1 if level > 1 else 0
                 word = np.uint32(0xFFFFFFFF * inside)
+                seen[b] |= word
+                pixels = columns * (min(b * WORD + WORD, height) - b * WORD)
+                numbers[0] += pixels * (level > 2)
+                numbers[1] += pixels * (level > 0)
                 if inside != before:
-                    chosen[many] = b
-                    many += 1
                     for j in range(columns):
                         words[j, b] = word
-                before = inside
-                seen[b] |= word
-                numbers[0] += columns * (bottom - i) * (level > 2)
-                numbers[1] += columns * (bottom - i) * (level > 0)
-                continue
-            chosen[many] = b
-            many += 1
-            before = -1
-            bits[:] = 0
-            while i < bottom:
-                if same and level == MIXED:
-                    _stretch_two(x, ri[0, i], ri[1, i], ci_0, ci_1, ci_weight, held, low)
-                    i = _measure(low, ri, ri_w, i, bottom, t0, t1, t2, columns, bits, counts)
-                    continue
-                for side in range(2):
-                    r = ro[side, i]
-                    if held_wide[r % 2] != r:
-                        held_wide[r % 2] = r
-                        _stretch_two(x, ri[0, r], ri[1, r], ci_0, ci_1, ci_weight, held, low)
-                        _blend(low, ri[0, r], ri[1, r], ri_w[r], end - begin, square)
-                        _stretch(square, 0, co_0, co_1, co_weight, co[0, first], wide, r % 2)
-                i = _measure(wide, ro, ro_w, i, bottom, t0, t1, t2, columns, bits, counts)
-            any_bits = np.uint32(0)
-            for j in range(columns):
-                words[j, b] = bits[j]
-                any_bits |= bits[j]
-            seen[b] |= any_bits
+            if inside != before or inside < 0:
+                chosen[many] = b
+                many += 1
+            before = inside
         changes = append_changes(words, chosen[:many], first, columns, height, changes, state)
     numbers[0] += counts[0].sum()
     numbers[1] += counts[1].sum()

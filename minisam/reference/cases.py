@@ -16,6 +16,7 @@ from torch import Tensor
 from minisam.reference import decoder_ops, ops
 from minisam_kernels import (
     attention,
+    box_from_mask,
     conv2d,
     conv_transpose2d,
     dice_loss,
@@ -28,10 +29,13 @@ from minisam_kernels import (
     iou,
     layer_norm,
     linear,
+    mask_runs,
+    nms,
     patch_embed,
     position_encoding,
     rel_pos,
     resize,
+    rle,
     softmax,
     stability_score,
     tokens_to_image,
@@ -196,6 +200,7 @@ def kernel_cases(rng: np.random.Generator) -> Iterator[Case]:
     yield Case("iou", iou.iou, ops.iou, (logits > 0, targets > 0), 0.5)
     yield Case("stability_score", stability_score.stability_score, ops.stability_score, (logits,), 0.5)
     yield from decoder_cases(rng)
+    yield from mask_cases(rng)
 
 
 def decoder_cases(rng: np.random.Generator) -> Iterator[Case]:
@@ -261,3 +266,45 @@ def decoder_cases(rng: np.random.Generator) -> Iterator[Case]:
 
     size = absolute(lambda y, b, v: np.einsum("mc,kcp->mkp", v, y.reshape(4, 32, -1) + b[:, None]), y, bias, vectors)
     yield Case("gelu_masks", masks, decoder_ops.gelu_masks, (y, bias, vectors), upscale.TOLERANCE, size)
+
+
+def mask_cases(rng: np.random.Generator) -> Iterator[Case]:
+    """What answers with yes, no or whole numbers: it must be equal. Numbers are chosen so that float32 is exact."""
+    smooth = resize.resize(rng.standard_normal((3, 16, 16, 1)).astype(np.float32), (256, 256))[..., 0]
+    masks = resize.resize_threshold(smooth, (683, 1024))
+    yield Case("box_from_mask", box_from_mask.box_from_mask, ops.box_from_mask, (masks,), 0)
+    yield Case(
+        "rle (encode, decode)",
+        lambda masks: np.stack([rle.decode(counts, masks.shape[1:]) for counts in rle.encode(masks)]),
+        lambda masks: decoded(ops.rle(masks), (masks.shape[1], masks.shape[2])),
+        (masks,),
+        0,
+    )
+    # Whole pixels up to 1024: areas are exact, and an IoU p/q with q < 2²¹ that is not 0.7 is 4.8e-8 or more from it,
+    # further than float32 rounds there (3.0e-8).
+    corners = rng.integers(0, 1024, (1000, 2)), rng.integers(0, 1024, (1000, 2))
+    boxes = np.concatenate([np.minimum(*corners), np.maximum(*corners)], axis=1).astype(np.float32)
+    scores = rng.permutation(1000).astype(np.float32)
+    yield Case("nms", nms.nms, ops.nms, (boxes, scores, 0.7), 0)
+    # Whole logits; four times as large and then half as large: weights are eighths and halves, every blend is exact.
+    logits, sizes = np.round(8 * smooth), ((1024, 768), 1024, (512, 384))
+    yield Case(
+        "mask_runs (masks)",
+        lambda *arguments: np.stack([rle.decode(counts, (512, 384)) for counts in mask_runs.mask_runs(*arguments)[0]]),
+        lambda *arguments: decoded(ops.mask_runs(*arguments)[0], (512, 384)),
+        (logits, *sizes),
+        0,
+    )
+    yield Case(
+        "mask_runs (area, box, stability)",
+        lambda *arguments: np.column_stack(mask_runs.mask_runs(*arguments)[1:]),
+        lambda *arguments: torch.column_stack([n.cpu().float() for n in ops.mask_runs(*arguments)[1:]]),
+        (logits, *sizes),
+        0,
+    )
+
+
+def decoded(counts: list[Tensor], size: tuple[int, int]) -> Tensor:
+    """Run lengths down the columns → masks (M, H, W) of 0 and 1."""
+    values = (torch.arange(len(runs), device=runs.device).remainder(2).repeat_interleave(runs) for runs in counts)
+    return torch.stack([mask.reshape(size[1], size[0]).T for mask in values])

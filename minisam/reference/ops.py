@@ -219,7 +219,7 @@ def nms(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
     size = torch.minimum(boxes[:, None, 2:], boxes[:, 2:]) - torch.maximum(boxes[:, None, :2], boxes[:, :2])
     both = size.clamp(min=0).prod(dim=2)
     overlap = (both / (area[:, None] + area - both)).double() > iou_threshold
-    stays = torch.ones(len(boxes), dtype=torch.bool)
+    stays = torch.ones(len(boxes), dtype=torch.bool, device=boxes.device)
     for i in range(len(boxes)):
         stays[i] = not (overlap[i, :i] & stays[:i]).any()
     return order[stays]
