@@ -91,3 +91,11 @@ def test_counts_tell_the_mask(drawn):
     assert counts.sum() == mask.size
     down = np.repeat(np.arange(len(counts)) % 2 == 1, counts)
     np.testing.assert_array_equal(down.reshape(mask.shape[::-1]).T, mask)
+
+
+def test_making_room_keeps_what_was_there():
+    """Room for the first of three strips, of a pixel in two. Kills: makes room and forgets, never makes room."""
+    mask = np.arange(64)[:, None] % 2 == np.zeros((1, 3 * STRIP))
+    words = [np.full((STRIP, 2), 0x55555555, np.uint32)] * 3
+    counts = as_counts(*appended(mask, words, 1 + 64 * STRIP + 9), mask.size)
+    assert counts.tolist() == [0, *[1] * mask.size]
