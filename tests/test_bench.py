@@ -86,7 +86,7 @@ def test_contenders_give_the_same(place):
     """What is timed is the same work: the same masks from the same weights."""
     pytest.importorskip("transformers")
     found = {
-        name: contenders.CONTENDERS[name][0]("small.safetensors", ".", 1)
+        name: contenders.contender(name)("small.safetensors", ".", 1)
         for name in ("minisam", "reference", "hugging_face")
     }
     logits = {name: contender.prepare("prompts", {"count": 3})() for name, contender in found.items()}
@@ -308,7 +308,7 @@ def test_text_for_a_terminal():
 
 
 def test_every_colour_and_marker_is_its_own():
-    assert set(plots.STYLE) == set(contenders.CONTENDERS)
+    assert set(plots.STYLE) == set(contenders.TITLES)
     assert len({colour for colour, _, _ in plots.STYLE.values()}) == len({m for _, m, _ in plots.STYLE.values()}) == 5
 
 

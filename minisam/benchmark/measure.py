@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from minisam.benchmark.contenders import CONTENDERS
+from minisam.benchmark.contenders import PEERS, TITLES
 from minisam.benchmark.worker import Worker, WorkerError, environment
 from minisam.benchmark.workloads import MATRIX, Series, Workload
 from minisam.config import SamConfig
@@ -58,7 +58,7 @@ class Runner:
         with ExitStack() as stack:
             running: dict[str, Worker] = {}
             for name in contenders:
-                if name in PEERS_ONLY and work.peers is not None and name not in work.peers:
+                if name in PEERS and work.peers is not None and name not in work.peers:
                     continue
                 self.tell(f"{work.name}: {name} starts")
                 try:
@@ -96,7 +96,7 @@ class Runner:
 
     def _start(self, worker: Worker, work: Workload, name: str) -> dict[str, Any]:
         """Prepare, and the first calls, which do not count."""
-        peer = name in PEERS_ONLY
+        peer = name in PEERS
         worker.ask(do="prepare", kind=work.kind, options=work.options | (work.peer_options if peer else {}))
         first = again = worker.ask(do="run")["seconds"]
         if first < 4:
@@ -154,7 +154,7 @@ class Runner:
         """Curves: for each contender, the value on the axis, the median and the quartiles, and the peak memory."""
         curves: dict[str, list[dict[str, Any]]] = {}
         for value, work, threads in series.points:
-            contenders = tuple(name for name in series.contenders if name in CONTENDERS)
+            contenders = tuple(name for name in series.contenders if name in TITLES)
             for name, result in self.workload(work, contenders, threads, rounds=min(self.rounds, 3)).items():
                 kept = ("median", "quartiles", "peak_bytes", "failed")
                 curves.setdefault(name, []).append({"value": value} | {k: result[k] for k in kept if k in result})
@@ -172,9 +172,6 @@ class Runner:
                 stages = worker.ask(do="profile", times=times)
                 found.append({"title": work.title, "seconds": plain, "stages": stages})
         return found
-
-
-PEERS_ONLY = tuple(name for name in CONTENDERS if name not in ("minisam", "pinned"))
 
 
 def spread(seconds: list[float]) -> dict[str, Any]:

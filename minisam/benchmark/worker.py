@@ -125,9 +125,9 @@ class Server:
         from importlib.metadata import version
 
         start = time.perf_counter()
-        from minisam.benchmark.contenders import CONTENDERS
+        from minisam.benchmark import contenders
 
-        kind = CONTENDERS[contender][0]
+        kind = contenders.contender(contender)
         self.contender = kind(threads=threads, **load)
         seconds = time.perf_counter() - start
         versions = {name: version(name) for name in kind.packages}

@@ -103,7 +103,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     import dataclasses
 
     from minisam.benchmark import environment, report, workloads
-    from minisam.benchmark.contenders import CONTENDERS, PEERS
+    from minisam.benchmark.contenders import PEERS, TITLES
     from minisam.benchmark.measure import Runner, starts
     from minisam.benchmark.worker import PINS
     from minisam.checkpoint import save_checkpoint
@@ -126,7 +126,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "weights": "trained" if trained else "random",
         "threads": threads,
         "environment": here,
-        "contenders": {name: {"title": CONTENDERS[name][1]} for name in contenders},
+        "contenders": {name: {"title": TITLES[name]} for name in contenders},
         "workloads": [],
     }
     with tempfile.TemporaryDirectory(prefix="minisam-bench-") as folder, progress(desc="bench") as bar:
