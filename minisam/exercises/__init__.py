@@ -49,8 +49,8 @@ def check(number: str, answer: Any) -> None:
 
 
 def same(got: Any, want: Any, hint: str, tolerance: float = 1e-6) -> str:
-    """An empty text where ``got`` has ``want``'s shape and its values within ``tolerance``, absolute and relative; else what is
-    different, and ``hint``."""
+    """An empty text where ``got`` has ``want``'s shape and its values within ``tolerance``, absolute and relative;
+    else what is different, and ``hint``."""
     import numpy as np
 
     if got is None:
