@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from minisam.reference import ops
 from minisam.training import loop, prompts, rounds
 from minisam.training.autoencoder import Autoencoder
 from minisam.training.rounds import Interaction
@@ -52,6 +53,8 @@ def test_the_model_can_be_traced_whole():
     batch, draws = batch_of(), prompts.draw(0, 0, 4, 3)
     plain, traced = begin(depth=2), begin(depth=2)
     traced.compile_parts(backend="eager", fullgraph=True)
+    assert traced.grade is not plain.grade
+    traced.compile_model(backend="eager", fullgraph=True)
     losses = [task(batch, draws)[0] for task in (plain, traced)]
     torch.testing.assert_close(*losses)
     assert traced.model.state_dict().keys() == plain.model.state_dict().keys()
@@ -75,3 +78,12 @@ def test_a_gpu_trains_without_waiting(tmp_path, precision):
         torch.cuda.set_sync_debug_mode("default")
     trainer.save()
     assert loop.Trainer(settings, tmp_path / "gpu", Team(torch.device("cuda"))).step == 2
+
+
+def test_attention_for_training_is_the_same():
+    """Few tokens, with and without a gradient: two forms in torch. Kills: a forgotten D^−½, a swap of k and v."""
+    q, k, v = (torch.randn(2, n, 12, dtype=torch.float64, requires_grad=True) for n in (3, 9, 9))
+    trained = ops.two_way_attention(q, k, v, 3)
+    with torch.no_grad():
+        torch.testing.assert_close(trained, ops.two_way_attention(q.detach(), k.detach(), v.detach(), 3))
+    assert torch.autograd.gradcheck(lambda *x: ops.two_way_attention(*x, 3), (q, k, v))

@@ -65,7 +65,7 @@ def _add_options(parser: argparse.ArgumentParser, options: dict[str, tuple[Any, 
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where to compute (default cpu)")
     parser.add_argument("--workers", type=count, default=1, metavar="N", help="processes making pictures (default 1)")
     parser.add_argument("--minutes", type=float, default=math.inf, metavar="M", help="stop after so long, saved")
-    parser.add_argument("--compile", action="store_true", help="let torch compile the model (for a GPU)")
+    parser.add_argument("--compile", action="store_true", help="let torch compile the losses, on a GPU the model too")
     parser.add_argument("--compact", action="store_true", help="smaller checkpoints: the optimiser's moments as bf16")
     parser.add_argument("--plot", action="store_true", help="only draw FOLDER/log.jsonl into FOLDER/log.png")
 

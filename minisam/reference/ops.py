@@ -149,8 +149,13 @@ def position_grid(size: tuple[int, int], gaussian: Tensor) -> Tensor:
 def two_way_attention(q: Tensor, k: Tensor, v: Tensor, num_heads: int) -> Tensor:
     """q (B, Nq, C), k, v (B, Nk, C) → (B, Nq, C)."""
     batch = max(len(q), len(k), len(v))
-    split = (x.expand(batch, -1, -1).unflatten(2, (num_heads, -1)).transpose(1, 2) for x in (q, k, v))
-    return F.scaled_dot_product_attention(*split).transpose(1, 2).flatten(2)
+    q, k, v = (x.expand(batch, -1, -1).unflatten(2, (num_heads, -1)).transpose(1, 2) for x in (q, k, v))
+    if q.requires_grad and q.device.type == "cpu":
+        # with few tokens on one side torch's fused attention is slow backwards: a third of a step of training
+        y = F.softmax((q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1), dim=-1).to(v.dtype) @ v
+    else:
+        y = F.scaled_dot_product_attention(q, k, v)
+    return y.transpose(1, 2).flatten(2)
 
 
 def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
