@@ -210,6 +210,92 @@ def test_every_picture_has_words_and_masks(address: str, browser: Any) -> None:
     assert len(seen) == len(menu.options) >= 3
 
 
+class States:
+    """One figure of ``minisam.figures.states`` on the open page, as a reader with a mouse or a keyboard sees it."""
+
+    def __init__(self, window: Any, root: Any) -> None:
+        self.window, self.root = window, root
+        window.execute_script("arguments[0].scrollIntoView({block: 'start'})", root)
+
+    def all(self, selector: str) -> list[Any]:
+        return [found for found in self.root.find_elements("css selector", selector) if found.is_displayed()]
+
+    def seen(self) -> tuple[str, str]:
+        """The words and the picture that are shown."""
+        shown = self.all("figure")
+        assert len(shown) <= 1, "two states at once"
+        if not shown:
+            return "", ""
+        image = shown[0].find_element("css selector", "img")
+        assert image.get_attribute("alt"), "a picture without words for those who do not see it"
+        return shown[0].find_element("css selector", "figcaption").text, image.get_attribute("src")
+
+    def changes(self, act: Callable[[], Any], what: str) -> str:
+        """Do something; what it changed: the words, the picture or both."""
+        before = self.seen()
+        act()
+        wait_for(lambda: self.seen() != before and self.seen()[0], f"another state after {what}", 10)
+        return " and ".join(n for n, a, b in zip(("words", "picture"), before, self.seen()) if a != b)
+
+    def reveal(self) -> list[str]:
+        asked = [button for button in self.all(".widget-toggle-button") if button.text.strip() == "Show me"]
+        if not asked:
+            assert self.seen()[0], "neither a question nor a picture"
+            return []
+        assert not self.all("figure"), "the answer is shown before the guess"
+        asked[0].click()
+        wait_for(lambda: self.seen()[0], "the picture after the guess", 10)
+        return ["the guess, by mouse: revealed"]
+
+    def drive(self) -> list[str]:
+        """Every control by mouse and by keyboard; a line for each."""
+        from selenium.webdriver import ActionChains
+        from selenium.webdriver.common.keys import Keys
+
+        lines = self.reveal()
+        for box in self.all(".ms-content .widget-toggle-buttons"):
+            buttons = box.find_elements("css selector", ".widget-toggle-button")
+            name = box.find_element("css selector", ".widget-label").text
+            others = [button for button in buttons if "mod-active" not in button.get_attribute("class")]
+            if not others:
+                continue
+            mouse = self.changes(others[0].click, f"a click on {name}")
+            back = next(b for b in buttons if b != others[0])
+            keyboard = self.changes(lambda b=back: b.send_keys(Keys.ENTER), f"Enter on {name}")
+            lines.append(f"{name}, {len(buttons)} buttons: mouse changed {mouse}; keyboard {keyboard}")
+        for box in self.all(".ms-content .widget-slider"):
+            name = box.find_element("css selector", ".widget-label").text
+            handle, track = (box.find_element("css selector", s) for s in (".noUi-handle", ".noUi-target"))
+            assert handle.get_attribute("aria-label") == name, f"the slider {name!r} has no name"
+            wide = track.size["width"]
+            place = 0.9 if handle.location["x"] < track.location["x"] + wide / 2 else 0.1
+            go = ActionChains(self.window).move_to_element_with_offset(track, round((place - 0.5) * wide), 0).click()
+            mouse = self.changes(go.perform, f"a click on the slider {name}")
+            key = Keys.ARROW_LEFT if place > 0.5 else Keys.ARROW_RIGHT
+            keyboard = self.changes(lambda h=handle, k=key: h.send_keys(k), f"an arrow key on {name}")
+            lines.append(f"{name}, a slider: mouse changed {mouse}; keyboard {keyboard}")
+        assert len(lines) > 0
+        return lines
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda chapter: chapter.stem)
+def test_figures_with_sliders(address: str, browser: Any, chapter: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each figure of each page, by mouse and by keyboard; prints what was tried and what changed."""
+    if "figures" not in chapter.read_text() or chapter.stem == "00-click":
+        pytest.skip("no figure with sliders on this page")
+    browser.get(f"{address}/{chapter.stem}.html")
+    figures = wait_for(lambda: browser.find_elements("css selector", ".ms-states"), "a figure with sliders")
+    time.sleep(2)  # until the last of them is there
+    figures = browser.find_elements("css selector", ".ms-states")
+    with capsys.disabled():
+        print(f"\n{chapter.stem}: {len(figures)} figures with sliders")
+        for number, root in enumerate(figures, 1):
+            for line in States(browser, root).drive():
+                print(f"  figure {number}: {line}")
+    severe = [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"]
+    assert not [entry for entry in severe if "favicon" not in entry["message"]]
+
+
 def test_pages_ask_no_other_host_and_raise_no_error(address: str, browser: Any, pages: Path) -> None:
     if not (book_server.LOCAL / "versions.json").is_file():
         pytest.skip("no npm here, so the pages load their scripts from a CDN")

@@ -60,13 +60,21 @@ def states(axes: Sequence[Axis], draw: Callable[..., State], question: str = "",
             widgets.HTML(f'<small>Computed by <a href="{html.escape(source)}">the code of this figure</a>.</small>')
         )
     content = widgets.VBox(parts, layout={"width": WIDTH})
+    content.add_class("ms-content")
     if not question:
-        return content
+        return _marked([content])
     asked = widgets.HTML(f"<p><strong>Guess first.</strong> {html.escape(question)}</p>")
     shown = widgets.ToggleButtons(options=["Still guessing", "Show me"], index=0)
     curtain = widgets.Stack([widgets.HTML(""), content], selected_index=0)
     widgets.jslink((shown, "index"), (curtain, "selected_index"))
-    return widgets.VBox([asked, shown, curtain], layout={"width": WIDTH})
+    return _marked([asked, shown, curtain])
+
+
+def _marked(parts: Sequence[widgets.Widget]) -> widgets.VBox:
+    """The whole figure, with a class by which the page's style and the browser tests find it."""
+    whole = widgets.VBox(parts, layout={"width": WIDTH})
+    whole.add_class("ms-states")
+    return whole
 
 
 def _control(axis: Axis) -> widgets.Widget:
