@@ -40,14 +40,14 @@ class Attention(nn.Module):
 
     def __init__(self, dim: int, heads: int, size: int) -> None:
         super().__init__()
-        self.heads = heads
+        self.heads, self.attend = heads, ops.attention  # or that of ``fast``
         self.qkv = nn.Linear(dim, 3 * dim)
         self.proj = nn.Linear(dim, dim)
         self.rel_pos_h = nn.Parameter(torch.zeros(2 * size - 1, dim // heads))
         self.rel_pos_w = nn.Parameter(torch.zeros(2 * size - 1, dim // heads))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.proj(ops.attention(self.qkv(x), self.heads, self.rel_pos_h, self.rel_pos_w))
+        return self.proj(self.attend(self.qkv(x), self.heads, self.rel_pos_h, self.rel_pos_w))
 
 
 class MLP(nn.Module):
