@@ -9,14 +9,13 @@ Shapes: qkv (B, H, W, 3 · C), whose last axis is laid out as (q k v, heads, D);
 (2H − 1 and 2W − 1 need no interpolation), or None → (B, H, W, C). B counts images or windows.
 Errors: ``InputError`` when the sizes do not fit, or only one of the tables is given.
 Accuracy: ``TOLERANCE`` · eps · Σⱼ pⱼ |vⱼ| · (1 + maxⱼ Sⱼ), where p are the weights and Sⱼ = |q|·|kⱼ| D^−½ + |q|·|R_h| +
-|q|·|R_w|: an error of a score is a relative error of its weight. Memory: O(N) for each thread, never N × N.
-Speed on one core whose large products reach 82 GFLOP/s (the other core busy): 52 for 64 × 64 and for 32 × 32 tokens,
-D = 64, both products counted. With so short a head the products reach 66 to 78; the rest is 0.45 ns a score.
+|q|·|R_w|: an error of a score is a relative error of its weight. Memory: keys and values once more, and O(N) for each
+thread, never N × N. Pieces are cut alike in each picture: the bits depend neither on the batch nor on the threads.
+Speed of one of two cores with AVX-512, both busy, whose large products reach 145 GFLOP/s: 84 for 64 × 64 tokens,
+D = 64, counting both products, which reach 120; the rest is 0.45 ns a score for the weights, and terms, tiles, sums.
 """
 
 from __future__ import annotations
-
-from itertools import product
 
 import numpy as np
 
@@ -30,8 +29,9 @@ from minisam_kernels.threads import parallel_for
 
 TOLERANCE = 8.0  # × eps × magnitude; see above
 LOG2_E = 1 / np.log(2)  # exp x = 2^(x log₂ e): scores and biases are made log₂ e times as large, for ``exp2``
-ROWS = 256  # query rows of a piece at most: 64 rows at once cost 15 % more, as BLAS rearranges all keys for each piece
-SCORES = 1 << 15  # scores of a piece at most when it holds several windows or heads: 128 KB
+# Queries and keys of a product at most. OpenBLAS with AVX-512 multiplies matrices with M · N · K ≤ 10⁶ as they lie, not
+# rearranged first, if neither is transposed. For D ≤ 80 these are so small, which takes 12 to 24 % less in all.
+ROWS, KEYS = 96, 128
 
 
 def attention_numpy(
@@ -53,7 +53,7 @@ def attention_numpy(
 
 @jit
 def _weights(scores, terms, first, columns, H, W, totals):
-    """2^(scores + bias − maximum) in place of scores (G, n, N), and its sums over the last axis, totals (G, n).
+    """2^(scores + bias − maximum) in place of the first H · W of scores (G, n, …), and its sums, totals (G, n).
 
     Query ``i`` is token ``first + i`` of a grid that is ``columns`` wide, and the keys are a grid of H × W.
     ``terms`` (G, n, 2H − 1 + 2W − 1) holds q · table for every distance, the keys' way round; what a query needs are H
@@ -62,7 +62,7 @@ def _weights(scores, terms, first, columns, H, W, totals):
     """
     for g in range(scores.shape[0]):
         for i in range(scores.shape[1]):
-            row = scores[g, i]
+            row = scores[g, i, : H * W]
             if terms.shape[2] > 0:
                 h, w = (first + i) // columns, (first + i) % columns
                 term_h = terms[g, i, H - 1 - h : 2 * H - 1 - h]  # q_i · R_h[h, h'] for h' in [0, H)
@@ -77,15 +77,6 @@ def _weights(scores, terms, first, columns, H, W, totals):
                 row[j] = exp2(row[j] - largest)
                 total += row[j]
             totals[g, i] = total
-
-
-def _pieces(B: int, heads: int, N: int) -> list[tuple[slice, slice, slice]]:
-    """Work cut by the data's size: some windows, or some heads of one window, or some query rows of one head."""
-    rows = min(N, ROWS)
-    n_heads = max(1, min(heads, SCORES // (rows * N)))
-    n_batch = max(1, SCORES // (rows * N * heads))
-    starts = product(range(0, B, n_batch), range(0, heads, n_heads), range(0, N, rows))
-    return [(slice(b, b + n_batch), slice(h, h + n_heads), slice(i, i + rows)) for b, h, i in starts]
 
 
 def _tables(rel_pos_h: np.ndarray | None, rel_pos_w: np.ndarray | None, H: int, W: int, D: int) -> np.ndarray:
@@ -124,22 +115,34 @@ def attention(
     B, H, W, C = *qkv.shape[:3], num_heads * D
     N = H * W
     tables = _tables(rel_pos_h, rel_pos_w, H, W, D)
-    q, k, v = qkv.reshape(B, N, 3, num_heads, D).transpose(2, 0, 3, 1, 4)  # each (B, heads, N, D)
-    out = np.empty((B, H, W, C), np.float32)
-    y = out.reshape(B, N, num_heads, D).transpose(0, 2, 1, 3)
-    pieces, L = _pieces(B, num_heads, N), len(tables)
+    tiles, pieces, L = -(-N // KEYS), -(-N // ROWS), len(tables)
+    width = -(-N // tiles)  # keys of a tile
+    # Zeros fill the last tile: their scores are 0, which nobody changes, and so they add nothing to the sum of values.
+    keys = np.empty((B, num_heads, tiles, D, width), np.float32)
+    values = np.zeros((B, num_heads, tiles * width, D), np.float32)
+    tokens, out = qkv.reshape(B, N, 3, num_heads, D), np.empty((B, N, num_heads, D), np.float32)
+
+    def pack(i: int) -> None:
+        b, head = divmod(i, num_heads)
+        (scaled,) = scratch((tiles * width, D))
+        np.multiply(tokens[b, :, 1, head], np.float32(D**-0.5 * LOG2_E), out=scaled[:N])
+        scaled[N:] = 0
+        keys[b, head] = scaled.reshape(tiles, width, D).transpose(0, 2, 1)
+        values[b, head, :N] = tokens[b, :, 2, head]
 
     def piece(i: int) -> None:
-        b, head, rows = pieces[i]
-        lead = q[b, head, rows].shape[:3]  # (windows, heads, n)
-        query, scores, terms, totals = scratch((*lead, D), (*lead, N), (*lead, L), lead)
-        np.multiply(q[b, head, rows], np.float32(D**-0.5 * LOG2_E), out=query)
-        np.matmul(query, k[b, head].transpose(0, 1, 3, 2), out=scores)
-        np.matmul(q[b, head, rows], tables.T, out=terms)  # of the query as it is, without D^−½
-        flat = (lead[0] * lead[1], lead[2])
-        _weights(scores.reshape(*flat, N), terms.reshape(*flat, L), rows.start, W, H, W, totals.reshape(flat))
-        np.matmul(scores, v[b, head], out=y[b, head, rows])
-        y[b, head, rows] /= totals[..., None]  # D divisions a row instead of N
+        (b, head), first = divmod(i // pieces, num_heads), i % pieces * ROWS
+        rows = slice(first, first + ROWS)
+        query = tokens[b, rows, 0, head]  # (n, D)
+        n = len(query)
+        scores, terms, totals, parts = scratch((n, tiles * width), (n, L), (n, 1), (tiles, n, D))
+        tiled = scores.reshape(n, tiles, width).transpose(1, 0, 2)
+        np.matmul(query, keys[b, head], out=tiled)
+        np.matmul(query, tables.T, out=terms)  # of the query as it is, without D^−½
+        _weights(scores[None], terms[None], first, W, H, W, totals.T)
+        np.matmul(tiled, values[b, head].reshape(tiles, width, D), out=parts)
+        np.divide(parts.sum(axis=0), totals, out=out[b, rows, head])
 
-    parallel_for(piece, len(pieces))
-    return out
+    parallel_for(pack, B * num_heads)
+    parallel_for(piece, B * num_heads * pieces)
+    return out.reshape(B, H, W, C)

@@ -26,12 +26,11 @@ from minisam_kernels.errors import InputError, as_float32, expect_ndim, expect_s
 from minisam_kernels.gelu import gelu_numpy
 from minisam_kernels.jit import jit
 from minisam_kernels.layer_norm import _layer_norm_rows, layer_norm_numpy
-from minisam_kernels.linear import linear_numpy, row_pieces
+from minisam_kernels.linear import ROWS, linear_numpy, row_pieces
 from minisam_kernels.scratch import scratch
 from minisam_kernels.threads import parallel_for
 
 TOLERANCE = 41.0  # × eps × magnitude; see above
-ROWS = 512  # rows of a piece at most
 
 _1, _HALF, _SQRT_HALF = np.float32(1), np.float32(0.5), np.float32(math.sqrt(0.5))
 

@@ -20,12 +20,11 @@ import numpy as np
 
 from minisam_kernels.errors import InputError, as_float32, expect_ndim, expect_shape
 from minisam_kernels.layer_norm import _layer_norm_rows, layer_norm_numpy
-from minisam_kernels.linear import linear_numpy, row_pieces
+from minisam_kernels.linear import ROWS, linear_numpy, row_pieces
 from minisam_kernels.scratch import scratch
 from minisam_kernels.threads import parallel_for
 
 TOLERANCE = 24.0  # × eps × magnitude; see above
-ROWS = 512  # rows of a piece at most
 
 
 def norm_linear_numpy(
