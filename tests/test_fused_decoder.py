@@ -156,9 +156,9 @@ def test_the_ratio_is_measured():
     masks = np.zeros((1, 1, sam.config.low_res_size, sam.config.low_res_size), np.float32)
     pe = encoder.get_dense_pe()
     terms = decoder.prepare(features, pe)
-    prompt = fused_prompt.FusedPrompt(decoder, decoder.fused.weights, terms, sparse[0])
+    prompt = fused_prompt.FusedPrompts(decoder, decoder.fused.weights, terms, sparse)
     prompt.tokens(range(1))
-    assert prompt.ratios.max() < 4 and prompt.trusted()
+    assert prompt.ratios.max() < 4 and prompt.trusted().all()
     gone = decoder.prepare(1e-3 * features - encoder.embed_masks(masks), pe)  # what a mask prompt of zeros adds
     taken = fused_terms.with_mask(decoder.fused.weights, gone, encoder.mask_channels(masks))
     assert taken.ratio > fused_prompt.RATIO

@@ -17,7 +17,7 @@ import numpy as np
 
 from minisam_kernels.elementary import exp
 from minisam_kernels.errors import as_float32, expect_ndim, expect_shape
-from minisam_kernels.head_products import add_head_products
+from minisam_kernels.head_products import add_head_products, scale_and_place
 from minisam_kernels.jit import jit
 
 TOLERANCE = 8.0  # × eps × magnitude; see above
@@ -35,19 +35,23 @@ def image_to_tokens_numpy(k: np.ndarray, bias: np.ndarray, q: np.ndarray, scores
 
 
 @jit
-def image_to_tokens_tile(k, bias, q, known, scores):
+def image_to_tokens_tile(k, bias, q, place, scale, known, scores):
     """k (heads, T − 1, D), bias (heads · (T − 1),), q (heads · D, P) → weights, in scores (heads · (T − 1), P), which
     hold a part of the scores if ``known``. Image tokens side by side make every step a vector instruction."""
-    heads, others, _ = k.shape
+    heads, others, width = k.shape
     pixels = scores.shape[1]
-    for r in range(len(scores)):
-        row, b = scores[r], bias[r]
-        for n in range(pixels):
-            row[n] = row[n] + b if known else b
-    add_head_products(k, q, scores)
     largest, totals = np.empty(pixels, np.float32), np.empty(pixels, np.float32)
+    placed = np.empty((width, pixels), np.float32)
     for h in range(heads):
-        rows = scores[h * others : (h + 1) * others]
+        rows, queries = scores[h * others : (h + 1) * others], q[h * width : (h + 1) * width]
+        for t in range(others):
+            row, b = rows[t], bias[h * others + t]
+            for n in range(pixels):
+                row[n] = row[n] + b if known else b
+        if known:  # a head at a time: the sums stay in the nearest cache
+            scale_and_place(queries, scale, place[h * width : (h + 1) * width], placed)
+            queries = placed
+        add_head_products(k[h : h + 1], queries, rows)
         largest[:] = _0
         for t in range(others):
             row = rows[t]
@@ -67,6 +71,18 @@ def image_to_tokens_tile(k, bias, q, known, scores):
             row = rows[t]
             for n in range(pixels):
                 row[n] *= totals[n]
+
+
+@jit
+def image_to_tokens_tiles(k, bias, q, place, scale, group, features):
+    """The same for B prompts about the same tile: k (B, heads, T − 1, D), bias (B, heads · (T − 1)). features (B, K, P)
+    have the scale in row ``scale``; scores are rows of the ``group``-th group, which ends with a row of ones."""
+    count = bias.shape[1]
+    start = group * (count + 1)
+    for b in range(len(k)):
+        rows = features[b, start : start + count]
+        image_to_tokens_tile(k[b], bias[b], q, place, features[b, scale], group > 0, rows)
+        features[b, start + count] = _1
 
 
 def image_to_tokens(k: np.ndarray, bias: np.ndarray, q: np.ndarray, scores: np.ndarray | None = None) -> np.ndarray:

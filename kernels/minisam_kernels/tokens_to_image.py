@@ -20,7 +20,7 @@ import numpy as np
 
 from minisam_kernels.elementary import exp
 from minisam_kernels.errors import InputError, as_float32, expect_ndim, expect_shape
-from minisam_kernels.head_products import add_head_products, write_head_moments
+from minisam_kernels.head_products import add_head_products, scale_and_place, write_head_moments
 from minisam_kernels.jit import jit
 
 TOLERANCE = 8.0  # × eps × magnitude; see above
@@ -37,25 +37,21 @@ def tokens_to_image_numpy(q, k, v, scale, factors, features):
 
 
 @jit
-def scale_and_place(x, scale, place, out):
-    """x (R, P) · scale (P,) + place (R, P) → out: keys or queries of a tile."""
-    for r in range(len(x)):
-        row, other, target = x[r], place[r], out[r]
-        for n in range(scale.size):
-            target[n] = row[n] * scale[n] + other[n]
-
-
-@jit
-def tokens_to_image_tile(q, k, v, scale, known, count, scores, largest, totals, moments):
+def tokens_to_image_tile(q, k, place, v, scale, known, count, scores, largest, totals, moments):
     """k, v (heads · D, P); scores (heads · T, P) hold factors · features if ``known`` and become e^(s − largest), 0
     from ``count`` on; largest, totals (heads · T,) and moments (heads, T, D) are written."""
     heads, tokens, width = q.shape
     pixels = scores.shape[1]
     if not known:
         scores[:] = np.float32(0)
-    add_head_products(q, k, scores)
     scaled, lanes = np.empty((tokens, pixels), np.float32), np.empty(LANES, np.float32)
+    placed = np.empty((width, pixels), np.float32)
     for h in range(heads):
+        keys = k[h * width : (h + 1) * width]
+        if known:  # a head at a time: the sums stay in the nearest cache
+            scale_and_place(keys, scale, place[h * width : (h + 1) * width], placed)
+            keys = placed
+        add_head_products(q[h : h + 1], keys, scores[h * tokens : (h + 1) * tokens])
         for t in range(tokens):
             row, target = scores[h * tokens + t], scaled[t]
             lanes[:] = row[0]
@@ -78,6 +74,15 @@ def tokens_to_image_tile(q, k, v, scale, known, count, scores, largest, totals, 
             target[count:] = np.float32(0)
             largest[h * tokens + t], totals[h * tokens + t] = top, total
         write_head_moments(scaled, v[h * width : (h + 1) * width], moments[h : h + 1])
+
+
+@jit
+def tokens_to_image_tiles(q, k, place, v, count, scale, known, features, scores, largest, totals, moments):
+    """The same for B prompts about the same tile: all but k, place and v have an axis more in front. features (B, K, P)
+    have the scale in row ``scale``."""
+    for b in range(len(q)):
+        results = scores[b], largest[b], totals[b], moments[b]
+        tokens_to_image_tile(q[b], k, place, v, features[b, scale], known, count, *results)
 
 
 @jit
