@@ -20,13 +20,14 @@ where ``features`` (K numbers a pixel) are the attention weights A of the layers
 So no image token is ever updated, and 4096 × 256 numbers are neither written nor read between layers: 0.4 · 10⁹
 multiply–adds for one point with ViT-B instead of 1.75 · 10⁹.
 
-Pixels are cut into tiles of at most 256, a tile's numbers lie together, and one pass over the tiles does the image
+Pixels are cut into tiles of at most 512, a tile's numbers lie together, and one pass over the tiles does the image
 update of a layer and the token → image attention of the next. What tokens do meanwhile among themselves runs beside it.
 
 Exactness: the same real function. In float32 the one new risk is σ²: its terms may be larger than the sum, by a
 ratio that every pass measures; above ``RATIO`` the prompt is answered by the plain form. With that, σ is off by at most
-about RATIO · eps / 2 · √K, 3·10⁻⁵ relative, at the worst pixel. Tiles are cut by the picture's size and a prompt is
-decoded by itself: any number of threads and any batch give the same bits.
+about RATIO · eps / 2 · √K, 3·10⁻⁵ relative, at the worst pixel. Tiles are cut by the picture's size. A thread takes a
+few prompts of a batch at once, which saves it from reading 13 MB of weights and 35 MB of the picture (ViT-B) for each,
+but every product is a prompt's own: any number of threads and any batch give the same bits.
 
 The work grows with the square of the number of tokens, the plain form's hardly at all: a prompt of more than ``MANY``
 points is answered by the plain form too.
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
 
 
 MANY = 24  # embeddings of a prompt; more are answered by the plain form, which is then quicker
-TOGETHER = 4  # prompts that a thread takes at once, at most
+TOGETHER = 8  # prompts that a thread takes at once, at most: it reads weights and picture once for all of them
 
 
 class FusedDecoder:

@@ -69,7 +69,9 @@ class FusedPrompts:
         kept = [0, *(1 + m for m in chosen)]
         self.token_pe = token_pe[:, kept]
         state = self.state / "transformer"
-        return self.read_image(self.depth, tokens[:, kept], state / "final_attn_token_to_image", state / "norm_final_attn")
+        return self.read_image(
+            self.depth, tokens[:, kept], state / "final_attn_token_to_image", state / "norm_final_attn"
+        )
 
     def self_attention(self, i: int, tokens: np.ndarray) -> np.ndarray:
         """Layer i's first step, (B, T, C) → (B, T, C). As in the plain form, layer 0's adds neither position nor
@@ -204,7 +206,7 @@ class FusedPrompts:
         factors = self.weights.first @ self.basis[asked].swapaxes(1, 2)  # (B, 4 · C / 4, K)
 
         def classifiers() -> list[np.ndarray]:
-            answers = {}
+            answers: dict[tuple[int, str], np.ndarray] = {}
             for name in dict.fromkeys(name for b in asked for name in wanted[b]):
                 those = [b for b in asked if name in wanted[b]]
                 vectors = self.mlp(name, np.stack([wanted[b][name] for b in those]))

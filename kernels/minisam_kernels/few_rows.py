@@ -21,7 +21,7 @@ from minisam_kernels.jit import jit
 from minisam_kernels.threads import parallel_for
 
 TOLERANCE = 8.0  # × eps × magnitude; see above
-SIZE = 1 << 17  # weights of a piece of work, in whole rows
+SIZE = 1 << 18  # weights of a piece of work, in whole rows
 
 
 def few_rows_numpy(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, relu: bool = False) -> np.ndarray:

@@ -1,6 +1,6 @@
 """A few tokens read many image tokens whose keys and values are sums of two parts, tile by tile in one pass.
 
-    A = softmax over n of  Σ q[h, t, d] k[h, d, n] + Σ factors[(h, t), j] features[j, n]
+    A = softmax over n of  Σ q[h, t, d] (scale[n] k[h, d, n] + place[h, d, n]) + Σ factors[(h, t), j] features[j, n]
     mixed[h, t, d] = Σ A[h, t, n] scale[n] v[h, d, n]
     rest[(h, t), j] = Σ A[h, t, n] features[j, n]
 
@@ -8,8 +8,8 @@ Source: Vaswani et al. 2017, eq. 1, reassociated: a value is scale · v + featur
 the pixel), so the features are mixed first and meet that something once. The softmax runs over tiles: each keeps its
 maximum, its sum and its mixtures, and they are put together in the tiles' order (Milakov & Gimelshein 2018).
 
-Shapes: q (heads, T, D); k, v (heads, D, N); scale (N,); factors (heads · T, K); features (K, N) → mixed (heads, T, D),
-rest (heads · T, K). K may be 0.
+Shapes: q (heads, T, D); k, place, v (heads, D, N); scale (N,); factors (heads · T, K); features (K, N) →
+mixed (heads, T, D), rest (heads · T, K). K may be 0.
 Errors: ``InputError`` when shapes do not fit or there is no image token.
 Accuracy: ``TOLERANCE`` · eps · (1 + largest Σ of absolute terms of a score) · largest |scale · v| or |features|.
 """
@@ -27,10 +27,10 @@ TOLERANCE = 8.0  # × eps × magnitude; see above
 LANES = 8  # running maxima: LLVM makes no vector code of a single one
 
 
-def tokens_to_image_numpy(q, k, v, scale, factors, features):
+def tokens_to_image_numpy(q, k, place, v, scale, factors, features):
     """The equations above → mixed (heads, T, D), rest (heads · T, K), in the dtype of q."""
     heads, tokens, _ = q.shape
-    scores = q @ k + (factors @ features).reshape(heads, tokens, -1)
+    scores = q @ (scale * k + place) + (factors @ features).reshape(heads, tokens, -1)
     weights = np.exp(scores - scores.max(axis=2, keepdims=True))
     weights /= weights.sum(axis=2, keepdims=True)
     return weights @ (scale * v).transpose(0, 2, 1), weights.reshape(heads * tokens, -1) @ features.T
@@ -38,8 +38,8 @@ def tokens_to_image_numpy(q, k, v, scale, factors, features):
 
 @jit
 def tokens_to_image_tile(q, k, place, v, scale, known, count, scores, largest, totals, moments):
-    """k, v (heads · D, P); scores (heads · T, P) hold factors · features if ``known`` and become e^(s − largest), 0
-    from ``count`` on; largest, totals (heads · T,) and moments (heads, T, D) are written."""
+    """k, place, v (heads · D, P); scores (heads · T, P) hold factors · features if ``known`` and become e^(s − largest),
+    0 from ``count`` on; largest, totals (heads · T,), moments (heads, T, D) are written. If not ``known``, k is as it is."""
     heads, tokens, width = q.shape
     pixels = scores.shape[1]
     if not known:
@@ -48,7 +48,7 @@ def tokens_to_image_tile(q, k, place, v, scale, known, count, scores, largest, t
     placed = np.empty((width, pixels), np.float32)
     for h in range(heads):
         keys = k[h * width : (h + 1) * width]
-        if known:  # a head at a time: the sums stay in the nearest cache
+        if known:  # a head at a time: its keys stay in the nearest cache
             scale_and_place(keys, scale, place[h * width : (h + 1) * width], placed)
             keys = placed
         add_head_products(q[h : h + 1], keys, scores[h * tokens : (h + 1) * tokens])
@@ -81,8 +81,8 @@ def tokens_to_image_tiles(q, k, place, v, count, scale, known, features, scores,
     """The same for B prompts about the same tile: all but k, place and v have an axis more in front. features (B, K, P)
     have the scale in row ``scale``."""
     for b in range(len(q)):
-        results = scores[b], largest[b], totals[b], moments[b]
-        tokens_to_image_tile(q[b], k, place, v, features[b, scale], known, count, *results)
+        out = scores[b], largest[b], totals[b], moments[b]
+        tokens_to_image_tile(q[b], k, place, v, features[b, scale], known, count, *out)
 
 
 @jit
@@ -112,6 +112,7 @@ def merge_tiles(largest, totals, moments, mixtures, mixed, rest):
 def tokens_to_image(
     q: np.ndarray,
     k: np.ndarray,
+    place: np.ndarray,
     v: np.ndarray,
     scale: np.ndarray,
     factors: np.ndarray,
@@ -119,16 +120,16 @@ def tokens_to_image(
     tile: int = 256,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Float32 mixed (heads, T, D) and rest (heads · T, K), ``tile`` image tokens at a time. See the module's text."""
-    names = ("q", "k", "v", "scale", "factors", "features")
-    q, k, v, scale, factors, features = map(as_float32, names, (q, k, v, scale, factors, features))
+    names = ("q", "k", "place", "v", "scale", "factors", "features")
+    q, k, place, v, scale, factors, features = map(as_float32, names, (q, k, place, v, scale, factors, features))
     expect_ndim("q", q, 3, "(heads, T, D)")
     expect_ndim("k", k, 3, "(heads, D, N)")
     heads, tokens, width = q.shape
     rows, pixels, known = heads * tokens, k.shape[2], len(features)
     if pixels == 0:
         raise InputError(f"expected at least one image token, got k of shape {k.shape}")
-    shapes = ((heads, width, pixels), (heads, width, pixels), (pixels,), (rows, known), (known, pixels))
-    for name, array, shape in zip(names[1:], (k, v, scale, factors, features), shapes):
+    shapes = (*[(heads, width, pixels)] * 3, (pixels,), (rows, known), (known, pixels))
+    for name, array, shape in zip(names[1:], (k, place, v, scale, factors, features), shapes):
         expect_shape(name, array, shape)
     tiles = -(-pixels // tile)
     largest, totals = np.empty((2, tiles, rows), np.float32)
@@ -142,9 +143,8 @@ def tokens_to_image(
         here = padded(features, i)
         scores = factors @ here
         count = min(tile, pixels - i * tile)
-        tokens_to_image_tile(
-            q, padded(k, i), padded(v, i), padded(scale, i)[0], True, count, scores, largest[i], totals[i], moments[i]
-        )
+        picture = padded(k, i), padded(place, i), padded(v, i), padded(scale, i)[0]
+        tokens_to_image_tile(q, *picture, True, count, scores, largest[i], totals[i], moments[i])
         np.matmul(scores, here.T, out=mixtures[i])
     mixed, rest = np.empty((heads, tokens, width), np.float32), np.empty((rows, known), np.float32)
     merge_tiles(largest, totals, moments.reshape(tiles, rows, width), mixtures, mixed.reshape(rows, width), rest)
