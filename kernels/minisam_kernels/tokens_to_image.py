@@ -38,7 +38,7 @@ def tokens_to_image_numpy(q, k, place, v, scale, factors, features):
 
 @jit
 def tokens_to_image_tile(q, k, place, v, scale, known, count, scores, largest, totals, moments):
-    """k, place, v (heads · D, P); scores (heads · T, P) hold factors · features if ``known`` and become e^(s − largest),
+    """k, place, v (heads · D, P); scores (heads · T, P) hold factors · features if ``known``, become e^(s − top) and
     0 from ``count`` on; without ``known``, k is taken as it is. largest, totals (heads · T,), moments (heads, T, D)."""
     heads, tokens, width = q.shape
     pixels = scores.shape[1]
@@ -78,7 +78,7 @@ def tokens_to_image_tile(q, k, place, v, scale, known, count, scores, largest, t
 
 @jit
 def tokens_to_image_tiles(q, k, place, v, count, scale, known, features, scores, largest, totals, moments):
-    """The same for B prompts about a tile: all but k, place, v have an axis in front; features[:, scale] is the scale."""
+    """The same for B prompts about a tile: all but k, place, v have one more axis; features[:, scale] is the scale."""
     for b in range(len(q)):
         out = scores[b], largest[b], totals[b], moments[b]
         tokens_to_image_tile(q[b], k, place, v, features[b, scale], known, count, *out)
