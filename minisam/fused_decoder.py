@@ -20,13 +20,14 @@ where ``features`` (K numbers a pixel) are the attention weights A of the layers
 So no image token is ever updated, and 4096 × 256 numbers are neither written nor read between layers: 0.4 · 10⁹
 multiply–adds for one point with ViT-B instead of 1.75 · 10⁹.
 
-Pixels are cut into tiles of at most 256, a tile's numbers lie together, and one pass over the tiles does the image
+Pixels are cut into tiles of at most 512, a tile's numbers lie together, and one pass over the tiles does the image
 update of a layer and the token → image attention of the next. What tokens do meanwhile among themselves runs beside it.
 
 Exactness: the same real function. In float32 the one new risk is σ²: its terms may be larger than the sum, by a
 ratio that every pass measures; above ``RATIO`` the prompt is answered by the plain form. With that, σ is off by at most
-about RATIO · eps / 2 · √K, 3·10⁻⁵ relative, at the worst pixel. Tiles are cut by the picture's size and a prompt is
-decoded by itself: any number of threads and any batch give the same bits.
+about RATIO · eps / 2 · √K, 3·10⁻⁵ relative, at the worst pixel. Tiles are cut by the picture's size. A thread takes a
+few prompts of a batch at once, which saves it from reading 13 MB of weights and 35 MB of the picture (ViT-B) for each,
+but every product is a prompt's own: any number of threads and any batch give the same bits.
 
 The work grows with the square of the number of tokens, the plain form's hardly at all: a prompt of more than ``MANY``
 points is answered by the plain form too.
@@ -40,16 +41,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from minisam.fused_prompt import FusedPrompt, room
+from minisam.fused_prompt import FusedPrompts
 from minisam.fused_terms import FusedWeights, ImageTerms, image_terms, place_terms, with_mask
 from minisam.prompt_encoder import PromptEncoder
-from minisam_kernels.threads import blas_at_one_thread, parallel_for
+from minisam_kernels.scratch import scratch
+from minisam_kernels.threads import blas_at_one_thread, num_threads, parallel_for
 
 if TYPE_CHECKING:
     from minisam.mask_decoder import MaskDecoder
 
 
 MANY = 24  # embeddings of a prompt; more are answered by the plain form, which is then quicker
+TOGETHER = 8  # prompts that a thread takes at once, at most: it reads weights and picture once for all of them
 
 
 class FusedDecoder:
@@ -81,16 +84,15 @@ class FusedDecoder:
         logits = np.empty((len(sparse), len(chosen), 4 * h, 4 * w), np.float32)
         iou = np.empty(logits.shape[:2], np.float32)
 
-        def one(b: int) -> None:
-            def all_of_them(values: np.ndarray) -> np.ndarray:
-                iou[b] = values
+        def some(part: slice) -> None:
+            def all_of_them(b: int, values: np.ndarray) -> np.ndarray:
+                iou[part.start + b] = values
                 return np.ones(len(values), bool)
 
-            mask = None if mask_input is None else mask_input[b : b + 1]
-            self.decode_one(terms, sparse[b], mask, chosen, all_of_them, lambda _: logits[b])
+            mask = None if mask_input is None else mask_input[part]
+            self.decode_some(terms, sparse[part], mask, chosen, all_of_them, lambda b, _: logits[part.start + b])
 
-        with blas_at_one_thread():
-            parallel_for(one, len(sparse))
+        self.in_parts(some, len(sparse), 1 if mask_input is not None else TOGETHER)
         return logits, iou
 
     def decode_each(
@@ -109,49 +111,64 @@ class FusedDecoder:
         chosen = self.chosen(multimask_output)
         h, w = terms.image.shape[1:3]
 
-        def one(b: int) -> None:
-            def space(count: int) -> np.ndarray:
-                return room("masks", count, 4 * h, 4 * w)
+        def some(part: slice) -> None:
+            def first_wanted(b: int, iou: np.ndarray) -> np.ndarray:
+                return np.asarray(wanted(part.start + b, iou))
 
-            made = self.decode_one(terms, sparse[b], None, chosen, lambda iou: np.asarray(wanted(b, iou)), space)
-            if made is not None:
-                consume(b, *made)
+            here = sparse[part]
+            masks = scratch(*[(len(chosen), 4 * h, 4 * w)] * len(here), name="masks")
+            made = self.decode_some(terms, here, None, chosen, first_wanted, lambda b, count: masks[b][:count])
+            for b, indices in enumerate(made):
+                if len(indices):
+                    consume(part.start + b, indices, masks[b][: len(indices)])
 
+        self.in_parts(some, len(sparse), TOGETHER)
+
+    def in_parts(self, some: Callable[[slice], None], count: int, together: int) -> None:
+        """``some`` for parts of a batch of ``count``: of ``together`` prompts, or fewer if threads would have none."""
+        size = max(1, min(together, count // (2 * num_threads())))
         with blas_at_one_thread():
-            parallel_for(one, len(sparse))
+            parallel_for(lambda i: some(slice(i * size, min((i + 1) * size, count))), -(-count // size))
 
     def chosen(self, multimask_output: bool) -> range:
         """The numbers of the masks that a caller asks for."""
         return range(1, self.plain.config.num_multimask_outputs + 1) if multimask_output else range(1)
 
-    def decode_one(
+    def decode_some(
         self,
         terms: ImageTerms,
         sparse: np.ndarray,
         mask_input: np.ndarray | None,
         chosen: range,
-        wanted: Callable[[np.ndarray], np.ndarray],
-        space: Callable[[int], np.ndarray],
-    ) -> tuple[np.ndarray, np.ndarray] | None:
-        """One prompt, sparse (T, C): the wanted masks' indices (k,) and their logits, written to ``space(k)``."""
-        here = terms
-        if mask_input is not None and len(sparse) <= MANY:
-            here = with_mask(self.weights, terms, self.prompt_encoder.mask_channels(mask_input))
-        prompt = tokens = None
-        if len(sparse) <= MANY:
-            prompt = FusedPrompt(self.plain, self.weights, here, sparse)
-            tokens = prompt.tokens(chosen)
-        if prompt is None or tokens is None or not prompt.trusted():
+        wanted: Callable[[int, np.ndarray], np.ndarray],
+        space: Callable[[int, int], np.ndarray],
+    ) -> list[np.ndarray]:
+        """A few prompts, sparse (B, T, C), or one with a mask: the wanted masks' indices (k,) for each, their logits
+        written to ``space(b, k)``."""
+        made = [np.empty(0, np.intp)] * len(sparse)
+        tokens, trusted = np.empty(0), np.zeros(len(sparse), bool)
+        if sparse.shape[1] <= MANY:
+            here = terms
+            if mask_input is not None:
+                here = with_mask(self.weights, terms, self.prompt_encoder.mask_channels(mask_input))
+            prompts = FusedPrompts(self.plain, self.weights, here, sparse)
+            tokens = prompts.tokens(chosen)
+            trusted = prompts.trusted()
+            iou = prompts.mlp("iou_prediction_head", tokens[:, 0])[:, chosen.start : chosen.stop]
+            for b in np.flatnonzero(trusted):
+                made[b] = np.flatnonzero(wanted(int(b), iou[b]))
+            prompts.masks(
+                [
+                    {f"output_hypernetworks_mlps.{chosen[i]}": tokens[b, 1 + i] for i in indices}
+                    for b, indices in enumerate(made)
+                ],
+                [space(b, len(indices)) for b, indices in enumerate(made)],
+            )
+        for b in np.flatnonzero(~trusted):
             encoder = self.prompt_encoder
             dense = encoder.no_mask() if mask_input is None else encoder.embed_masks(mask_input)
-            logits, values = self.plain(terms.image, terms.image_pe, sparse[None], dense, len(chosen) > 1)
-            indices = np.flatnonzero(wanted(values[0]))
-            if len(indices):
-                space(len(indices))[...] = logits[0, indices]
-        else:
-            iou = prompt.mlp("iou_prediction_head", tokens[:1])[0]
-            indices = np.flatnonzero(wanted(iou[chosen.start : chosen.stop]))
-            if len(indices):
-                vectors = {f"output_hypernetworks_mlps.{chosen[i]}": tokens[1 + i][None] for i in indices}
-                prompt.masks(vectors, space(len(indices)))
-        return (indices, space(len(indices))) if len(indices) else None
+            logits, values = self.plain(terms.image, terms.image_pe, sparse[b : b + 1], dense, len(chosen) > 1)
+            made[b] = np.flatnonzero(wanted(int(b), values[0]))
+            if len(made[b]):
+                space(int(b), len(made[b]))[...] = logits[0, made[b]]
+        return made

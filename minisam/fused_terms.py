@@ -26,7 +26,7 @@ from minisam.state import State
 from minisam.transformer import EPS
 from minisam_kernels.threads import parallel_for
 
-PIXELS = 256  # image tokens of a tile, at most: fixed, so that the number of threads changes no bit
+PIXELS = 512  # image tokens of a tile, at most: fixed, so that the number of threads changes no bit
 
 
 class FusedWeights:
@@ -71,6 +71,13 @@ class FusedWeights:
         add("first", 0, first)
         second = _double(up / 3).transpose(2, 3, 1, 0)  # (u, v, C / 8) × C / 4
         self.first, self.second = _single(first), _single(second.reshape(-1, channels // 4))
+        self.output_tokens = np.concatenate([state["iou_token.weight"], state["mask_tokens.weight"]])
+        self.ways_out = [  # a layer's way out of image → token attention, (heads, D, C)
+            _single(_double(layers / i / "cross_attn_image_to_token" / "out_proj").T).reshape(
+                config.decoder_num_heads, -1, channels
+            )
+            for i in range(depth)
+        ]
         self.first_bias = _single(np.tile(_double(up / 0, "bias"), 4) + first @ shift)
 
         # a mask prompt adds change · (its 16 channels, 1) to x

@@ -6,6 +6,8 @@ place plus a learned vector for its kind; a box is its two corners; a mask is a 
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import numpy as np
 
 from minisam.config import SamConfig
@@ -83,6 +85,12 @@ class PromptEncoder:
         return self.state["no_mask_embed.weight"].reshape(1, 1, 1, -1)
 
     def get_dense_pe(self) -> np.ndarray:
-        """(h, w, C): the encoded place of every image token."""
+        """(h, w, C): the encoded place of every image token; the same array at every call, so not to be written to."""
+        return self._dense_pe
+
+    @cached_property
+    def _dense_pe(self) -> np.ndarray:
         side = self.config.image_embedding_size
-        return position_grid((side, side), self.gaussian)
+        place = position_grid((side, side), self.gaussian)
+        place.flags.writeable = False
+        return place

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unittest import mock
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -22,10 +24,15 @@ MUTANTS = {
     ),
     "the second row is the first": ("w0, w1 = weight[o0], weight[o1]", "w0, w1 = weight[o0], weight[o0]"),
     "leaves out the last block of tokens": ("range(0, tokens, 4)", "range(0, max(1, tokens - 3), 4)"),
-    "leaves out the last block of rows": ("range(0, outputs, 2)", "range(0, max(1, outputs - 1), 2)"),
+    "leaves out the last block of rows": ("range(begin, end, 2)", "range(begin, max(begin + 1, end - 1), 2)"),
     "runs on from token to token": (
         "s00 = s01 = s10 = s11 =",
         "s00 = np.float32(first)\n            s01 = s10 = s11 =",
+    ),
+    "leaves out the last piece": ("-(-len(weight) // rows)", "len(weight) // rows"),
+    "a piece has a ReLU in its first rows only": (
+        "for o in range(begin, end):",
+        "for o in range(begin, min(end, begin + 3)):",
     ),
     "always a ReLU": ("    if relu:\n", "    if True:\n"),
     "a ReLU that lets NaN vanish": (
@@ -70,6 +77,15 @@ def test_a_token_alone_has_the_same_bits(drawn):
     together = few_rows(x, weight, bias, relu)
     for t in range(len(x)):
         np.testing.assert_array_equal(few_rows(x[t : t + 1], weight, bias, relu)[0], together[t])
+
+
+@given(inputs(), st.sampled_from([1, 50, 100]))
+def test_pieces_have_the_same_bits(drawn, size):
+    """Law: cut into pieces of whatever size. Kills: leaves out the last piece, a piece has a ReLU in its first rows
+    only."""
+    whole = few_rows(*drawn)
+    with mock.patch.dict(few_rows.__globals__, SIZE=size):
+        np.testing.assert_array_equal(few_rows(*drawn), whole)
 
 
 def test_nan_goes_through_a_relu():

@@ -15,12 +15,15 @@ from minisam_kernels.head_products import (
     head_moments_numpy,
     head_products,
     head_products_numpy,
+    scale_and_place,
 )
 from oracles import assert_close, oracle
 from strategies import arrays, sizes
 
 # wrong version → (text in the kernel's file, its replacement)
 MUTANTS = {
+    "sums without their place": ("row[n] * scale[n] + other[n]", "row[n] * scale[n]"),
+    "sums without their scale": ("row[n] * scale[n] + other[n]", "row[n] + other[n]"),
     "products: every head is the first": ("target = y[h * tokens + t]", "target = y[t]"),
     "products: overwrites": ("target[n] += a0", "target[n] = a0"),
     "products: counts the last channel twice": (
@@ -101,3 +104,13 @@ def test_bad_input_names_expected_and_received(a, x, y, message):
 def test_bad_input_of_moments():
     with pytest.raises(InputError, match=r"expected x of shape \(2, 4, 5\), got \(2, 4, 6\)"):
         head_moments(np.ones((2, 3, 5)), np.ones((2, 4, 6)))
+
+
+@given(arrays((3, 17)), arrays((17,)), arrays((3, 17)))
+def test_scale_and_place(x, scale, place):
+    """Kills: sums without their place, without their scale."""
+    out = np.empty((3, 17), np.float32)
+    x, scale, place = map(np.ascontiguousarray, (x, scale, place))
+    scale_and_place(x, scale, place, out)
+    expected = x.astype(np.float64) * scale + place
+    assert_close(out, expected, np.abs(x.astype(np.float64) * scale) + np.abs(place), 1)

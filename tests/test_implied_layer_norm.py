@@ -14,6 +14,8 @@ from minisam_kernels.implied_layer_norm import (
     basis_numpy,
     implied_layer_norm,
     implied_layer_norm_numpy,
+    implied_layer_norm_tile,
+    implied_layer_norm_tiles,
 )
 from oracles import assert_close, oracle
 from strategies import arrays, seeds, sizes
@@ -40,6 +42,10 @@ MUTANTS = {
         "if h < heads and t < tokens - 1 else group[0]",
     ),
     "divides by the sum": ("np.sqrt(total / channels + eps)", "np.sqrt(total + eps)"),
+    "every prompt is the first": ("implied_layer_norm_tile(values[b]", "implied_layer_norm_tile(values[0]"),
+    "every prompt's mixture is the first's": ("mixed[b], eps", "mixed[0], eps"),
+    "every prompt has the first's scale": ("length, here[scale]", "length, features[0, scale]"),
+    "all features are scaled": ("features[b, : mixed.shape[1]]", "features[b]"),
     "forgets eps": ("np.sqrt(total / channels + eps)", "np.sqrt(total / channels)"),
     "no floor under a square": ("total = total if not total < _0 else _0", "total = total"),
     "ratio of the first pixel": ("worst = ratio if ratio > worst else worst", "worst = ratio if n == 0 else worst"),
@@ -110,6 +116,25 @@ def test_a_sum_that_is_nothing_gives_no_nan():
         z, ways, values, scale, features = cancelling(0.0)
         y, ratio = implied_layer_norm(factor * z, factor * ways * 1.0000001, values, scale, features, 1e-30)
         assert np.isfinite(y[:, 1]).all() and ratio > 1e3 and not np.isnan(y).any()
+
+
+def test_prompts_side_by_side():
+    """Law: each is what it is alone; features of later layers stay. Kills: every prompt is the first, every prompt's
+    mixture is the first's, has the first's scale, all features are scaled."""
+    rng = np.random.default_rng(3)
+    batch, heads, tokens, width, pixels = 3, 2, 2, 3, 9
+    values = rng.standard_normal((batch, 1, heads, tokens, width)).astype(np.float32)
+    cross, length = rng.standard_normal((1, heads * width + 1, pixels)).astype(np.float32), np.full(pixels, 50, "f")
+    mixed, features = rng.uniform(1, 2, (2, batch, 5, pixels)).astype(np.float32)
+    mixed, expected, sizes = mixed[:, :3].copy(), features.copy(), (np.float32(1e-5), np.float32(8))
+    worst, ratios = [], np.empty(batch, np.float32)
+    for b in range(batch):
+        here = features[b, :3].copy()
+        worst.append(implied_layer_norm_tile(values[b], cross, length, features[b, 2], mixed[b], *sizes, here))
+        expected[b, :3] = here
+    implied_layer_norm_tiles(values, cross, length, 2, mixed, *sizes, features, ratios)
+    np.testing.assert_array_equal(features, expected)
+    np.testing.assert_array_equal(ratios, worst)
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,13 @@ from minisam_kernels.scratch import scratch
 
 # wrong version → (text in the file, its replacement)
 MUTANTS = {
-    "arrays overlap": ("start += -(-size // _LINE) * _LINE", "start += size // _LINE * _LINE"),
-    "not at cache lines": ("start += -(-size // _LINE) * _LINE", "start += size"),
-    "the block's start is no cache line": ("[], -(block.ctypes.data // 4) % _LINE", "[], 4 + 4 * (id(block) % 2)"),
-    "block too small": ("size + _LINE for size", "size for size"),
+    "arrays overlap": ("        start += size\n", "        start += size // 2\n"),
+    "not at cache lines": ("[-(-math.prod(shape) // _LINE) * _LINE for", "[math.prod(shape) for"),
+    "the block's start is no cache line": ("-(whole.ctypes.data // 4) % _LINE", "4 + 4 * (id(whole) % 2)"),
+    "block too small": ("whole[start : start + total]", "whole[start : start + total - 1]"),
     "keeps a block that is too small": ("block is None or block.size < total", "block is None"),
     "a new block each time": ("block is None or block.size < total", "True"),
+    "one block for all names": ("_local.__dict__.get(name)", "_local.__dict__.get(str())"),
     "one block for all threads": ("_local = threading.local()", "_local = threading"),
 }
 
@@ -59,3 +60,12 @@ def test_threads_have_their_own():
     thread.start()
     thread.join()
     assert not np.shares_memory(mine, theirs[0])
+
+
+def test_names_have_their_own():
+    """What has a name stays while others come and go. Kills: one block for all names."""
+    scratch((50,))
+    (mine,) = scratch((50,), name="mine")
+    (nobodys,) = scratch((40,))
+    (again,) = scratch((5,), name="mine")
+    assert not np.shares_memory(mine, nobodys) and np.shares_memory(mine, again)

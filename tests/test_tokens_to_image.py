@@ -11,10 +11,10 @@ from minisam.reference import decoder_ops as ops
 from minisam_kernels import InputError
 from minisam_kernels.tokens_to_image import (
     TOLERANCE,
-    scale_and_place,
     tokens_to_image,
     tokens_to_image_numpy,
     tokens_to_image_tile,
+    tokens_to_image_tiles,
 )
 from oracles import assert_close, oracle
 from strategies import arrays, sizes
@@ -37,8 +37,12 @@ MUTANTS = {
     "sums without shares": ("total += share * totals[i, r]", "total += totals[i, r]"),
     "mixtures are not divided": ("rest[r, j] /= total", "rest[r, j] /= np.float32(1)"),
     "leftovers count for scores": ("    if not known:\n        scores[:] = np.float32(0)\n", ""),
-    "keys without their place": ("row[n] * scale[n] + other[n]", "row[n] * scale[n]"),
+    "known keys without scale and place": ("            keys = placed\n", ""),
+    "every head's places are the first's": ("place[h * width : (h + 1) * width], placed", "place[:width], placed"),
+    "every prompt is the first": ("tokens_to_image_tile(q[b], k,", "tokens_to_image_tile(q[0], k,"),
+    "every prompt has the first's scale": ("features[b, scale], known", "features[0, scale], known"),
     "readable version without the scale": ("(scale * v).transpose", "v.transpose"),
+    "readable version without the place": ("(scale * k + place)", "(scale * k)"),
     "readable version without the features' scores": ("(factors @ features).reshape(heads, tokens, -1)", "0"),
 }
 
@@ -47,21 +51,24 @@ MUTANTS = {
 def inputs(draw: st.DrawFn) -> tuple[np.ndarray, ...]:
     heads, tokens, known = draw(st.integers(1, 3)), draw(st.integers(1, 4)), draw(st.sampled_from([0, 1, 5]))
     width, pixels = draw(st.sampled_from([1, 3, 4, 8])), draw(sizes(1, 70, edges=(8, 16, 32, 64)))
-    shapes = ((heads, tokens, width), (heads, width, pixels), (heads, width, pixels), (pixels,))
+    shapes = ((heads, tokens, width), *[(heads, width, pixels)] * 3, (pixels,))
     return tuple(draw(arrays(s)) for s in (*shapes, (heads * tokens, known), (known, pixels)))
 
 
-def magnitudes(q, k, v, scale, factors, features) -> tuple[np.ndarray, np.ndarray]:
+def magnitudes(q, k, place, v, scale, factors, features) -> tuple[np.ndarray, np.ndarray]:
     """(1 + largest Σ of a score's terms) times the largest value, for both results."""
-    q, k, v, scale, factors, features = (np.abs(a.astype(np.float64)) for a in (q, k, v, scale, factors, features))
-    scores = 1 + (q @ k + (factors @ features).reshape(len(q), q.shape[1], -1)).max(axis=2)  # (heads, T)
+    drawn = (q, k, place, v, scale, factors, features)
+    q, k, place, v, scale, factors, features = (np.abs(a.astype(np.float64)) for a in drawn)
+    scores = 1 + (q @ (scale * k + place) + (factors @ features).reshape(len(q), q.shape[1], -1)).max(
+        axis=2
+    )  # (heads, T)
     values = (scale * v).max(axis=2)[:, None]  # (heads, 1, D)
     return scores[..., None] * values, scores.reshape(-1, 1) * features.max(axis=1, initial=0)
 
 
 @given(inputs())
 def test_numpy_is_torch(drawn):
-    """Kills: readable version without the scale, without the features' scores."""
+    """Kills: readable version without the scale, without the place, without the features' scores."""
     double = [a.astype(np.float64) for a in drawn]
     for i, size in enumerate(magnitudes(*drawn)):
         expected = oracle(lambda *a, i=i: ops.tokens_to_image(*a)[i], *drawn)
@@ -71,7 +78,8 @@ def test_numpy_is_torch(drawn):
 @given(inputs(), st.sampled_from([8, 16, 256]))
 def test_compiled_is_torch(drawn, tile):
     """Several tiles, the last one short. Kills: all that leave out or count too much, tiles count alike, sums without
-    shares, values without their scale, every head's values are the first's."""
+    shares, values without their scale, every head's values or places are the first's, known keys without scale and
+    place."""
     for i, size in enumerate(magnitudes(*drawn)):
         expected = oracle(lambda *a, i=i: ops.tokens_to_image(*a)[i], *drawn)
         assert_close(tokens_to_image(*drawn, tile=tile)[i], expected, size, TOLERANCE)
@@ -85,7 +93,7 @@ def test_huge_scores_do_not_overflow(place):
     k[0, 0, place] = 1e5
     v = np.arange(23, dtype=np.float32)
     q, ones = np.ones((1, 1, 1), np.float32), np.ones(23, np.float32)
-    mixed, rest = tokens_to_image(q, k, v[None, None], ones, np.zeros((1, 1)), v[None], tile=8)
+    mixed, rest = tokens_to_image(q, k, 0 * k, v[None, None], ones, np.zeros((1, 1)), v[None], tile=8)
     assert mixed[0, 0, 0] == place and rest[0, 0] == place
 
 
@@ -100,21 +108,29 @@ def test_no_known_scores_means_none():
             np.empty((1, 2, 3), np.float32),
         )
         largest, totals = np.empty((2, 2), np.float32)
-        tokens_to_image_tile(q, k, v, np.ones(8, np.float32), False, 6, scores, largest, totals, moments)
+        tokens_to_image_tile(q, k, k, v, np.ones(8, np.float32), False, 6, scores, largest, totals, moments)
         assert (scores[:, 6:] == 0).all() and (scores[:, :6] > 0).all()
         answers.append((scores, largest, totals, moments))
     for one, other in zip(*answers):
         np.testing.assert_array_equal(one, other)
 
 
-@given(arrays((3, 17)), arrays((17,)), arrays((3, 17)))
-def test_scale_and_place(x, scale, place):
-    """Kills: keys without their place."""
-    out = np.empty((3, 17), np.float32)
-    x, scale, place = map(np.ascontiguousarray, (x, scale, place))
-    scale_and_place(x, scale, place, out)
-    expected = x.astype(np.float64) * scale + place
-    assert_close(out, expected, np.abs(x.astype(np.float64) * scale) + np.abs(place), 1)
+def test_prompts_side_by_side():
+    """Law: each is what it is alone. Kills: every prompt is the first, every prompt has the first's scale."""
+    rng = np.random.default_rng(1)
+    batch, heads, tokens, width, pixels = 3, 2, 2, 3, 9
+    q = rng.standard_normal((batch, heads, tokens, width)).astype(np.float32)
+    k, place, v = rng.standard_normal((3, heads * width, pixels)).astype(np.float32)
+    features = rng.standard_normal((batch, 4, pixels)).astype(np.float32)
+    scores = rng.standard_normal((batch, heads * tokens, pixels)).astype(np.float32)
+    shapes = (scores.shape[:2], scores.shape[:2], q.shape)
+    together = (scores.copy(), *(np.empty(shape, np.float32) for shape in shapes))
+    tokens_to_image_tiles(q, k, place, v, 7, 2, True, features, *together)
+    for b in range(batch):
+        alone = (scores[b].copy(), *(np.empty(shape[1:], np.float32) for shape in shapes))
+        tokens_to_image_tile(q[b], k, place, v, features[b, 2], True, 7, *alone)
+        for one, other in zip(alone, together):
+            np.testing.assert_array_equal(one, other[b])
 
 
 @pytest.mark.parametrize(
@@ -122,11 +138,13 @@ def test_scale_and_place(x, scale, place):
     [
         ((2, 4), (1, 4, 5), (1, 4, 5), (6, 5), r"expected q of shape \(heads, T, D\), got \(2, 4\)"),
         ((1, 2, 4), (1, 3, 5), (1, 4, 5), (6, 5), r"expected k of shape \(1, 4, 5\), got \(1, 3, 5\)"),
-        ((1, 2, 4), (1, 4, 5), (1, 4, 6), (6, 5), r"expected v of shape \(1, 4, 5\), got \(1, 4, 6\)"),
+        ((1, 2, 4), (1, 4, 5), (1, 4, 6), (6, 5), r"expected place of shape \(1, 4, 5\), got \(1, 4, 6\)"),
         ((1, 2, 4), (1, 4, 5), (1, 4, 5), (6, 7), r"expected features of shape \(6, 5\), got \(6, 7\)"),
         ((1, 2, 4), (1, 4, 0), (1, 4, 0), (6, 0), r"expected at least one image token, got k of shape \(1, 4, 0\)"),
     ],
 )
 def test_bad_input_names_expected_and_received(q, k, v, features, message):
     with pytest.raises(InputError, match=message):
-        tokens_to_image(np.ones(q), np.ones(k), np.ones(v), np.ones(k[2]), np.ones((2, 6)), np.ones(features))
+        tokens_to_image(
+            np.ones(q), np.ones(k), np.ones(v), np.ones(v), np.ones(k[2]), np.ones((2, 6)), np.ones(features)
+        )

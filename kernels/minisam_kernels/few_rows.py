@@ -5,7 +5,8 @@
 Source: ``torch.nn.functional.linear``. BLAS copies W into an order of its own at every call, which pays when many rows
 share the copy. A prompt has about seven tokens, so here W is read as it lies: four tokens' products with two of its
 rows are running sums in vector registers. Measured on 7 tokens, 256 → 2048 → 256, one core:
-0.29 ms instead of 0.65; with 20 tokens it is as fast as BLAS.
+0.29 ms instead of 0.65; with 20 tokens it is as fast as BLAS. In a decoder the weights come from far: all of ViT-B's
+take 2.2 ms for one prompt of 7 tokens, 1.2 ms a prompt for four together. No token changes another one's bits.
 
 Shapes: x (T, C_in); weight (C_out, C_in); bias (C_out,) → (T, C_out).
 Errors: ``InputError`` when the sizes do not fit.
@@ -18,8 +19,10 @@ import numpy as np
 
 from minisam_kernels.errors import InputError, as_float32, expect_ndim, expect_shape
 from minisam_kernels.jit import jit
+from minisam_kernels.threads import parallel_for
 
 TOLERANCE = 8.0  # × eps × magnitude; see above
+SIZE = 1 << 18  # weights of a piece of work, in whole rows
 
 
 def few_rows_numpy(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, relu: bool = False) -> np.ndarray:
@@ -29,12 +32,13 @@ def few_rows_numpy(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, relu: bo
 
 
 @jit
-def _few_rows(x, weight, bias, relu, out):
-    """x (T, C_in), weight (C_out, C_in) → out (T, C_out). A last block that is short begins earlier and repeats."""
-    tokens, outputs = out.shape
-    for first_row in range(0, outputs, 2):
-        o0 = max(0, min(first_row, outputs - 2))
-        o1 = min(o0 + 1, outputs - 1)
+def _few_rows(x, weight, bias, relu, begin, end, out):
+    """x (T, C_in), weight (C_out, C_in) → out (T, C_out), columns begin … end − 1. A last block that is short begins
+    earlier and repeats."""
+    tokens = len(x)
+    for first_row in range(begin, end, 2):
+        o0 = max(begin, min(first_row, end - 2))
+        o1 = min(o0 + 1, end - 1)
         w0, w1 = weight[o0], weight[o1]
         for first in range(0, tokens, 4):
             t0 = max(0, min(first, tokens - 4))
@@ -56,7 +60,7 @@ def _few_rows(x, weight, bias, relu, out):
             out[t3, o0], out[t3, o1] = s30 + bias[o0], s31 + bias[o1]
     if relu:
         for t in range(tokens):
-            for o in range(outputs):
+            for o in range(begin, end):
                 out[t, o] = np.float32(0) if out[t, o] < 0 else out[t, o]
 
 
@@ -68,6 +72,13 @@ def few_rows(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, relu: bool = F
         raise InputError(f"expected x of shape (T, {weight.shape[1]}), got {x.shape}")
     expect_shape("bias", bias, (len(weight),))
     out = np.empty((len(x), len(weight)), np.float32)
-    if out.size:
-        _few_rows(x, weight, bias, relu, out)
+    rows = max(2, SIZE // max(1, x.shape[1]) // 2 * 2)
+
+    def piece(i: int) -> None:
+        _few_rows(x, weight, bias, relu, i * rows, min((i + 1) * rows, len(weight)), out)
+
+    if len(weight) <= rows and out.size:
+        piece(0)
+    elif out.size:
+        parallel_for(piece, -(-len(weight) // rows))
     return out

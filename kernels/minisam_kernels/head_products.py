@@ -33,6 +33,15 @@ def head_moments_numpy(y: np.ndarray, x: np.ndarray) -> np.ndarray:
 
 
 @jit
+def scale_and_place(x, scale, place, out):
+    """x (R, P) · scale (P,) + place (R, P) → out: keys or queries of a head."""
+    for r in range(len(x)):
+        row, other, target = x[r], place[r], out[r]
+        for n in range(scale.size):
+            target[n] = row[n] * scale[n] + other[n]
+
+
+@jit
 def add_head_products(a, x, y):
     """a (heads, T, D), x (heads · D, P), y (heads · T, P), which is added to. A short last block counts rows with 0."""
     heads, tokens, width = a.shape

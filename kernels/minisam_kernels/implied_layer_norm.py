@@ -87,6 +87,15 @@ def implied_layer_norm_tile(values, cross, length, scale, mixed, eps, channels, 
     return worst
 
 
+@jit
+def implied_layer_norm_tiles(values, cross, length, scale, mixed, eps, channels, features, ratios):
+    """The same for B prompts about the same tile: values, mixed and features have an axis more in front. The scale is
+    row ``scale`` of the features, of which there may be more than in mixed; ratios (B,) are written."""
+    for b in range(len(values)):
+        here = features[b, : mixed.shape[1]]
+        ratios[b] = implied_layer_norm_tile(values[b], cross, length, here[scale], mixed[b], eps, channels, here)
+
+
 def implied_layer_norm(
     z: np.ndarray, ways: np.ndarray, values: np.ndarray, scale: np.ndarray, features: np.ndarray, eps: float
 ) -> tuple[np.ndarray, float]:

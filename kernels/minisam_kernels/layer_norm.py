@@ -60,6 +60,9 @@ def layer_norm(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, eps: float) 
     out = np.empty_like(x)
     source, target = x.reshape(-1, channels), out.reshape(-1, channels)
     rows = max(1, SIZE // channels)
+    if len(source) <= rows:  # a prompt's few tokens: asking the pool took three times as long as the work
+        _layer_norm_rows(source, weight, bias, np.float32(eps), target)
+        return out
 
     def piece(i: int) -> None:
         part = slice(i * rows, (i + 1) * rows)

@@ -15,19 +15,22 @@ _local = threading.local()
 _LINE = 16  # float32 numbers in 64 bytes, a cache line
 
 
-def scratch(*shapes: tuple[int, ...]) -> list[np.ndarray]:
+def scratch(*shapes: tuple[int, ...], name: str = "") -> list[np.ndarray]:
     """C-contiguous float32 arrays of these shapes, not set to anything, that do not overlap.
 
-    They are the calling thread's until its next call of ``scratch``: use them within one piece, give none away, and
-    call nothing meanwhile that takes scratch memory itself.
+    They are the calling thread's until its next call of ``scratch`` with the same ``name``, each of which has a block
+    of its own. Without a name, use them within one piece, give none away, and call nothing meanwhile that takes scratch
+    memory itself. A name is for what outlives a piece, or is handed to other threads.
     """
-    sizes = [math.prod(shape) for shape in shapes]
-    total = sum(size + _LINE for size in sizes)
-    block = getattr(_local, "block", None)
+    sizes = [-(-math.prod(shape) // _LINE) * _LINE for shape in shapes]
+    total = sum(sizes)
+    block = _local.__dict__.get(name)
     if block is None or block.size < total:
-        _local.block = block = np.empty(total, np.float32)
-    arrays, start = [], -(block.ctypes.data // 4) % _LINE
+        whole = np.empty(total + _LINE, np.float32)
+        start = -(whole.ctypes.data // 4) % _LINE
+        _local.__dict__[name] = block = whole[start : start + total]
+    arrays, start = [], 0
     for shape, size in zip(shapes, sizes):
-        arrays.append(block[start : start + size].reshape(shape))
-        start += -(-size // _LINE) * _LINE
+        arrays.append(block[start : start + math.prod(shape)].reshape(shape))
+        start += size
     return arrays

@@ -107,12 +107,10 @@ def gelu_masks_tile(y, bias, vectors, corner, first, width, out):
                 y0, y1, y2, y3 = bent[c], bent[c1], bent[c2], bent[c3]
                 for n in range(pixels):
                     answers[n] += v0 * y0[n] + v1 * y1[n] + v2 * y2[n] + v3 * y3[n]
-            i, j = divmod(first, width)
-            for n in range(count):
-                out[m, 4 * i + down, 4 * j + right] = answers[n]
-                j += 1
-                if j == width:
-                    i, j = i + 1, 0
+            for i in range(first // width, -(-(first + count) // width)):  # rows of the picture
+                row = out[m, 4 * i + down]
+                for n in range(max(first, i * width), min(first + count, (i + 1) * width)):
+                    row[4 * (n - i * width) + right] = answers[n - first]
 
 
 def norm_gelu(

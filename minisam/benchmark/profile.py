@@ -27,15 +27,16 @@ PARTS: dict[str, str | Callable[..., str]] = {
     "minisam.image_encoder:ImageEncoderViT.neck": "neck",
     "minisam.fused_decoder:image_terms": "decoder's terms of the picture",
     "minisam.prompt_encoder:PromptEncoder.__call__": "prompt encoder",
-    "minisam.fused_prompt:FusedPrompt.self_attention": "tokens to tokens",
-    "minisam.fused_prompt:FusedPrompt.read_image": "tokens to image",
-    "minisam.fused_prompt:FusedPrompt.update_basis": "image to tokens, set up",
-    "minisam.fused_prompt:FusedPrompt.update_tile": "image to tokens",
-    "minisam.fused_prompt:FusedPrompt.mlp": "heads of the tokens",
-    "minisam.fused_prompt:FusedPrompt.masks": "upscaling and masks",
+    "minisam.fused_prompt:FusedPrompts.self_attention": "tokens to tokens",
+    "minisam.fused_prompt:FusedPrompts.read_image": "tokens to image",
+    "minisam.fused_prompt:FusedPrompts.update_basis": "image to tokens, set up",
+    "minisam.fused_prompt:FusedPrompts.update_tile": "image to tokens",
+    "minisam.fused_prompt:FusedPrompts.mlp": "heads of the tokens",
+    "minisam.fused_prompt:FusedPrompts.masks": "upscaling and masks",
 }
 NAMES = {"norm_linear": "norm1 and qkv", "window_attention": "attention", "linear": "proj", "mlp": "norm2 and mlp"}
-HELPERS = {"threads", "blas", "errors", "jit", "room", "scratch"}  # modules of the kernels that hold no kernels
+NAMES["merge_tiles"] = "merge tiles"
+HELPERS = {"threads", "blas", "errors", "jit", "scratch"}  # modules of the kernels that hold no kernels
 
 
 class Timers:
@@ -92,7 +93,8 @@ class Timers:
             inside = bool(self.running) and "·" in self.running[-1]
             if threading.get_ident() != self.thread or not self.parts or inside:
                 return function(*arguments, **keywords)
-            with self.timed(f"{self.parts[-1]} · {NAMES.get(name, name.removesuffix('_tile').replace('_', ' '))}"):
+            label = name.removesuffix("_tiles").removesuffix("_tile").replace("_", " ")
+            with self.timed(f"{self.parts[-1]} · {NAMES.get(name, label)}"):
                 return function(*arguments, **keywords)
 
         return wrapped
