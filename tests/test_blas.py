@@ -34,7 +34,10 @@ MUTANTS = {
         "                    _set((library, 1) for library in libraries)\n"
         "                    self.before = before",
     ),
-    "what is interrupted is not done again": ("                self.leave(user)\n                raise", "                raise"),
+    "what is interrupted is not done again": (
+        "                self.leave(user)\n                raise",
+        "                raise",
+    ),
     "a child still counts its parent's callers": ("    _hold = _Hold()\n\n\nif", "    pass\n\n\nif"),
     "a child keeps the lock": (
         "    _hold.lock.release()\n    _hold = _Hold()",
