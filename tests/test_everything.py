@@ -20,7 +20,7 @@ from pycocotools.coco import COCO
 from minisam import SamAutomaticMaskGenerator
 from minisam.checkpoint import save_checkpoint
 from minisam.cli import main
-from minisam.commands.everything import SETTINGS, as_sa1b
+from minisam.commands.everything import SETTINGS, _most, as_sa1b
 from minisam.crops import PRESETS
 from minisam.images import read_image, save_png
 from minisam.sam import build
@@ -162,8 +162,9 @@ def test_no_mask_is_an_empty_list(place, capsys):
     arguments = ["--points-per-side", "2", "--pred-iou-thresh", "1", "--stability-score-thresh", "1"]
     code, out, err = everything(capsys, *arguments, "--overlay", "o.png", "--preset", "sa1b", "--crop-n-layers", "1")
     assert code == 0 and err == "" and "no masks from 8 points" in out
-    assert "\n24 candidates → 0 after predicted_iou → 0 after stability → 0 after box_nms\n" in out
-    assert "\nthe best predicted IoU was " in out and ", the best stability not measured\n" in out
+    assert "\n24 candidates → 8 after predicted_iou → 0 after stability → 0 after box_nms\n" in out
+    assert "\nthe best predicted IoU 1.564 (threshold 1), the best stability 0.000 (threshold 1)\n" in out
+    assert _most(np.full((2, 3), np.nan)) == "not measured"
     assert read()["annotations"] == []
     np.testing.assert_array_equal(read_image("o.png"), read_image("photo.png"))
 

@@ -155,7 +155,9 @@ def run(options: argparse.Namespace) -> int:
     assert funnel is not None
     print(funnel)
     if not records:
-        print(f"the best predicted IoU was {_most(funnel.predicted_iou)}, the best stability {_most(funnel.stability)}")
+        best = f"predicted IoU {_most(funnel.predicted_iou)} (threshold {generator.pred_iou_thresh:g})"
+        stable = f"stability {_most(funnel.stability)} (threshold {generator.stability_score_thresh:g})"
+        print(f"the best {best}, the best {stable}")
     for path in filter(None, (output, overlay)):
         print(f"wrote {path}")
     return 0
