@@ -1,9 +1,19 @@
-"""``python -m minisam`` is the command ``minisam``."""
+"""The command ``minisam``, as a script and with ``python -m``: ``cli.main``, or one line when Ctrl-C comes first."""
 
 from __future__ import annotations
 
 import sys
 
-from minisam.cli import main
 
-sys.exit(main())
+def main() -> int:
+    """The command's exit code. What it imports is imported here, where an interruption is one line as well."""
+    try:
+        from minisam.cli import main
+    except KeyboardInterrupt:
+        print("\nminisam: interrupted", file=sys.stderr)
+        return 130
+    return main()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -17,12 +17,14 @@ filters, not with the batch.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from minisam.crops import PRESETS, Crop, checked_grids, crop_boxes, cut_off
-from minisam.predictor import SamPredictor
+from minisam.crops import PRESETS, Crop, checked, crop_boxes, cut_off
+from minisam.funnel import KEPT, STEPS, Funnel
+from minisam.predictor import SamPredictor, check_image
 from minisam.preprocess import apply_coords
 from minisam.regions import remove_small_regions
 from minisam.sam import Sam
@@ -44,7 +46,7 @@ class _Mask(NamedTuple):
     box: list[int]  # x0, y0, x1, y1, the last column and row included
     iou: float
     stability: float
-    point: list[float]  # x, y
+    candidate: int  # point · M + mask, its place in the funnel
     crop: Crop
 
 
@@ -89,27 +91,29 @@ class SamAutomaticMaskGenerator:
         output_mode: segmentation as "binary_mask" bool (H, W), "uncompressed_rle" or "coco_rle".
         paper_rules: follow the paper where it differs from the code: see ``sa1b``.
         """
-        self.point_grids = checked_grids(
-            points_per_side, point_grids, crop_n_layers, crop_n_points_downscale_factor,
-            points_per_batch=points_per_batch, pred_iou_thresh=pred_iou_thresh,
+        settings = checked(
+            points_per_side=points_per_side, points_per_batch=points_per_batch, pred_iou_thresh=pred_iou_thresh,
             stability_score_thresh=stability_score_thresh, stability_score_offset=stability_score_offset,
-            box_nms_thresh=box_nms_thresh, crop_nms_thresh=crop_nms_thresh, crop_overlap_ratio=crop_overlap_ratio,
-            min_mask_region_area=min_mask_region_area, output_mode=output_mode,
+            box_nms_thresh=box_nms_thresh, crop_n_layers=crop_n_layers, crop_nms_thresh=crop_nms_thresh,
+            crop_overlap_ratio=crop_overlap_ratio, crop_n_points_downscale_factor=crop_n_points_downscale_factor,
+            point_grids=point_grids, min_mask_region_area=min_mask_region_area, output_mode=output_mode,
             paper_rules=paper_rules,
         )  # fmt: skip
-        self.model = model
-        self.points_per_batch = points_per_batch
-        self.pred_iou_thresh = pred_iou_thresh
-        self.stability_score_thresh = stability_score_thresh
-        self.stability_score_offset = stability_score_offset
-        self.box_nms_thresh = box_nms_thresh
-        self.crop_n_layers = crop_n_layers
-        self.crop_nms_thresh = crop_nms_thresh
-        self.crop_overlap_ratio = crop_overlap_ratio
-        self.crop_n_points_downscale_factor = crop_n_points_downscale_factor
-        self.min_mask_region_area = min_mask_region_area
-        self.output_mode = output_mode
-        self.paper_rules = paper_rules
+        self.predictor = SamPredictor(model)  # as in the released code; each picture is set in a copy of it
+        self.funnel: Funnel | None = None  # of the last picture
+        self.point_grids: list[np.ndarray] = settings["point_grids"]
+        self.points_per_batch: int = settings["points_per_batch"]
+        self.pred_iou_thresh: float = settings["pred_iou_thresh"]
+        self.stability_score_thresh: float = settings["stability_score_thresh"]
+        self.stability_score_offset: float = settings["stability_score_offset"]
+        self.box_nms_thresh: float = settings["box_nms_thresh"]
+        self.crop_n_layers: int = settings["crop_n_layers"]
+        self.crop_nms_thresh: float = settings["crop_nms_thresh"]
+        self.crop_overlap_ratio: float = settings["crop_overlap_ratio"]
+        self.crop_n_points_downscale_factor: int = settings["crop_n_points_downscale_factor"]
+        self.min_mask_region_area: int = settings["min_mask_region_area"]
+        self.output_mode: str = settings["output_mode"]
+        self.paper_rules: bool = settings["paper_rules"]
 
     @classmethod
     def sa1b(cls, model: Sam, **changes: Any) -> SamAutomaticMaskGenerator:
@@ -143,72 +147,73 @@ class SamAutomaticMaskGenerator:
         released code's way);  predicted_iou: the model's own guess, which may exceed 1;  stability_score;
         point_coords: [[x, y]], the prompt;  crop_box: x, y, width, height.
         """
-        image = np.asarray(image)
-        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
-            raise InputError(f"expected a picture of uint8 and shape (H, W, 3), got {image.dtype} {image.shape}")
-        predictor = SamPredictor(self.model)
+        image = check_image(image)
         size = (image.shape[0], image.shape[1])
         crops = crop_boxes(size, self.crop_n_layers, self.crop_overlap_ratio)
-        report = _Report(progress, sum(len(self.point_grids[layer]) for _, layer in crops))
+        run = self._begin(crops, progress)
+        predictor = copy(self.predictor)
         masks: list[_Mask] = []
         for crop, layer in crops:
             x0, y0, x1, y1 = crop
             predictor.set_image(np.ascontiguousarray(image[y0:y1, x0:x1]))
-            masks += self._masks_of_crop(predictor, crop, layer, size, report)
+            masks += self._masks_of_crop(predictor, crop, layer, size, run)
         if len(crops) > 1:
             areas = np.array([(x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in (mask.crop for mask in masks)])
-            masks = _without_duplicates(masks, 1 / areas.astype(np.float32), self.crop_nms_thresh)
-        return self._records(masks, size)
+            masks = run.without_duplicates(masks, 1 / areas.astype(np.float32), self.crop_nms_thresh, "crop_nms")
+        return self._records(masks, size, run)
 
     def generate_encoded(self, predictor: SamPredictor, progress: Progress | None = None) -> list[dict[str, Any]]:
         """As ``generate`` for the picture that is set in ``predictor``, which is not encoded again; without crops."""
         if self.crop_n_layers:
             raise InputError(f"expected crop_n_layers 0 for a picture that is encoded, got {self.crop_n_layers}")
+        if not isinstance(predictor, SamPredictor):
+            raise InputError(f"expected a SamPredictor with a picture set, got {type(predictor).__name__}")
         predictor.get_image_embedding()
-        if predictor.model is not self.model:
+        if predictor.model is not self.predictor.model:
             raise InputError("expected a predictor of the generator's own model, got one of another")
         if predictor.terms is None:
             raise InputError("expected a predictor with the fused decoder, got one with plain=True")
         assert predictor.original_size is not None
         size = predictor.original_size
-        report = _Report(progress, len(self.point_grids[0]))
-        return self._records(self._masks_of_crop(predictor, (0, 0, size[1], size[0]), 0, size, report), size)
+        crop = (0, 0, size[1], size[0])
+        run = self._begin([(crop, 0)], progress)
+        return self._records(self._masks_of_crop(predictor, crop, 0, size, run), size, run)
+
+    def _begin(self, crops: list[tuple[Crop, int]], progress: Progress | None) -> _Run:
+        """All points that will be asked, in pixels of the picture, none of them yet."""
+        points = [self.point_grids[layer] * (x1 - x0, y1 - y0) + (x0, y0) for (x0, y0, x1, y1), layer in crops]
+        masks = self.predictor.model.config.num_multimask_outputs
+        return _Run(Funnel.of(np.concatenate(points), masks), progress)
 
     def _masks_of_crop(
-        self, predictor: SamPredictor, crop: Crop, layer: int, size: tuple[int, int], report: _Report
+        self, predictor: SamPredictor, crop: Crop, layer: int, size: tuple[int, int], run: _Run
     ) -> list[_Mask]:
         """Ask about every point of a crop that is set in the predictor; what passes the filters, duplicates removed."""
         x0, y0, x1, y1 = crop
         crop_size = (y1 - y0, x1 - x0)
         points = self.point_grids[layer] * (x1 - x0, y1 - y0)
-        inputs = apply_coords(points, crop_size, self.model.config.image_size)
-        places = (points + (x0, y0)).tolist()
+        inputs = apply_coords(points, crop_size, predictor.model.config.image_size)
         passed: list[_Mask] = []
-        report.step(0)
         for start in range(0, len(points), self.points_per_batch):
-            batch = slice(start, start + self.points_per_batch)
+            batch = inputs[start : start + self.points_per_batch]
             with blas_at_one_thread():
-                found = self._decode(predictor, inputs[batch], places[batch], crop, size)
+                found = self._decode(predictor, batch, run, crop, size)
             passed += [mask for masks in found for mask in masks]
-            report.step(len(found))
-        kept = _without_duplicates(passed, np.array([mask.iou for mask in passed]), self.box_nms_thresh)
+            run.step(len(batch))
+        scores = np.array([mask.iou for mask in passed])
+        kept = run.without_duplicates(passed, scores, self.box_nms_thresh, "box_nms")
         if crop_size == size:
             return kept
         return [mask._replace(runs=rle.to_string(rle.uncrop(rle.from_string(mask.runs), crop, size))) for mask in kept]
 
     def _decode(
-        self,
-        predictor: SamPredictor,
-        inputs: np.ndarray,
-        places: list[list[float]],
-        crop: Crop,
-        size: tuple[int, int],
+        self, predictor: SamPredictor, inputs: np.ndarray, run: _Run, crop: Crop, size: tuple[int, int]
     ) -> list[list[_Mask]]:
-        """For each point, inputs (B, 2) in pixels of the model's input, the masks that pass the filters."""
-        sam, (x0, y0, x1, y1) = self.model, crop
+        """For each of the run's next points, inputs (B, 2) in pixels of the model's input, the masks that pass the
+        filters; what they measured goes into the funnel."""
+        sam, (x0, y0, x1, y1), first, funnel = predictor.model, crop, run.done, run.funnel
         assert predictor.terms is not None and predictor.input_size is not None
         sparse, _ = sam.prompt_encoder((inputs[:, None], np.ones((len(inputs), 1), np.int64)))
-        ious: list[list[float]] = [[] for _ in inputs]
         found: list[list[_Mask]] = [[] for _ in inputs]
         whole = (x1 - x0, y1 - y0) == size[::-1]
         shapes = (predictor.input_size, sam.config.image_size, (y1 - y0, x1 - x0))
@@ -219,7 +224,8 @@ class SamAutomaticMaskGenerator:
         most_area = MAX_COVERAGE * size[0] * size[1] if self.paper_rules else np.inf
 
         def wanted(b: int, iou: np.ndarray) -> np.ndarray:
-            values = ious[b] = iou.tolist()
+            funnel.predicted_iou[first + b] = iou
+            values = iou.tolist()
             if least_iou == 0:
                 return np.array([value == value for value in values])  # all but NaN
             if self.paper_rules:
@@ -230,18 +236,23 @@ class SamAutomaticMaskGenerator:
             measured = mask_runs(logits, *shapes, sam.mask_threshold, self.stability_score_offset)
             boxes = measured.boxes if whole else measured.boxes + (x0, y0, x0, y0)
             cut = [False] * len(boxes) if whole else cut_off(boxes, crop, size).tolist()
+            point = first + b
+            funnel.stability[point, indices] = measured.stability
+            ious = funnel.predicted_iou[point].tolist()
             columns = (measured.counts, measured.areas.tolist(), boxes.tolist(), measured.stability.tolist(), cut)
             for index, counts, area, box, stability, is_cut in zip(indices.tolist(), *columns):
                 stable = least_stability == 0 or stability >= least_stability  # NaN is not: empty at both thresholds
-                if stable and not is_cut and area < most_area:
-                    found[b].append(
-                        _Mask(rle.to_string(counts), area, box, ious[b][index], stability, places[b], crop)
-                    )
+                if not stable or is_cut or not area < most_area:
+                    step = "stability" if not stable else "crop_edge" if is_cut else "coverage"
+                    funnel.fates[point, index] = STEPS.index(step)
+                    continue
+                candidate = len(ious) * point + index
+                found[b].append(_Mask(rle.to_string(counts), area, box, ious[index], stability, candidate, crop))
 
         sam.mask_decoder.decode_each(predictor.terms, sparse, True, wanted, consume)
         return found
 
-    def _without_small_regions(self, masks: list[_Mask], size: tuple[int, int]) -> list[_Mask]:
+    def _without_small_regions(self, masks: list[_Mask], size: tuple[int, int], run: _Run) -> list[_Mask]:
         """Every mask with its small holes filled and its small islands removed. Of duplicates that this makes, a mask
         that needed no change stays."""
         cleaned: list[_Mask] = list(masks)
@@ -257,14 +268,16 @@ class SamAutomaticMaskGenerator:
         parallel_for(clean, len(masks))
         if self.paper_rules:
             left = [i for i, mask in enumerate(cleaned) if mask.area > 0]
+            run.drop(cleaned, "regions")
             cleaned, changed = [cleaned[i] for i in left], changed[left]
-        return _without_duplicates(cleaned, 1.0 - changed, max(self.box_nms_thresh, self.crop_nms_thresh))
+        return run.without_duplicates(cleaned, 1.0 - changed, max(self.box_nms_thresh, self.crop_nms_thresh), "regions")
 
-    def _records(self, masks: list[_Mask], size: tuple[int, int]) -> list[dict[str, Any]]:
+    def _records(self, masks: list[_Mask], size: tuple[int, int], run: _Run) -> list[dict[str, Any]]:
         """The masks as they are handed out. They leave the list on the way, so that no mask is held twice."""
         if self.min_mask_region_area > 0:
-            masks = self._without_small_regions(masks, size)
+            masks = self._without_small_regions(masks, size, run)
         records = []
+        points, per_point = run.funnel.points, run.funnel.fates.shape[1]
         masks.reverse()
         while masks:
             mask = masks.pop()
@@ -274,11 +287,12 @@ class SamAutomaticMaskGenerator:
                     "area": mask.area,
                     "bbox": _xywh(mask.box),
                     "predicted_iou": mask.iou,
-                    "point_coords": [list(mask.point)],
+                    "point_coords": [points[mask.candidate // per_point].tolist()],
                     "stability_score": mask.stability,
                     "crop_box": _xywh(mask.crop),
                 }
             )
+        self.funnel = run.funnel
         return records
 
     def _segmentation(self, runs: bytes, size: tuple[int, int]) -> Any:
@@ -290,22 +304,32 @@ class SamAutomaticMaskGenerator:
         return rle.decode(counts, size)
 
 
-class _Report:
-    """Tells a callback how many of all points are done."""
+class _Run:
+    """One picture's way through the filters: how many points are done, which a callback hears, and the funnel."""
 
-    def __init__(self, progress: Progress | None, total: int) -> None:
-        self.progress, self.total, self.done = progress, total, 0
+    def __init__(self, funnel: Funnel, progress: Progress | None) -> None:
+        if progress is not None and not callable(progress):
+            raise InputError(f"expected progress to be a function of (done, total), got {type(progress).__name__}")
+        self.funnel, self.progress, self.done = funnel, progress, 0
+        self.step(0)
 
     def step(self, points: int) -> None:
+        """So many points more are done."""
         self.done += points
         if self.progress is not None:
-            self.progress(self.done, self.total)
+            self.progress(self.done, len(self.funnel.points))
 
+    def drop(self, masks: list[_Mask], step: str) -> None:
+        """These masks go, unless ``without_duplicates`` keeps them after all."""
+        self.funnel.fates.flat[[mask.candidate for mask in masks]] = STEPS.index(step)
 
-def _without_duplicates(masks: list[_Mask], scores: np.ndarray, threshold: float) -> list[_Mask]:
-    """By falling score, the masks whose boxes do not overlap much with that of a better one."""
-    boxes = np.array([mask.box for mask in masks], np.float32).reshape(-1, 4)
-    return [masks[i] for i in nms(boxes, scores.astype(np.float32), threshold)]
+    def without_duplicates(self, masks: list[_Mask], scores: np.ndarray, threshold: float, step: str) -> list[_Mask]:
+        """By falling score, the masks whose boxes do not overlap much with that of a better one."""
+        boxes = np.array([mask.box for mask in masks], np.float32).reshape(-1, 4)
+        kept = [masks[i] for i in nms(boxes, scores.astype(np.float32), threshold)]
+        self.drop(masks, step)
+        self.funnel.fates.flat[[mask.candidate for mask in kept]] = KEPT
+        return kept
 
 
 def _xywh(box: Sequence[int]) -> list[int]:

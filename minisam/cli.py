@@ -127,12 +127,11 @@ def main(argv: list[str] | None = None) -> int:
     """Run a command; its exit code: 0, 1 when ``verify`` finds a difference, 2 for bad input, 130 for Ctrl-C."""
     try:
         options = _parser().parse_args(argv)
-    except SystemExit as stop:  # --help, --version and unknown options
-        return stop.code if isinstance(stop.code, int) else 0
-    try:
         code = int(options.run(options))
         sys.stdout.flush()
         return code
+    except SystemExit as stop:  # --help, --version and unknown options
+        return stop.code if isinstance(stop.code, int) else 0
     except InputError as error:
         return _fail(str(error))
     except MemoryError as error:

@@ -7,7 +7,8 @@ the picture, x1 and y1 beyond the last column and row. Layer 0 is the picture it
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,48 +18,61 @@ from minisam_kernels.errors import InputError
 Crop = tuple[int, int, int, int]
 
 EDGE_TOLERANCE = 20  # pixels: as near as this to a crop's inner edge, a mask counts as cut off
+MOST_POINTS = 1024  # along each side: one for every pixel that the model sees
 OUTPUT_MODES = ("binary_mask", "uncompressed_rle", "coco_rle")
 
 
 # ------------------------------------------------------------------------------------------------------- arguments
 
 
-def _whole(least: int, most: int | None = None) -> Callable[[str, Any], None]:
-    wanted = f"a whole number of at least {least}" if most is None else f"a whole number from {least} to {most}"
+def _got(value: Any) -> str:
+    """A value in a few words of one line."""
+    if isinstance(value, np.ndarray) and value.ndim:
+        return f"an array of {value.dtype} and shape {value.shape}"
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 60 else f"{text[:57]}…"
 
-    def check(name: str, value: Any) -> None:
+
+def _whole(least: int, most: int = sys.maxsize) -> Callable[[str, Any], int]:
+    wanted = f"a whole number {f'of at least {least}' if most == sys.maxsize else f'from {least} to {most}'}"
+
+    def check(name: str, value: Any) -> int:
         right = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-        if not right or value < least or (most is not None and value > most):
-            raise InputError(f"expected {name} to be {wanted}, got {value!r}")
+        if not right or not least <= value <= most:
+            raise InputError(f"expected {name} to be {wanted}, got {_got(value)}")
+        return int(value)
 
     return check
 
 
-def _number(wanted: str, fits: Callable[[float], bool]) -> Callable[[str, Any], None]:
-    def check(name: str, value: Any) -> None:
+def _number(wanted: str, fits: Callable[[Any], bool]) -> Callable[[str, Any], float]:
+    def check(name: str, value: Any) -> float:
         right = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
-        if not right or not fits(float(value)):
-            raise InputError(f"expected {name} to be {wanted}, got {value!r}")
+        if not right or not fits(value):
+            raise InputError(f"expected {name} to be {wanted}, got {_got(value)}")
+        return float(value)
 
     return check
 
 
-def _output_mode(name: str, value: Any) -> None:
-    if value not in OUTPUT_MODES:
-        raise InputError(f"expected {name} to be one of {', '.join(OUTPUT_MODES)}, got {value!r}")
+def _output_mode(name: str, value: Any) -> str:
+    if not isinstance(value, str) or value not in OUTPUT_MODES:
+        raise InputError(f"expected {name} to be one of {', '.join(OUTPUT_MODES)}, got {_got(value)}")
+    return value
 
 
-def _yes_or_no(name: str, value: Any) -> None:
+def _yes_or_no(name: str, value: Any) -> bool:
     if not isinstance(value, (bool, np.bool_)):
-        raise InputError(f"expected {name} to be True or False, got {value!r}")
+        raise InputError(f"expected {name} to be True or False, got {_got(value)}")
+    return bool(value)
 
 
 _share = _number("a number from 0 to 1", lambda value: 0 <= value <= 1)
-RULES: dict[str, Callable[[str, Any], None]] = {
+RULES: dict[str, Callable[[str, Any], Any]] = {
     "points_per_batch": _whole(1),
     "pred_iou_thresh": _share,
     "stability_score_thresh": _share,
-    "stability_score_offset": _number("a finite number of at least 0", lambda value: 0 <= value < math.inf),
+    "stability_score_offset": _number("a finite number of at least 0", lambda value: 0 <= value <= sys.float_info.max),
     "box_nms_thresh": _share,
     "crop_n_layers": _whole(0, 8),
     "crop_nms_thresh": _share,
@@ -80,51 +94,52 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-def checked_grids(
-    points_per_side: int | None = 32,
-    point_grids: Sequence[np.ndarray] | None = None,
-    crop_n_layers: int = 0,
-    crop_n_points_downscale_factor: int = 1,
-    **others: Any,
-) -> list[np.ndarray]:
-    """The points of every layer, each (N, 2) in [0, 1], after a look at all arguments of the generator that are given.
+def checked(**settings: Any) -> dict[str, Any]:
+    """The arguments of the generator that are given, each as Python's own kind of number; ``point_grids`` always.
 
+    That is then the points of every layer, each (N, 2) in [0, 1], whether points_per_side or point_grids said them.
     Raises ``InputError`` for an argument out of its range, for both or neither of points_per_side and point_grids, and
     for a layer without points. It needs no model, so that a command can ask before it loads one.
     """
-    others |= {"crop_n_layers": crop_n_layers, "crop_n_points_downscale_factor": crop_n_points_downscale_factor}
-    for name, value in others.items():
-        RULES[name](name, value)
-    if (points_per_side is None) == (point_grids is None):
-        which = "neither" if points_per_side is None else "both"
+    settings = {"points_per_side": 32, "crop_n_layers": 0, "crop_n_points_downscale_factor": 1} | settings
+    side, grids = settings.pop("points_per_side"), settings.pop("point_grids", None)
+    settings = {name: RULES[name](name, value) for name, value in settings.items()}
+    if (side is None) == (grids is None):
+        which = "neither" if side is None else "both (points_per_side=None goes with point_grids)"
         raise InputError(f"expected exactly one of points_per_side and point_grids, got {which}")
-    if point_grids is not None:
-        return _checked(point_grids, crop_n_layers)
-    _whole(1)("points_per_side", points_per_side)
-    assert points_per_side is not None
-    sides = [int(points_per_side / crop_n_points_downscale_factor**layer) for layer in range(crop_n_layers + 1)]
+    layers = settings["crop_n_layers"] + 1
+    if grids is not None:
+        return settings | {"point_grids": _grids(grids, layers)}
+    side = _whole(1, MOST_POINTS)("points_per_side", side)
+    sides = [side // settings["crop_n_points_downscale_factor"] ** layer for layer in range(layers)]
     if sides[-1] < 1:
         raise InputError(f"expected a point in every layer of crops, got {sides} points per side")
-    return [point_grid(side) for side in sides]
+    return settings | {"point_grids": [point_grid(side) for side in sides]}
 
 
-def _checked(grids: Sequence[np.ndarray], layers: int) -> list[np.ndarray]:
-    if len(grids) <= layers:
-        raise InputError(f"expected point_grids to hold a grid for each of {layers + 1} layers, got {len(grids)}")
-    checked = []
-    for grid in grids:
-        try:
-            array = np.asarray(grid, np.float64)
-        except (TypeError, ValueError) as error:
-            raise InputError(f"expected point_grids to hold numbers, got {grid!r}") from error
-        if array.ndim != 2 or array.shape[1] != 2 or len(array) == 0:
-            raise InputError(f"expected each of point_grids to have shape (N, 2), got {array.shape}")
-        outside = ~((array >= 0) & (array <= 1)).all(axis=1)
-        if outside.any():
-            x, y = array[outside][0]
-            raise InputError(f"expected the points of point_grids to be (x, y) in [0, 1], got ({x:g}, {y:g})")
-        checked.append(array)
-    return checked
+def _grids(grids: Any, layers: int) -> list[np.ndarray]:
+    """The first ``layers`` grids; more are not used, as in the released code."""
+    if not isinstance(grids, (list, tuple)) and getattr(grids, "ndim", 0) == 0:
+        raise InputError(f"expected point_grids to be a list of arrays (N, 2), one for each layer, got {_got(grids)}")
+    if len(grids) < layers:
+        raise InputError(f"expected point_grids to hold a grid for each of {layers} layers, got {len(grids)}")
+    return [_grid(grid) for grid in grids[:layers]]
+
+
+def _grid(grid: Any) -> np.ndarray:
+    try:
+        array = np.asarray(grid)
+    except ValueError:  # lists of several lengths
+        array = np.asarray(None)
+    if array.size and array.dtype.kind not in "fiu":
+        raise InputError(f"expected point_grids to hold numbers, got {_got(grid)}")
+    if array.ndim != 2 or array.shape[1] != 2 or len(array) == 0:
+        raise InputError(f"expected each of point_grids to have shape (N, 2), got {array.shape}")
+    outside = ~((array >= 0) & (array <= 1)).all(axis=1)
+    if outside.any():
+        x, y = array[outside][0]
+        raise InputError(f"expected the points of point_grids to be (x, y) in [0, 1], got ({x:g}, {y:g})")
+    return array.astype(np.float64)
 
 
 # ------------------------------------------------------------------------------------------------ points and crops
@@ -162,4 +177,3 @@ def cut_off(boxes: np.ndarray, crop: Crop, size: tuple[int, int]) -> np.ndarray:
     near_crop = np.abs(boxes - crop) <= EDGE_TOLERANCE
     near_picture = np.abs(boxes - (0, 0, size[1], size[0])) <= EDGE_TOLERANCE
     return np.asarray((near_crop & ~near_picture).any(axis=1))
-

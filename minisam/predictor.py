@@ -24,6 +24,8 @@ class SamPredictor:
     """
 
     def __init__(self, sam: Sam, plain: bool = False) -> None:
+        if not isinstance(sam, Sam):
+            raise InputError(f"expected a model as minisam.load gives it, got {type(sam).__name__} {sam!r:.60}")
         self.model, self.plain = sam, plain
         self.image_pe = sam.prompt_encoder.get_dense_pe()
         self.reset_image()
@@ -44,9 +46,7 @@ class SamPredictor:
         """Encode a picture, uint8 (H, W, 3), ``image_format`` "RGB" or "BGR". An old picture is forgotten first."""
         if image_format not in ("RGB", "BGR"):
             raise InputError(f'expected image_format "RGB" or "BGR", got {image_format!r}')
-        image = np.asarray(image)
-        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
-            raise InputError(f"expected a picture of uint8 and shape (H, W, 3), got {image.dtype} {image.shape}")
+        image = check_image(image)
         self.reset_image()
         size = self.model.config.image_size
         resized = resize_image(image if image_format == "RGB" else image[..., ::-1], size)
@@ -133,6 +133,18 @@ class SamPredictor:
                 low_res, iou = decoder.decode(self.terms, sparse, mask_input, multimask_output)
             flat = postprocess_masks(low_res.reshape(-1, *low_res.shape[2:]), original_size, size, threshold)
         return flat.reshape(*low_res.shape[:2], *original_size), iou, low_res
+
+
+def check_image(image: Any) -> np.ndarray:
+    """``image`` as an array if it is a picture, uint8 (H, W, 3); raises ``InputError`` if it is none."""
+    try:
+        array = np.asarray(image)
+    except ValueError:  # lists of several lengths
+        array = np.asarray(None)
+    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or array.size == 0:
+        what = repr(image)[:60] if isinstance(image, (str, type(None))) else f"{array.dtype} {array.shape}"
+        raise InputError(f"expected a picture of uint8 and shape (H, W, 3), got {what}")
+    return array
 
 
 def check_prompts(

@@ -12,7 +12,8 @@ from PIL import Image
 
 from minisam.config import SamConfig
 from minisam_kernels import InputError
-from minisam_kernels.resize import resize, resize_threshold
+from minisam_kernels.mask_pixels import mask_pixels
+from minisam_kernels.resize import resize
 
 PIXEL_MEAN = (123.675, 116.28, 103.53)  # of ImageNet's pictures, red, green, blue
 PIXEL_STD = (58.395, 57.12, 57.375)
@@ -51,13 +52,12 @@ def postprocess_masks(
 ) -> np.ndarray:
     """low_res (M, L, L) logits → (M, H, W): bool where they exceed ``threshold``, float32 logits when it is None.
 
-    With a threshold no float array of the picture's size is made: a row at a time is resized and compared.
+    With a threshold no float array of the picture's size is made (``mask_pixels``).
     """
     height, width = input_size(*original_size, image_size)
-    logits = resize(low_res[..., None], (image_size, image_size))[:, :height, :width]
     if threshold is None:
-        return resize(logits, original_size)[..., 0]
-    return resize_threshold(logits[..., 0], original_size, threshold)
+        return resize(resize(low_res, (image_size, image_size))[:, :height, :width], original_size)
+    return mask_pixels(low_res, (height, width), image_size, original_size, threshold)
 
 
 def binary_mask_to_logits(mask: np.ndarray, config: SamConfig, strength: float = 8.0) -> np.ndarray:

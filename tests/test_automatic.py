@@ -543,9 +543,23 @@ def test_import_is_lazy():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"points_per_side": 0}, "expected points_per_side to be a whole number of at least 1, got 0"),
-        ({"points_per_side": -3}, "expected points_per_side to be a whole number of at least 1, got -3"),
-        ({"points_per_side": 2.5}, "expected points_per_side to be a whole number of at least 1, got 2.5"),
+        ({"points_per_side": 0}, "expected points_per_side to be a whole number from 1 to 1024, got 0"),
+        ({"points_per_side": -3}, "expected points_per_side to be a whole number from 1 to 1024, got -3"),
+        ({"points_per_side": 2.5}, "expected points_per_side to be a whole number from 1 to 1024, got 2.5"),
+        ({"points_per_side": 32000}, "expected points_per_side to be a whole number from 1 to 1024, got 32000"),
+        ({"points_per_side": True}, "expected points_per_side to be a whole number from 1 to 1024, got True"),
+        ({"points_per_side": "32"}, "expected points_per_side to be a whole number from 1 to 1024, got '32'"),
+        ({"points_per_side": float("nan")}, "expected points_per_side to be a whole number from 1 to 1024, got nan"),
+        ({"points_per_side": 8, "point_grids": 5}, r"got both \(points_per_side=None goes with point_grids\)"),
+        ({"points_per_side": None, "point_grids": 5}, "point_grids to be a list of arrays .*, got 5"),
+        ({"points_per_side": None, "point_grids": "grid"}, "point_grids to be a list of arrays .*, got 'grid'"),
+        ({"points_per_side": None, "point_grids": {0: []}}, "point_grids to be a list of arrays .*, got {0: "),
+        ({"points_per_side": None, "point_grids": np.array(5)}, "point_grids to be a list of arrays .*, got array"),
+        ({"points_per_side": None, "point_grids": np.zeros((3, 2))}, r"shape \(N, 2\), got \(2,\)"),
+        ({"points_per_side": None, "point_grids": [[["0.5", "0.5"]]]}, "point_grids to hold numbers, got"),
+        ({"points_per_side": None, "point_grids": [[[True, False]]]}, "point_grids to hold numbers, got"),
+        ({"points_per_side": None, "point_grids": [[[0.5], [0.5, 0.5]]]}, "point_grids to hold numbers, got"),
+        ({"points_per_side": None, "point_grids": [np.full((1, 2), 0.5j)]}, "hold numbers, got an array of complex128"),
         ({"points_per_side": None}, "expected exactly one of points_per_side and point_grids, got neither"),
         ({"point_grids": [np.zeros((1, 2))]}, "expected exactly one of points_per_side and point_grids, got both"),
         ({"points_per_side": None, "point_grids": []}, "a grid for each of 1 layers, got 0"),
@@ -559,6 +573,13 @@ def test_import_is_lazy():
         ({"pred_iou_thresh": 1.1}, "pred_iou_thresh to be a number from 0 to 1, got 1.1"),
         ({"pred_iou_thresh": -0.1}, "pred_iou_thresh to be a number from 0 to 1, got -0.1"),
         ({"pred_iou_thresh": float("nan")}, "pred_iou_thresh to be a number from 0 to 1, got nan"),
+        ({"pred_iou_thresh": True}, "pred_iou_thresh to be a number from 0 to 1, got True"),
+        ({"pred_iou_thresh": np.zeros((9, 9))}, r"from 0 to 1, got an array of float64 and shape \(9, 9\)"),
+        ({"pred_iou_thresh": "x" * 500}, "from 0 to 1, got 'x{56}…$"),
+        ({"stability_score_offset": 10**400}, "stability_score_offset to be a finite number .*, got 1000"),
+        ({"stability_score_offset": float("nan")}, "stability_score_offset to be a finite number .*, got nan"),
+        ({"min_mask_region_area": 10**30}, "min_mask_region_area to be a whole number"),
+        ({"output_mode": np.array(["coco_rle", "png"])}, "output_mode to be one of .*, got an array"),
         ({"pred_iou_thresh": "high"}, "pred_iou_thresh to be a number from 0 to 1, got 'high'"),
         ({"stability_score_thresh": 2}, "stability_score_thresh to be a number from 0 to 1, got 2"),
         ({"stability_score_offset": -1}, "stability_score_offset to be a finite number of at least 0, got -1"),
@@ -579,6 +600,64 @@ def test_import_is_lazy():
 def test_bad_arguments_name_expected_and_received(settings, message):
     with pytest.raises(InputError, match=message):
         SamAutomaticMaskGenerator(answering(Answers(0)), **settings)
+
+
+@pytest.mark.parametrize("model", ["tiny", None, 7, SMALL])
+def test_what_is_no_model(model):
+    with pytest.raises(InputError, match=f"expected a model as minisam.load gives it, got {type(model).__name__} "):
+        SamAutomaticMaskGenerator(model)
+
+
+def test_numpys_small_numbers_are_whole_numbers():
+    """Kills: 2 · 200 in uint8 is 144, 64 + 200 is an error."""
+    few = SamAutomaticMaskGenerator(answering(Answers(0)), np.uint8(200), np.uint8(200), crop_n_layers=np.int8(0))
+    np.testing.assert_array_equal(few.point_grids[0], reference.point_grid(200))
+    settings = {"points_per_side": np.int8(4), "points_per_batch": np.int8(5), "box_nms_thresh": np.float16(0.5)}
+    np.testing.assert_equal(records(**settings), records(box_nms_thresh=0.5))
+
+
+def test_grids_beyond_the_layers_are_not_used():
+    """As in the released code; whole numbers and lists are grids too."""
+    found = records(points_per_side=None, point_grids=([[0, 1], [1, 1]], "nothing"))
+    assert {tuple(record["point_coords"][0]) for record in found} == {(0, 128), (256, 128)}
+
+
+def test_the_generator_has_a_predictor_as_metas(models):
+    """It holds no picture afterwards, and one that takes its place is asked. Kills: a predictor that nobody asks."""
+    generator = SamAutomaticMaskGenerator(models["small"][0], points_per_side=2, **ALL)
+    assert isinstance(generator.predictor, minisam.SamPredictor) and generator.predictor.model is models["small"][0]
+    expected = generator.generate(picture(20, 30))
+    assert not generator.predictor.is_image_set
+    seen = []
+
+    class Watched(minisam.SamPredictor):
+        def set_image(self, image, image_format="RGB"):
+            seen.append(image.shape)
+            super().set_image(image, image_format)
+
+    generator.predictor = Watched(models["small"][0])
+    np.testing.assert_equal(generator.generate(picture(20, 30)), expected)
+    assert seen == [(20, 30, 3)]
+
+
+def test_progress_hears_before_the_encoder_runs():
+    """Kills: the first call after the first picture is encoded; an error after that."""
+    heard = []
+    sam = answering(Answers(1))
+    sam.image_encoder = lambda pixels: heard.append("encoder") or np.zeros((1, 8, 8, 16), np.float32)
+    generator = SamAutomaticMaskGenerator(sam, points_per_side=2, crop_n_layers=1)
+    generator.generate(np.zeros((64, 64, 3), np.uint8), lambda done, total: heard.append(done))
+    assert heard == [0, "encoder", 4, "encoder", 8, "encoder", 12, "encoder", 16, "encoder", 20]
+    with pytest.raises(InputError, match=r"expected progress to be a function of \(done, total\), got int"):
+        generator.generate(np.zeros((64, 64, 3), np.uint8), 5)
+
+
+@pytest.mark.parametrize(
+    ("image", "got"), [("photo.jpg", "'photo.jpg'"), (None, "None"), ([[1], [1, 2]], "object"), ([[[1.0]]], "float64")]
+)
+def test_what_is_no_picture(image, got):
+    with pytest.raises(InputError, match=f"expected a picture of uint8 and shape .*, got {got}"):
+        SamAutomaticMaskGenerator(answering(Answers(0))).generate(image)
 
 
 @pytest.mark.parametrize(
@@ -604,6 +683,8 @@ def test_generate_encoded_wants_its_own_models_predictor():
     """Another model's embedding, or a predictor of the plain decoder, is an error."""
     sam = build("tiny", seed=0)
     generator = SamAutomaticMaskGenerator(sam, points_per_side=2)
+    with pytest.raises(InputError, match="expected a SamPredictor with a picture set, got ndarray"):
+        generator.generate_encoded(picture(32, 32))
     for other, words in ((build("tiny", seed=1), "own model"), (sam, "fused decoder")):
         predictor = minisam.SamPredictor(other, plain=other is sam)
         predictor.set_image(picture(32, 32))

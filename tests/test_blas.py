@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 
 import pytest
@@ -14,8 +15,8 @@ from oracles import blas_threads
 
 # wrong version → (text in the file, its replacement)
 MUTANTS = {
-    "BLAS keeps all its threads": ("limits=1", "limits=2"),
-    "BLAS stays at one thread": ("            self.limiter.restore_original_limits()", "            pass"),
+    "BLAS keeps all its threads": ("_set((library, 1)", "_set((library, 2)"),
+    "BLAS stays at one thread": ("        _set(self.before)\n", ""),
     "only the first thread may set BLAS": ("clear(force=True)", "pass"),
     "the first to leave restores BLAS": (
         "            if not self.users:\n                self.restore",
@@ -26,6 +27,17 @@ MUTANTS = {
         "                if True:\n                    self.controller",
     ),
     "a child keeps BLAS at one thread": ("    _hold.restore()\n", ""),
+    "set before it is known what to restore": (
+        "                    self.before = [(library, library.num_threads) for library in libraries]\n"
+        "                    _set((library, 1) for library in libraries)",
+        "                    before = [(library, library.num_threads) for library in libraries]\n"
+        "                    _set((library, 1) for library in libraries)\n"
+        "                    self.before = before",
+    ),
+    "what is interrupted is not done again": (
+        "                self.leave(user)\n                raise",
+        "                raise",
+    ),
     "a child still counts its parent's callers": ("    _hold = _Hold()\n\n\nif", "    pass\n\n\nif"),
     "a child keeps the lock": (
         "    _hold.lock.release()\n    _hold = _Hold()",
@@ -73,6 +85,42 @@ def test_any_thread_may_come_first_and_last():
             assert blas_threads() == {2}
             first_out.clear()
     assert seen == [{1}] * 3
+
+
+def interrupted_at(event: int) -> bool:
+    """Enter and leave with Ctrl-C where the ``event``-th function begins, or has returned that is not Python's."""
+    seen = 0
+
+    def count(_: object, kind: str, __: object) -> None:
+        nonlocal seen
+        seen += kind in ("call", "c_return")  # where CPython looks for signals
+        if seen == event:
+            sys.setprofile(None)
+            raise KeyboardInterrupt
+
+    try:
+        sys.setprofile(count)
+        with blas_at_one_thread():
+            pass
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.setprofile(None)
+    return False
+
+
+def test_ctrl_c_at_any_moment_restores_blas():
+    """Python hears a signal at certain moments: each of them in turn. Kills: set before
+    it is known what to restore, what is interrupted is not done again."""
+    with threadpool_limits(2, user_api="blas"):
+        event = 1
+        while interrupted_at(event):
+            assert blas_threads() == {2}, f"held after Ctrl-C at event {event}"
+            event += 1
+        assert event > 30
+        with blas_at_one_thread():
+            assert blas_threads() == {1}
+        assert blas_threads() == {2}
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")

@@ -8,8 +8,10 @@ import os
 import pickle
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -450,6 +452,29 @@ def test_as_a_process(place):
     done = subprocess.run([*command, "--point", "99,4", "-o", "o.png"], capture_output=True, text=True)
     assert done.returncode == 2 and done.stdout == "" and not Path("o.png").exists()
     assert done.stderr == "minisam: error: expected points inside the picture of 40 × 30 pixels, got (99, 4)\n"
+
+
+@pytest.mark.parametrize("module", ["minisam.cli", "argparse", "minisam.commands.everything"])
+def test_ctrl_c_while_the_command_starts_is_one_line(module):
+    """An interruption in the middle of an import, of the script's function and of ``-m``. Kills: a traceback."""
+    code = (
+        "import importlib.abc, runpy, sys\n"
+        "class Interrupted(importlib.abc.MetaPathFinder):\n"
+        "    def find_spec(self, name, path, target=None):\n"
+        "        if name == sys.argv[1]: raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupted())\n"
+    )
+    project = tomllib.loads((Path(minisam.__file__).parents[1] / "pyproject.toml").read_text())["project"]
+    home, function = project["scripts"]["minisam"].split(":")
+    script = f"from {home} import {function}\nsys.exit({function}())"
+    for start in (script, "runpy.run_module('minisam', run_name='__main__')"):
+        done = subprocess.run([sys.executable, "-c", code + start, module], capture_output=True, text=True)
+        assert (done.returncode, done.stdout, done.stderr.strip()) == (130, "", "minisam: interrupted")
+
+
+def test_ctrl_c_while_options_are_read(capsys, monkeypatch):
+    monkeypatch.setattr("minisam.cli._parser", mock.Mock(side_effect=KeyboardInterrupt))
+    assert main([]) == 130 and capsys.readouterr().err.strip() == "minisam: interrupted"
 
 
 def test_help_and_errors_load_nothing_heavy():

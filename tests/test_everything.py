@@ -20,7 +20,7 @@ from pycocotools.coco import COCO
 from minisam import SamAutomaticMaskGenerator
 from minisam.checkpoint import save_checkpoint
 from minisam.cli import main
-from minisam.commands.everything import SETTINGS, as_sa1b
+from minisam.commands.everything import SETTINGS, _most, as_sa1b
 from minisam.crops import PRESETS
 from minisam.images import read_image, save_png
 from minisam.sam import build
@@ -70,6 +70,7 @@ def test_the_file_is_sa1bs(place, capsys):
     found = SamAutomaticMaskGenerator(build(SMALL, seed=7), **settings).generate(read_image("photo.png"))
     assert len(report["annotations"]) == len(found) > 1
     assert f"{len(found)} masks from 16 points" in out and "wrote masks.json\nwrote o.png" in out
+    assert "\n48 candidates → 48 after predicted_iou → 48 after stability → " in out and "the best" not in out
     for number, (annotation, record) in enumerate(zip(report["annotations"], found)):
         assert annotation["id"] == number
         mask = coco.decode(annotation["segmentation"]).astype(bool)
@@ -161,6 +162,9 @@ def test_no_mask_is_an_empty_list(place, capsys):
     arguments = ["--points-per-side", "2", "--pred-iou-thresh", "1", "--stability-score-thresh", "1"]
     code, out, err = everything(capsys, *arguments, "--overlay", "o.png", "--preset", "sa1b", "--crop-n-layers", "1")
     assert code == 0 and err == "" and "no masks from 8 points" in out
+    assert "\n24 candidates → 8 after predicted_iou → 0 after stability → 0 after box_nms\n" in out
+    assert "\nthe best predicted IoU 1.564 (threshold 1), the best stability 0.000 (threshold 1)\n" in out
+    assert _most(np.full((2, 3), np.nan)) == "not measured"
     assert read()["annotations"] == []
     np.testing.assert_array_equal(read_image("o.png"), read_image("photo.png"))
 
@@ -190,7 +194,10 @@ def test_plain_and_very_small_pictures(place, capsys, size, colour):
     ("arguments", "words"),
     [
         (["--preset", "paper"], "expected a preset among meta, sa1b, got 'paper'"),
-        (["--points-per-side", "0"], "points_per_side to be a whole number of at least 1, got 0"),
+        (["--points-per-side", "0"], "points_per_side to be a whole number from 1 to 1024, got 0"),
+        (["--points-per-side", "32000"], "points_per_side to be a whole number from 1 to 1024, got 32000"),
+        (["--min-mask-region-area", "9" * 30], "min_mask_region_area"),
+        (["--stability-score-offset", "inf"], "stability_score_offset"),
         (["--points-per-side", "2.5"], "expected a whole number, got '2.5'"),
         (["--points-per-batch", "0"], "points_per_batch"),
         (["--pred-iou-thresh", "1.5"], "pred_iou_thresh to be a number from 0 to 1, got 1.5"),
@@ -271,8 +278,8 @@ def test_ctrl_c_is_one_line(place, capsys, monkeypatch):
 def test_ctrl_c_in_a_process(place):
     """A real SIGINT while points are decoded: exit code 130, nothing written, soon."""
     program = (
-        "import sys, minisam.automatic as automatic; from minisam.cli import main; step = automatic._Report.step\n"
-        "automatic._Report.step = lambda self, points: (step(self, points), print(points, flush=True))\n"
+        "import sys, minisam.automatic as automatic; from minisam.cli import main; step = automatic._Run.step\n"
+        "automatic._Run.step = lambda self, points: (step(self, points), print(points, flush=True))\n"
         "sys.exit(main(sys.argv[1:]))"
     )
     arguments = ["everything", "photo.png", "--checkpoint", "small.safetensors", "-o", "masks.json"]

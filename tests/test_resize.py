@@ -1,8 +1,7 @@
-"""Properties of ``resize`` and ``resize_threshold``. Each names the wrong versions that it kills."""
+"""Properties of ``resize``. Each names the wrong versions that it kills."""
 
 from __future__ import annotations
 
-import tracemalloc
 from unittest.mock import patch
 
 import numpy as np
@@ -13,8 +12,8 @@ from hypothesis import strategies as st
 from minisam.reference import ops
 from minisam_kernels import InputError
 from minisam_kernels import resize as module
-from minisam_kernels.resize import TOLERANCE, _taps, resize, resize_numpy, resize_threshold
-from oracles import EPS, assert_close, oracle
+from minisam_kernels.resize import TOLERANCE, _taps, resize, resize_numpy
+from oracles import assert_close, oracle
 from strategies import arrays, sizes
 
 # wrong version → (text in the kernel's file, its replacement)
@@ -37,12 +36,6 @@ MUTANTS = {
         "column[:, None] * channels + 0 * np.arange(channels)",
     ),
     "every piece is the first": ("top[here], bottom[here]", "top, bottom"),
-    "threshold not strict": ("below[j] * w > threshold", "below[j] * w >= threshold"),
-    "threshold ignored": ("np.float32(threshold))", "np.float32(0))"),
-    "holds a picture of floats": (
-        "np.empty((2, out.shape[2]), np.float32)",
-        "np.empty((2 * out.shape[1], out.shape[2]), np.float32)[:2]",
-    ),
     "readable version takes the nearest row": ("x[:, top] * (1 - weight) + x[:, bottom] * weight", "x[:, top]"),
 }
 
@@ -90,20 +83,6 @@ def test_compiled_is_torch(drawn, tile):
     assert_close(actual, torchs(*drawn), magnitude(*drawn), TOLERANCE)
 
 
-@given(inputs(), TILES, st.sampled_from([0.0, 0.5, -1.0]))
-def test_threshold_is_the_threshold_of_resize(drawn, tile, threshold):
-    """True above, False at or below, but within the tolerance of the threshold. Kills: threshold ignored, every piece
-    is the first, keeps both rows in one place."""
-    x, size = drawn
-    x = x[..., 0] if x.ndim == 4 else x
-    with patch.object(module, "TILE", tile):
-        actual = resize_threshold(x, size, threshold)
-    expected = torchs(x, size)
-    clear = np.abs(expected - threshold) > TOLERANCE * EPS * magnitude(x, size)
-    assert actual.dtype == bool and actual.shape == expected.shape
-    np.testing.assert_array_equal(actual[clear], (expected > threshold)[clear])
-
-
 @given(inputs())
 def test_the_same_size_changes_nothing(drawn):
     """Law. Kills: forgets the half pixel, swaps the weights of a column."""
@@ -131,22 +110,6 @@ def test_corners_are_not_aligned():
     np.testing.assert_array_equal(resize(np.float32([[[0, 4]]]), (1, 4)), [[[0, 1, 3, 4]]])
 
 
-def test_a_logit_on_the_threshold_is_outside():
-    """Kills: threshold not strict."""
-    assert not resize_threshold(np.full((1, 2, 2), 0.5), (5, 3), 0.5).any()
-
-
-def test_threshold_holds_no_picture_of_floats():
-    """Kills: holds a picture of floats."""
-    logits = np.ones((1, 2, 2), np.float32)
-    resize_threshold(logits, (2, 2))  # what is made once, the threads and the machine code, is not counted
-    tracemalloc.start()
-    mask = resize_threshold(logits, (300, 300))
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak < 1.5 * mask.nbytes
-
-
 @pytest.mark.parametrize(
     ("shape", "size", "message"),
     [
@@ -158,10 +121,3 @@ def test_threshold_holds_no_picture_of_floats():
 def test_bad_input_names_expected_and_received(shape, size, message):
     with pytest.raises(InputError, match=message):
         resize(np.ones(shape), size)
-
-
-def test_bad_logits_name_expected_and_received():
-    with pytest.raises(InputError, match=r"expected logits of shape \(M, H, W\), got \(1, 4, 4, 1\)"):
-        resize_threshold(np.ones((1, 4, 4, 1)), (2, 2))
-    with pytest.raises(InputError, match="expected at least 1 pixel each way"):
-        resize_threshold(np.ones((1, 4, 0)), (2, 2))

@@ -8,20 +8,24 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from threadpoolctl import OpenBLASController, ThreadpoolController
 
 
-def _any_thread_may_set_blas() -> None:
-    """threadpoolctl 3.8 obeys only the first thread that limits OpenBLAS and silently ignores the others. Here one
-    caller may limit and another restore, one lock around both, so no thread keeps a claim. Older versions know none.
+def _set(numbers: Iterable[tuple[Any, int]]) -> None:
+    """Set each BLAS, a ``LibController`` of threadpoolctl, to its number of threads.
+
+    threadpoolctl 3.8 obeys only the first thread that limits OpenBLAS and silently ignores the others. Here one caller
+    may limit and another restore, one lock around both, so no thread keeps a claim. Older versions know none.
     """
-    clear = getattr(OpenBLASController, "clear_controlling_thread", None)
-    if clear is not None:
-        clear(force=True)
+    clear = getattr(OpenBLASController, "clear_controlling_thread", lambda force: None)
+    clear(force=True)
+    for library, number in numbers:
+        library.set_num_threads(number)
+    clear(force=True)
 
 
 class _Hold:
@@ -30,7 +34,7 @@ class _Hold:
     def __init__(self) -> None:
         self.lock = threading.RLock()  # may be taken again, by a finaliser that forks while it is held
         self.controller: ThreadpoolController | None = None
-        self.limiter: Any = None
+        self.before: list[tuple[Any, int]] = []  # each BLAS and the number of its threads before the first caller came
         self.users: set[object] = set()
 
     @contextmanager
@@ -40,8 +44,9 @@ class _Hold:
             with self.lock:
                 if not self.users:
                     self.controller = self.controller or ThreadpoolController()
-                    _any_thread_may_set_blas()
-                    self.limiter = self.controller.limit(limits=1, user_api="blas")
+                    libraries = [each for each in self.controller.lib_controllers if each.user_api == "blas"]
+                    self.before = [(library, library.num_threads) for library in libraries]
+                    _set((library, 1) for library in libraries)  # after it is known what to restore: Ctrl-C may come
                 self.users.add(user)
             yield
         finally:
@@ -60,11 +65,8 @@ class _Hold:
 
     def restore(self) -> None:
         """BLAS as it was before the first caller came."""
-        if self.limiter is not None:
-            _any_thread_may_set_blas()
-            self.limiter.restore_original_limits()
-            _any_thread_may_set_blas()
-            self.limiter = None
+        _set(self.before)
+        self.before = []
 
 
 _hold = _Hold()

@@ -23,6 +23,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from minisam_kernels.errors import InputError
 from minisam_kernels.jit import exact_jit
 from minisam_kernels.mask_changes import STRIP, WORD
 from minisam_kernels.resize import _taps
@@ -56,7 +57,15 @@ def _axis(low: int, square: int, cut: int, new: int, block: int) -> Axis:
 
 @lru_cache(maxsize=64)
 def plan(low: tuple[int, int], square: int, cut: tuple[int, int], new: tuple[int, int]) -> tuple[Axis, Axis]:
-    """Rows and columns of (h, w) logits → square² → the part (h', w') of it → (H, W). Kept: masks share their sizes."""
+    """Rows and columns of (h, w) logits → square² → the part (h', w') of it → (H, W). Kept: masks share their sizes.
+
+    Raises ``InputError`` where a size has no pixels or the part is larger than the square.
+    """
+    if min(*low, *cut, *new) < 1 or max(cut) > square:
+        raise InputError(
+            f"expected at least 1 pixel each way and input_size within {square}, "
+            f"got logits {low}, input_size {cut}, original_size {new}"
+        )
     columns = _axis(low[1], square, cut[1], new[1], STRIP)
     # As unsigned numbers, because a negative index would mean "from the end" and every read would have to ask.
     columns = columns._replace(inner=columns.inner.astype(np.uint64), outer=columns.outer.astype(np.uint64))

@@ -1,15 +1,13 @@
-"""Bilinear resizing, and a mask straight from it.
+"""Bilinear resizing.
 
     y[i, j] = Σ over a, b ∈ {0, 1} of weight_a(i) · weight_b(j) · x[row_a(i), column_b(j)]
     s = max((i + ½) · H/H' − ½, 0),  row_0 = ⌊s⌋,  row_1 = min(row_0 + 1, H − 1),  weight_1 = s − row_0 = 1 − weight_0
 
 and the same for columns: pixels are squares and their centres are what corresponds (align_corners=False), and there is
 no low-pass filter when the picture shrinks (antialias=False). Source: ``torch.nn.functional.interpolate``; SAM's
-post-processing resizes its logits so, twice.
+post-processing resizes its logits so, twice (``mask_pixels`` and ``mask_runs`` make masks of them at once).
 
-Shapes: ``resize``: x (B, H, W, C) or (M, H, W), size (H', W') → (B, H', W', C) or (M, H', W').
-``resize_threshold``: logits (M, H, W) → bool (M, H', W'), resize(logits) > threshold, strictly; it holds two rows of
-floats for each piece of work in hand, never a float picture of the new size.
+Shapes: x (B, H, W, C) or (M, H, W), size (H', W') → (B, H', W', C) or (M, H', W').
 Errors: ``InputError`` when x has other axes, a picture or the size has no pixels.
 Accuracy: ``TOLERANCE`` · eps times the largest |x| of the four pixels: weight_0 carries an error of eps, not of eps
 times itself. The place s is computed in float64; in float32 its rounding alone would shift a large picture by
@@ -20,7 +18,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minisam_kernels.errors import InputError, as_float32, expect_ndim
+from minisam_kernels.errors import InputError, as_float32
 from minisam_kernels.jit import exact_jit
 from minisam_kernels.threads import parallel_for
 
@@ -68,20 +66,8 @@ def _resize_rows(x, top, bottom, row_weight, left, right, weight, rows, out):
             out[i, j] = above[j] * (np.float32(1) - w) + below[j] * w
 
 
-@exact_jit
-def _resize_threshold_rows(x, top, bottom, row_weight, left, right, weight, rows, threshold, out):
-    """The same, with the comparison in place of the number: out (rows of the piece, W') bool."""
-    held = np.full(2, -1)
-    for i in range(out.shape[0]):
-        above = _stretched(x, top[i], left, right, weight, held, rows)
-        below = _stretched(x, bottom[i], left, right, weight, held, rows)
-        w = row_weight[i]
-        for j in range(out.shape[1]):
-            out[i, j] = above[j] * (np.float32(1) - w) + below[j] * w > threshold
-
-
-def _run(x: np.ndarray, size: tuple[int, int], out: np.ndarray, threshold: np.float32 | None) -> None:
-    """x (B, H, W, C) → out (B, H', W'·C), float32 or, with a threshold, bool; a piece is a few rows of one picture."""
+def _run(x: np.ndarray, size: tuple[int, int], out: np.ndarray) -> None:
+    """x (B, H, W, C) → out (B, H', W'·C) float32; a piece is a few rows of one picture."""
     batch, old_height, old_width, channels = x.shape
     top, bottom, row_weight = _taps(old_height, size[0])
     left, right, weight = _taps(old_width, size[1])
@@ -98,18 +84,9 @@ def _run(x: np.ndarray, size: tuple[int, int], out: np.ndarray, threshold: np.fl
     def piece(index: int) -> None:
         b, here = index // pieces, slice(index % pieces * tile, (index % pieces + 1) * tile)
         rows = np.empty((2, out.shape[2]), np.float32)
-        taps = (top[here], bottom[here], row_weight[here], left, right, weight, rows)
-        if threshold is None:
-            _resize_rows(x[b], *taps, out[b, here])
-        else:
-            _resize_threshold_rows(x[b], *taps, threshold, out[b, here])
+        _resize_rows(x[b], top[here], bottom[here], row_weight[here], left, right, weight, rows, out[b, here])
 
     parallel_for(piece, batch * pieces)
-
-
-def _expect_pixels(x: np.ndarray, size: tuple[int, int]) -> None:
-    if min(*size, x.shape[1], x.shape[2]) < 1:
-        raise InputError(f"expected at least 1 pixel each way, got {x.shape[1:3]} to resize to {tuple(size)}")
 
 
 def resize(x: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -117,18 +94,9 @@ def resize(x: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     x = as_float32("x", x)
     if x.ndim not in (3, 4):
         raise InputError(f"expected x of shape (B, H, W, C) or (M, H, W), got {x.shape}")
-    _expect_pixels(x, size)
+    if min(*size, x.shape[1], x.shape[2]) < 1:
+        raise InputError(f"expected at least 1 pixel each way, got {x.shape[1:3]} to resize to {tuple(size)}")
     out = np.empty((len(x), *size, *x.shape[3:]), np.float32)
     channels = x.shape[3] if x.ndim == 4 else 1
-    _run(x.reshape(*x.shape[:3], channels), size, out.reshape(len(x), size[0], size[1] * channels), None)
-    return out
-
-
-def resize_threshold(logits: np.ndarray, size: tuple[int, int], threshold: float = 0.0) -> np.ndarray:
-    """logits (M, H, W) → bool (M, H', W'), resize(logits, size) > threshold. See the module's text."""
-    logits = as_float32("logits", logits)
-    expect_ndim("logits", logits, 3, "(M, H, W)")
-    _expect_pixels(logits, size)
-    out = np.empty((len(logits), *size), bool)
-    _run(logits[..., None], size, out, np.float32(threshold))
+    _run(x.reshape(*x.shape[:3], channels), size, out.reshape(len(x), size[0], size[1] * channels))
     return out

@@ -75,7 +75,7 @@ def add(parsers: Any) -> None:
 
 def _settings(options: argparse.Namespace) -> dict[str, Any]:
     """The generator's arguments: the preset's, and over them those that were given. All are checked."""
-    from minisam.crops import PRESETS, checked_grids
+    from minisam.crops import PRESETS, checked
 
     if options.preset not in PRESETS:
         raise InputError(f"expected a preset among {', '.join(PRESETS)}, got {options.preset!r}")
@@ -83,7 +83,7 @@ def _settings(options: argparse.Namespace) -> dict[str, Any]:
     settings = {"output_mode": "coco_rle"} | PRESETS[options.preset] | given
     if options.point_grids is not None:
         settings = {"points_per_side": None} | settings | {"point_grids": _read_grids(options.point_grids)}
-    checked_grids(**settings)
+    checked(**settings)
     if settings["output_mode"] == "binary_mask":
         raise InputError("expected output_mode coco_rle or uncompressed_rle for a file, got 'binary_mask'")
     return settings
@@ -149,11 +149,23 @@ def run(options: argparse.Namespace) -> int:
             pixels = mosaic(image, (_mask(record) for record in sorted(records, key=lambda record: -record["area"])))
             save_png(files.enter_context(atomic(overlay)), pixels)
     count = f"{len(records) or 'no'} mask{'s' * (len(records) != 1)}"
-    print(f"{options.photo}: {image.shape[1]} × {image.shape[0]}, model {generator.model.config.name}")
+    print(f"{options.photo}: {image.shape[1]} × {image.shape[0]}, model {generator.predictor.model.config.name}")
     print(f"{count} from {points} points in {seconds:.2f} s")
+    funnel = generator.funnel
+    assert funnel is not None
+    print(funnel)
+    if not records:
+        best = f"predicted IoU {_most(funnel.predicted_iou)} (threshold {generator.pred_iou_thresh:g})"
+        stable = f"stability {_most(funnel.stability)} (threshold {generator.stability_score_thresh:g})"
+        print(f"the best {best}, the best {stable}")
     for path in filter(None, (output, overlay)):
         print(f"wrote {path}")
     return 0
+
+
+def _most(scores: np.ndarray) -> str:
+    """The highest of the scores that were measured."""
+    return f"{scores[scores == scores].max():.3f}" if (scores == scores).any() else "not measured"
 
 
 def _mask(record: dict[str, Any]) -> np.ndarray:

@@ -29,6 +29,7 @@ from minisam_kernels import (
     iou,
     layer_norm,
     linear,
+    mask_pixels,
     mask_runs,
     nms,
     patch_embed,
@@ -271,7 +272,7 @@ def decoder_cases(rng: np.random.Generator) -> Iterator[Case]:
 def mask_cases(rng: np.random.Generator) -> Iterator[Case]:
     """What answers with yes, no or whole numbers: it must be equal. Numbers are chosen so that float32 is exact."""
     smooth = resize.resize(rng.standard_normal((3, 16, 16, 1)).astype(np.float32), (256, 256))[..., 0]
-    masks = resize.resize_threshold(smooth, (683, 1024))
+    masks = resize.resize(smooth, (683, 1024)) > 0
     yield Case("box_from_mask", box_from_mask.box_from_mask, ops.box_from_mask, (masks,), 0)
     yield Case(
         "rle (encode, decode)",
@@ -288,6 +289,13 @@ def mask_cases(rng: np.random.Generator) -> Iterator[Case]:
     yield Case("nms", nms.nms, ops.nms, (boxes, scores, 0.7), 0)
     # Whole logits; four times as large and then half as large: weights are eighths and halves, every blend is exact.
     logits, sizes = np.round(8 * smooth), ((1024, 768), 1024, (512, 384))
+    yield Case(
+        "mask_pixels",
+        mask_pixels.mask_pixels,
+        lambda z, cut, square, size: ops.resize(ops.resize(z, (square, square))[:, : cut[0], : cut[1]], size) > 0,
+        (logits, *sizes),
+        0,
+    )
     yield Case(
         "mask_runs (masks)",
         lambda *arguments: np.stack([rle.decode(counts, (512, 384)) for counts in mask_runs.mask_runs(*arguments)[0]]),

@@ -165,11 +165,6 @@ def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
     return _channels_last(F.interpolate(_channels_first(x), size, mode="bilinear", align_corners=False))
 
 
-def resize_threshold(logits: Tensor, size: tuple[int, int], threshold: float = 0.0) -> Tensor:
-    """logits (M, H, W) → bool (M, H', W')."""
-    return resize(logits, size) > threshold
-
-
 def focal_loss(logits: Tensor, targets: Tensor, alpha: float = 0.25, gamma: float = 2.0) -> Tensor:
     """logits, targets (M, H, W) → (M,)."""
     targets = targets.to(logits.dtype)
