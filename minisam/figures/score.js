@@ -197,6 +197,7 @@ function render({ model, el }) {
     state.subject = index;
     const chosen = subject(), [width, height] = size();
     Object.assign(state, { truth: decodeRuns(fromText(chosen.truth), width, height), revealed: false, cursor: [...chosen.point], drag: null });
+    state.outline = outline(state.truth, width, height);
     $(".ms-guess p").textContent = chosen.question;
     const menu = $(".ms-start");
     menu.replaceChildren(...chosen.starts.map(({ name }, i) => new Option(name, i)));
@@ -271,7 +272,7 @@ function render({ model, el }) {
     }
     on.putImageData(pixels, 0, 0);
     draw.drawImage(layer, 0, 0, width, height);
-    outline(truth, ["#000", 3.5 * u], ["#fff", 1.7 * u]);
+    for (const [colour, wide] of [["#000", 3.5 * u], ["#fff", 1.7 * u]]) { draw.strokeStyle = colour; draw.lineWidth = wide; draw.stroke(state.outline); }
     const at = state.keyboard ? state.cursor : state.hover;
     if (state.tool !== "move" && at) {
       const disc = new Path2D();
@@ -280,14 +281,14 @@ function render({ model, el }) {
     }
   }
 
-  function outline(of, ...strokes) {
-    const [width, height] = size(), path = new Path2D();
+  function outline(of, width, height) {
+    const path = new Path2D();
     for (let y = 0; y < height; y++) for (let x = 0; x < width; x++) {
       const here = of[y * width + x];
       if (here !== (x ? of[y * width + x - 1] : 0)) { path.moveTo(x, y); path.lineTo(x, y + 1); }
       if (here !== (y ? of[(y - 1) * width + x] : 0)) { path.moveTo(x, y); path.lineTo(x + 1, y); }
     }
-    for (const [colour, wide] of strokes) { draw.strokeStyle = colour; draw.lineWidth = wide; draw.stroke(path); }
+    return path;
   }
 
   // -- mouse, touch, keys
@@ -382,8 +383,8 @@ function render({ model, el }) {
   photo.addEventListener("load", () => paint());
   const sized = new ResizeObserver(() => paint());
   sized.observe(canvas);
-  pick("move");
   choose(0);
+  pick("move");
   return () => { sized.disconnect(); URL.revokeObjectURL(address); };
 }
 
