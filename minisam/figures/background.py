@@ -80,19 +80,20 @@ def state(subject: Subject, sides: Sequence[int], added: float) -> State:
 def _draw(sides: Sequence[int], rows: Sequence[Row]) -> Any:
     import matplotlib.pyplot as plt
 
-    figure, panels = plt.subplots(1, 2, figsize=(7.6, 3.4))
-    for key, colour, line in (("focal", "#0072b2", "o-"), ("dice", "#d55e00", "s--")):
-        for panel, name in zip(panels, (key, f"{key} pull"), strict=True):
-            values = np.array([row[name] for row in rows])
-            panel.plot(sides, values / values[0], line, color=colour, label=key)
-    panels[0].set_ylabel("loss, first = 1")
-    panels[1].set_ylabel("pull on a missed pixel, first = 1")
-    for panel in panels:
-        panel.set_xscale("log", base=2)
-        panel.set_yscale("log")
-        panel.set_xticks([256, 512, 1024, 2048], ["256", "512", "1024", "2048"])
-        panel.set(xlabel="side of the picture, pixels", ylim=(0.008, 30))
-        panel.grid(alpha=0.3)
-        panel.legend(fontsize=11)
-    figure.tight_layout()
+    with plt.rc_context({"font.size": 12}):
+        figure, panels = plt.subplots(1, 2, figsize=(6.2, 3.1))
+        for key, colour, line in (("focal", "#0072b2", "o-"), ("dice", "#d55e00", "s--")):
+            for panel, name in zip(panels, (key, f"{key} pull"), strict=True):
+                values = np.array([row[name] for row in rows])
+                panel.plot(sides, values / values[0], line, color=colour, label=key)
+        panels[0].set_ylabel("loss, first = 1")
+        panels[1].set_ylabel("pull on a missed pixel, first = 1")
+        for panel in panels:
+            panel.set_xscale("log", base=2)
+            panel.set_yscale("log")
+            panel.set_xticks([256, 512, 1024, 2048], ["256", "512", "1024", "2048"])
+            panel.set(xlabel="side of the picture, pixels", ylim=(0.008, 30))
+            panel.grid(alpha=0.3)
+            panel.legend(fontsize=11)
+        figure.tight_layout()
     return figure

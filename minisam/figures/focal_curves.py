@@ -19,7 +19,7 @@ QUESTION = (
     "A pixel is right with probability 0.9. Against cross-entropy (the dashed line), how much of its loss is left with "
     "γ = 2: a half, a tenth, or a hundredth?"
 )
-GAMMAS, ALPHAS = (0.0, 0.5, 1.0, 2.0, 5.0), (0.25, 0.5, 0.75)
+GAMMAS, ALPHAS = (0.0, 0.5, 1.0, 2.0, 3.0, 5.0), (0.25, 0.5, 0.75)
 P = np.linspace(0.005, 0.995, 199)  # the probability given to the right answer
 
 
@@ -51,18 +51,19 @@ def state(gamma: float, alpha: float) -> State:
 def _draw(gamma: float, alpha: float) -> Any:
     import matplotlib.pyplot as plt
 
-    figure, panels = plt.subplots(1, 2, figsize=(7.6, 3.4))
-    styles = ((1, "#0072b2", "-", "foreground pixel"), (0, "#e69f00", "-.", "background pixel"))
-    panels[0].plot(P, -np.log(P), "--", color="gray", label="cross-entropy")
-    panels[1].plot(P, 1 - P, "--", color="gray")
-    for target, colour, line, name in styles:
-        for panel, values in zip(panels, pixels(target, alpha, gamma), strict=True):
-            panel.plot(P, values, line, color=colour, linewidth=2, label=name)
-    panels[0].set(ylim=(0, 3), ylabel="loss")
-    panels[1].set(ylim=(0, 1.05), ylabel="|slope| with respect to the logit")
-    for panel in panels:
-        panel.set(xlim=(0, 1), xlabel="probability of the right answer")
-        panel.grid(alpha=0.3)
-    panels[0].legend(fontsize=10)
-    figure.tight_layout()
+    with plt.rc_context({"font.size": 12}):
+        figure, panels = plt.subplots(1, 2, figsize=(6.2, 3.1))
+        styles = ((1, "#0072b2", "-", "foreground pixel"), (0, "#e69f00", "-.", "background pixel"))
+        panels[0].plot(P, -np.log(P), "--", color="gray", label="cross-entropy")
+        panels[1].plot(P, 1 - P, "--", color="gray")
+        for target, colour, line, name in styles:
+            for panel, values in zip(panels, pixels(target, alpha, gamma), strict=True):
+                panel.plot(P, values, line, color=colour, linewidth=2, label=name)
+        panels[0].set(ylim=(0, 3), ylabel="loss")
+        panels[1].set(ylim=(0, 1.05), ylabel="|slope| with respect to the logit")
+        for panel in panels:
+            panel.set(xlim=(0, 1), xlabel="probability of the right answer")
+            panel.grid(alpha=0.3)
+        panels[0].legend(fontsize=10)
+        figure.tight_layout()
     return figure

@@ -79,18 +79,21 @@ def state(said: np.ndarray, got: np.ndarray, name: str, which: int) -> State:
 def _draw(said: np.ndarray, got: np.ndarray, first: int) -> Any:
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(figsize=(6.6, 4.2))
-    axes.plot([0, 1], [0, 1], "--", color="gray", label="as it should be")
-    axes.axvline(float(got.mean()), color="#d55e00", linestyle=":", label="the best constant")
-    styles = (("o", "#e69f00"), ("s", "#56b4e9"), ("^", "#009e73"))
-    columns = said.T if said.ndim == 2 else [said]
-    for k, (x, y) in enumerate(zip(columns, got.T if got.ndim == 2 else [got], strict=True), first):
-        marker, colour = styles[k]
-        axes.scatter(x, y, s=26, marker=marker, color=colour, edgecolor="black", linewidth=0.4, label=f"mask {k + 1}")
-    top = max(1.0, float(said.max())) + 0.03
-    axes.set(xlim=(min(0.0, float(said.min())) - 0.03, top), ylim=(-0.03, 1.03))
-    axes.set(xlabel="predicted IoU", ylabel="true IoU")
-    axes.legend(fontsize=10, loc="center left", bbox_to_anchor=(1, 0.5))
-    axes.grid(alpha=0.3)
-    figure.tight_layout()
+    with plt.rc_context({"font.size": 12}):
+        figure, axes = plt.subplots(figsize=(6, 3.8))
+        axes.plot([0, 1], [0, 1], "--", color="gray", label="as it should be")
+        axes.axvline(float(got.mean()), color="#d55e00", linestyle=":", label="the best constant")
+        styles = (("o", "#e69f00"), ("s", "#56b4e9"), ("^", "#009e73"))
+        columns = said.T if said.ndim == 2 else [said]
+        for k, (x, y) in enumerate(zip(columns, got.T if got.ndim == 2 else [got], strict=True), first):
+            marker, colour = styles[k]
+            axes.scatter(
+                x, y, s=26, marker=marker, color=colour, edgecolor="black", linewidth=0.4, label=f"mask {k + 1}"
+            )
+        top = max(1.0, float(said.max())) + 0.03
+        axes.set(xlim=(min(0.0, float(said.min())) - 0.03, top), ylim=(-0.03, 1.03))
+        axes.set(xlabel="predicted IoU", ylabel="true IoU")
+        axes.legend(fontsize=10, loc="center left", bbox_to_anchor=(1, 0.5))
+        axes.grid(alpha=0.3)
+        figure.tight_layout()
     return figure

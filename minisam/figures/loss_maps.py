@@ -94,7 +94,10 @@ def focal_state(subject: Subject, alpha: float, gamma: float) -> State:
     words += f"easy; they hold {share(easy, loss):.1%} of the loss and {share(easy, slope):.1%} of the gradient. "
     words += f"The object is {subject.truth.mean():.1%} of the picture and holds {share(subject.truth, slope):.1%} "
     words += "of the gradient."
-    return State(_draw(subject, [("loss of each pixel", loss, False), ("gradient", slope, True)]), words)
+    maps = [("loss of each pixel", loss, False), ("gradient", slope, True)]
+    held = {"of the pixels": 1 + 0 * loss, "of the loss": loss, "of the gradient": slope}
+    bars = {name: (share(easy, values), share(subject.truth, values)) for name, values in held.items()}
+    return State(_draw(subject, maps, bars), words)
 
 
 def loss_maps(objects: Sequence[Subject] | None = None, source: str = "") -> widgets.VBox:
@@ -125,27 +128,50 @@ def loss_state(subject: Subject, name: str) -> State:
     )
     words += f" The object is {subject.truth.mean():.1%} of the picture and holds {share(subject.truth, slope):.0%} of "
     words += f"it; the wrong pixels are {wrong.mean():.1%} and hold {share(wrong, slope):.0%}."
-    return State(_draw(subject, [("gradient", slope * slope.size, True)]), words)
+    return State(_draw(subject, [("gradient", slope * slope.size, True)], {}), words)
 
 
-def _draw(subject: Subject, maps: Sequence[tuple[str, np.ndarray, bool]]) -> Any:
-    """The picture with truth and mask, and maps: of a loss (from 0 on), or of a gradient, which has a sign."""
+def _draw(subject: Subject, maps: Sequence[tuple[str, np.ndarray, bool]], bars: dict[str, tuple[float, float]]) -> Any:
+    """The picture with truth and mask; maps, of a loss (from 0 on) or of a gradient (which has a sign); bars."""
     import matplotlib.pyplot as plt
 
-    figure, panels = plt.subplots(1, 1 + len(maps), figsize=(2.9 * (1 + len(maps)) + 0.6, 3.3), layout="constrained")
-    panels[0].imshow(subject.image)
-    panels[0].contour(logits_of(subject), [0], colors="#e69f00", linewidths=1.2, linestyles="--")
-    panels[0].set_title("truth —, mask - -", fontsize=11)
-    for panel, (name, values, signed) in zip(panels[1:], maps, strict=True):
-        top = max(float(np.quantile(np.abs(values), 0.999)), 1e-12)
-        colours = {"cmap": "PuOr", "vmin": -top, "vmax": top} if signed else {"cmap": "cividis", "vmin": 0, "vmax": top}
-        drawn = panel.imshow(values, **colours)
-        bar = figure.colorbar(drawn, ax=panel, fraction=0.046, pad=0.03)
-        bar.ax.tick_params(labelsize=10)
-        panel.set_title(f"{name}\n− raises the logit, + lowers it" if signed else name, fontsize=11)
-    for panel, colour in zip(
-        panels, ["white", *("black" if signed else "white" for _, _, signed in maps)], strict=True
-    ):
-        panel.contour(subject.truth.astype(float), [0.5], colors=colour, linewidths=0.9)
-        panel.set_axis_off()
+    rows = 2 if bars else 1
+    with plt.rc_context({"font.size": 12}):
+        figure, grid = plt.subplots(rows, 2, figsize=(6, 2.9 * rows), layout="constrained")
+        panels = grid.ravel()
+        panels[0].imshow(subject.image)
+        panels[0].contour(logits_of(subject), [0], colors="#e69f00", linewidths=1.2, linestyles="--")
+        panels[0].set_title("truth —, mask - -", fontsize=12)
+        for panel, (name, values, signed) in zip(panels[1:], maps, strict=False):
+            top = max(float(np.quantile(np.abs(values), 0.999)), 1e-12)
+            drawn = panel.imshow(
+                values,
+                cmap="PuOr" if signed else "cividis",
+                vmin=-top if signed else 0,
+                vmax=top,
+                interpolation="nearest",
+            )
+            figure.colorbar(drawn, ax=panel, fraction=0.046, pad=0.03)
+            panel.set_title(f"{name}: − lifts, + lowers" if signed else name, fontsize=12)
+        outlines = ["white", *("black" if signed else "white" for _, _, signed in maps)]
+        for panel, colour in zip(panels, outlines, strict=False):
+            panel.contour(subject.truth.astype(float), [0.5], colors=colour, linewidths=0.9)
+            panel.set_axis_off()
+        if bars:
+            _bars(panels[3], bars)
     return figure
+
+
+def _bars(panel: Any, bars: dict[str, tuple[float, float]]) -> None:
+    """How much easy pixels and the object hold."""
+    y = np.arange(len(bars))
+    easy, inside = np.nan_to_num(np.array(list(bars.values()))).T
+    panel.barh(y - 0.2, easy, 0.36, color="#56b4e9", edgecolor="black", hatch="//", label="easy pixels")
+    panel.barh(y + 0.2, inside, 0.36, color="#e69f00", edgecolor="black", hatch="..", label="the object")
+    panel.set_yticks(y, bars)
+    panel.set(xlim=(0, 1), ylim=(len(bars) - 0.4, -0.6), xticks=[0, 0.5, 1])
+    panel.set_xticklabels(["0", "½", "all"])
+    panel.set_title("who holds how much", fontsize=12)
+    panel.legend(
+        fontsize=10, loc="upper center", bbox_to_anchor=(0.3, -0.12), ncol=2, handlelength=1.2, columnspacing=1
+    )

@@ -99,20 +99,24 @@ def state(areas: np.ndarray, values: np.ndarray, key: str, pixels: int) -> State
 def _draw(across: np.ndarray, values: np.ndarray, key: str, pixels: int) -> Any:
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(figsize=(7, 3.6))
-    axes.scatter(
-        across, values, s=22, marker="o", facecolor="#0072b2", edgecolor="white", linewidth=0.4, label="object"
-    )
-    if key in ("iou", "dice"):
-        x = np.geomspace(5, 250, 100)
-        curve = disc(np.pi * x**2 / 4, pixels)
-        axes.plot(x, curve if key == "iou" else 2 * curve / (1 + curve), "--", color="#d55e00", label="a disc")
-        axes.legend(loc="lower right", fontsize=11)
-    axes.set_xscale("log")
-    axes.set_xticks([10, 20, 40, 80, 160], ["10", "20", "40", "80", "160"])
-    axes.minorticks_off()
-    axes.set(
-        xlim=(5, 250), ylim=(0, 1.03), xlabel="size: diameter of a disc of the same area, pixels", ylabel=MEASURES[key]
-    )
-    axes.grid(alpha=0.3)
+    with plt.rc_context({"font.size": 12}):
+        figure, axes = plt.subplots(figsize=(6, 3.5))
+        axes.scatter(
+            across, values, s=22, marker="o", facecolor="#0072b2", edgecolor="white", linewidth=0.4, label="object"
+        )
+        if key in ("iou", "dice"):
+            x = np.geomspace(5, 250, 100)
+            curve = disc(np.pi * x**2 / 4, pixels)
+            axes.plot(x, curve if key == "iou" else 2 * curve / (1 + curve), "--", color="#d55e00", label="a disc")
+            axes.legend(loc="lower right", fontsize=11)
+        axes.set_xscale("log")
+        axes.set_xticks([10, 20, 40, 80, 160], ["10", "20", "40", "80", "160"])
+        axes.minorticks_off()
+        axes.set(
+            xlim=(5, 250),
+            ylim=(0, 1.03),
+            xlabel="size: diameter of a disc of the same area, pixels",
+            ylabel=MEASURES[key],
+        )
+        axes.grid(alpha=0.3)
     return figure
