@@ -60,9 +60,9 @@ def _draw(gamma: float, alpha: float) -> Any:
             for panel, values in zip(panels, pixels(target, alpha, gamma), strict=True):
                 panel.plot(P, values, line, color=colour, linewidth=2, label=name)
         panels[0].set(ylim=(0, 3), ylabel="loss")
-        panels[1].set(ylim=(0, 1.05), ylabel="|slope| with respect to the logit")
+        panels[1].set(ylim=(0, 1.05), ylabel="|slope| along the logit")
         for panel in panels:
-            panel.set(xlim=(0, 1), xlabel="probability of the right answer")
+            panel.set(xlim=(0, 1), xlabel="p of the right answer")
             panel.grid(alpha=0.3)
         panels[0].legend(fontsize=10)
         figure.tight_layout()

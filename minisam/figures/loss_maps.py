@@ -95,7 +95,7 @@ def focal_state(subject: Subject, alpha: float, gamma: float) -> State:
     words += f"The object is {subject.truth.mean():.1%} of the picture and holds {share(subject.truth, slope):.1%} "
     words += "of the gradient."
     maps = [("loss of each pixel", loss, False), ("gradient", slope, True)]
-    held = {"of the pixels": 1 + 0 * loss, "of the loss": loss, "of the gradient": slope}
+    held = {"pixels": np.ones_like(loss), "loss": loss, "gradient": slope}
     bars = {name: (share(easy, values), share(subject.truth, values)) for name, values in held.items()}
     return State(_draw(subject, maps, bars), words)
 
@@ -149,7 +149,6 @@ def _draw(subject: Subject, maps: Sequence[tuple[str, np.ndarray, bool]], bars: 
                 cmap="PuOr" if signed else "cividis",
                 vmin=-top if signed else 0,
                 vmax=top,
-                interpolation="nearest",
             )
             figure.colorbar(drawn, ax=panel, fraction=0.046, pad=0.03)
             panel.set_title(f"{name}: − lifts, + lowers" if signed else name, fontsize=12)
@@ -172,6 +171,4 @@ def _bars(panel: Any, bars: dict[str, tuple[float, float]]) -> None:
     panel.set(xlim=(0, 1), ylim=(len(bars) - 0.4, -0.6), xticks=[0, 0.5, 1])
     panel.set_xticklabels(["0", "½", "all"])
     panel.set_title("who holds how much", fontsize=12)
-    panel.legend(
-        fontsize=10, loc="upper center", bbox_to_anchor=(0.3, -0.12), ncol=2, handlelength=1.2, columnspacing=1
-    )
+    panel.legend(fontsize=10, loc="upper center", bbox_to_anchor=(0.4, -0.12), ncol=2, handlelength=1.2)

@@ -108,7 +108,7 @@ def _draw(mask: np.ndarray, start: int, length: int, title: str) -> Any:
             axes.plot([column + 0.5] * 2, [0.25, last - 0.25], color="black", linewidth=1.3)
             axes.plot(column + 0.5, last - 0.3, marker="v", color="black", markersize=5)
     axes.set(title=title, xlabel="column", ylabel="row")
-    axes.set_xticks(np.arange(0, width, 2) + 0.5, range(0, width, 2))
-    axes.set_yticks(np.arange(0, height, 2) + 0.5, range(0, height, 2))
+    axes.set_xticks(np.arange(0, width, 2) + 0.5, [str(n) for n in range(0, width, 2)])
+    axes.set_yticks(np.arange(0, height, 2) + 0.5, [str(n) for n in range(0, height, 2)])
     axes.tick_params(length=0)
     return figure

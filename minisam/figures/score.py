@@ -38,7 +38,7 @@ def counts(mask: np.ndarray, truth: np.ndarray) -> dict[str, int]:
 
 def band_of(shape: tuple[int, ...]) -> int:
     """The width in pixels of boundary IoU's rim for a picture (H, W): 2 % of the diagonal, at least 1."""
-    return max(1, round(0.02 * float(np.hypot(*shape))))
+    return max(1, round(0.02 * float(np.hypot(shape[0], shape[1]))))
 
 
 def rim(mask: np.ndarray, band: int) -> np.ndarray:
