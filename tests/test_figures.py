@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 import minisam
 from minisam import book_server
 from minisam.figures.atlas import Atlas, atlas, decode_mask, encode_mask, grid_points
-from minisam.figures.check import check
 from minisam_kernels.errors import InputError
 
 pytest.importorskip("anywidget")
@@ -191,27 +190,7 @@ def test_figure_carries_an_atlas_only_when_asked(sam: minisam.Sam, cat: Photo) -
     assert len(static.pictures[0]["atlas"]["points"]) == 5 * 2 * 4, "2 × 2 points and the photo's own"
 
 
-# ---- exercises, the server -------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("value", "expected", "says"),
-    [
-        (..., 1, "not tried yet"),
-        (0.5, 0.5 + 1e-9, "✓"),
-        (0.5, 0.6, "which is not the answer"),
-        (np.zeros(3), np.zeros((3, 1)), "expected shape (3, 1), got (3,)"),
-        (np.array([True, False]), np.array([True, True]), "1 of 2 entries differ"),
-        ("part", "part", "✓"),
-        ("whole", "part", "✗"),
-        (None, 3.0, "✗"),
-        (object(), 1.5, "✗"),
-    ],
-)
-def test_check_says_what_is_off(value: Any, expected: Any, says: str, capsys: pytest.CaptureFixture[str]) -> None:
-    check("exercise", value, expected)
-    printed = capsys.readouterr().out
-    assert says in printed and printed.count("\n") == 1
+# ---- the server -------------------------------------------------------------------------------
 
 
 def test_lab_opens_chapters_as_notebooks(tmp_path: Any) -> None:

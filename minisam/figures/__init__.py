@@ -2,5 +2,5 @@
 
 atlas.py   real outputs of the real model at a grid of points, for pages without Python
 click.py   ClickFigure: a picture, a click, three masks (click.js draws it, click.css dresses it)
-check.py   ``check(...)``: the answer to an exercise
+states.py  sliders over pictures that were computed beforehand
 """
