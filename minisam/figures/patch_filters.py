@@ -90,8 +90,8 @@ def patch_filters(
         top = np.unravel_index(int(np.abs(answer).argmax()), answer.shape)
         words = (
             f"Filter {c}, number {rank + 1} of {C} by strength: norm {norm:.2f}, {grey[c]:.0%} of it asks for "
-            f"brightness and the rest for colour. Answers from {answer.min():.2f} to {answer.max():.2f}, the largest in "
-            f"size at token row {top[0]}, column {top[1]}."
+            f"brightness and the rest for colour. Answers from {answer.min():.2f} to {answer.max():.2f}, the largest "
+            f"in size at token row {top[0]}, column {top[1]}."
         )
         alt = (
             f"All {C} filters as small pictures; filter {c} enlarged; a map of its answers over the photograph. {words}"
