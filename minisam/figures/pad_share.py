@@ -2,8 +2,8 @@
 
 Where windows do not fit the grid, the last ones are filled up, and nothing masks the filling: its keys and values are
 the bias of the qkv map. The tiny model's windows fit; so this is an experiment: its real q, k, v of one block, with
-windows of other sizes. Shown are each token's weight on the filling (the mean of the heads), and how much its attention's
-output differs from that with the filling masked, relative to the mean length of an output. The tables of relative
+windows of other sizes. Shown are each token's weight on the filling (the mean of the heads), and how far its
+output is from the one with the filling masked, as a share of the mean length of an output. The tables of relative
 positions are stretched to the window, as in ``rel_pos``.
 """
 
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 QUESTION = (
     "32 tokens in windows of 12 leave 4 rows and columns to be filled up. Their keys and values are one and the same "
-    "vector. How much of its attention will a real token of the last window give them: next to nothing, their fair share "
-    "by number, or more?"
+    "vector. How much of its attention will a real token of the last window give them: next to nothing, their fair "
+    "share by number, or more?"
 )
 
 
@@ -119,12 +119,13 @@ def pad_share(
         fair = 1 - (size - filling) / size
         words = f"Windows of {size}: {filling} rows and columns are filled up. "
         words += (
-            f"{reached.mean():.0%} of the real tokens share a window with the filling and give it {share[reached].mean():.0%} "
-            f"of their attention on average ({fair:.0%} of an edge window's keys are filling); masking it would change "
-            f"their output by {change[reached].mean():.0%} on average."
+            f"{reached.mean():.0%} of the real tokens share a window with the filling and give it "
+            f"{share[reached].mean():.0%} of their attention on average ({fair:.0%} of an edge window's keys are "
+            f"filling); masking it would change their output by {change[reached].mean():.0%} on average."
             if reached.any()
             else "They fit, and nothing is different."
         )
         return State(figure, words)
 
-    return states([Axis("Window", [str(size) for size in sizes])], draw, QUESTION, source)
+    start = list(sizes).index(12) if 12 in sizes else 0
+    return states([Axis("Window", [str(size) for size in sizes], start)], draw, QUESTION, source)

@@ -48,7 +48,7 @@ def count_pairs(config: SamConfig, side: int | None = None) -> dict[str, int]:
 
 def pairs(
     names: Sequence[str] = ("tiny", "vit_b", "vit_l", "vit_h"),
-    sides: Sequence[int] = (16, 32, 48, 64, 96, 128),
+    sides: Sequence[int] = (16, 32, 64, 128),
     source: str = "",
 ) -> ipywidgets.VBox:
     """Buttons for the models ``names``, a slider over ``sides``, the tokens along a side. Raises ``InputError`` for a
@@ -65,8 +65,8 @@ def pairs(
         wide = len(config.encoder_global_attn_indexes)
         share = config.encoder_num_heads * wide * side**4 / built
         words = (
-            f"{config.name}, {side} × {side} tokens (a picture of {side * config.patch_size} pixels): {built:,} pairs as "
-            f"built, {share:.0%} of them in its {wide} global blocks; {everywhere / built:.1f} times as many if all "
+            f"{config.name}, {side} × {side} tokens (a picture of {side * config.patch_size} pixels): {built:,} pairs "
+            f"as built, {share:.0%} of them in its {wide} global blocks; {everywhere / built:.1f} times as many if all "
             f"{config.encoder_depth} blocks looked everywhere."
         )
         return State(_bars(counted, config, side, largest), words)

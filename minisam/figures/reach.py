@@ -48,8 +48,8 @@ def describe(seen: Seen, i: int, name: str, token: tuple[int, int], seen_by: Loo
     outside = max(0, rows - seen_by.corner[0])
     share = f" Tokens of the filled up stripe get {weights[outside:].sum():.0%} of it." if rows < seen.side else ""
     return (
-        f"Block {i} looks {kind}. {name} (token row {token[0]}, column {token[1]}) has {weights.size} tokens to look at; "
-        f"half of its attention, the mean of the heads, lies on {half_of(weights)} of them, at a mean distance of "
+        f"Block {i} looks {kind}. {name} (token row {token[0]}, column {token[1]}) has {weights.size} tokens to look "
+        f"at; half of its attention, the mean of the heads, lies on {half_of(weights)} of them, at a mean distance of "
         f"{distance(weights, seen_by.corner, token):.1f} tokens.{share}"
     )
 
