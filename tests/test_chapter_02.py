@@ -262,6 +262,20 @@ def test_numbers_of_the_input_in_the_text() -> None:
     assert input_size(300, 451, 256) == (170, 256)
 
 
+def test_sizes_in_the_text() -> None:
+    tiny, large = minisam.CONFIGS["tiny"], [minisam.CONFIGS[name] for name in ("vit_b", "vit_l", "vit_h")]
+    assert (tiny.image_size, tiny.encoder_depth, tiny.prompt_embed_dim, tiny.window_size) == (256, 8, 128, 8)
+    assert [c.encoder_depth for c in large] == [12, 24, 32]
+    assert {(c.image_size, c.prompt_embed_dim, c.image_embedding_size) for c in large} == {(1024, 256, 64)}
+
+
+def test_shrinking_as_the_text_shows_it() -> None:
+    stripes = np.zeros((8, 512, 3), np.uint8)
+    stripes[:, ::2] = 255
+    small = resize_image(stripes, 256)
+    assert small.shape == (4, 256, 3) and (np.abs(small[:, 1:-1].astype(int) - 128) <= 1).all()
+
+
 def test_every_models_token_has_room_for_its_patch() -> None:
     for config in minisam.CONFIGS.values():
         assert config.encoder_embed_dim >= 3 * config.patch_size**2

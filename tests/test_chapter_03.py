@@ -260,6 +260,23 @@ def test_attention_does_not_know_order() -> None:
     np.testing.assert_allclose(attention(qkv[:, :, order], 2), attention(qkv, 2)[:, :, order], atol=1e-5)
 
 
+def test_global_blocks_are_spread_evenly_and_last() -> None:
+    for config in CONFIGS.values():
+        wide = config.encoder_global_attn_indexes
+        assert wide[-1] == config.encoder_depth - 1 and len(set(np.diff((-1, *wide)))) == 1
+        assert len(wide) == (2 if config.name == "tiny" else 4)
+        assert config.name == "tiny" or config.window_size == 14
+    assert CONFIGS["tiny"].image_embedding_size % CONFIGS["tiny"].window_size == 0
+
+
+def test_why_the_root() -> None:
+    """Products of D random numbers deviate by √D; and float32 ends between e^88 and e^89."""
+    q, k = np.random.default_rng(11).standard_normal((2, 400, 64))
+    assert (q @ k.T).std() == pytest.approx(8, rel=0.05)
+    with np.errstate(over="ignore"):
+        assert np.isfinite(np.exp(np.float32(88))) and np.isinf(np.exp(np.float32(89)))
+
+
 def test_filling_of_the_large_models() -> None:
     """64 tokens in windows of 14: 25 windows, 804 tokens of filling, 960 real tokens beside some."""
     windows = window_partition_numpy(np.ones((1, 64, 64, 1)), 14)

@@ -211,6 +211,28 @@ def test_moved_is_the_share_of_attention_that_goes_elsewhere() -> None:
 # ------------------------------------------------------------------------------------------- what the chapter says
 
 
+def test_sizes_in_the_text() -> None:
+    for name in ("vit_b", "vit_l", "vit_h"):
+        shapes = minisam.CONFIGS[name].shapes()
+        wide = minisam.CONFIGS[name].encoder_global_attn_indexes
+        for i in range(minisam.CONFIGS[name].encoder_depth):
+            assert shapes[f"image_encoder.blocks.{i}.attn.rel_pos_h"][0] == (127 if i in wide else 27)
+    assert 4 * 4096**2 == 64 * 2**20
+    tiny = minisam.CONFIGS["tiny"]
+    assert tiny.encoder_embed_dim // tiny.encoder_num_heads == 64
+
+
+def test_scaling_the_query_first_is_smaller_tables(sam: minisam.Sam) -> None:
+    rng = np.random.default_rng(12)
+    qkv, tables = rng.standard_normal((1, 3, 3, 12)), rng.standard_normal((2, 5, 4))
+    q, k, v = qkv.reshape(9, 3, 4).swapaxes(0, 1)
+    scores = q @ k.T / 2 + brute_force(q.reshape(3, 3, 4) / 2, *tables).reshape(9, 9)
+    p = np.exp(scores - scores.max(1, keepdims=True))
+    np.testing.assert_allclose(
+        attention(qkv, 1, *tables / 2)[0].reshape(9, 4), p / p.sum(1, keepdims=True) @ v, atol=1e-5
+    )
+
+
 def test_brute_force_is_the_kernels() -> None:
     rng = np.random.default_rng(8)
     q, table_h, table_w = (rng.standard_normal(s) for s in ((3, 4, 5), (5, 5), (7, 5)))

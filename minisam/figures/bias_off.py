@@ -97,8 +97,8 @@ def _panels(photo: Photo, masks: np.ndarray, usual: np.ndarray, overlap: np.ndar
 
     assert photo.point is not None
     height, width = photo.image.shape[:2]
-    figure, all_axes = plt.subplots(1, 3, figsize=(7.5, 2.5 * height / width + 0.4))
-    figure.subplots_adjust(0.005, 0.01, 0.995, 0.88, wspace=0.03)
+    figure, all_axes = plt.subplots(1, 3, figsize=(7.5, 2.5 * height / width + 0.45))
+    figure.subplots_adjust(0.005, 0.01, 0.995, 0.86, wspace=0.03)
     grey = photo.image.mean(axis=2)
     green = np.array([int(GREEN[i : i + 2], 16) for i in (1, 3, 5)]) / 255
     for k, axes in enumerate(all_axes):
@@ -107,7 +107,7 @@ def _panels(photo: Photo, masks: np.ndarray, usual: np.ndarray, overlap: np.ndar
         if usual[k].any() and not usual[k].all():
             axes.contour(usual[k], levels=[0.5], colors="white", linewidths=1.5, linestyles="dashed")
         mark(axes, photo.point)
-        axes.set_title(f"mask {k + 1}: IoU {overlap[k]:.2f}", fontsize=13)
+        axes.set_title(f"mask {k + 1}: IoU {overlap[k]:.2f}", fontsize=17)
         axes.set_xticks([])
         axes.set_yticks([])
     return figure

@@ -109,7 +109,7 @@ def pad_share(
         ):
             shown = over(axes, seen, values, title, vmax=top, **options)
             figure.colorbar(shown, ax=axes, orientation="horizontal", fraction=0.05, pad=0.03).ax.tick_params(
-                labelsize=11
+                labelsize=13
             )
             for edge in np.arange(size, seen.side, size) * config.patch_size - 0.5:
                 axes.axhline(edge, color="white", linewidth=1)

@@ -80,16 +80,16 @@ def pairs(
 def _bars(counted: dict[str, int], config: SamConfig, side: int, largest: int) -> Any:
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(figsize=(6, 2.4))
+    figure, axes = plt.subplots(figsize=(6.4, 2.8))
     bars = axes.barh(list(counted), list(counted.values()), color=[BLUE, GREEN, ORANGE], edgecolor="black")
     for bar, hatch, number in zip(bars, ("//", "", "xx"), counted.values()):
         bar.set_hatch(hatch)
-        axes.text(number * 1.3, bar.get_y() + bar.get_height() / 2, f"{number:.3g}", va="center", fontsize=12)
+        axes.text(number * 1.3, bar.get_y() + bar.get_height() / 2, f"{number:.3g}", va="center", fontsize=14)
     axes.set_xscale("log")
     axes.set_xlim(1e5, largest * 30)
-    axes.tick_params(labelsize=12)
-    axes.set_xlabel("pairs of query and key, all heads and blocks", fontsize=12)
+    axes.tick_params(labelsize=14)
+    axes.set_xlabel("pairs of query and key", fontsize=14)
     own = " (its own)" if side == config.image_embedding_size else ""
-    axes.set_title(f"{config.name}, {side} × {side} tokens{own}", fontsize=12)
+    axes.set_title(f"{config.name}, {side} × {side} tokens{own}", fontsize=14)
     axes.spines[["top", "right"]].set_visible(False)
     return figure

@@ -76,13 +76,13 @@ def similar_tokens(
         figure, (left, right) = plt.subplots(1, 2, figsize=(6.6, 3.2))
         figure.subplots_adjust(0.01, 0.02, 0.92, 0.9, wspace=0.04)
         left.imshow(seen.pixels)
-        left.set_title(f"the token: {name}", fontsize=12)
+        left.set_title(f"the token: {name}", fontsize=14)
         left.set_xticks([])
         left.set_yticks([])
         shown = over(right, seen, alike, stage, cmap="PuOr", vmin=-1, vmax=1, alpha=0.85)
         for axes in (left, right):
             mark(axes, centre(seen, token))
-        figure.colorbar(shown, ax=[left, right], fraction=0.03, pad=0.02, label="cosine")
+        figure.colorbar(shown, ax=[left, right], fraction=0.03, pad=0.02, label="cosine").ax.tick_params(labelsize=13)
         near = int((alike[:h, :w] > 0.5).sum())
         pad = f" The {alike.size - h * w} filled up are at {alike[h:].mean():.2f} on average." if h < len(alike) else ""
         words = (

@@ -95,7 +95,7 @@ def over(axes: Any, seen: Seen, values: np.ndarray, title: str, **options: Any) 
     grey = seen.pixels.mean(axis=2)
     axes.imshow(grey, cmap="gray", vmin=0, vmax=255)
     shown = axes.imshow(values, extent=(-0.5, S - 0.5, S - 0.5, -0.5), interpolation="nearest", **options)
-    axes.set_title(title, fontsize=12)
+    axes.set_title(title, fontsize=14)
     axes.set_xticks([])
     axes.set_yticks([])
     return shown
