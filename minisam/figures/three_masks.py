@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minisam.figures.overlay import BLUE, GREEN, ORANGE, PURPLE, STYLES, outline, point, show, tint
+from minisam.figures.overlay import GREEN, ORANGE, PURPLE, SKY, STYLES, outline, point, show, tint
 from minisam.figures.states import Axis, State, states
 from minisam.world.nested import HELD_OUT, Question, question
 from minisam_kernels.errors import InputError
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from minisam.sam import Sam
 
 SEEDS = tuple(HELD_OUT + number for number in (9, 8, 19, 1, 32, 24, 35, 14))  # three truths around each point
-TRUTH_COLOURS = (ORANGE, GREEN, BLUE)  # subpart, part, whole: the inner one first
+TRUTH_COLOURS = (ORANGE, GREEN, SKY)  # subpart, part, whole: the inner one first
 MASK_COLOUR = PURPLE
 
 
