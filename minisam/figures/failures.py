@@ -209,6 +209,15 @@ def rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
         return float(np.corrcoef(*ranks)[0, 1])
 
 
+def thirds(values: np.ndarray) -> list[np.ndarray]:
+    """Numbers of the low, the middle and the high third; where a third or more are 0, of those and of two halves."""
+    order = values.argsort(kind="stable")
+    zeros = int((values == 0).sum())
+    if zeros >= len(values) / 3 and (values >= 0).all():
+        return [order[:zeros], *np.array_split(order[zeros:], 2)]
+    return list(np.array_split(order, 3))
+
+
 def suspects(sam: Sam | None = None, seeds: Sequence[int] = SEEDS, question: str = "", source: str = "") -> Any:
     """Buttons over the properties: each object a dot, IoU against the property, and the rank correlation."""
     cases = _cases(sam, seeds)
@@ -222,20 +231,19 @@ def draw_suspect(cases: Sequence[Case], name: str) -> State:
 
     values = np.array([case.measured[name] for case in cases])
     iou = np.array([case.iou for case in cases])
-    thirds = [part for part in np.array_split(values.argsort(kind="stable"), 3) if len(part)]
-    means = [float(iou[part].mean()) for part in thirds]
+    groups = [part for part in thirds(values) if len(part)]
+    means = [float(iou[part].mean()) for part in groups]
     figure = Figure(figsize=(7.2, 3.4), layout="constrained")
     axes = figure.subplots()
     axes.scatter(values, iou, s=22, color=BLUE, alpha=0.7, edgecolor="white", label="an object")
-    for part, mean in zip(thirds, means):
+    for part, mean in zip(groups, means):
         axes.plot([values[part].min(), values[part].max()], [mean, mean], color=VERMILION, linewidth=3)
-    axes.plot([], [], color=VERMILION, linewidth=3, label="mean of a third")
+    axes.plot([], [], color=VERMILION, linewidth=3, label="mean of a group")
     if name != "scattered":
         axes.set_xscale("symlog", linthresh=0.1)
     axes.set(xlabel=f"{name} {PROPERTIES[name][1]}".strip(), ylabel="IoU, best of three", ylim=(-0.02, 1.02))
     axes.legend(fontsize=10, frameon=False)
     axes.grid(alpha=0.3)
-    said = f"{len(cases)} objects. Mean IoU in the thirds by {name}, from low to high: " + ", ".join(
-        f"{m:.2f}" for m in means
-    )
+    sizes = ", ".join(f"{mean:.2f} ({len(part)} objects)" for part, mean in zip(groups, means))
+    said = f"{len(cases)} objects. Mean IoU in groups by {name}, from low to high: {sizes}"
     return State(figure, f"{said}. Rank correlation {rank_correlation(values, iou):+.2f}.")
