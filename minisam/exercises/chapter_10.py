@@ -105,7 +105,7 @@ def _rate(answer: Callable[..., Any]) -> str:
         return base * 0.8 ** (32 - block)
 
     for step, block, hint in (
-        (249, 31, "Block 31 is the last: one block below the decoder, so one factor of 0.8."),
+        (5000, 31, "Block 31 is the last: one block below the decoder, so one factor of 0.8."),
         (0, 31, "Warm-up is linear, and the first step already moves: 8e-4 · (step + 1) / 250."),
         (5000, 0, "The first block is the farthest from the decoder: 32 factors of 0.8."),
         (60_000, 31, "From step 60,000 on the rate is a tenth."),

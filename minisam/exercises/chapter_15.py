@@ -16,11 +16,8 @@ def _islands(answer: Callable[..., Any]) -> str:
 
     corner = np.zeros((4, 4), bool)
     corner[0, 0] = corner[1, 1] = corner[2, 2] = True
-    kept = corner.copy()
     if not np.asarray(answer(corner, 3)).any():
         return "pixels that touch at a corner belong together here (8 neighbours): a diagonal of 3 is one piece of 3."
-    if not np.array_equal(corner, kept):
-        return "your function changed the mask that it was given; work on a copy."
     for number in range(40):
         rng = np.random.default_rng(number)
         mask = rng.random(rng.integers(1, 15, 2)) < rng.choice([0.1, 0.3, 0.5])
@@ -28,7 +25,10 @@ def _islands(answer: Callable[..., Any]) -> str:
         pieces, _ = label(mask, np.ones((3, 3)))
         areas = np.bincount(pieces.ravel(), minlength=1)
         areas[0] = 0
-        got = np.asarray(answer(mask.copy(), least))
+        given = mask.copy()
+        got = np.asarray(answer(given, least))
+        if not np.array_equal(given, mask):
+            return "your function changed the mask that it was given; work on a copy."
         if got.shape == mask.shape and (got & ~mask).any():
             return "your answer has pixels that the mask does not have."
         if got.shape == mask.shape and np.array_equal(got, (areas > least)[pieces]) and (areas == least).any():

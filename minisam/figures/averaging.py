@@ -120,16 +120,24 @@ class Small:
         return cls(q.scene.image[at, at], q.truths[:, at, at], (x / EVERY - 0.5, y / EVERY - 0.5), q.names)
 
 
-def averaging(seed: int = SEEDS[0], steps: int = 200, question: str = "", source: str = "") -> Any:
+def averaging(
+    seed: int = SEEDS[0], losses: Sequence[str] = tuple(LOSSES), mixes: Sequence[str] = tuple(MIXES), steps: int = 200,
+    question: str = "", source: str = "",
+) -> Any:  # fmt: skip
     """One output: choose a loss and how often each truth is meant, and see what it settles on. seed: of a scene."""
-    scene, mixes = Small.of(seed), list(MIXES)
-    found = {(i, j): descend(scene.truths, MIXES[m], g, steps=steps)[0][0] for i, g in enumerate(LOSSES.values())
-             for j, m in enumerate(mixes)}  # fmt: skip
+    unknown = [name for name in (*losses, *mixes) if name not in {*LOSSES, *MIXES}]
+    if unknown or not losses or not mixes:
+        raise InputError(
+            f"expected losses of {', '.join(LOSSES)} and mixes of {', '.join(MIXES)}, got {unknown or 'none'}"
+        )
+    scene = Small.of(seed)
+    found = {(i, j): descend(scene.truths, MIXES[mix], LOSSES[loss], steps=steps)[0][0]
+             for i, loss in enumerate(losses) for j, mix in enumerate(mixes)}  # fmt: skip
 
     def draw(i: int, j: int) -> State:
-        return draw_average(scene, found[i, j], f"{list(LOSSES)[i]}; meant: {mixes[j]}")
+        return draw_average(scene, found[i, j], f"{losses[i]}; meant: {mixes[j]}")
 
-    return states([Axis("loss", list(LOSSES)), Axis("what is meant", mixes)], draw, question, source)
+    return states([Axis("loss", losses), Axis("what is meant", mixes)], draw, question, source)
 
 
 def draw_average(scene: Small, logits: np.ndarray, title: str) -> State:

@@ -27,7 +27,7 @@ STEPS: dict[str, tuple[float, ...]] = {
     "thickness (px)": (2, 4, 6, 8, 12, 16, 24, 40),
     "diameter (px)": (4, 8, 12, 16, 24, 40, 80, 140),
     "contrast (spreads)": (0, 0.25, 0.5, 0.75, 1, 1.5, 2, 4),
-    "gap in the middle (px)": (0, 1, 2, 4, 8, 12, 20, 32),
+    "gap in the middle (px)": (0, 2, 4, 6, 8, 12, 20, 32),
 }
 
 

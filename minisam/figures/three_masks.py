@@ -39,7 +39,7 @@ def containment(masks: np.ndarray) -> np.ndarray:
 
 def overlaps(masks: np.ndarray, truths: np.ndarray) -> np.ndarray:
     """masks (M, H, W), truths (K, H, W) bool → their IoU (M, K)."""
-    a, b = (m.reshape(len(m), -1).astype(np.float64) for m in (masks, truths))
+    a, b = (m.reshape(len(m), m.shape[1] * m.shape[2]).astype(np.float64) for m in (masks, truths))
     both = a @ b.T
     return both / (a.sum(axis=1)[:, None] + b.sum(axis=1) - both)
 
