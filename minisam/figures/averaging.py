@@ -146,7 +146,7 @@ def draw_average(scene: Small, logits: np.ndarray, title: str) -> State:
 
     image, truths, names = scene.image, scene.truths, scene.names
     probability = 1 / (1 + np.exp(-logits.astype(float)))
-    figure = Figure(figsize=(8.6, 3.2), layout="constrained")
+    figure = Figure(figsize=(6.8, 2.7), layout="constrained")
     left, middle, right = figure.subplots(1, 3)
     show(left, image, "the click and its truths")
     show(right, tint(image, logits > 0, PURPLE, dim=0.6), "p > ½: the mask")
@@ -196,7 +196,7 @@ def draw_winners(scene: Small, logits: np.ndarray, title: str) -> State:
 
     image, truths, names = scene.image, scene.truths, scene.names
     iou = overlaps(logits > 0, truths)
-    figure = Figure(figsize=(8.6, 3.2), layout="constrained")
+    figure = Figure(figsize=(6.8, 2.7), layout="constrained")
     for k, axes in enumerate(figure.subplots(1, 3)):
         nearest = int(np.nan_to_num(iou[k]).argmax())
         show(

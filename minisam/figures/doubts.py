@@ -114,7 +114,7 @@ def draw(image: np.ndarray, found: Sequence[Doubt], name: str, n: int) -> State:
     now = found[n]
     agreement = np.array([doubt.agreement for doubt in found])
     pair = float(np.nan_to_num(overlaps(now.again[None], now.mask[None])[0, 0]))
-    figure = Figure(figsize=(7.4, 3.1), layout="constrained")
+    figure = Figure(figsize=(6.4, 3.0), layout="constrained")
     left, right = figure.subplots(1, 2)
     show(left, tint(image, now.mask, SKY, 0.55, dim=0.7), f"a click: score {now.predicted:.2f}")
     show(right, tint(image, now.again, VERMILION, 0.55, dim=0.7), f"a click inside it: IoU {pair:.2f}")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minisam.figures.overlay import BLUE, ORANGE, SKY, VERMILION, outline, point, show, tint
+from minisam.figures.overlay import BLUE, ORANGE, SKY, VERMILION, layout, outline, point, show, tint
 from minisam.figures.states import Axis, State, states
 from minisam.figures.three_masks import overlaps
 from minisam.transfer.points import centre_point
@@ -176,11 +176,8 @@ def words(cases: Sequence[Case], odd: np.ndarray, n: int) -> str:
 
 def draw(cases: Sequence[Case], odd: np.ndarray, n: int) -> State:
     """The truth, the mask, and how unusual the object is in each property."""
-    from matplotlib.figure import Figure
-
     case = cases[n]
-    figure = Figure(figsize=(9.0, 3.1), layout="constrained")
-    left, middle, right = figure.subplots(1, 3, width_ratios=(1, 1, 0.9))
+    figure, (left, middle, right) = layout()
     show(left, case.image, f"what was meant: {case.name}")
     outline(left, case.truth, ORANGE, "solid", 1.5)
     show(middle, tint(case.image, case.mask, SKY, 0.6, dim=0.6), f"best of three, IoU {case.iou:.2f}")

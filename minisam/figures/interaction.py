@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minisam.figures.overlay import BLUE, SKY, VERMILION, outline, show, tint
+from minisam.figures.overlay import BLUE, SKY, VERMILION, layout, outline, show, tint
 from minisam.figures.overlay import point as mark
 from minisam.figures.states import Axis, State, states
 from minisam.figures.three_masks import overlaps
@@ -211,11 +211,8 @@ def words(game: Sequence[Round], n: int) -> str:
 
 def draw_round(image: np.ndarray, truth: np.ndarray, name: str, game: Sequence[Round], n: int) -> State:
     """The mask of a round with its prompts; where it is wrong; the IoU so far."""
-    from matplotlib.figure import Figure
-
     now = game[n]
-    figure = Figure(figsize=(9.2, 3.0), layout="constrained")
-    left, middle, right = figure.subplots(1, 3, width_ratios=(1, 1, 1.1))
+    figure, (left, middle, right) = layout(0.8)
     show(left, tint(image, now.mask, SKY, 0.5, dim=0.75), f"round {n + 1}: the mask")
     outline(left, truth, "#FFFFFF", "dashed", 1.2)
     for (x, y), label in zip(now.points, now.labels):
@@ -229,7 +226,7 @@ def draw_round(image: np.ndarray, truth: np.ndarray, name: str, game: Sequence[R
         left.plot([x0, x1, x1, x0, x0], [y0, y0, y1, y1, y0], color=VERMILION, linewidth=1.5)
     missing, extra = truth & ~now.mask, now.mask & ~truth
     errors = tint(tint((image * 0.35).astype(np.uint8), missing, VERMILION, 0.9), extra, SKY, 0.9)
-    show(middle, errors, "errors: missing (edged),\ntoo much (plain)")
+    show(middle, errors, "errors: missing (edged), too much")
     outline(middle, missing, VERMILION, "solid", 0.8)
     at = np.arange(1, len(game) + 1)
     right.plot(at, [r.iou for r in game], color=BLUE, marker="o", markersize=4, label="true IoU")

@@ -80,7 +80,7 @@ def multimask(path: str | Path = FILE, question: str = "", source: str = "") -> 
     return states([Axis("look at", list(views))], lambda i: list(views.values())[i](report), question, source)
 
 
-def _axes(width: float = 7.4, count: int = 1) -> tuple[Any, Any]:
+def _axes(width: float = 6.6, count: int = 1) -> tuple[Any, Any]:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, 3.4), layout="constrained")
@@ -89,7 +89,7 @@ def _axes(width: float = 7.4, count: int = 1) -> tuple[Any, Any]:
 
 def curves(report: dict[str, Any]) -> State:
     """IoU of the training's own prompts by step: of the most confident mask, and of the best."""
-    figure, (left, right) = _axes(8.4, 2)
+    figure, (left, right) = _axes(6.8, 2)
     last = {}
     for rule, runs in by_rule(report).items():
         for number, run in enumerate(runs):
@@ -153,7 +153,7 @@ def levels(report: dict[str, Any]) -> State:
 def sameness(report: dict[str, Any]) -> State:
     """How much the three masks are one mask, and how much of the object is left open."""
     found = {rule: [summary(run) for run in runs] for rule, runs in by_rule(report).items()}
-    figure, (left, right) = _axes(8.4, 2)
+    figure, (left, right) = _axes(6.8, 2)
     several = {rule: np.array([[s["alike"]] for s in each]) for rule, each in found.items() if rule != "single"}
     _bars(left, ["three masks\nof one point"], several)
     left.set(ylim=(0, 1.02), ylabel="mean IoU of two of the masks", title="alike")
@@ -169,9 +169,11 @@ def sameness(report: dict[str, Any]) -> State:
 def wins(report: dict[str, Any]) -> State:
     """Which mask token is best for the inner and which for the outer truth, for each training with three."""
     runs = [(rule, run) for rule, several in by_rule(report).items() if rule != "single" for run in several]
-    figure, axes = _axes(2.1 * len(runs), len(runs))
-    said = []
-    for place, (rule, run) in zip(np.atleast_1d(axes), runs):
+    from matplotlib.figure import Figure
+
+    figure, said = Figure(figsize=(5.6, 2.6 * -(-len(runs) // 2)), layout="constrained"), []
+    axes = figure.subplots(-(-len(runs) // 2), 2, squeeze=False).ravel()
+    for place, (rule, run) in zip(axes, runs):
         share = summary(run)["wins"]
         place.imshow(share, cmap="cividis", vmin=0, vmax=1, aspect="auto")
         for i, j in np.ndindex(share.shape):
@@ -179,7 +181,7 @@ def wins(report: dict[str, Any]) -> State:
                        color="black" if share[i, j] > 0.55 else "white")  # fmt: skip
         place.set_xticks([0, 1], ["inner", "outer"], fontsize=10)
         place.set_yticks(range(3), [f"mask {k}" for k in (1, 2, 3)], fontsize=10)
-        place.set_title(f"{RULES[rule]}\nseed {run['settings']['seed']}", fontsize=11)
+        place.set_title(f"{RULES[rule]}, seed {run['settings']['seed']}", fontsize=11)
         said.append(f"{RULES[rule]}, seed {run['settings']['seed']}: inner "
                     + ", ".join(f"{v:.0%}" for v in share[:, 0]) + "; outer "
                     + ", ".join(f"{v:.0%}" for v in share[:, 1]))  # fmt: skip

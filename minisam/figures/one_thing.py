@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minisam.figures.overlay import BLUE, ORANGE, SKY, outline, point, show, tint
+from minisam.figures.overlay import BLUE, ORANGE, SKY, layout, outline, point, show, tint
 from minisam.figures.states import Axis, State, states
 from minisam.figures.three_masks import overlaps
 from minisam_kernels.errors import InputError
@@ -99,11 +99,8 @@ def one_thing(sam: Sam | None = None, seed: int = 0, question: str = "", source:
 
 def draw(tries: list[Try], name: str, n: int) -> State:
     """The picture, the mask, and the IoU over all steps."""
-    from matplotlib.figure import Figure
-
     now, values = tries[n], STEPS[name]
-    figure = Figure(figsize=(8.8, 2.9), layout="constrained")
-    left, middle, right = figure.subplots(1, 3, width_ratios=(1, 1, 1.1))
+    figure, (left, middle, right) = layout(0.7)
     show(left, now.image, f"{name}: {values[n]:g}")
     show(middle, tint(now.image, now.mask, SKY, 0.6, dim=0.7), f"best of three, IoU {now.iou:.2f}")
     outline(middle, now.truth, ORANGE, "dashed", 1.4)

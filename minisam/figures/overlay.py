@@ -43,6 +43,18 @@ def point(axes: Any, x: float, y: float, label: int = 1, size: float = 13.0) -> 
     axes.plot([x], [y], marker, color=colour, markeredgecolor="black", markeredgewidth=1.5, markersize=size)
 
 
+def layout(below: float = 0.75, size: tuple[float, float] = (6.4, 5.4)) -> tuple[Any, list[Any]]:
+    """A figure with two pictures side by side and a wide plot under them, ``below`` times as high: legible on a phone.
+
+    Returns the figure and the three axes.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size, layout="constrained")
+    named = figure.subplot_mosaic([["left", "right"], ["below", "below"]], height_ratios=(1, below))
+    return figure, [named["left"], named["right"], named["below"]]
+
+
 def show(axes: Any, picture: np.ndarray, title: str = "") -> None:
     """A picture without ticks, pixels as they are."""
     axes.imshow(picture, interpolation="nearest")

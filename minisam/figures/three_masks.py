@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minisam.figures.overlay import GREEN, ORANGE, PURPLE, SKY, STYLES, outline, point, show, tint
+from minisam.figures.overlay import GREEN, ORANGE, PURPLE, SKY, STYLES, layout, outline, point, show, tint
 from minisam.figures.states import Axis, State, states
 from minisam.world.nested import HELD_OUT, Question, question
 from minisam_kernels.errors import InputError
@@ -124,10 +124,7 @@ def words(a: Answers, k: int) -> str:
 
 def draw(a: Answers, k: int) -> State:
     """The truths around the point; mask ``k``; its IoU with each truth; what lies in what."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9.2, 3.1), layout="constrained")
-    left, middle, right = figure.subplots(1, 3, width_ratios=(1, 1, 0.95))
+    figure, (left, middle, right) = layout()
     show(left, a.image, "what the click could mean" if len(a.truths) else "the click")
     for truth, colour, style in reversed(list(zip(a.truths, TRUTH_COLOURS, STYLES))):
         outline(left, truth, colour, style)
