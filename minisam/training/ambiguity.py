@@ -68,7 +68,8 @@ def ask(trainer: Trainer, count: int) -> list[dict[str, Any]]:
     pixels that a mask gives a probability between ¼ and ¾.
     """
     assert isinstance(trainer.settings, Settings)
-    s, model = trainer.settings, trainer.model
+    s = trainer.settings
+    model: Any = trainer.model
     raw = {key: value.clone() for key, value in model.state_dict().items()}
     model.load_state_dict(trainer.average)
     model.eval()
