@@ -1,0 +1,78 @@
+"""Ambiguous points: places of a scene that belong to a part, to what the part is a part of, and perhaps to more.
+
+The world knows its trees of wholes, parts and subparts, so it also knows every right answer to one click.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from .scene import Scene, render
+
+HELD_OUT = 2**30  # training never takes a scene from this seed on (``minisam.training.data``)
+LARGER = 1.5  # a part of nearly all of its whole asks nothing
+
+
+@dataclass(frozen=True)
+class Question:
+    """A point (x, y) of a scene, and the truths (K, S, S) bool around it from the inside out, each inside the next."""
+
+    seed: int
+    scene: Scene
+    point: tuple[int, int]
+    truths: np.ndarray
+    levels: tuple[str, ...]
+    names: tuple[str, ...]
+
+
+def chains(scene: Scene, least: float = 0.002) -> list[list[int]]:
+    """Numbers of masks from the inside out, for every part without parts of its own.
+
+    The innermost covers at least ``least`` of the picture, each other one ``LARGER`` times the one before.
+    """
+    parents = {mask.parent for mask in scene.masks}
+    found = []
+    for number, mask in enumerate(scene.masks):
+        chain, above = [number], mask.parent
+        while above is not None:
+            if scene.masks[above].area >= LARGER * scene.masks[chain[-1]].area:
+                chain.append(above)
+            above = scene.masks[above].parent
+        if number not in parents and len(chain) > 1 and mask.area >= least * mask.segmentation.size:
+            found.append(chain)
+    return found
+
+
+def question(
+    seed: int, size: int = 256, depth: int = 2, least: float = 0.002, domain: str | None = None
+) -> Question | None:
+    """An ambiguous point of one scene with at least ``depth`` truths around it; None where the scene has none.
+
+    A chain and a pixel of its innermost truth are drawn by the scene's seed.
+    """
+    scene = render(seed, size, domain)
+    found = [chain for chain in chains(scene, least) if len(chain) >= depth]
+    if not found:
+        return None
+    rng = np.random.default_rng(seed)
+    masks = [scene.masks[number] for number in found[rng.integers(len(found))]]
+    row, column = rng.choice(np.argwhere(masks[0].segmentation))
+    truths = np.array([mask.segmentation for mask in masks])
+    levels, names = zip(*((mask.level, mask.name) for mask in masks))
+    return Question(seed, scene, (int(column), int(row)), truths, levels, names)
+
+
+def questions(
+    count: int, size: int = 256, depth: int = 2, least: float = 0.002, domain: str | None = None
+) -> Iterator[Question]:
+    """The first ``count`` ambiguous points among the held-out scenes, one a scene."""
+    seed = HELD_OUT
+    while count:
+        found = question(seed, size, depth, least, domain)
+        if found is not None:
+            yield found
+            count -= 1
+        seed += 1
