@@ -162,10 +162,11 @@ def draw(profile: Profile, job: str) -> State:
     )  # fmt: skip
     told.sort(reverse=True)
     text = f"{profile.title}, {JOBS[job]}: {duration(total)}. " + "; ".join(part for _, part in told[:4]) + "."
-    if counted and profile.peak:
-        gflop = sum(counted.values()) / 1e9
+    if profile.peak:
+        gflop = sum((counted or flops.decoder(profile.config)).values()) / 1e9
+        how = "" if counted else ", counted as in the plain decoder"
         text += (
-            f" In all {gflop:.3g} GFLOP, {gflop / total:.0f} GFLOP/s, {gflop / total / profile.peak:.0%} of the "
+            f" In all {gflop:.3g} GFLOP{how}, {gflop / total:.0f} GFLOP/s, {gflop / total / profile.peak:.0%} of the "
             f"{profile.peak:.0f} GFLOP/s that NumPy's matrix products reach."
         )
     return State(figure, text, f"Bars of time by stage. {text}")
