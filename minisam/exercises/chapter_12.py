@@ -22,7 +22,7 @@ def _nms(answer: Callable[..., Any]) -> str:
     half = np.array([[0, 0, 2, 2], [0, 0, 2, 1]], float)  # IoU exactly 1/2
     chain = np.array([[0, 0, 4, 4], [1, 0, 5, 4], [2, 0, 6, 4]], float)  # neighbours overlap, the ends less
     flat = np.array([[1, 1, 1, 1], [1, 1, 1, 1]], float)
-    by_hand = (
+    by_hand: tuple[tuple[np.ndarray, list[float], float, list[int], str], ...] = (
         (half, [1, 2], 0.5, [1, 0], "An IoU equal to the threshold is not above it."),
         (chain, [3, 2, 1], 0.4, [0, 2], "A box that has gone itself suppresses nobody."),
         (flat, [1, 1], 0.5, [0, 1], "Boxes without area: 0/0 is NaN, and NaN is not above the threshold."),
@@ -30,15 +30,16 @@ def _nms(answer: Callable[..., Any]) -> str:
         (np.zeros((0, 4)), [], 0.5, [], "No box: an empty answer."),
     )
     for boxes, scores, threshold, want, hint in by_hand:
-        got = np.asarray(answer(boxes, np.array(scores, float), threshold), float).reshape(-1)
-        if got.tolist() != want:
-            return f"boxes {boxes.tolist()}, scores {scores}, threshold {threshold}: expected {want}, got {got}. {hint}"
+        stay = np.asarray(answer(boxes, np.array(scores, float), threshold), float).reshape(-1).tolist()
+        if stay != want:
+            asked = f"boxes {boxes.tolist()}, scores {scores}, threshold {threshold}"
+            return f"{asked}: expected {want}, got {stay}. {hint}"
     rng = np.random.default_rng(0)
     for count in (2, 5, 12, 40):
-        boxes, scores = _boxes(rng, count), rng.integers(0, 6, count) / 6
+        boxes, drawn = _boxes(rng, count), rng.integers(0, 6, count) / 6
         for threshold in (0.0, 0.3, 0.7, 1.0):
-            got = np.asarray(answer(boxes, scores, threshold))
-            best_first = nms(boxes, scores, threshold)
+            got = np.asarray(answer(boxes, drawn, threshold))
+            best_first = nms(boxes, drawn, threshold)
             if got.shape == best_first.shape and set(got.tolist()) == set(best_first.tolist()):
                 wrong = same(got, best_first, "These stay, but the order is by falling score, ties as they come.")
             else:
