@@ -2,8 +2,9 @@
 
 Three habits of this project's docstrings are not reST's. Equations are blocks that are indented after an empty line,
 whose lines must not flow together; "Shapes: …", "Errors: …" or an argument's "name: …" begin a line without an empty
-one before; and |x| is a length, not the name of a substitution. The first become literal blocks, the second a list of
-fields, the third is escaped. ``book/_config.yml`` names this module among its extensions; nothing else imports it.
+one before; and |x| is a length, not the name of a substitution. The first become literal blocks, the second lists of
+fields and of definitions, the third is escaped. ``book/_config.yml`` names this module among its extensions; nothing
+else imports it.
 """
 
 from __future__ import annotations
@@ -15,29 +16,34 @@ TITLES = "Source|Shapes|Errors|Accuracy|Memory|Speed|Rounding"
 FIELD = re.compile(rf"((?:{TITLES})|[a-z_]+(?:, [a-z_]+)*): (?=\S)")
 
 LENGTH = re.compile(r"\|(?=(?:[^`]|``[^`]*``|`[^`]+`)*$)")  # a bar that is not inside of ``code``
+CLOSED = re.compile(r"(?<=\w``)(?=[^\s`.,;:!?'\")\]}/’–-])")  # where ``code`` runs into what follows it
 
 
 def as_rest(lines: list[str]) -> list[str]:
     """The lines of a docstring → lines of reStructuredText that mean the same."""
     out: list[str] = []
-    block = field = False  # inside an indented block; inside a field, whose lines are to be indented
+    block = False  # inside an indented block
+    field = ""  # inside a "title" or a "name": its lines are to be indented
     for line in lines:
-        blank, indented = not line.strip(), line.startswith(" ")
-        after_blank = not out or not out[-1].strip()
-        if blank:
+        indented, after_blank = line.startswith(" "), not out or not out[-1].strip()
+        if not line.strip():
             out.append("")
-            field = False
+            field = ""
             continue
         if indented and after_blank and not block and not _introduced(out):
             out += ["::", ""]
         block = indented and (block or after_blank)
         if not block:
-            line = LENGTH.sub(r"\\|", line)
-        if not indented and (found := FIELD.match(line)):
-            if not after_blank and not field:
+            line = CLOSED.sub(r"\\ ", LENGTH.sub(r"\\|", line))
+        found = None if indented else FIELD.match(line)
+        kind = "" if found is None else "title" if found.group(1)[0].isupper() else "name"
+        if found and (kind == "title" or after_blank or field == "name"):
+            if not after_blank and field != kind:
                 out.append("")
-            field = True
-            line = f":{found.group(1)}: {line[found.end() :]}"
+            field, names, rest = kind, found.group(1), line[found.end() :]
+            if kind == "name":
+                out.append(re.sub(r"\w+", r"``\g<0>``", names))
+            line = f":{names}: {rest}" if kind == "title" else f"    {rest}"
         elif field and not indented:
             line = f"    {line}"
         out.append(line)
