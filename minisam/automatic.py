@@ -234,9 +234,7 @@ class SamAutomaticMaskGenerator:
             for index, counts, area, box, stability, is_cut in zip(indices.tolist(), *columns):
                 stable = least_stability == 0 or stability >= least_stability  # NaN is not: empty at both thresholds
                 if stable and not is_cut and area < most_area:
-                    found[b].append(
-                        _Mask(rle.to_string(counts), area, box, ious[b][index], stability, places[b], crop)
-                    )
+                    found[b].append(_Mask(rle.to_string(counts), area, box, ious[b][index], stability, places[b], crop))
 
         sam.mask_decoder.decode_each(predictor.terms, sparse, True, wanted, consume)
         return found

@@ -162,4 +162,3 @@ def cut_off(boxes: np.ndarray, crop: Crop, size: tuple[int, int]) -> np.ndarray:
     near_crop = np.abs(boxes - crop) <= EDGE_TOLERANCE
     near_picture = np.abs(boxes - (0, 0, size[1], size[0])) <= EDGE_TOLERANCE
     return np.asarray((near_crop & ~near_picture).any(axis=1))
-

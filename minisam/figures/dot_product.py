@@ -84,7 +84,7 @@ def draw_sum(
     mask: int,
     added: int,
 ) -> State:
-    """One state: the term just added, the sum so far, and both pixels' running logits."""
+    """One state: the term just added, the sum so far (titles: where colours end), the pixels' running logits."""
     shares = terms(steps, mask)
     ranks = order(within_picture(shares, predictor)[0])
     sums = np.concatenate([np.zeros_like(shares[:1]), np.cumsum(shares[ranks], axis=0)])
@@ -92,9 +92,10 @@ def draw_sum(
     figure, axes = canvas(2, 2, (7, 5.0), (0.01, 0.99, 0.02, 0.93), (0.04, 0.22))
     newest = shares[ranks[added - 1]] if added else sums[0]
     weight = steps.vectors[mask][ranks[added - 1]]
-    title = f"Term of feature {ranks[added - 1]}: × {signed(weight)}" if added else "No term"
-    evidence(axes[0, 0], predictor, image, newest, title, whole, line=False)
-    evidence(axes[0, 1], predictor, image, sums[added], f"Sum of {added}", whole, line=False)
+    own = limit(within_picture(newest, predictor)[0])
+    title = f"Feature {ranks[added - 1]} × {signed(weight)}, ±{own:.2f}" if added else "No term"
+    evidence(axes[0, 0], predictor, image, newest, title, own, line=False)
+    evidence(axes[0, 1], predictor, image, sums[added], f"Sum of {added}, ±{whole:.2f}", whole, line=False)
     edge(axes[0, 1], predictor, coarse(sums[added]), "black")
     for ax in axes[0]:
         mark(ax, point)

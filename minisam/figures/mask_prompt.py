@@ -106,9 +106,10 @@ def draw_prompt(predictor: SamPredictor, image: np.ndarray, point: np.ndarray, r
     scale(figure, drawn)
     answer, asked = (within_picture(x, predictor)[0] > 0 for x in (steps.logits[0], given))
     overlap = (answer & asked).sum() / max((answer | asked).sum(), 1)
+    at = signed(at_point(predictor, steps.logits[0], point[0]))
     words = (
-        f"Rough mask given as {form}: the answer covers {answer.mean():.1%} of the picture, its IoU with the "
-        f"rough mask is {overlap:.2f}, and its logit at the click is {signed(at_point(predictor, steps.logits[0], point[0]))}."
+        f"Rough mask given as {form}: the answer covers {answer.mean():.1%} of the picture, its IoU with the rough "
+        f"mask is {overlap:.2f}, and its logit at the click is {at}."
     )
     return State(painted(figure), words)
 

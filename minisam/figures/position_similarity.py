@@ -51,7 +51,11 @@ def position_similarity(sam: Sam | None = None, side: int = 32, columns: int = 7
         gaussian, place = list(matrices.values())[matrix], (xs[right], list(ys.values())[down])
         return draw_similarity(gaussian, place, side)
 
-    axes = [Axis("Matrix", list(matrices)), Axis("Height", list(ys), 1), Axis("Place", [f"x = {x:.3f}" for x in xs], 2)]
+    axes = [
+        Axis("Matrix", list(matrices)),
+        Axis("Height", list(ys), 1),
+        Axis("Place", [f"x = {x:.3f}" for x in xs], columns // 3),
+    ]
     question = (
         "Two places are encoded as sines and cosines of random sums of x and y. One place is fixed. Where in the "
         "picture will the encodings be similar to its own? And what changes when the place moves?"

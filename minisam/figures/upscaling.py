@@ -72,7 +72,12 @@ def upscaling(
     best = 1 + int(steps.iou_predictions[1:].argmax())
     side = round(len(steps.images[-1]) ** 0.5)
     grids = (steps.images[-1].reshape(side, side, -1), steps.halfway, steps.features)
-    views = [without_pattern(grid, 2**i) for i, grid in enumerate(grids)]
+    # whole tokens that show the picture: the padding's features are others, and would take a direction of their own
+    inside, extent = within_picture(np.empty((side, side)), predictor)
+    views = []
+    for i, grid in enumerate(grids):
+        rows, columns = (n * 2**i for n in inside.shape)
+        views.append(without_pattern(grid[:rows, :columns], 2**i))
     size = predictor.model.config.image_size
     original = (image.shape[0], image.shape[1])
     enlarged = postprocess_masks(steps.logits[[best]], original, size, None)[0]
@@ -84,8 +89,7 @@ def upscaling(
         figure, ((left, right),) = side_by_side(image, scale=False)
         for ax, title in ((left, STAGES[stage]), (right, "around the click")):
             if stage < 3:
-                shown, extent = within_picture(three_colours(views[stage][0]).transpose(2, 0, 1), predictor)
-                ax.imshow(shown.transpose(1, 2, 0), extent=extent, interpolation="nearest")
+                ax.imshow(three_colours(views[stage][0]), extent=extent, interpolation="nearest")
             elif stage == 3:
                 evidence(ax, predictor, image, steps.logits[best])
             elif stage == 4:
