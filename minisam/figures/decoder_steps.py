@@ -48,6 +48,10 @@ class Steps:
     """(N, C): image tokens as they go in and after each block"""
     weights: dict[str, np.ndarray]
     """name of an attention in the checkpoint → (heads, queries, keys), every query's weights summing to 1"""
+    values: dict[str, np.ndarray]
+    """name of an attention → (keys, inner width): what its weights mix, channels as (heads, D)"""
+    attended: dict[str, np.ndarray]
+    """name of an attention → (queries, C): what it gave, after its output projection"""
     halfway: np.ndarray
     """(2h, 2w, C/4): image features after the first transposed convolution, its norm and GELU"""
     features: np.ndarray
@@ -69,7 +73,7 @@ def attention_weights(q: np.ndarray, k: np.ndarray, num_heads: int) -> np.ndarra
 
 
 class WatchedTransformer(TwoWayTransformer):
-    """The two-way transformer, which also keeps ``weights``, ``tokens`` and ``images`` (see ``Steps``)."""
+    """The two-way transformer, which also keeps what ``Steps`` lists."""
 
     def __init__(self, config: SamConfig, state: State, without: Collection[str] = ()) -> None:
         super().__init__(config, state)
@@ -80,6 +84,8 @@ class WatchedTransformer(TwoWayTransformer):
 
     def __call__(self, image: np.ndarray, image_pe: np.ndarray, token_pe: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         self.weights: dict[str, np.ndarray] = {}
+        self.values: dict[str, np.ndarray] = {}
+        self.attended: dict[str, np.ndarray] = {}
         self.tokens, self.images, self.token_pe = [token_pe[0]], [image[0]], token_pe
         if "positions of the image" in self.without:
             image_pe = np.zeros_like(image_pe)
@@ -104,13 +110,16 @@ class WatchedTransformer(TwoWayTransformer):
             q = q - self.token_pe
         projected = ((state / "q_proj").linear(q)[0], (state / "k_proj").linear(k)[0])
         self.weights[name] = attention_weights(*projected, self.config.decoder_num_heads)
+        self.values[name] = (state / "v_proj").linear(v)[0]
         if name.endswith("self_attn") and "self-attention" in self.without:
             return v if name.startswith("layers.0") else np.zeros_like(v)  # block 0 replaces its tokens: leave them
         if (last and "last token to image" in self.without) or (
             name.endswith("image_to_token") and "image to token" in self.without
         ):
             return np.zeros_like(q)
-        return super().attend(state, q, k, v)
+        attended = super().attend(state, q, k, v)
+        self.attended[name] = attended[0].copy()  # the block goes on in this array
+        return attended
 
 
 class WatchedDecoder(MaskDecoder):
@@ -155,7 +164,7 @@ def watch(
         logits, iou = decoder.predict_masks(features, predictor.image_pe, sparse, dense)
     watched = decoder.watched
     names = ("IoU", *(f"mask {i}" for i in range(len(decoder.vectors))), *kinds)
-    arrays = (decoder.halfway, decoder.features, decoder.vectors, logits[0], iou[0])
+    arrays = (watched.values, watched.attended, decoder.halfway, decoder.features, decoder.vectors, logits[0], iou[0])
     return Steps(names, watched.tokens, watched.images, watched.weights, *arrays)
 
 
