@@ -2,7 +2,7 @@
 
 Source: paper, section 3 and appendix A. Five learned tokens go through the two-way transformer with the prompt. Each of
 the four mask tokens then writes a small linear classifier (a hypernetwork), and a mask is that classifier applied to
-every pixel of the upscaled image features (equation 2). The fifth token holds the predicted IoU.
+every pixel of the upscaled image features (chapter 7, eq-mask-logits). The fifth token holds the predicted IoU.
 """
 
 from __future__ import annotations

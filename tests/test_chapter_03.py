@@ -12,7 +12,7 @@ import minisam
 from chapter import printed, solutions
 from minisam.config import CONFIGS
 from minisam.exercises import verdict
-from minisam.figures import attention_maps, pad_share, pairs, reach, tokens
+from minisam.figures import encoder_attention, pad_share, pairs, reach, tokens
 from minisam_kernels import InputError
 from minisam_kernels.attention import attention, attention_numpy
 from minisam_kernels.softmax import softmax, softmax_numpy
@@ -27,7 +27,7 @@ def seen() -> tokens.Seen:
 
 @pytest.fixture(scope="module")
 def inputs(seen: tokens.Seen) -> list[np.ndarray]:
-    return attention_maps.block_inputs(seen)
+    return encoder_attention.block_inputs(seen)
 
 
 def captions(widget: widgets.Widget) -> list[str]:
@@ -142,9 +142,9 @@ def test_helpers_above_are_right_when_nothing_is_broken() -> None:
 @pytest.mark.parametrize("token", [(11, 16), (0, 31), (30, 7)])
 def test_what_a_token_looks_at_is_what_the_model_computes(seen, inputs, i, token) -> None:
     """The weights times the values are the attention's own output for that token, in window and global blocks."""
-    seen_by = attention_maps.look(seen.sam, i, inputs[i], token)
+    seen_by = encoder_attention.look(seen.sam, i, inputs[i], token)
     mean = np.einsum("nyx,nyxd->nd", seen_by.weights(), seen_by.value).ravel()
-    qkv = attention_maps.qkv_of(seen.sam, i, inputs[i]).reshape(1, seen.side, seen.side, -1)
+    qkv = encoder_attention.qkv_of(seen.sam, i, inputs[i]).reshape(1, seen.side, seen.side, -1)
     np.testing.assert_allclose(mean, seen.sam.image_encoder.attend(i, qkv)[0][token], rtol=2e-4, atol=2e-5)
 
 
@@ -157,12 +157,12 @@ def test_what_a_token_looks_at_with_filling() -> None:
     config = replace(CONFIGS["tiny"], image_size=80, window_size=6, encoder_depth=2, encoder_global_attn_indexes=(1,))
     sam = build(config, seed=3)
     x = np.random.default_rng(0).standard_normal((10, 10, config.encoder_embed_dim)).astype(np.float32)
-    qkv = attention_maps.qkv_of(sam, 0, x).reshape(1, 10, 10, -1)
+    qkv = encoder_attention.qkv_of(sam, 0, x).reshape(1, 10, 10, -1)
     for token in [(9, 9), (2, 7), (5, 5)]:
-        seen_by = attention_maps.look(sam, 0, x, token)
+        seen_by = encoder_attention.look(sam, 0, x, token)
         mean = np.einsum("nyx,nyxd->nd", seen_by.weights(), seen_by.value).ravel()
         np.testing.assert_allclose(mean, sam.image_encoder.attend(0, qkv)[0][token], rtol=2e-4, atol=2e-5)
-    grid = attention_maps.look(sam, 0, x, (9, 9)).on_grid(np.ones((6, 6)))
+    grid = encoder_attention.look(sam, 0, x, (9, 9)).on_grid(np.ones((6, 6)))
     assert np.nansum(grid) == 16 and np.isnan(grid[:6]).all() and np.isnan(grid[:, :6]).all()
 
 
@@ -173,7 +173,7 @@ def test_block_inputs_are_the_encoders(seen, inputs) -> None:
 
 def test_figure_of_reach(seen, inputs) -> None:
     said = captions(reach.reach(seen.sam, "chelsea", {"nose": (238, 164)}, blocks=[0, 3]))
-    weights = attention_maps.look(seen.sam, 3, inputs[3], (11, 16)).weights().mean(0)
+    weights = encoder_attention.look(seen.sam, 3, inputs[3], (11, 16)).weights().mean(0)
     order = np.sort(weights.ravel())[::-1]
     half = next(n for n in range(1, 1025) if order[:n].sum() >= 0.5)
     assert said[0].startswith("Block 0 looks in its window. nose (token row 11, column 16) has 64 tokens")
@@ -189,7 +189,7 @@ def test_figure_of_reach(seen, inputs) -> None:
     with pytest.raises(InputError, match="expected a block from 0 to 7, got 8"):
         reach.reach(seen.sam, "chelsea", blocks=[8])
     with pytest.raises(InputError, match="expected a token"):
-        attention_maps.look(seen.sam, 0, inputs[0], (32, 0))
+        encoder_attention.look(seen.sam, 0, inputs[0], (32, 0))
 
 
 def test_pairs_are_the_scores_that_there_are() -> None:
@@ -241,7 +241,7 @@ def test_figure_of_filling(seen, inputs) -> None:
     said = captions(pad_share.pad_share(seen.sam, "chelsea", sizes=(8, 12)))
     assert said[0] == "Windows of 8: 0 rows and columns are filled up. They fit, and nothing is different."
     attn = seen.sam.image_encoder.state / "blocks" / 1 / "attn"
-    qkv = attention_maps.qkv_of(seen.sam, 1, inputs[1])
+    qkv = encoder_attention.qkv_of(seen.sam, 1, inputs[1])
     share, _, _ = pad_share.pad_effect(qkv, attn["qkv.bias"], 12, (attn["rel_pos_h"], attn["rel_pos_w"]))
     assert f"give it {share[share > 0].mean():.0%} of their attention" in said[1]
     assert f"{1 - (24 / 32) ** 2:.0%} of the real tokens" in said[1] and "(33% of an edge" in said[1]

@@ -13,7 +13,7 @@ import minisam
 from chapter import printed, solutions
 from minisam.exercises import verdict
 from minisam.exercises.chapter_04 import brute_force
-from minisam.figures import attention_maps, bias_map, bias_off, tokens
+from minisam.figures import encoder_attention, bias_map, bias_off, tokens
 from minisam.figures.click import photos
 from minisam_kernels import InputError
 from minisam_kernels.attention import attention
@@ -170,11 +170,11 @@ def test_figure_of_the_bias(sam: minisam.Sam) -> None:
     said = captions(bias_map.bias_map(sam, "astronaut", {"face": (225, 110)}, blocks=[2, 3], heads=[1]))
     seen = tokens.see(sam, "astronaut")
     token = tokens.token_under(seen, (225, 110))
-    inputs = attention_maps.block_inputs(seen)
-    q = attention_maps.qkv_of(sam, 3, inputs[3])[:, :, 0, 1].astype(float)
+    inputs = encoder_attention.block_inputs(seen)
+    q = encoder_attention.qkv_of(sam, 3, inputs[3])[:, :, 0, 1].astype(float)
     attn = sam.image_encoder.state / "blocks" / 3 / "attn"
     expected = bias(q, attn["rel_pos_h"].astype(float), attn["rel_pos_w"].astype(float))[token]
-    seen_by = attention_maps.look(sam, 3, inputs[3], token)
+    seen_by = encoder_attention.look(sam, 3, inputs[3], token)
     np.testing.assert_allclose(seen_by.position[1], expected, atol=1e-4)
     assert f"those of position by {expected.std():.2f}" in said[1]
     assert f"moves {bias_map.moved(seen_by, 1):.0%} of the attention" in said[1]
@@ -203,9 +203,9 @@ def test_places_in_words(at: tuple[int, int], says: str) -> None:
 
 def test_moved_is_the_share_of_attention_that_goes_elsewhere() -> None:
     zero = np.zeros((1, 1, 2))
-    swap = attention_maps.Look(np.array([[[90.0, 0.0]]]), np.array([[[-180.0, 0.0]]]), zero, (0, 0), 2)
+    swap = encoder_attention.Look(np.array([[[90.0, 0.0]]]), np.array([[[-180.0, 0.0]]]), zero, (0, 0), 2)
     assert bias_map.moved(swap, 0) == pytest.approx(1)
-    assert bias_map.moved(attention_maps.Look(swap.content, 0 * swap.position, zero, (0, 0), 2), 0) == 0
+    assert bias_map.moved(encoder_attention.Look(swap.content, 0 * swap.position, zero, (0, 0), 2), 0) == 0
 
 
 # ------------------------------------------------------------------------------------------- what the chapter says

@@ -2,8 +2,9 @@
 
     y[b, i, j, o] = bias[o] + Σ over u, v, c of weight[o, c, u, v] · x[b, s·i + u − p, s·j + v − p, c],    x = 0 outside
 
-with stride s and padding p. Source: ``torch.nn.functional.conv2d`` (a cross-correlation: the kernel is not flipped).
-SAM has it as 1×1 and 3×3 (p = 1) in the encoder's neck, and as 2×2 (s = 2) and 1×1 in the mask prompt.
+with stride s and padding p (chapter 5, eq-conv2d). Source: ``torch.nn.functional.conv2d`` (a cross-correlation: the
+kernel is not flipped). SAM has it as 1×1 and 3×3 (p = 1) in the encoder's neck, and as 2×2 (s = 2) and 1×1 in the
+mask prompt.
 
 Shapes: x (B, H, W, C_in); weight (C_out, C_in, kh, kw); bias (C_out,) or None → (B, H', W', C_out), where
 H' = (H + 2p − kh) // s + 1 and W' likewise; what does not fill a whole stride at the right and bottom is not read.

@@ -2,9 +2,9 @@
 
     y[b, 2i + u, 2j + v, o] = bias[o] + Σ over c of x[b, i, j, c] · weight[c, o, u, v],    u, v ∈ {0, 1}
 
-With the stride as large as the kernel no two blocks overlap, so this is one matrix product and a matter of where its
-results are written. Source: ``torch.nn.functional.conv_transpose2d`` (stride=2); SAM's mask decoder upscales with two
-of them.
+Chapter 7, eq-conv-transpose2d. With the stride as large as the kernel no two blocks overlap, so this is one matrix
+product and a matter of where its results are written. Source: ``torch.nn.functional.conv_transpose2d`` (stride=2);
+SAM's mask decoder upscales with two of them.
 
 Shapes: x (B, H, W, C_in); weight (C_in, C_out, 2, 2); bias (C_out,) → (B, 2H, 2W, C_out).
 Errors: ``InputError`` when a shape does not fit.

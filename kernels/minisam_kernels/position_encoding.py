@@ -2,9 +2,9 @@
 
     t = (2 (x, y) − 1) · G,    y = [sin 2πt, cos 2πt],    G (2, C/2) fixed normal numbers
 
-Source: Tancik et al. 2020 ("Fourier features let networks learn high frequency functions"), eq. 5; SAM's prompt
-encoder. A pixel is a square and its position is its centre: column j of a grid of width W lies at x = (j + ½)/W, row i
-at y = (i + ½)/H. The first number of a pair is x (the column), the second y (the row).
+Chapter 5, eq-fourier. Source: Tancik et al. 2020 ("Fourier features let networks learn high frequency functions"),
+eq. 5; SAM's prompt encoder. A pixel is a square and its position is its centre: column j of a grid of width W lies at
+x = (j + ½)/W, row i at y = (i + ½)/H. The first number of a pair is x (the column), the second y (the row).
 
 Shapes: coords (..., 2) in [0, 1]; gaussian (2, C/2) → (..., C);  ``position_grid`` (H, W) → (H, W, C).
 Errors: ``InputError`` when the last axis is not 2, gaussian is not (2, C/2), or a grid has no rows or no columns.

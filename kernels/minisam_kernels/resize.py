@@ -3,9 +3,10 @@
     y[i, j] = Σ over a, b ∈ {0, 1} of weight_a(i) · weight_b(j) · x[row_a(i), column_b(j)]
     s = max((i + ½) · H/H' − ½, 0),  row_0 = ⌊s⌋,  row_1 = min(row_0 + 1, H − 1),  weight_1 = s − row_0 = 1 − weight_0
 
-and the same for columns: pixels are squares and their centres are what corresponds (align_corners=False), and there is
-no low-pass filter when the picture shrinks (antialias=False). Source: ``torch.nn.functional.interpolate``; SAM's
-post-processing resizes its logits so, twice (``mask_pixels`` and ``mask_runs`` make masks of them at once).
+and the same for columns (chapter 7, eq-resize): pixels are squares and their centres are what corresponds
+(align_corners=False), and there is no low-pass filter when the picture shrinks (antialias=False). Source:
+``torch.nn.functional.interpolate``; SAM's post-processing resizes its logits so, twice (``mask_pixels`` and
+``mask_runs`` make masks of them at once).
 
 Shapes: x (B, H, W, C) or (M, H, W), size (H', W') → (B, H', W', C) or (M, H', W').
 Errors: ``InputError`` when x has other axes, a picture or the size has no pixels.

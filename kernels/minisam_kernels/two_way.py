@@ -2,7 +2,7 @@
 
     Y = softmax(Q Kᵀ / √D) V,    for every prompt and head; D = C / heads
 
-Source: Vaswani et al. 2017, eq. 1; the paper's figure 14 ("token to image", "image to token").
+Source: Vaswani et al. 2017, eq. 1; the paper's figure 14 ("token to image", "image to token"). Chapter 6, eq-two-way.
 
 Shapes: q (B, Nq, C); k, v (B, Nk, C) → (B, Nq, C). Each of q, k, v may have B = 1 and then serves all prompts.
 Channels are laid out as (heads, D).

@@ -1,7 +1,7 @@
 """bias_map: what relative positions add to one query's scores, and what they do to its weights.
 
 For one head: the part of the scores that compares content, the part that comes from positions (each less its mean over
-the keys, which a softmax does not see), and the weights without and with the second. Source: ``attention_maps.look``.
+the keys, which a softmax does not see), and the weights without and with the second. Source: ``encoder_attention.look``.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minisam.figures.attention_maps import Look, block_inputs, look
+from minisam.figures.encoder_attention import Look, block_inputs, look
 from minisam.figures.states import Axis, State, states
 from minisam.figures.tokens import Seen, centre, mark, named_points, over, see, token_under
 from minisam_kernels.errors import InputError

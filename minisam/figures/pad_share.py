@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from minisam.figures.attention_maps import block_inputs, qkv_of
+from minisam.figures.encoder_attention import block_inputs, qkv_of
 from minisam.figures.states import Axis, State, states
 from minisam.figures.tokens import over, see
 from minisam_kernels.errors import InputError

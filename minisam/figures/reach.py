@@ -1,7 +1,7 @@
 """reach: which tokens a token looks at, block by block, on a real photograph with the real model.
 
 The colour of a token is its weight in the query's softmax. Windowed blocks can give weight to the window's tokens only.
-Source: ``attention_maps.look``.
+Source: ``encoder_attention.look``.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minisam.figures.attention_maps import Look, block_inputs, look
+from minisam.figures.encoder_attention import Look, block_inputs, look
 from minisam.figures.states import Axis, State, states
 from minisam.figures.tokens import SKY, Seen, centre, mark, named_points, over, see, token_under
 from minisam_kernels.errors import InputError

@@ -99,9 +99,7 @@ def straightforward(
         sides = data["crops"][:, 2:] - data["crops"][:, :2]
         data = chosen(data, nms(data["boxes"], 1 / sides.prod(dim=1), crop_nms_thresh))
     if min_mask_region_area > 0:
-        data = without_small_regions(
-            data, (height, width), min_mask_region_area, max(box_nms_thresh, crop_nms_thresh)
-        )
+        data = without_small_regions(data, (height, width), min_mask_region_area, max(box_nms_thresh, crop_nms_thresh))
     return [
         {
             "segmentation": {"size": [height, width], "counts": data["counts"][i]},
@@ -155,9 +153,7 @@ def point_grid(side: int) -> np.ndarray:
     return np.array([(x, y) for y in middles for x in middles])
 
 
-def crop_boxes(
-    size: tuple[int, int], layers: int, overlap_ratio: float
-) -> list[tuple[tuple[int, int, int, int], int]]:
+def crop_boxes(size: tuple[int, int], layers: int, overlap_ratio: float) -> list[tuple[tuple[int, int, int, int], int]]:
     """The picture and its crops as ((x0, y0, x1, y1), layer): layer i has 2ⁱ × 2ⁱ crops that overlap."""
     height, width = size
     crops = [((0, 0, width, height), 0)]

@@ -58,9 +58,7 @@ def choose_masks(areas: np.ndarray, fit: np.ndarray, count: int, rng: np.random.
 class Stream(Dataset[dict[str, np.ndarray]]):
     """What both streams share: sets of real pictures, the world's share, the seed, the length."""
 
-    def __init__(
-        self, size: int, data: Sequence[str | Path], world: float, seed: int, length: int, bare: bool
-    ) -> None:
+    def __init__(self, size: int, data: Sequence[str | Path], world: float, seed: int, length: int, bare: bool) -> None:
         self.size, self.world, self.seed, self.length = size, world, seed, length
         self.sources: list[Any] = [source for path in data for source in open_sources(path, bare)]
         if not self.sources and world < 1:
