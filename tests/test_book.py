@@ -125,13 +125,24 @@ def test_chapters_are_notebooks_of_at_most_600_lines() -> None:
         assert "{code-cell}" in text and len(text.splitlines()) <= 600, chapter
 
 
-def test_page_is_small_and_asks_no_other_host(pages: Path) -> None:
-    page = pages / "00-click.html"
-    assert page.stat().st_size < 4_000_000
+def test_equations_that_docstrings_name_are_in_a_chapter() -> None:
+    """A kernel says ``eq-…`` of the equation that it computes; a chapter must have it, once."""
+    labels = re.findall(r"^\$\$ \((eq-[\w-]+)\)$", "\n".join(c.read_text() for c in CHAPTERS), re.MULTILINE)
+    assert len(labels) == len(set(labels)) and len(labels) > 30
+    sources = [*(book_server.ROOT / "kernels").rglob("*.py"), *(book_server.ROOT / "minisam").rglob("*.py")]
+    named = {name for path in sources for name in re.findall(r"\beq-[a-z][\w-]*", path.read_text())}
+    assert named and named <= set(labels), sorted(named - set(labels))
+
+
+def test_pages_are_small_and_ask_no_other_host(pages: Path) -> None:
+    sizes = {page.name: page.stat().st_size for page in pages.glob("*.html")}
+    assert max(sizes.values()) < 6_000_000, sizes
+    assert sum(path.stat().st_size for path in pages.rglob("*") if path.is_file()) < 60_000_000
     if not (book_server.LOCAL / "versions.json").is_file():
         pytest.skip("no npm here, so the pages load their scripts from a CDN")
-    loaded = re.findall(r'<(?:script|link|img)\b[^>]*?(?:src|href)="(https?:[^"]+)"', page.read_text())
-    assert not loaded
+    for page in sizes:
+        loaded = re.findall(r'<(?:script|link|img)\b[^>]*?(?:src|href)="(https?:[^"]+)"', (pages / page).read_text())
+        assert not loaded, page
 
 
 def test_click_changes_the_mask(address: str, browser: Any) -> None:

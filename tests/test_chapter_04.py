@@ -13,7 +13,7 @@ import minisam
 from chapter import printed, solutions
 from minisam.exercises import verdict
 from minisam.exercises.chapter_04 import brute_force
-from minisam.figures import encoder_attention, bias_map, bias_off, tokens
+from minisam.figures import bias_map, bias_off, encoder_attention, tokens
 from minisam.figures.click import photos
 from minisam_kernels import InputError
 from minisam_kernels.attention import attention

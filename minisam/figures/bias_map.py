@@ -1,7 +1,8 @@
 """bias_map: what relative positions add to one query's scores, and what they do to its weights.
 
 For one head: the part of the scores that compares content, the part that comes from positions (each less its mean over
-the keys, which a softmax does not see), and the weights without and with the second. Source: ``encoder_attention.look``.
+the keys, which a softmax does not see), and the weights without and with the second. Source:
+``encoder_attention.look``.
 """
 
 from __future__ import annotations
