@@ -20,7 +20,7 @@ where ``features`` (K numbers a pixel) are the attention weights A of the layers
 So no image token is ever updated, and 4096 × 256 numbers are neither written nor read between layers: 0.4 · 10⁹
 multiply–adds for one point with ViT-B instead of 1.75 · 10⁹.
 
-Pixels are cut into tiles of at most 512, a tile's numbers lie together, and one pass over the tiles does the image
+Pixels are cut into tiles of at most 256, a tile's numbers lie together, and one pass over the tiles does the image
 update of a layer and the token → image attention of the next. What tokens do meanwhile among themselves runs beside it.
 
 Exactness: the same real function. In float32 the one new risk is σ²: its terms may be larger than the sum, by a

@@ -26,7 +26,7 @@ from minisam.state import State
 from minisam.transformer import EPS
 from minisam_kernels.threads import parallel_for
 
-PIXELS = 512  # image tokens of a tile, at most: fixed, so that the number of threads changes no bit
+PIXELS = 256  # image tokens of a tile, at most: fixed, so that the number of threads changes no bit
 
 
 class FusedWeights:

@@ -48,7 +48,7 @@ MUTANTS = {
     "masks: leaves out a row that is not whole": ("-(-(first + count) // width)", "(first + count) // width"),
     "masks: fills up a tile's first row": ("max(first, i * width)", "i * width"),
     "masks: every row begins with the tile": ("answers[n - first]", "answers[n - max(first, i * width)]"),
-    "masks: rows run on": ("4 * (n - i * width) + right", "4 * (n - first // width * width) % row.size + right"),
+    "masks: rows run on": ("4 * (n - i * width) + right", "4 * (n - first // width * width) + right"),
     "readable version of norm: no bend": (
         "gelu_numpy(layer_norm_numpy(y, weight, shift, eps))",
         "layer_norm_numpy(y, weight, shift, eps)",
