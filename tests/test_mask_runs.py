@@ -24,20 +24,22 @@ from strategies import arrays, seeds, sizes
 # wrong version → (text in the kernel's file, its replacement)
 MUTANTS = {
     "threshold ignored": ("[threshold - offset, threshold, threshold + offset]", "[-offset, 0, offset]"),
-    "stability upside down": ("stability[:, 0] / runs.stability[:, 1]", "stability[:, 1] / runs.stability[:, 0]"),
+    "stability upside down": ("numbers[:, 0] / numbers[:, 1]", "numbers[:, 1] / numbers[:, 0]"),
     "inner count of what is decided": ("(level > 2)", "(level > 1)"),
     "outer count of what is decided": ("(level > 0)", "(level > 1)"),
     "decided below the threshold is inside": ("inside = 1 if level > 1", "inside = 1 if level > 0"),
-    "the outer resize is always left out": ("cut == (height, width), *limits", "True, *limits"),
+    "the outer resize is always left out": ("same, *limits", "True, *limits"),
     "a decided word is never written": (
         "                        words[j, b] = word\n",
         "                        words[j, b] = 0\n",
     ),
-    "box from the last row": ("min(i, numbers[2])", "i"),
+    "box from the last row": ("min(i, numbers[4])", "i"),
     "box misses what is decided": ("                seen[b] |= word\n", ""),
     "box ends at the picture's end": ("changes[state[0] - state[0] % 2] - 1", "changes[state[0]] - 1"),
-    "box in rows and columns": ("changes[1] // height, numbers[2]", "numbers[2], changes[1] // height"),
-    "the masks share their counts": ("np.array([0, 0, height, 0])", "np.array([m, 0, height, 0])"),
+    "box in rows and columns": ("numbers[:, 3:], stab", "numbers[:, [4, 3, 6, 5]], stab"),
+    "the masks share their counts": ("state, numbers[m])", "state, numbers[0])"),
+    "the masks share their state": ("        state[:] = 1, 0\n", "        state[:] = 1, state[1] * (m > 0)\n"),
+    "area of what is outside": ("range(1, state[0], 2)", "range(0, state[0], 2)"),
     "crop forgotten in the readable version": ("[:, : input_size[0], : input_size[1]]", ""),
 }
 

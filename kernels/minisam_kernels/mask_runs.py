@@ -64,7 +64,7 @@ def mask_runs_numpy(
 
 @exact_jit
 def _mask_runs(x, ri, ri_w, ro, ro_w, r_span, ci, ci_w, co, co_w, c_span, same, t0, t1, t2, changes, state, numbers):
-    """x (h, w) → changes (see ``append_changes``); numbers: how many above t + δ and t − δ, first and last row.
+    """x (h, w) → changes (see ``append_changes``); numbers (7,) zeros → how many above t + δ, t − δ and t, and the box.
 
     The first of the arguments are those of ``_strip_bits``, and the spans of ``_block_levels``.
     """
@@ -98,9 +98,16 @@ def _mask_runs(x, ri, ri_w, ro, ro_w, r_span, ci, ci_w, co, co_w, c_span, same, 
         changes = append_changes(words, chosen[:many], first, columns, height, changes, state)
     numbers[0] += counts[0].sum()
     numbers[1] += counts[1].sum()
+    if state[0] == 1:
+        return changes
+    changes[state[0]] = height * width
+    for k in range(1, state[0], 2):
+        numbers[2] += changes[k + 1] - changes[k]
+    numbers[3], numbers[5] = changes[1] // height, (changes[state[0] - state[0] % 2] - 1) // height
+    numbers[4] = height
     for i in range(height):
         if seen[i // WORD] >> np.uint32(i % WORD) & 1:
-            numbers[2], numbers[3] = min(i, numbers[2]), i
+            numbers[4], numbers[6] = min(i, numbers[4]), i
     return changes
 
 
@@ -120,17 +127,13 @@ def mask_runs(
         raise InputError(f"expected offset >= 0, got {offset}")
     rows, columns = plan(logits.shape[1:], model_size, cut, (height, width))
     limits = np.array([threshold - offset, threshold, threshold + offset], np.float32)
-    runs = MaskRuns([], *(np.zeros(shape, np.int64) for shape in (len(logits), (len(logits), 4), (len(logits), 2))))
-    changes = np.zeros(4 * width + 1024, np.int64)
+    runs: list[np.ndarray] = []
+    changes, numbers = np.zeros(4 * width + 1024, np.int64), np.zeros((len(logits), 7), np.int64)
+    state, same = np.empty(2, np.int64), cut == (height, width)
     for m, x in enumerate(logits):
-        state, numbers = np.array([1, 0]), np.array([0, 0, height, 0])
-        changes = _mask_runs(x, *rows, *columns, cut == (height, width), *limits, changes, state, numbers)
-        counts = as_counts(changes, state, height * width)
-        runs.counts.append(counts)
-        runs.stability[m] = numbers[:2]
-        if len(counts) > 1:
-            last = changes[state[0] - state[0] % 2] - 1
-            runs.areas[m] = counts[1::2].sum()
-            runs.boxes[m] = changes[1] // height, numbers[2], last // height, numbers[3]
+        state[:] = 1, 0
+        changes = _mask_runs(x, *rows, *columns, same, *limits, changes, state, numbers[m])
+        runs.append(as_counts(changes, state, height * width))
     with np.errstate(invalid="ignore"):
-        return runs._replace(stability=(runs.stability[:, 0] / runs.stability[:, 1]).astype(np.float32))
+        stability = (numbers[:, 0] / numbers[:, 1]).astype(np.float32)
+    return MaskRuns(runs, numbers[:, 2], numbers[:, 3:], stability)
