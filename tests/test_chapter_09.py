@@ -222,7 +222,7 @@ def test_recorded_run_compares_like_with_like() -> None:
     report = multimask.read()
     assert len(report["commit"]) == 40 and len(report["runs"]) == 6
     for seed in {run["settings"]["seed"] for run in report["runs"]}:
-        runs = [run["settings"] for run in report["runs"] if run["settings"]["seed"] == seed]
+        runs = [dict(run["settings"]) for run in report["runs"] if run["settings"]["seed"] == seed]
         assert [s.pop("multimask") for s in runs] == ["best", "mean", "single"]
         assert runs[0] == runs[1] == runs[2]
     for run in report["runs"]:
