@@ -222,7 +222,7 @@ def test_recorded_run_compares_like_with_like() -> None:
     report = multimask.read()
     assert len(report["commit"]) == 40 and len(report["runs"]) == 6
     for seed in {run["settings"]["seed"] for run in report["runs"]}:
-        runs = [run["settings"] for run in report["runs"] if run["settings"]["seed"] == seed]
+        runs = [dict(run["settings"]) for run in report["runs"] if run["settings"]["seed"] == seed]
         assert [s.pop("multimask") for s in runs] == ["best", "mean", "single"]
         assert runs[0] == runs[1] == runs[2]
     for run in report["runs"]:
@@ -238,6 +238,21 @@ def test_recorded_run_is_of_today_s_settings() -> None:
     for run in multimask.read()["runs"]:
         s = run["settings"]
         assert s == ambiguity.settings(s["multimask"], s["seed"]).plain()
+
+
+def test_recorded_run_shows_what_the_text_says() -> None:
+    """The text beside the recorded run, as numbers; a new run needs a new text where this fails."""
+    runs = {
+        rule: [multimask.summary(run) for run in several]
+        for rule, several in multimask.by_rule(multimask.read()).items()
+    }
+    for best, mean, single in zip(*runs.values()):
+        assert best["oracle"][1] > 0.5 and best["silent"] < 0.1
+        for other in (mean, single):
+            assert other["oracle"][1] < 0.05 and other["silent"] > 0.9 and other["undecided"] > 0.8
+            assert other["undecided"] > best["undecided"] + 0.3
+        assert best["oracle"][0] < 0.1 and best["covered"] == 0
+        assert best["wins"].argmax(axis=0).tolist() == [0, 0] and best["wins"][0].min() > 0.8
 
 
 def a_run(rule: str, seed: int = 0) -> dict:
@@ -258,8 +273,17 @@ def test_summary_of_known_answers() -> None:
     """Kills: the middle truth for the outer one, the oracle for the scored mask, None as a number."""
     s = multimask.summary(a_run("best"))
     assert np.allclose(s["oracle"], [0.6, 0.6]) and np.allclose(s["chosen"], [0.25, 0.5])
-    assert s["covered"] == 0.5 and s["alike"] == pytest.approx(0.2) and s["undecided"] == pytest.approx(0.15)
+    assert s["covered"] == 0.5 and s["silent"] == 0 and s["undecided"] == pytest.approx(0.15)
     assert np.allclose(s["wins"], [[1, 0], [0, 1], [0, 0]])
+    empty = a_run("mean")
+    for answer in empty["answers"]:
+        answer["iou"] = [[0.0 for _ in answer["areas"]] for _ in range(3)]
+    empty["answers"][1]["iou"][2][0] = empty["answers"][1]["iou"][2][2] = 0.1
+    s = multimask.summary(empty)
+    assert s["silent"] == 0.5 and np.allclose(s["wins"], [[0, 0], [0, 0], [1, 1]])
+    empty["answers"].pop()
+    assert np.isnan(multimask.summary(empty)["wins"]).all()
+    assert "inner nobody; outer nobody" in multimask.wins({"runs": [empty]}).words
 
 
 def test_multimask_draws_the_file(tmp_path: Path) -> None:
@@ -268,7 +292,7 @@ def test_multimask_draws_the_file(tmp_path: Path) -> None:
     file.write_text(json.dumps(report))
     assert multimask.multimask(file).children
     assert "inner 0.600, outer 0.600 (scored mask 0.250, 0.500)" in multimask.levels(report).words
-    assert "mean of three 0.20" in multimask.sameness(report).words
+    assert "one mask 0%. Its pixels left undecided: best of three 15%" in multimask.openness(report).words
     assert "best of three, seed 0: inner 100%, 0%, 0%; outer 0%, 100%, 0%" in multimask.wins(report).words
     assert "best of three 0.250, 0.500" in multimask.curves(report).words
     with pytest.raises(InputError, match="ambiguity"):

@@ -43,26 +43,29 @@ def summary(run: dict[str, Any]) -> dict[str, Any]:
 
     ``oracle``, ``chosen`` (2,): IoU with the innermost and the outermost truth, of the best mask, and of the mask with
     the highest predicted IoU. ``covered``: the share of points where some mask has an IoU above ½ with the inner truth
-    and some mask one with the outer. ``alike``: the IoU of the masks with each other, pairs of empty ones aside.
+    and some mask one with the outer. ``silent``: the share of points where no mask has a pixel of the outer truth.
     ``undecided``: share of the outer truth's pixels with a probability between ¼ and ¾. ``wins`` (M, 2): the share of
-    points where mask m has the highest IoU with the inner and with the outer truth; where all have 0, nobody wins.
+    points where mask m has the highest IoU with the inner and with the outer truth, among points where one has any; NaN
+    where none ever has.
     """
-    ends, chosen, wins, alike, undecided = [], [], [], [], []
+    ends, chosen, undecided = [], [], []
+    wins: list[list[np.ndarray]] = [[], []]
     for answer in run["answers"]:
         iou = np.nan_to_num(np.array(answer["iou"], float))[:, [0, -1]]  # (M, 2)
         ends.append(iou.max(axis=0))
         chosen.append(iou[int(np.argmax(answer["predicted"]))])
-        top = iou == iou.max(axis=0)
-        wins.append(np.where(iou.max(axis=0) > 0, top / top.sum(axis=0), np.nan))
-        alike += [value for value in answer["alike"] if value is not None]
+        for column, best in enumerate(iou.max(axis=0)):
+            if best > 0:
+                top = iou[:, column] == best
+                wins[column].append(top / top.sum())
         undecided.append(np.mean(answer["undecided"]))
     return {
         "oracle": np.mean(ends, axis=0),
         "chosen": np.mean(chosen, axis=0),
         "covered": float(np.mean((np.array(ends) > 0.5).all(axis=1))),
-        "alike": float(np.mean(alike)) if alike else float("nan"),
+        "silent": float(np.mean(np.array(ends)[:, 1] == 0)),
         "undecided": float(np.mean(undecided)),
-        "wins": np.nanmean(wins, axis=0),
+        "wins": np.stack([np.mean(w, axis=0) if w else np.full(len(iou), np.nan) for w in wins], axis=1),
     }
 
 
@@ -75,7 +78,7 @@ def multimask(path: str | Path = FILE, question: str = "", source: str = "") -> 
     """Buttons over four views of the experiment in ``path``."""
     report = read(path)
     views: dict[str, Callable[[dict[str, Any]], State]] = {
-        "while training": curves, "IoU afterwards": levels, "alike, undecided": sameness, "who wins what": wins,
+        "while training": curves, "IoU afterwards": levels, "silent, undecided": openness, "who wins what": wins,
     }  # fmt: skip
     return states([Axis("look at", list(views))], lambda i: list(views.values())[i](report), question, source)
 
@@ -150,20 +153,21 @@ def levels(report: dict[str, Any]) -> State:
     return State(figure, "Mean IoU with the inner and outer truth, best mask. " + "; ".join(said) + ".")
 
 
-def sameness(report: dict[str, Any]) -> State:
-    """How much the three masks are one mask, and how much of the object is left open."""
+def openness(report: dict[str, Any]) -> State:
+    """How often there is no answer at all, and how much of the object is left open."""
     found = {rule: [summary(run) for run in runs] for rule, runs in by_rule(report).items()}
     figure, (left, right) = _axes(6.8, 2)
-    several = {rule: np.array([[s["alike"]] for s in each]) for rule, each in found.items() if rule != "single"}
-    _bars(left, ["three masks\nof one point"], several)
-    left.set(ylim=(0, 1.02), ylabel="mean IoU of two of the masks", title="alike")
-    open_ = {rule: np.array([[s["undecided"]] for s in each]) for rule, each in found.items()}
-    _bars(right, ["pixels of the\nouter truth"], open_)
-    right.set(ylabel="share with p between ¼ and ¾", title="undecided")
+    said = []
+    for axes, key, group in (
+        (left, "silent", "no mask touches\nthe object"),
+        (right, "undecided", "pixels with p\nfrom ¼ to ¾"),
+    ):
+        values = {rule: np.array([[s[key]] for s in each]) for rule, each in found.items()}
+        _bars(axes, [group], values)
+        axes.set(ylim=(0, 1.3), ylabel="share")
+        said.append(", ".join(f"{RULES[rule]} {v.mean():.0%}" for rule, v in values.items()))
     right.legend(fontsize=10, frameon=False)
-    said = "IoU of the three masks with each other: "
-    said += ", ".join(f"{RULES[rule]} {v.mean():.2f}" for rule, v in several.items()) + ". Undecided pixels: "
-    return State(figure, said + ", ".join(f"{RULES[rule]} {v.mean():.0%}" for rule, v in open_.items()) + ".")
+    return State(figure, f"Points where no mask touches the object: {said[0]}. Its pixels left undecided: {said[1]}.")
 
 
 def wins(report: dict[str, Any]) -> State:
@@ -177,12 +181,14 @@ def wins(report: dict[str, Any]) -> State:
         share = summary(run)["wins"]
         place.imshow(share, cmap="cividis", vmin=0, vmax=1, aspect="auto")
         for i, j in np.ndindex(share.shape):
-            place.text(j, i, f"{share[i, j]:.0%}", ha="center", va="center", fontsize=11,
-                       color="black" if share[i, j] > 0.55 else "white")  # fmt: skip
+            known, dark = not np.isnan(share[i, j]), share[i, j] <= 0.55
+            place.text(j, i, f"{share[i, j]:.0%}" if known else "–", ha="center", va="center", fontsize=11,
+                       color="white" if dark else "black")  # fmt: skip
         place.set_xticks([0, 1], ["inner", "outer"], fontsize=10)
         place.set_yticks(range(3), [f"mask {k}" for k in (1, 2, 3)], fontsize=10)
         place.set_title(f"{RULES[rule]}, seed {run['settings']['seed']}", fontsize=11)
-        said.append(f"{RULES[rule]}, seed {run['settings']['seed']}: inner "
-                    + ", ".join(f"{v:.0%}" for v in share[:, 0]) + "; outer "
-                    + ", ".join(f"{v:.0%}" for v in share[:, 1]))  # fmt: skip
+        inner, outer = (
+            "nobody" if np.isnan(v).any() else ", ".join(f"{x:.0%}" for x in v) for v in share.T
+        )  # fmt: skip
+        said.append(f"{RULES[rule]}, seed {run['settings']['seed']}: inner {inner}; outer {outer}")
     return State(figure, "Share of points where masks 1, 2, 3 are the best for a truth. " + ". ".join(said) + ".")
