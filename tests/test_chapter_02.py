@@ -32,7 +32,7 @@ def seen() -> tokens.Seen:
 def captions(widget: widgets.Widget) -> list[str]:
     """The words under every picture of a figure."""
     if isinstance(widget, widgets.HTML):
-        return re.findall(r"<figcaption[^>]*>(.*?)</figcaption>", widget.value)
+        return re.findall(r'role="status">(.*?)</div>', widget.value)
     return [words for child in getattr(widget, "children", ()) for words in captions(child)]
 
 

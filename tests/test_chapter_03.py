@@ -33,7 +33,7 @@ def inputs(seen: tokens.Seen) -> list[np.ndarray]:
 def captions(widget: widgets.Widget) -> list[str]:
     """The words under every picture of a figure."""
     if isinstance(widget, widgets.HTML):
-        return re.findall(r"<figcaption[^>]*>(.*?)</figcaption>", widget.value)
+        return re.findall(r'role="status">(.*?)</div>', widget.value)
     return [words for child in getattr(widget, "children", ()) for words in captions(child)]
 
 

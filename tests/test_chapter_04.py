@@ -35,7 +35,7 @@ def sam() -> minisam.Sam:
 def captions(widget: widgets.Widget) -> list[str]:
     """The words under every picture of a figure."""
     if isinstance(widget, widgets.HTML):
-        return [html.unescape(words) for words in re.findall(r"<figcaption[^>]*>(.*?)</figcaption>", widget.value)]
+        return [html.unescape(words) for words in re.findall(r'role="status">(.*?)</div>', widget.value)]
     return [words for child in getattr(widget, "children", ()) for words in captions(child)]
 
 

@@ -105,7 +105,8 @@ def picture_of(state: State) -> widgets.HTML:
     code = base64.b64encode(encode(state.picture)).decode()
     words, alt = html.escape(state.words), html.escape(state.alt or state.words)
     image = f'<img alt="{alt}" style="max-width:100%;height:auto" src="data:image/webp;base64,{code}">'
-    return widgets.HTML(f'<figure style="margin:0">{image}<figcaption role="status">{words}</figcaption></figure>')
+    caption = f'<figcaption><div role="status">{words}</div></figcaption>'
+    return widgets.HTML(f'<figure style="margin:0">{image}{caption}</figure>')
 
 
 def encode(picture: Any, quality: int = 82) -> bytes:
