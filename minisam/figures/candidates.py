@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from minisam.crops import checked_grids
+from minisam.crops import checked
 from minisam.regions import remove_small_regions
 from minisam_kernels import rle
 from minisam_kernels.box_from_mask import box_from_mask
@@ -72,7 +72,7 @@ def ask(predictor: SamPredictor, points_per_side: int) -> Answers:
     size = predictor.original_size
     if size is None:
         raise InputError("expected a predictor with a picture, got one without")
-    points = checked_grids(points_per_side)[0] * (size[1], size[0])
+    points = checked(points_per_side=points_per_side)["point_grids"][0] * (size[1], size[0])
     _, ious, logits = predictor.predict_batch(points[:, None], np.ones((len(points), 1), np.int64))
     return Answers(predictor, points, ious, logits)
 
