@@ -183,6 +183,11 @@ def test_figure_of_reach(seen, inputs) -> None:
     rows, columns = np.indices((32, 32))
     far = (weights * np.sqrt((rows - 11) ** 2 + (columns - 16) ** 2)).sum()
     assert f"mean distance of {far:.1f} tokens" in said[1]
+    in_window = (
+        attention_maps.look(seen.sam, 0, inputs[0], (11, 16)).weights().mean(0)
+    )  # rows 8 to 15, columns 16 to 23
+    far = (in_window * np.hypot(rows[8:16, 16:24] - 11, columns[8:16, 16:24] - 16)).sum()
+    assert f"mean distance of {far:.1f} tokens" in said[0]
     for wrong in ({"points": {}}, {"blocks": []}):
         with pytest.raises(InputError, match="expected at least one point and one block"):
             reach.reach(seen.sam, "chelsea", **wrong)

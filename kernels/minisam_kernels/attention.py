@@ -2,6 +2,7 @@
 
     y_i = Σⱼ softmaxⱼ(q_i · k_j · D^−½ + q_i · R_h[h_i, h_j] + q_i · R_w[w_i, w_j]) v_j        for every head
 
+Chapter 3, eq-attention; chapter 4, eq-rel-pos.
 Source: Vaswani et al. 2017, eq. 1; SAM's ``Attention`` (ViTDet), whose relative positions multiply the unscaled query
 (see ``rel_pos``).
 

@@ -2,6 +2,7 @@
 
     y = x · Φ(x) = x/2 · (1 + erf(x/√2))
 
+Chapter 2, eq-gelu.
 Source: Hendrycks & Gimpel 2016; ``torch.nn.functional.gelu`` with ``approximate="none"``, the form that SAM uses, and
 not its approximation by tanh, which differs by up to 5·10⁻⁴.
 

@@ -2,6 +2,7 @@
 
     y = (x − μ) / √(σ² + ε) · weight + bias,    μ, σ² the mean and the (biased) variance of the token's C numbers
 
+Chapter 2, eq-layer-norm.
 Source: Ba, Kiros & Hinton 2016, eq. 3–4; ``torch.nn.functional.layer_norm``. SAM uses it twice: in the transformers
 (ε = 1e-6 in the image encoder, 1e-5 in the mask decoder) and, under the name LayerNorm2d, over the channels of an image
 (ε = 1e-6), which is the same operation once the channels stand last.

@@ -2,6 +2,7 @@
 
     y = x Wᵀ + b (+ residual)
 
+Chapter 2, eq-linear.
 Source: ``torch.nn.functional.linear``. The product is BLAS's, called through NumPy for ``ROWS`` rows at a time: the
 pieces run side by side on the threads of ``parallel_for``, and bias and residual are added while a piece is in cache.
 Pictures (B, H, W, C_in) are cut one by one, so the bits of one do not depend on the others.

@@ -2,6 +2,7 @@
 
     y = x + GELU(LayerNorm(x) W₁ᵀ + b₁) W₂ᵀ + b₂
 
+Chapter 2, eq-block and eq-mlp.
 Source: Vaswani et al. 2017, section 3.3, with GELU and the norm first (Dosovitskiy et al. 2020, eq. 3); SAM's
 ``MLPBlock`` and what stands around it in ``Block``. A piece of rows goes through all of it while it is in cache: the
 hidden layer, four times as wide as a token, never exists as a whole, and W₁, W₂ are read by all threads.

@@ -2,6 +2,7 @@
 
     y[b, i, j, c] = Σ_{r, s, k} image[b, i · p + r, j · p + s, k] · weight[c, k, r, s] + bias[c]
 
+Chapter 2, eq-patch-embed.
 Source: Dosovitskiy et al. 2020, eq. 1; ``torch.nn.functional.conv2d`` with stride = kernel size. As no two patches
 overlap, the convolution is a copy that lays each patch out as a row, and one matrix product.
 

@@ -2,6 +2,7 @@
 
     bias[(h, w), (h', w')] = q[h, w] · R_h[h, h'] + q[h, w] · R_w[w, w'],    R_h[h, h'] = table_h[h − h' + H − 1]
 
+Chapter 4, eq-rel-pos and eq-rel-pos-table; the stretched table is eq-resize-table.
 One learned vector for each distance in rows and one for each in columns, instead of one for each pair. q is the query
 as it is, **not** scaled by D^−½ as it is in the score (the quirk of the released code). Source: Li et al. 2022
 (MViTv2), eq. 4; SAM's ``get_rel_pos`` and ``add_decomposed_rel_pos``.

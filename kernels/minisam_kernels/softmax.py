@@ -2,6 +2,7 @@
 
     yⱼ = exp(xⱼ − m) / Σₖ exp(xₖ − m),    m = maxₖ xₖ
 
+Chapter 3, eq-softmax.
 Source: ``torch.nn.functional.softmax`` over the last axis. Subtracting m changes nothing in the ratio and keeps every
 exponential in [0, 1].
 

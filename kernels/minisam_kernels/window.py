@@ -3,9 +3,9 @@
     windows[b · nW + i · nw + j, r, s] = x̂[b, i · w + r, j · w + s]
 
 x̂ is x with zeros appended at the right and at the bottom up to whole windows, nh = ⌈H/w⌉ of them down, nw = ⌈W/w⌉
-across, nW = nh · nw. ``window_unpartition`` is the inverse and drops what was appended. Source: SAM's
-``window_partition`` (ViTDet). In SAM the appended zeros come after the LayerNorm and no mask hides them: there the
-keys and values of an appended token are the bias of the qkv map, and real tokens attend to it.
+across, nW = nh · nw (chapter 3, eq-window). ``window_unpartition`` is the inverse and drops what was appended. Source:
+SAM's ``window_partition`` (ViTDet). In SAM the appended zeros come after the LayerNorm and no mask hides them: there
+the keys and values of an appended token are the bias of the qkv map, and real tokens attend to it.
 
 Shapes: x (B, H, W, C) → (B · nW, w, w, C), and back with (H, W) given.
 Errors: ``InputError`` when x has another number of axes, the window has no size, or the windows do not fit (H, W).

@@ -1,6 +1,6 @@
 """Attention inside windows of a picture, straight from the picture: nothing is cut out, padded or put back.
 
-    y[window] = attention(q̂[window], k̂[window], v̂[window])
+    y[window] = attention(q̂[window], k̂[window], v̂[window])          (chapter 3, eq-filling)
 
 where q̂, k̂, v̂ are q, k, v with tokens appended at the right and at the bottom up to whole windows, the result without
 them. Source: SAM's ``window_partition``, ``Attention`` and ``window_unpartition``. In SAM zeros are appended *before*
