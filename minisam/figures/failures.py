@@ -177,7 +177,7 @@ def words(cases: Sequence[Case], odd: np.ndarray, n: int) -> str:
 def draw(cases: Sequence[Case], odd: np.ndarray, n: int) -> State:
     """The truth, the mask, and how unusual the object is in each property."""
     case = cases[n]
-    figure, (left, middle, right) = layout()
+    figure, (left, middle, right) = layout(0.95, (6.4, 5.9))
     show(left, case.image, f"what was meant: {case.name}")
     outline(left, case.truth, ORANGE, "solid", 1.5)
     show(middle, tint(case.image, case.mask, SKY, 0.6, dim=0.6), f"best of three, IoU {case.iou:.2f}")

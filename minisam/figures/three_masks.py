@@ -124,7 +124,7 @@ def words(a: Answers, k: int) -> str:
 
 def draw(a: Answers, k: int) -> State:
     """The truths around the point; mask ``k``; its IoU with each truth; what lies in what."""
-    figure, (left, middle, right) = layout()
+    figure, (left, middle, right) = layout(0.95, (6.4, 5.9))
     show(left, a.image, "what the click could mean" if len(a.truths) else "the click")
     for truth, colour, style in reversed(list(zip(a.truths, TRUTH_COLOURS, STYLES))):
         outline(left, truth, colour, style)

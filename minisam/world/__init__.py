@@ -16,7 +16,7 @@ Files, in the order in which a picture comes about:
     painter      trees to pictures and masks        backgrounds, stage    walls, skies, grounds; placing things
     everyday, rooms, paper, streets, nature, above, heaps, microscope   the 23 domains; ``domains`` is their list
     lens, camera light, lens, sensor, file          captions     words
-    scene        ``render``
+    scene        ``render``                         nested       points with several right answers
 """
 
 from .domains import DOMAINS
