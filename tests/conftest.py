@@ -1,9 +1,14 @@
-"""Settings that all tests share: hypothesis profiles (``fast`` for the slow passes, ``default`` otherwise)."""
+"""Settings that all tests share: hypothesis profiles (``fast`` for the slow passes, ``default`` otherwise), and what
+becomes of a test that needs torch where there is none, as in the textbook's own environment: it is skipped."""
 
 from __future__ import annotations
 
+import importlib.abc
+import importlib.util
 import os
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -16,6 +21,18 @@ settings.register_profile("mutants", max_examples=8, suppress_health_check=[Heal
 settings.register_profile("mutants-many", max_examples=60, suppress_health_check=[HealthCheck.too_slow], **no_shrinking)
 settings.register_profile("thorough", deadline=None, max_examples=400, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+class NoTorch(importlib.abc.MetaPathFinder):
+    """Skips whichever test, or whole file of tests, imports torch."""
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> None:
+        if name == "torch":
+            pytest.skip("needs torch (pip install '.[reference]')", allow_module_level=True)
+
+
+if importlib.util.find_spec("torch") is None:
+    sys.meta_path.insert(0, NoTorch())
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
