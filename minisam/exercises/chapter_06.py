@@ -54,9 +54,10 @@ def two_way(answer: Callable[..., Arrays]) -> str:
     """answer(tokens, image, token_pe, image_pe, read, write) → (tokens, image), one head in each direction."""
     rng = np.random.default_rng()
     for t, n, c, d in ((1, 5, 3, 2), (4, 9, 6, 3), (7, 16, 8, 4)):
-        arrays = [rng.standard_normal(shape) for shape in ((t, c), (n, c), (t, c), (n, c))]
+        tokens, image, token_pe, image_pe = (rng.standard_normal(s) for s in ((t, c), (n, c), (t, c), (n, c)))
+        arrays = (tokens, image, token_pe, image_pe)
         read, write = (tuple(rng.standard_normal(s) for s in ((c, d), (c, d), (c, d), (d, c))) for _ in range(2))
-        want = _both_ways(*arrays, read, write)
+        want = _both_ways(tokens, image, token_pe, image_pe, read, write)
         given = [x.copy() for x in arrays]
         result: Any = answer(*given, read, write)
         if not (isinstance(result, tuple | list) and len(result) == 2):
@@ -67,7 +68,7 @@ def two_way(answer: Callable[..., Arrays]) -> str:
         wrong = next((w for g, x, hint in zip(result, want, hints) if (w := same(g, x, hint))), "")
         if wrong:
             for slip, hint in SLIPS.items():
-                bad = _both_ways(*arrays, read, write, slip)
+                bad = _both_ways(tokens, image, token_pe, image_pe, read, write, slip)
                 if all(np.shape(g) == x.shape and np.allclose(g, x) for g, x in zip(result, bad)):
                     return hint
             return wrong
