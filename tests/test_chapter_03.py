@@ -184,7 +184,7 @@ def test_figure_of_reach(seen, inputs) -> None:
     far = (weights * np.sqrt((rows - 11) ** 2 + (columns - 16) ** 2)).sum()
     assert f"mean distance of {far:.1f} tokens" in said[1]
     in_window = (
-        attention_maps.look(seen.sam, 0, inputs[0], (11, 16)).weights().mean(0)
+        encoder_attention.look(seen.sam, 0, inputs[0], (11, 16)).weights().mean(0)
     )  # rows 8 to 15, columns 16 to 23
     far = (in_window * np.hypot(rows[8:16, 16:24] - 11, columns[8:16, 16:24] - 16)).sum()
     assert f"mean distance of {far:.1f} tokens" in said[0]
