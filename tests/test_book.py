@@ -221,6 +221,43 @@ def test_every_picture_has_words_and_masks(address: str, browser: Any) -> None:
     assert len(seen) == len(menu.options) >= 3
 
 
+def test_a_mask_is_painted_and_scored(address: str, browser: Any) -> None:
+    """The figure of chapter 1: a guess, then keys and mouse; every act changes the counts, and undoing brings them
+    back."""
+    from selenium.webdriver import ActionChains
+    from selenium.webdriver.common.keys import Keys
+    from selenium.webdriver.support.select import Select
+
+    browser.get(f"{address}/01-measure.html")
+    wait_for(lambda: browser.find_elements("css selector", ".ms-score .ms-canvas"), "the figure")
+    find = lambda selector: browser.find_element("css selector", f".ms-score {selector}")  # noqa: E731
+    read = lambda: find(".ms-readout").text  # noqa: E731
+    canvas = find(".ms-canvas")
+    wait_for(lambda: canvas.size["height"] > 100 and read(), "the picture")
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", canvas)
+    assert "IoU 0" not in read() and "IoU 1" not in read(), "the score is shown before the guess"
+    find(".ms-mine").send_keys(Keys.ARROW_RIGHT)
+    find(".ms-reveal").click()
+    first = wait_for(lambda: "IoU" in read() and read(), "the score")
+
+    canvas.send_keys(Keys.ARROW_RIGHT, Keys.ARROW_DOWN)
+    assert read() != first, "arrow keys move the mask"
+    canvas.send_keys("z", "z")
+    assert read() == first, "undone"
+    canvas.send_keys("+")
+    assert read() != first, "grown by a pixel"
+    canvas.send_keys("z", "a", Keys.ENTER)
+    painted = read()
+    assert painted != first, "painted by keyboard"
+    drag = ActionChains(browser).move_to_element_with_offset(canvas, -canvas.size["width"] // 4, 0).click_and_hold()
+    drag.move_by_offset(40, 30).move_by_offset(10, -40).release().perform()
+    assert read() != painted, "painted with the mouse"
+    start = Select(find(".ms-start"))
+    for name, iou in (("the truth itself", "1.000"), ("nothing", "0.000")):
+        start.select_by_visible_text(name)
+        wait_for(lambda iou=iou: f"IoU {iou}" in read(), f"IoU {iou} of {name}", 10)
+
+
 class States:
     """One figure of ``minisam.figures.states`` on the open page, as a reader with a mouse or a keyboard sees it."""
 
