@@ -5,6 +5,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 
@@ -138,3 +140,17 @@ def test_worker_processes(sam, method):
         results = pool.map_async(in_a_process, range(2)).get(timeout=180)
     for ours, theirs in zip(results, expected, strict=True):
         same_bits(ours, theirs)
+
+
+@pytest.mark.slow
+def test_compiled_now_or_found_on_disk(tmp_path):
+    """A process that compiles every kernel and one that finds them on disk give the same bits. Kills: ``jit`` without
+    ``forceinline``."""
+    script = "import hashlib; from test_many_threads import *\n"
+    script += "print(hashlib.sha256(b''.join(a.tobytes() for a in segment(build(CONFIG, seed=2), 0))).hexdigest())"
+    here = {"NUMBA_CACHE_DIR": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", script]
+    runs = [
+        subprocess.run(command, env=os.environ | here, capture_output=True, text=True, check=True) for _ in range(2)
+    ]
+    assert runs[0].stdout == runs[1].stdout != ""

@@ -9,7 +9,9 @@ the code that looks for them.
 ``error_model="numpy"`` makes a division by zero give inf or NaN instead of an exception, ``nogil`` lets Python threads
 run kernels side by side (see ``threads``), and ``cache`` keeps the machine code on disk. Numba looks only at the
 changes in a function's own file; here one kernel may call a function of another file, so the cache entry is stamped
-with a hash of the whole package.
+with a hash of the whole package. ``forceinline`` makes what a kernel calls a part of its own code. Without it both have
+a copy, optimised apart, which may add in another order: a process that had just compiled them ran the one, a process
+that found the caller on disk the other, and their bits differed.
 
 ``exact_jit`` grants none of the freedoms: every operation is IEEE's, in the order in which it is written, and the bits
 are those that NumPy computes from the same expression. ``resize`` is compiled so, because ``mask_runs`` must give the
@@ -39,7 +41,8 @@ def compiler(package: Path, fastmath: set[str]) -> Callable[[Callable[..., Any]]
     stamp = digest.hexdigest()
 
     def compile_lazily(function: Callable[..., Any]) -> Callable[..., Any]:
-        compiled = numba.njit(error_model="numpy", nogil=True, cache=True, fastmath=fastmath)(function)
+        options = {"error_model": "numpy", "nogil": True, "cache": True, "forceinline": True}
+        compiled = numba.njit(fastmath=fastmath, **options)(function)
         cache_file = getattr(getattr(compiled, "_cache", None), "_cache_file", None)
         if cache_file is not None:  # numba's own stamp is the file's time and size; ours stands beside it
             cache_file._source_stamp = (cache_file._source_stamp, stamp)
