@@ -41,7 +41,7 @@ def compiler(package: Path, fastmath: set[str]) -> Callable[[Callable[..., Any]]
     stamp = digest.hexdigest()
 
     def compile_lazily(function: Callable[..., Any]) -> Callable[..., Any]:
-        options = {"error_model": "numpy", "nogil": True, "cache": True, "forceinline": True}
+        options: dict[str, Any] = {"error_model": "numpy", "nogil": True, "cache": True, "forceinline": True}
         compiled = numba.njit(fastmath=fastmath, **options)(function)
         cache_file = getattr(getattr(compiled, "_cache", None), "_cache_file", None)
         if cache_file is not None:  # numba's own stamp is the file's time and size; ours stands beside it
