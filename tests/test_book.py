@@ -246,7 +246,7 @@ def test_a_mask_is_painted_and_scored(address: str, browser: Any) -> None:
     assert read() == first, "undone"
     canvas.send_keys("+")
     assert read() != first, "grown by a pixel"
-    canvas.send_keys("z", "a", Keys.ENTER)
+    canvas.send_keys("z", "a", Keys.ENTER, *[Keys.SHIFT + Keys.ARROW_UP] * 12)
     painted = read()
     assert painted != first, "painted by keyboard"
     drag = ActionChains(browser).move_to_element_with_offset(canvas, -canvas.size["width"] // 4, 0).click_and_hold()
