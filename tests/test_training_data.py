@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from minisam.training import data
+from minisam.training import augment, data
 from minisam.training.data import HELD_OUT, Bare, Pictures, choose_masks, find_records, smallest_mask
 from minisam.training.pack import pack, run_lengths
 from minisam.training.sources import Folder, open_sources
@@ -171,3 +171,60 @@ def test_what_is_wrong_with_a_folder_is_one_line(tmp_path):
     (tmp_path / "photo.bin").write_bytes(b"\x89PNG")
     with pytest.raises(InputError, match="expected"):
         open_sources(tmp_path / "photo.bin")
+
+
+def test_held_out_pictures_are_never_shown(tmp_path):
+    """Every third picture of a set, from the first on, in both streams. Kills: a count from the wrong picture."""
+    folder = sa1b_folder(tmp_path / "set", 7)
+    for stream in (Pictures(64, 2, (str(folder),), 0.0, 0, 99, hold_out=3), Bare(64, (str(folder),), 0.0, 0, 99, 3)):
+        rng = np.random.default_rng(0)
+        assert {stream.draw_source(rng)[1] for _ in range(200)} == {1, 2, 4, 5}
+    with pytest.raises(InputError, match=r"expected more pictures in each set than --hold-out 2 leaves out, got 1"):
+        Pictures(64, 2, (str(sa1b_folder(tmp_path / "one", 1)),), 0.0, 0, 99, hold_out=2)
+
+
+@given(st.integers(0, 10**6), st.floats(0, 1))
+def test_other_colours(seed, strength):
+    """No strength changes nothing, none moves anything. Kills: a gain without an end, grey that is coloured."""
+    rng = np.random.default_rng(seed)
+    pixels = rng.integers(0, 256, (6, 5, 3), dtype=np.uint8)
+    assert abs(augment.other_colours(pixels, 0.0, rng).astype(int) - pixels).max() <= 1
+    changed = augment.other_colours(pixels, strength, rng)
+    assert changed.shape == pixels.shape and changed.dtype == np.uint8
+    flat = augment.other_colours(np.full((4, 4, 3), 90, np.uint8), strength, rng)
+    assert (flat == flat[0, 0]).all()
+
+
+@given(st.integers(0, 10**6), st.tuples(*[st.integers(4, 24)] * 4))
+def test_a_pasted_object_is_where_its_mask_says(seed, sizes):
+    """A white object on black, its mask the white pixels; what it covers is taken from the others, and a mask that is
+    mostly covered goes. Kills: picture and mask moved apart, a mask under the object."""
+    height, width, h, w = sizes
+    rng = np.random.default_rng(seed)
+    objects = np.zeros((1, h, w), bool)
+    objects[0, h // 4 : h // 4 + max(2, h // 2), w // 4 : w // 4 + max(2, w // 2)] = True
+    other = np.where(objects[0, :, :, None], 255, 0).astype(np.uint8).repeat(3, axis=2)
+    masks = rng.random((3, height, width)) < 0.5
+    before, pixels = masks.copy(), np.zeros((height, width, 3), np.uint8)
+    result, after = augment.paste(pixels, masks, other, objects, rng)
+    assert not pixels.any() and (masks == before).all()
+    if objects.sum() > augment.LARGEST * height * width:
+        assert result is pixels and after is masks
+        return
+    moved = after[-1]
+    assert ((result[..., 0] > 127) == moved).mean() > 0.9 and moved.any()
+    left = [mask & ~moved for mask in masks]
+    stays = [one for one, mask in zip(left, masks) if one.sum() >= augment.LEFT * mask.sum()]
+    assert len(stays) == len(after) - 1
+    for one, got in zip(stays, after):
+        np.testing.assert_array_equal(one, got)
+
+
+def test_pasting_and_colours_belong_to_the_number(tmp_path):
+    folder = str(sa1b_folder(tmp_path / "set", 4))
+    plain = Pictures(64, 2, (folder,), 0.0, 0, 99)
+    one, other = (Pictures(64, 2, (folder,), 0.0, 0, 99, colours=0.4, paste=0.5) for _ in range(2))
+    other[5]
+    np.testing.assert_array_equal(one[7]["image"], other[7]["image"])
+    np.testing.assert_array_equal(one[7]["masks"], other[7]["masks"])
+    assert any(not np.array_equal(one[i]["image"], plain[i]["image"]) for i in range(5))

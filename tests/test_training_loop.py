@@ -24,9 +24,10 @@ from test_training import SETTINGS, batch_of
 from test_training_data import sa1b_folder
 
 
-def test_a_resumed_training_is_the_uninterrupted_one(tmp_path):
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_a_resumed_training_is_the_uninterrupted_one(tmp_path, optimizer):
     """To the bit, drop path and all: stopped after two of four steps and begun again. Kills: a forgotten state."""
-    settings = dataclasses.replace(SETTINGS, drop_path=0.3, layer_decay=0.8)
+    settings = dataclasses.replace(SETTINGS, drop_path=0.3, layer_decay=0.8, optimizer=optimizer)
     whole = loop.Trainer(settings, tmp_path / "whole")
     assert whole.run(workers=0) == ""
     half = loop.Trainer(settings, tmp_path / "half")
@@ -136,16 +137,47 @@ def test_checkpoints_that_do_not_fit(tmp_path):
         loop.Trainer(SETTINGS, tmp_path / "a")
     with pytest.raises(InputError, match="multiple of the patch"):
         dataclasses.replace(SETTINGS, size=65).check()
+    with pytest.raises(InputError, match="--optimizer among adamw, muon, got 'sgd'"):
+        dataclasses.replace(SETTINGS, optimizer="sgd").check()
+    with pytest.raises(InputError, match="--hold-out of 2 or more, or 0 for none, got 1"):
+        dataclasses.replace(SETTINGS, hold_out=1).check()
 
 
-def test_compact_checkpoints_go_on(tmp_path):
-    one = loop.Trainer(SETTINGS, tmp_path, compact=True)
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_compact_checkpoints_go_on(tmp_path, optimizer):
+    settings = dataclasses.replace(SETTINGS, optimizer=optimizer)
+    one = loop.Trainer(settings, tmp_path, compact=True)
     one.run(workers=0, minutes=1e-6)
-    moments = torch.load(tmp_path / "checkpoint.pt", weights_only=True)["optimiser"]["state"]
-    assert moments[0]["exp_avg"].dtype == torch.bfloat16
-    two = loop.Trainer(SETTINGS, tmp_path, compact=True)
-    assert two.optimiser.state[two.optimiser.param_groups[0]["params"][0]]["exp_avg"].dtype == torch.float32
+    states = torch.load(tmp_path / "checkpoint.pt", weights_only=True)["optimiser"]
+    assert len(states) == len(one.optimiser.parts) == 1 + (optimizer == "muon")
+    for state in states:
+        moments = [value for values in state["state"].values() for key, value in values.items() if key != "step"]
+        assert moments and all(value.dtype == torch.bfloat16 for value in moments)
+    two = loop.Trainer(settings, tmp_path, compact=True)
+    for part in two.optimiser.parts:
+        moments = [value for values in part.state.values() for key, value in values.items() if key != "step"]
+        assert moments and all(value.dtype == torch.float32 for value in moments)
     assert two.run(workers=0) == ""
+
+
+def test_muon_turns_matrices_and_nothing_else(tmp_path):
+    """Weights of linear layers move in far more directions than their gradient has; the rest is AdamW's. Kills: the
+    tables of tokens among the matrices; a matrix left to AdamW."""
+    settings = dataclasses.replace(SETTINGS, optimizer="muon", weight_decay=0.0)
+    trainer = loop.Trainer(settings, tmp_path)
+    names = {id(parameter): name for name, parameter in trainer.model.named_parameters()}
+    parts = [[p for group in part.param_groups for p in group["params"]] for part in trainer.optimiser.parts]
+    adam, muon = ({names[id(parameter)] for parameter in part} for part in parts)
+    assert muon | adam == set(names.values()) and not muon & adam
+    assert {"image_encoder.blocks.0.attn.qkv.weight", "mask_decoder.iou_prediction_head.layers.0.weight"} <= muon
+    for name in ("mask_decoder.mask_tokens.weight", "image_encoder.pos_embed", "image_encoder.blocks.0.attn.rel_pos_h"):
+        assert name in adam
+    weight = trainer.model.image_encoder.blocks[0].mlp.lin1.weight
+    before = weight.detach().clone()
+    trainer.train_step(batch_of())
+    assert weight.grad is not None
+    gradient, step = torch.linalg.svdvals(weight.grad), torch.linalg.svdvals(weight.detach() - before)
+    assert step.sum() / step.max() > 3 * gradient.sum() / gradient.max()
 
 
 def test_weights_can_be_used_and_trained_on(tmp_path):
@@ -202,6 +234,10 @@ def test_first_masks_have_no_chequerboard():
         weight = model.mask_decoder.output_upscaling[number].weight
         assert (weight == weight[:, :, :1, :1]).all() and weight.std() > 0.01
     assert 0.05 < model.prompt_encoder.no_mask_embed.weight.std() < 0.2
+    first, transformer = model.mask_decoder.transformer.layers[0], model.mask_decoder.transformer
+    for attention in (first.cross_attn_image_to_token, transformer.final_attn_token_to_image):
+        assert torch.equal(attention.q_proj.weight, attention.k_proj.weight)
+    assert not torch.equal(first.self_attn.q_proj.weight, first.self_attn.k_proj.weight)
 
 
 def test_layers_learn_at_their_own_rates():

@@ -96,6 +96,7 @@ def test_means(folder):
     assert "box, GrabCut" in table(report) and "3 clicks" in table(report) and "4 clicks" not in table(report)
     assert report["calibration"]["point_three"]["masks"] == 9 and report["calibration"]["clicks"]["masks"] == 6
     assert evaluate(SamPredictor(build(SMALL, seed=1)), folder, limit=1, baselines=False)["objects"] == 2
+    assert evaluate(SamPredictor(build(SMALL, seed=1)), folder, every=2, baselines=False)["pictures"] == 1
 
 
 def test_command(folder, capsys):

@@ -19,6 +19,7 @@ COMMON: dict[str, tuple[Any, str]] = {
     "size": (positive, "side of the training pictures in pixels"),
     "steps": (positive, "steps in all"),
     "batch": (positive, "pictures a step"),
+    "optimizer": (str, "adamw, or muon for the matrices"),
     "lr": (float, "highest learning rate"),
     "final_lr": (float, "learning rate at the last step"),
     "decay": (str, "how it falls: linear, cosine, or by 10 at given steps"),
@@ -31,6 +32,7 @@ COMMON: dict[str, tuple[Any, str]] = {
     "average": (float, "how much the running average of the weights keeps at each step"),
     "precision": (str, "float32, or bf16 for products"),
     "world": (float, "share of pictures from the procedural world, 0 to 1"),
+    "hold_out": (count, "never show every N-th picture of a set, to measure on it (see minisam transfer)"),
     "init": (str, "weights to start from, or the folder of a training"),
     "seed": (count, "seed of everything random"),
 }
@@ -41,6 +43,8 @@ TRAIN: dict[str, tuple[Any, str]] = {
     "mask_feedback": (bool, "do not show the last mask's logits to later rounds"),
     "focal": (float, "weight of the focal loss"),
     "dice": (float, "weight of the dice loss"),
+    "colours": (float, "how much the colours of real pictures are changed, 0 to 1"),
+    "paste": (float, "how often an object of another picture is pasted into a real one, 0 to 1"),
 }
 PRETRAIN: dict[str, tuple[Any, str]] = {
     "masked": (float, "share of hidden patches"),

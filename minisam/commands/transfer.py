@@ -25,6 +25,8 @@ def add(parsers: Any) -> None:
     add_model(points)
     points.add_argument("--world", type=positive, metavar="N", help="N held-out scenes of the world, no folder")
     points.add_argument("--limit", type=positive, metavar="N", help="only the first N pictures")
+    every = "only every N-th picture: those that minisam train --hold-out N has never shown"
+    points.add_argument("--every", type=positive, default=1, metavar="N", help=every)
     points.add_argument("--clicks", type=positive, default=9, metavar="N", help="clicks an object (default 9)")
     points.add_argument("--no-baselines", action="store_true", help="only the model, no classical methods")
     points.add_argument("--json", metavar="PATH", help="write the figures as JSON as well")

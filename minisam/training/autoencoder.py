@@ -93,7 +93,7 @@ class Autoencoder(nn.Module):
 
     def pictures(self) -> Bare:
         s = self.settings
-        return Bare(s.size, s.data, s.world, s.seed, s.steps * s.batch)
+        return Bare(s.size, s.data, s.world, s.seed, s.steps * s.batch, s.hold_out)
 
     def draw(self, step: int, team: Team) -> Tensor:
         """Uniform numbers (B, h / unit, w / unit), one for each square that may be hidden: this process's share."""

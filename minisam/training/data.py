@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 from torch.utils.data import Dataset
 
+from minisam.training import augment
 from minisam.training.sources import decode_masks, find_records, open_sources, resize_masks
 from minisam.world import render
 from minisam_kernels import InputError
@@ -28,6 +29,15 @@ HELD_OUT = 2**30  # the world's scenes from this seed on are never trained on
 def smallest_mask(patch_size: int) -> int:
     """Pixels of the smallest mask that is trained on: ``MIN_CELLS`` cells of the decoder's masks, four a patch side."""
     return max(1, MIN_CELLS * patch_size**2 // 16)
+
+
+def kept_numbers(count: int, hold_out: int) -> np.ndarray:
+    """The numbers below ``count`` that are trained on: all but every ``hold_out``-th, from 0 on (0: all)."""
+    numbers = np.arange(count)
+    kept = numbers[numbers % hold_out != 0] if hold_out else numbers
+    if not len(kept):
+        raise InputError(f"expected more pictures in each set than --hold-out {hold_out} leaves out, got {count}")
+    return kept
 
 
 def random_cut(
@@ -58,9 +68,19 @@ def choose_masks(areas: np.ndarray, fit: np.ndarray, count: int, rng: np.random.
 class Stream(Dataset[dict[str, np.ndarray]]):
     """What both streams share: sets of real pictures, the world's share, the seed, the length."""
 
-    def __init__(self, size: int, data: Sequence[str | Path], world: float, seed: int, length: int, bare: bool) -> None:
+    def __init__(
+        self,
+        size: int,
+        data: Sequence[str | Path],
+        world: float,
+        seed: int,
+        length: int,
+        bare: bool,
+        hold_out: int = 0,
+    ) -> None:
         self.size, self.world, self.seed, self.length = size, world, seed, length
         self.sources: list[Any] = [source for path in data for source in open_sources(path, bare)]
+        self.numbers = [kept_numbers(len(source), hold_out) for source in self.sources]
         if not self.sources and world < 1:
             raise InputError(f"expected --world 1 when no --data folder is given, got {world}")
 
@@ -71,8 +91,8 @@ class Stream(Dataset[dict[str, np.ndarray]]):
         """A set, each with the same chance, and the number of one of its pictures; None for the world."""
         if rng.random() < self.world:
             return None
-        source = self.sources[rng.integers(len(self.sources))]
-        return source, int(rng.integers(len(source)))
+        chosen = rng.integers(len(self.sources))
+        return self.sources[chosen], int(rng.choice(self.numbers[chosen]))
 
     def fill(self, image: np.ndarray, **more: np.ndarray) -> dict[str, np.ndarray]:
         """The picture filled up to (S, S) at the right and bottom, and its size."""
@@ -99,9 +119,12 @@ class Pictures(Stream):
         length: int,
         least: int = 32,
         held_out: bool = False,
+        hold_out: int = 0,
+        colours: float = 0.0,
+        paste: float = 0.0,
     ) -> None:
-        super().__init__(size, data, world, seed, length, bare=False)
-        self.masks, self.least, self.held_out = masks, least, held_out
+        super().__init__(size, data, world, seed, length, False, hold_out)
+        self.masks, self.least, self.held_out, self.colours, self.paste = masks, least, held_out, colours, paste
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
         rng = np.random.default_rng([self.seed, index])
@@ -118,15 +141,24 @@ class Pictures(Stream):
                 return found
             scenes = scenes + self.length if self.held_out else int(rng.integers(HELD_OUT))
 
-    def _real(self, source: Any, number: int, rng: np.random.Generator) -> dict[str, np.ndarray] | None:
-        """A random cut of a picture, half of the time mirrored, its long side resized to S; None if it has no mask."""
+    def _cut(self, source: Any, number: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """A random cut of a picture, half of the time mirrored, its long side resized to S, and some of its masks."""
         image = source.picture(number)
         chosen = rng.permutation(source.count(number))[: 4 * self.masks]
         box, size = random_cut(image.size, self.size, rng)
         masks = resize_masks(source.masks(number, chosen), box, size)
         pixels = np.asarray(image.resize(size, Image.Resampling.BILINEAR, box=box))
-        if rng.random() < 0.5:
-            pixels, masks = pixels[:, ::-1], masks[:, :, ::-1]
+        return (pixels[:, ::-1], masks[:, :, ::-1]) if rng.random() < 0.5 else (pixels, masks)
+
+    def _real(self, source: Any, number: int, rng: np.random.Generator) -> dict[str, np.ndarray] | None:
+        """A cut of a picture, perhaps with an object from another, perhaps in other colours; None if it has no mask."""
+        pixels, masks = self._cut(source, number, rng)
+        if self.paste and rng.random() < self.paste:
+            chosen = int(rng.integers(len(self.sources)))
+            other = self._cut(self.sources[chosen], int(rng.choice(self.numbers[chosen])), rng)
+            pixels, masks = augment.paste(pixels, masks, *other, rng)
+        if self.colours:
+            pixels = augment.other_colours(pixels, self.colours, rng)
         return self._choose(pixels, masks, rng)
 
     def _choose(self, image: np.ndarray, masks: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray] | None:
@@ -144,8 +176,10 @@ class Pictures(Stream):
 class Bare(Stream):
     """A stream of pictures without masks, for pretraining: ``image`` and ``size`` as in ``Pictures``."""
 
-    def __init__(self, size: int, data: Sequence[str | Path], world: float, seed: int, length: int) -> None:
-        super().__init__(size, data, world, seed, length, bare=True)
+    def __init__(
+        self, size: int, data: Sequence[str | Path], world: float, seed: int, length: int, hold_out: int = 0
+    ) -> None:
+        super().__init__(size, data, world, seed, length, True, hold_out)
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
         rng = np.random.default_rng([self.seed, index])

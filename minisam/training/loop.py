@@ -1,4 +1,4 @@
-"""The loop: AdamW, a running average of the weights, checkpoints, a log, going on after any stop.
+"""The loop: steps of the optimiser, a running average of the weights, checkpoints, a log, going on after any stop.
 
 ``Trainer`` serves both kinds of training: of the whole model (``Settings``, see ``rounds``) and of the encoder alone
 (``PretrainSettings``, see ``autoencoder``). On a GPU no step waits for the device; figures are fetched when a line of
@@ -25,6 +25,7 @@ from minisam.checkpoint import save_checkpoint
 from minisam.files import atomic
 from minisam.training import start
 from minisam.training.log import Stop, cut_log
+from minisam.training.optimiser import Optimiser
 from minisam.training.rounds import Interaction
 from minisam.training.settings import Common, PretrainSettings, Settings
 from minisam.training.team import Team
@@ -33,7 +34,6 @@ from minisam_kernels import InputError
 __all__ = ["PretrainSettings", "Settings", "Trainer"]
 
 LOG_EVERY = 20  # steps
-MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 def begin(settings: Common) -> Any:
@@ -74,9 +74,7 @@ class Trainer:
         torch.manual_seed(settings.seed)
         self.task = begin(settings).to(self.team.device)
         self.model: nn.Module = self.task.model
-        fused = {"fused": True} if self.team.device.type == "cuda" else {}
-        groups = start.parameter_groups(self.model, settings, settings.config().encoder_depth)
-        self.optimiser = torch.optim.AdamW(groups, lr=settings.lr, betas=(0.9, 0.999), **fused)
+        self.optimiser = Optimiser(self.model, settings, self.team.device)
         self.average = {key: value.detach().clone() for key, value in self.model.state_dict().items()}
         if (self.folder / "checkpoint.pt").exists():
             self._resume()
@@ -117,10 +115,7 @@ class Trainer:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"expected to be able to make {self.folder}, got: {error.strerror}") from error
-        optimiser = self.optimiser.state_dict()
-        if self.compact:
-            for values in optimiser["state"].values():
-                values.update({key: values[key].bfloat16() for key in MOMENTS})
+        optimiser = self.optimiser.state_dict(self.compact)
         state = {"model": self.model.state_dict(), "optimiser": optimiser, "average": self.average}
         with atomic(self.folder / "checkpoint.pt") as temporary:
             try:
@@ -134,18 +129,15 @@ class Trainer:
             write_weights(self.folder / f"{name}.safetensors", weights, config, notes)
 
     def train_step(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """One step of AdamW, then one of the running average (which starts as the plain mean of the steps so far)."""
+        """A step of the optimiser, then one of the running average (at first the plain mean of the steps so far)."""
         s, device = self.settings, self.team.device
         batch = {key: value.to(device, non_blocking=True) for key, value in batch.items()}
         torch.manual_seed(s.seed * 1_000_003 + self.step * 64 + self.team.rank)  # what drop path draws from
-        rate = s.learning_rate(self.step)
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate * group["scale"]
         loss, figures = self.module(batch, self.task.draw(self.step, self.team).to(device))
-        self.optimiser.zero_grad(set_to_none=True)
+        self.optimiser.zero_grad()
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), s.clip)
-        self.optimiser.step()
+        self.optimiser.step(s.learning_rate(self.step))
         self.step += 1
         keep = min(s.average, self.step / (self.step + 10))
         with torch.no_grad():

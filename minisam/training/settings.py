@@ -18,15 +18,17 @@ from minisam_kernels import InputError
 PRECISIONS = ("float32", "bf16")
 DECAYS = ("linear", "cosine", "steps")
 MULTIMASK = ("best", "mean", "single")
+OPTIMIZERS = ("adamw", "muon")
 
 AnySettings = TypeVar("AnySettings", bound="Common")
 
 
 @dataclasses.dataclass(frozen=True)
 class Common:
-    """``data`` are folders in SA-1B's schema or packed files; ``world`` is the share of procedural pictures; ``size``
-    the input's side in pixels (weights are stretched when it is not the model's own). ``init`` are weights to begin
-    with; ``depth`` and ``width`` make another encoder than the model's own. The learning rate warms up, then falls to
+    """``data`` are folders in SA-1B's schema or packed files, of which every ``hold_out``-th picture is never shown;
+    ``world`` is the share of procedural pictures; ``size`` the input's side in pixels (weights are stretched when it is
+    not the model's own). ``init`` are weights to begin with; ``depth`` and ``width`` make another encoder than the
+    model's own; ``optimizer`` is AdamW or Muon (see ``optimiser``). The learning rate warms up, then falls to
     ``final_lr`` in a straight line, along half a cosine, or by 10 at each of the steps ``drops``; ``layer_decay``
     multiplies it for every block of the encoder counted from the top."""
 
@@ -36,6 +38,7 @@ class Common:
     size: int = 256
     steps: int = 1000
     batch: int = 16
+    optimizer: str = "adamw"
     lr: float = 8e-4
     final_lr: float = 0.0
     decay: str = "linear"
@@ -49,6 +52,7 @@ class Common:
     precision: str = "float32"
     world: float = 1.0
     data: tuple[str, ...] = ()
+    hold_out: int = 0
     init: str = ""
     seed: int = 0
 
@@ -88,9 +92,11 @@ class Common:
         for name in ("steps", "batch"):
             if getattr(self, name) < 1:
                 raise InputError(f"expected {option(name)} above 0, got {getattr(self, name)}")
+        if self.hold_out == 1 or self.hold_out < 0:
+            raise InputError(f"expected --hold-out of 2 or more, or 0 for none, got {self.hold_out}")
         if not 0 < self.clip < math.inf:
             raise InputError(f"expected --clip above 0, got {self.clip:g}")
-        for name, known in (("precision", PRECISIONS), ("decay", DECAYS)):
+        for name, known in (("precision", PRECISIONS), ("decay", DECAYS), ("optimizer", OPTIMIZERS)):
             if getattr(self, name) not in known:
                 raise InputError(f"expected {option(name)} among {', '.join(known)}, got {getattr(self, name)!r}")
         if self.drops and self.decay != "steps":
@@ -108,7 +114,8 @@ class Common:
 class Settings(Common):
     """The training of appendix A: ``masks`` a picture, ``rounds`` of prompts for each, the loss ``focal`` · focal +
     ``dice`` · dice + (predicted − true IoU)². ``multimask``: a first round grades the best of the three masks, the mean
-    of the three, or the single-mask token alone; ``mask_feedback``: later rounds see the last mask's logits."""
+    of the three, or the single-mask token alone; ``mask_feedback``: later rounds see the last mask's logits.
+    ``colours`` and ``paste`` change real pictures (see ``augment``): how much, and how often."""
 
     masks: int = 4
     rounds: int = 3
@@ -116,11 +123,16 @@ class Settings(Common):
     mask_feedback: bool = True
     focal: float = 20.0
     dice: float = 1.0
+    colours: float = 0.0
+    paste: float = 0.0
 
     def check(self) -> None:
         super().check()
         if self.multimask not in MULTIMASK:
             raise InputError(f"expected --multimask among {', '.join(MULTIMASK)}, got {self.multimask!r}")
+        for name in ("colours", "paste"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise InputError(f"expected {option(name)} from 0 to 1, got {getattr(self, name):g}")
         for name in ("masks", "rounds"):
             if getattr(self, name) < 1:
                 raise InputError(f"expected {option(name)} above 0, got {getattr(self, name)}")

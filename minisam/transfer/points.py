@@ -84,9 +84,9 @@ def read_masks(source: list[Path] | Path, size: tuple[int, int]) -> Iterator[np.
             yield mask
 
 
-def folder_cases(folder: str | Path, limit: int | None) -> Iterator[Case]:
-    """The pictures of a folder with their objects."""
-    for path, source in find_pictures(folder)[:limit]:
+def folder_cases(folder: str | Path, limit: int | None, every: int = 1) -> Iterator[Case]:
+    """Every ``every``-th picture of a folder, from the first on, with its objects."""
+    for path, source in find_pictures(folder)[::every][:limit]:
         image = read_image(path)
         yield Case(path.name, image, list(read_masks(source, image.shape[:2])))
 
@@ -98,9 +98,11 @@ def evaluate(
     baselines: bool = True,
     clicks: int = CLICKS,
     world: int = 0,
+    every: int = 1,
 ) -> dict[str, Any]:
     """Mean IoU over the objects of the first ``limit`` pictures, and over pictures of their objects' means.
 
+    ``every``: only every so many pictures, those that a training with this ``hold_out`` has not seen.
     Without a folder: ``world`` held-out scenes of the procedural world, at the model's own size.
     """
     from minisam.commands.options import progress
@@ -109,8 +111,8 @@ def evaluate(
         name, total = f"world, held out, {world} scenes", world
         cases = world_cases(world, predictor.model.config.image_size)
     else:
-        name, total = Path(folder).resolve().name, len(find_pictures(folder)[:limit])
-        cases = folder_cases(folder, limit)
+        name, total = Path(folder).resolve().name, len(find_pictures(folder)[::every][:limit])
+        cases = folder_cases(folder, limit, every)
     objects: list[dict[str, Any]] = []
     pairs: dict[str, list[tuple[float, float]]] = defaultdict(list)
     ambiguous: list[tuple[list[float], np.ndarray]] = []
@@ -181,8 +183,8 @@ def main(options: argparse.Namespace) -> int:
         raise InputError("expected either a folder of pictures with masks or --world, got both or neither")
     if options.folder is not None:
         find_pictures(options.folder)
-    model, clicks = SamPredictor(load_model(options)), options.clicks
-    report = evaluate(model, options.folder, options.limit, not options.no_baselines, clicks, options.world or 0)
+    model, baselines, world = SamPredictor(load_model(options)), not options.no_baselines, options.world or 0
+    report = evaluate(model, options.folder, options.limit, baselines, options.clicks, world, options.every)
     if options.json is not None:
         with atomic(options.json) as temporary:
             temporary.write_text(json.dumps(report, indent=1) + "\n")

@@ -1,0 +1,55 @@
+"""What turns gradients into steps: AdamW, as in appendix A, or Muon for the matrices and AdamW for the rest.
+
+Muon (Jordan et al. 2024) replaces the gradient of a weight matrix, after momentum, by the nearest orthogonal matrix,
+so that every direction moves by the same length. Scaled to the size of AdamW's steps (Liu et al. 2025, equation 4) it
+takes AdamW's learning rate and weight decay. It is not what SAM was trained with.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from minisam.training.settings import Common
+from minisam.training.start import parameter_groups
+
+MOMENTS = ("exp_avg", "exp_avg_sq", "momentum_buffer")
+
+
+class Optimiser:
+    """One or two of torch's optimisers as one: groups with a ``scale`` of the learning rate, state, step."""
+
+    def __init__(self, model: nn.Module, settings: Common, device: torch.device) -> None:
+        groups = parameter_groups(model, settings, settings.config().encoder_depth)
+        fused = {"fused": True} if device.type == "cuda" else {}
+        matrices = [group for group in groups if group["matrices"]] if settings.optimizer == "muon" else []
+        others = [group for group in groups if not (matrices and group["matrices"])]
+        self.parts: list[Any] = [torch.optim.AdamW(others, lr=settings.lr, betas=(0.9, 0.999), **fused)]
+        if matrices:
+            self.parts.append(torch.optim.Muon(matrices, lr=settings.lr, adjust_lr_fn="match_rms_adamw"))
+
+    def step(self, rate: float) -> None:
+        """One step at this learning rate."""
+        for part in self.parts:
+            for group in part.param_groups:
+                group["lr"] = rate * group["scale"]
+            part.step()
+
+    def zero_grad(self) -> None:
+        for part in self.parts:
+            part.zero_grad(set_to_none=True)
+
+    def state_dict(self, compact: bool = False) -> list[dict[str, Any]]:
+        """The state of each part; ``compact``: moments as bfloat16."""
+        states = [part.state_dict() for part in self.parts]
+        for values in (values for state in states for values in state["state"].values()) if compact else ():
+            values.update({key: values[key].bfloat16() for key in MOMENTS if key in values})
+        return states
+
+    def load_state_dict(self, states: list[dict[str, Any]]) -> None:
+        if len(states) != len(self.parts):
+            raise ValueError(f"the state of {len(self.parts)} optimisers expected, {len(states)} found")
+        for part, state in zip(self.parts, states):
+            part.load_state_dict(state)
