@@ -1,0 +1,202 @@
+"""What each part of the training is worth: small trainings that differ in one thing, measured on held-out pictures.
+
+    python -m minisam.training.ablations benchmarks/training/ablations.json --data FILE …
+
+Each line of the table changes one setting of the same small training (64 pixels, four blocks, width 128), for every
+seed, and measures the running average on scenes of the world that no training sees; with ``--data``, also on the
+``hold_out`` part of those pictures. The file is written after each training and the same command goes on where it
+was stopped. One training takes some minutes of one core; ``--only NAME`` makes one group. ``table`` is what
+the book shows of the file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import math
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from minisam.benchmark.environment import commit, environment
+from minisam.files import atomic
+from minisam.training.data import Pictures
+from minisam.training.loop import Trainer
+from minisam.training.settings import PretrainSettings, Settings
+from minisam_kernels import InputError
+
+SEEDS, STEPS, SCENES, HOLD_OUT = (0, 1, 2), 500, 60, 20
+FIGURES = ("point_confident", "point_best", "box_best", "clicks_3", "difference")
+
+
+@dataclasses.dataclass(frozen=True)
+class Variant:
+    """One line: a ``group``'s name, its own, the settings it changes, and what the paper says of the matter.
+
+    ``distinct``: only so many different pictures; ``pretrain``: so many of the steps go into masked autoencoding
+    first, where one costs about what a step of the training does; ``data``: needs real pictures.
+    """
+
+    group: str
+    name: str
+    changes: dict[str, Any] = dataclasses.field(default_factory=dict)
+    paper: str = ""
+    distinct: int = 0
+    pretrain: int = 0
+    data: bool = False
+
+
+BASE = Variant("base", "as the others begin")
+VARIANTS = (
+    BASE,
+    Variant("first round", "mean of three", {"multimask": "mean"}, "section 3: a mean blurs what is ambiguous"),
+    Variant("first round", "one mask alone", {"multimask": "single"}, "LVIS proposals, AR@1000: 54.9, with three 59.3"),
+    Variant("rounds", "1", {"rounds": 1}, "appendix A trains 11"),
+    Variant("rounds", "3", {"rounds": 3}),
+    Variant("rounds", "11", {"rounds": 11}),
+    Variant("feedback", "no mask fed back", {"mask_feedback": False}, "appendix A feeds the logits back"),
+    Variant("loss", "focal alone", {"dice": 0.0}, "appendix A: 20 focal + 1 dice"),
+    Variant("loss", "dice alone", {"focal": 0.0}),
+    Variant("start", "autoencoder first", {}, "appendix A: the encoder begins from MAE", pretrain=STEPS // 4),
+    Variant("pictures", "a hundredth", {}, "section 7.6: 0.1M far below 1M, 1M near 11M", distinct=STEPS * 16 // 100),
+    Variant("pictures", "a tenth", {}, distinct=STEPS * 16 // 10),
+    Variant("encoder", "2 blocks of 64", {"depth": 2, "width": 64}, "section 7.6: H far above B, near L"),
+    Variant("encoder", "8 blocks of 192", {"depth": 8, "width": 192}),
+    Variant("optimiser", "AdamW", {"optimizer": "adamw", "lr": 1e-3}, "appendix A: AdamW"),
+    Variant("source", "world and public sets", {"world": 0.5}, data=True),
+    Variant("source", "public sets alone", {"world": 0.0}, "section 4: so began the data engine", data=True),
+)  # fmt: skip
+
+
+def settings(variant: Variant, seed: int, steps: int, data: Sequence[str] = ()) -> Settings:
+    """What all trainings share, with a variant's changes."""
+    base = Settings(
+        depth=4, width=128, size=64, steps=steps - variant.pretrain * steps // STEPS, batch=16, masks=4, rounds=2,
+        optimizer="muon", lr=2e-3, warmup=min(50, steps // 2), average=0.98, seed=seed, hold_out=HOLD_OUT,
+        data=tuple(data) if variant.data else (),
+    )  # fmt: skip
+    return dataclasses.replace(base, **variant.changes)
+
+
+class Few(torch.utils.data.Dataset[dict[str, np.ndarray]]):
+    """The first ``count`` pictures of a stream, over and over."""
+
+    def __init__(self, stream: Pictures, count: int) -> None:
+        self.made = [stream[i] for i in range(min(count, len(stream)))]
+
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+        return self.made[index % len(self.made)]
+
+
+def pretrained(s: Settings, steps: int, folder: Path) -> str:
+    """The weights of an encoder that was an autoencoder for so many steps on the same pictures."""
+    shared = {f.name: getattr(s, f.name) for f in dataclasses.fields(PretrainSettings) if hasattr(s, f.name)}
+    trainer = Trainer(PretrainSettings(**shared | {"steps": steps, "warmup": min(50, steps // 2)}), folder)
+    trainer.run(workers=0, save_every=math.inf)
+    return str(folder / "weights.safetensors")
+
+
+def train(variant: Variant, seed: int, steps: int, scenes: int, data: Sequence[str], folders: Sequence[str]) -> Any:
+    """One training and its measure: settings, processor seconds and mean IoU over objects."""
+    import minisam
+    from minisam.predictor import SamPredictor
+    from minisam.transfer.points import evaluate
+
+    s, began = settings(variant, seed, steps, data), time.process_time()
+    with tempfile.TemporaryDirectory() as folder:
+        if variant.pretrain:
+            init = pretrained(s, variant.pretrain * steps // STEPS, Path(folder) / "first")
+            s = dataclasses.replace(s, init=init)
+        trainer = Trainer(s, Path(folder) / "run")
+        if variant.distinct:
+            few = Few(trainer.task.pictures(), max(1, variant.distinct * steps // STEPS))
+            trainer.task.pictures = lambda: few
+        trainer.run(workers=0, save_every=math.inf)
+        took = time.process_time() - began
+        predictor = SamPredictor(minisam.load(Path(folder) / "run" / "weights.safetensors"))
+    reports = {"world": evaluate(predictor, None, baselines=False, clicks=3, world=scenes)}
+    for place in folders:
+        reports[Path(place).name] = evaluate(predictor, place, baselines=False, clicks=3, every=HOLD_OUT)
+    found = {}
+    for name, report in reports.items():
+        found[name] = {key: round(value, 4) for key, value in report["per_object"].items() if key in FIGURES}
+        difference = report["calibration"]["point_three"]["mean_absolute"]
+        found[name] |= {"difference": round(difference, 4), "objects": report["objects"]}
+    return {"group": variant.group, "name": variant.name, "seed": seed, "steps": steps,
+            "processor_seconds": round(took), "settings": {**s.plain(), "init": variant.pretrain and "MAE"},
+            "found": found}  # fmt: skip
+
+
+def table(report: dict[str, Any], place: str = "world") -> str:
+    """Markdown: each variant's means over seeds, ± half the distance between the best and the worst seed."""
+    head = ["", "one click, most confident", "best of three", "box, best", "3 clicks", "|predicted − true IoU|",
+            "seeds", "processor minutes", "in the paper"]  # fmt: skip
+    lines = [head, ["---"] * len(head)]
+    for variant in VARIANTS:
+        runs = [run for run in report["runs"] if (run["group"], run["name"]) == (variant.group, variant.name)]
+        runs = [run for run in runs if place in run["found"]]
+        if not runs:
+            continue
+        cells = [variant.name if variant is BASE else f"{variant.group}: {variant.name}"]
+        for figure in FIGURES:
+            values = [run["found"][place][figure] for run in runs]
+            cells.append(f"{np.mean(values):.3f} ± {(max(values) - min(values)) / 2:.3f}")
+        minutes = np.mean([run["processor_seconds"] for run in runs]) / 60
+        lines.append([*cells, str(len(runs)), f"{minutes:.1f}", variant.paper])
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def read(path: Path, steps: int, scenes: int) -> dict[str, Any]:
+    """The report in a file, to go on from, or an empty one."""
+    fresh = {"steps": steps, "scenes": scenes, "commit": commit(), "environment": environment(), "runs": []}
+    if not path.exists():
+        return fresh
+    try:
+        report = json.loads(path.read_text())
+        same = (report["steps"], report["scenes"]) == (steps, scenes)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"expected a report of ablations, got {path}, which is none ({error!r})") from error
+    if not same:
+        raise InputError(f"expected {steps} steps and {scenes} scenes in {path}, got other ones: give another file")
+    return report
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Read the arguments; train what is missing in the file."""
+    parser = argparse.ArgumentParser(prog="python -m minisam.training.ablations", description=__doc__.split("\n")[0])
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--data", action="append", default=[], help="real pictures: folders or a packed file")
+    parser.add_argument("--measure", action="append", default=[], help="a folder whose held-out part is measured too")
+    parser.add_argument("--only", help="one group")
+    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--scenes", type=int, default=SCENES)
+    parser.add_argument("--seeds", type=int, default=len(SEEDS))
+    options = parser.parse_args(arguments)
+    groups = list(dict.fromkeys(variant.group for variant in VARIANTS))
+    if options.only is not None and options.only not in groups:
+        raise InputError(f"expected --only among {', '.join(groups)}, got {options.only!r}")
+    torch.set_num_threads(1)
+    report = read(options.output, options.steps, options.scenes)
+    done = {(run["group"], run["name"], run["seed"]) for run in report["runs"]}
+    for seed in range(options.seeds):  # a whole table of one seed first
+        for variant in VARIANTS:
+            skip = options.only not in (None, variant.group) or (variant.data and not options.data)
+            if skip or (variant.group, variant.name, seed) in done:
+                continue
+            run = train(variant, seed, options.steps, options.scenes, options.data, options.measure)
+            report["runs"].append(run)
+            with atomic(options.output) as temporary:
+                text = json.dumps(report).replace('{"group"', '\n{"group"')
+                temporary.write_text(text + "\n")
+            print(f"{variant.group}, {variant.name}, seed {seed}: {run['found']}", flush=True)
+    print(table(report))
+
+
+if __name__ == "__main__":
+    main()
