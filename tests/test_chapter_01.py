@@ -170,6 +170,15 @@ def test_subjects_are_what_the_model_says() -> None:
         subjects(["a submarine"])
 
 
+def test_boundary_iou_can_be_fooled_as_the_chapter_asks() -> None:
+    """A row of pinholes: IoU above 0.9, boundary IoU below 0.6."""
+    (cup,) = subjects(["a cup"])
+    holed = cup.truth.copy()
+    holed[::8, ::8] = False
+    found = score.measures(holed, cup.truth)
+    assert found["iou"] > 0.9 and found["boundary"] < 0.6
+
+
 def test_score_says_what_it_cannot_show() -> None:
     (cup,) = subjects(["a cup"])
     empty = Subject("nothing", "", cup.image, np.zeros_like(cup.truth), (0, 0), cup.logits, cup.scores)
