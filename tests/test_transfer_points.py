@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from minisam.cli import main
-from minisam.images import save_png
+from minisam.images import read_image, save_png
 from minisam.predictor import SamPredictor
 from minisam.sam import build
 from minisam.transfer import held_out
 from minisam.transfer.calibration import calibration, draw
+from minisam.transfer.gallery import worst
 from minisam.transfer.points import Baselines, bounding_box, centre_point, evaluate, find_pictures, table
 from minisam.transfer.prompting import measure_clicks, next_click
 from minisam_kernels import InputError
@@ -104,11 +105,21 @@ def test_command(folder, capsys):
 
     weights = folder / "w.safetensors"
     save_checkpoint(weights, build(SMALL, seed=1).state_dict(), SMALL)
-    path = folder / "report.json"
-    assert main(["transfer", "points", str(folder), "--checkpoint", str(weights), "--json", str(path)]) == 0
+    path, drawn = folder / "report.json", folder / "worst.png"
+    command = ["transfer", "points", str(folder), "--checkpoint", str(weights), "--json", str(path)]
+    assert main([*command, "--worst", str(drawn)]) == 0
     printed = capsys.readouterr()
     assert "2 pictures, 3 objects" in printed.out and printed.err == ""
     assert json.loads(path.read_text())["objects"] == 3
+    assert read_image(drawn).std() > 10
+    assert main([*command[:-2], "--every", "2", "--no-baselines"]) == 0
+    assert "1 pictures, 2 objects" in capsys.readouterr().out
+
+
+def test_the_worst_come_first_and_one_a_picture():
+    each = [("a", 0, 0.5), ("a", 1, 0.1), ("b", 0, 0.3), ("c", 0, 0.9)]
+    report = {"each": [{"picture": p, "object": n, "point_confident": iou} for p, n, iou in each]}
+    assert worst(report, 2) == [("a", 1), ("b", 0)] and len(worst(report, 9)) == 3
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of pycocotools, about NumPy 2

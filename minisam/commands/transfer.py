@@ -31,13 +31,14 @@ def add(parsers: Any) -> None:
     points.add_argument("--no-baselines", action="store_true", help="only the model, no classical methods")
     points.add_argument("--json", metavar="PATH", help="write the figures as JSON as well")
     points.add_argument("--plot", metavar="PATH", help="draw predicted against true IoU as a PNG")
+    points.add_argument("--worst", metavar="PATH", help="draw the objects that the model gets most wrong as a PNG")
     points.set_defaults(run=run_points)
 
 
 def run_points(options: argparse.Namespace) -> int:
     """``minisam transfer points``."""
     need("transfer", "scipy", *(() if options.no_baselines else ("skimage", "cv2")))
-    if options.plot is not None:
+    if options.plot is not None or options.worst is not None:
         need("book", "matplotlib")
     if options.clicks > 9:
         raise InputError(f"expected --clicks from 1 to 9, got {options.clicks}")

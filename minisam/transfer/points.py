@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minisam.images import read_image
+from minisam.transfer import gallery
 from minisam.transfer.baselines import SCALES, Baselines
 from minisam.transfer.calibration import calibration, draw
 from minisam.transfer.held_out import THRESHOLDS, Case, ambiguity, measure_ambiguity, world_cases
@@ -176,7 +177,7 @@ def main(options: argparse.Namespace) -> int:
     from minisam.files import atomic, check_output
     from minisam.predictor import SamPredictor
 
-    for path in (options.json, options.plot):
+    for path in (options.json, options.plot, options.worst):
         if path is not None:
             check_output(path)
     if (options.folder is None) == (options.world is None):
@@ -190,5 +191,9 @@ def main(options: argparse.Namespace) -> int:
             temporary.write_text(json.dumps(report, indent=1) + "\n")
     if options.plot is not None:
         draw(report, options.plot)
+    if options.worst is not None:
+        size = model.model.config.image_size
+        again = world_cases(world, size) if world else folder_cases(options.folder, options.limit, options.every)
+        gallery.draw(model, again, report, options.worst)
     print(table(report))
     return 0

@@ -1,0 +1,61 @@
+"""Where a model is most wrong: pictures with the truth, the prompt and the mask, worst first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from minisam.files import atomic
+from minisam.transfer.held_out import Case
+from minisam.transfer.prompting import centre_point, mask_iou
+
+if TYPE_CHECKING:
+    from minisam.predictor import SamPredictor
+
+TRUTH, FOUND = "#E69F00", "#56B4E9"  # of Okabe and Ito's colours
+
+
+def worst(report: dict[str, Any], count: int) -> list[tuple[str, int]]:
+    """(picture, object) of the lowest IoU of the point's most confident mask, one a picture."""
+    chosen: dict[str, int] = {}
+    for entry in sorted(report["each"], key=lambda entry: entry["point_confident"]):
+        chosen.setdefault(entry["picture"], entry["object"])
+    return list(chosen.items())[:count]
+
+
+def draw(
+    predictor: SamPredictor, cases: Iterable[Case], report: dict[str, Any], path: str | Path, count: int = 8
+) -> None:
+    """The ``count`` worst objects of a report as a PNG: truth in orange, the most confident mask of a click in its
+    centre in blue, what the model predicts of the IoU and what it is."""
+    from matplotlib.figure import Figure
+
+    chosen = worst(report, count)
+    wanted, shown = dict(chosen), {}
+    for case in cases:
+        if case.name in wanted:
+            shown[case.name] = case
+    columns = min(4, len(chosen))
+    rows = -(-len(chosen) // columns)
+    figure = Figure(figsize=(3 * columns, 3.2 * rows), layout="constrained")
+    places = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes in places:
+        axes.set_axis_off()
+    for axes, (name, number) in zip(places, chosen):
+        case = shown[name]
+        truth = case.masks[number]
+        x, y = centre_point(truth)
+        predictor.set_image(case.image)
+        masks, confidence, _ = predictor.predict(point_coords=np.array([[x, y]], float), point_labels=np.array([1]))
+        best = int(confidence.argmax())
+        axes.imshow(case.image)
+        for mask, colour in ((truth, TRUTH), (masks[best], FOUND)):
+            if mask.any() and not mask.all():
+                axes.contour(mask, [0.5], colors=colour, linewidths=1.6)
+        axes.plot(x, y, marker="*", color="white", markeredgecolor="black", markersize=11)
+        axes.set_title(f"IoU {mask_iou(masks[[best]], truth)[0]:.2f}, predicted {confidence[best]:.2f}", fontsize=10)
+    with atomic(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=90)
