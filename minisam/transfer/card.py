@@ -1,0 +1,122 @@
+"""The figures in the model card: measured once, kept as JSON, put into the card between two marks.
+
+    python -m minisam.transfer.card --report benchmarks/transfer/tiny.json --card minisam/weights/README.md \\
+        --measure FOLDER --held-out FOLDER … --world 300
+
+measures every folder whole (``--measure``), every ``--every``-th picture of others (``--held-out``) and scenes of the
+world; without these three it only writes the card anew from the report. Beside the report lie the pictures: calibration
+and the worst objects.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import minisam
+from minisam.benchmark.environment import commit, environment
+from minisam.files import atomic
+from minisam.loading import WEIGHTS
+from minisam.predictor import SamPredictor
+from minisam.transfer import calibration, gallery
+from minisam.transfer.held_out import THRESHOLDS, world_cases
+from minisam.transfer.points import ROWS, evaluate, folder_cases
+from minisam_kernels import InputError
+
+BEGIN, END = "<!-- measured: python -m minisam.transfer.card -->", "<!-- end of measured -->"
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """All sets with tiny: their reports without the single objects, the hash of the weights, machine and commit."""
+    weights = WEIGHTS / "tiny.safetensors"
+    predictor, sets = SamPredictor(minisam.load("tiny")), []
+    places = [(place, 1) for place in options.measure] + [(place, options.every) for place in options.held_out]
+    for place, every in [*places, *([(None, 1)] if options.world else [])]:
+        classical = place is not None
+        report = evaluate(predictor, place, None, classical, world=options.world if place is None else 0, every=every)
+        if not classical:
+            cases = world_cases(options.world, predictor.model.config.image_size)
+        else:
+            cases = folder_cases(place, None, every)
+        name = "world" if place is None else Path(place).resolve().name + (f", 1 of {every}" if every > 1 else "")
+        stem = options.report.with_suffix("")
+        stem = stem.with_name(f"{stem.name}-{name.split(',')[0]}" + ("-held-out" if every > 1 else ""))
+        calibration.draw(report, stem.with_name(f"{stem.name}-calibration.png"))
+        gallery.draw(predictor, cases, report, stem.with_name(f"{stem.name}-worst.png"))
+        del report["each"]
+        sets.append({**report, "name": name})
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    return {"weights": digest, "commit": commit(), "environment": environment(), "sets": sets}
+
+
+def tables(report: dict[str, Any]) -> str:
+    """Markdown: mean IoU by prompt and set, predicted against true IoU, and what the three masks are."""
+    sets = report["sets"]
+    names = [f"{s['name']}: {s['pictures']} pictures, {s['objects']} objects" for s in sets]
+    lines = [f"Weights: SHA-256 `{report['weights']}`.", ""]
+    lines += _rows(["mean IoU over objects", *names])
+    for key, words in ROWS.items():
+        cells = [f"{s['per_object'][key]:.3f}" if key in s["per_object"] else "" for s in sets]
+        if any(cells):
+            lines.append(_row([words, *cells]))
+    lines += ["", *_rows(["predicted IoU, true IoU, mean distance", *[s["name"] for s in sets]])]
+    for kind in sets[0]["calibration"]:
+        entries = [s["calibration"].get(kind) for s in sets]
+        cells = [f"{e['predicted']:.2f}, {e['true']:.2f}, {e['mean_absolute']:.2f}" if e else "" for e in entries]
+        lines.append(_row([kind.replace("_", ", "), *cells]))
+    for s in sets:
+        if "ambiguity" in s:
+            found = s["ambiguity"]
+            between = f"median IoU between the three outputs {found['median_iou_between_outputs']:.3f}"
+            lines += ["", f"{found['points']} points inside parts of the {s['name']}'s scenes: {between}. Found:"]
+            for threshold in THRESHOLDS:
+                shares = (f"{name} {share:.0%}" for name, share in found[f"found_at_{threshold:g}"].items())
+                lines.append(f"with an IoU of {threshold:g} or more, {', '.join(shares)};")
+            lines[-1] = lines[-1][:-1] + "."
+    return "\n".join(lines)
+
+
+def _row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _rows(head: Sequence[str]) -> list[str]:
+    return [_row(head), _row(["---"] * len(head))]
+
+
+def insert(card: str, text: str) -> str:
+    """The card with the text between its two marks."""
+    before, begin, rest = card.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise InputError(f"expected a card with the lines {BEGIN} and {END}, got none")
+    return f"{before}{BEGIN}\n\n{text}\n\n{END}{after}"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Read the arguments, measure if sets are named, write the card."""
+    parser = argparse.ArgumentParser(prog="python -m minisam.transfer.card", description=__doc__.split("\n")[0])
+    parser.add_argument("--report", type=Path, required=True, help="the JSON file")
+    parser.add_argument("--card", type=Path, required=True, help="the Markdown file with the marks")
+    parser.add_argument("--measure", action="append", default=[], help="a folder, whole")
+    parser.add_argument("--held-out", action="append", default=[], help="a folder whose held-out part is measured")
+    parser.add_argument("--every", type=int, default=20, help="the --hold-out of the training (default 20)")
+    parser.add_argument("--world", type=int, default=0, help="so many held-out scenes")
+    options = parser.parse_args(arguments)
+    insert(options.card.read_text(), "")
+    if options.measure or options.held_out or options.world:
+        options.report.parent.mkdir(parents=True, exist_ok=True)
+        measured = measure(options)
+        with atomic(options.report) as temporary:
+            temporary.write_text(json.dumps(measured, indent=1) + "\n")
+    text = insert(options.card.read_text(), tables(json.loads(options.report.read_text())))
+    with atomic(options.card) as temporary:
+        temporary.write_text(text)
+
+
+if __name__ == "__main__":
+    main()

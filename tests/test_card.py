@@ -1,0 +1,34 @@
+"""The model card's figures: measured by a command, written between two marks, as the committed report has them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from minisam.transfer import card
+from minisam_kernels import InputError
+from test_transfer_points import folder  # noqa: F401
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_measured_and_written(tmp_path, folder, monkeypatch):  # noqa: F811
+    """All three kinds of sets; a second call without sets writes the same card. Kills: text outside the marks lost."""
+    place = tmp_path / "card.md"
+    place.write_text(f"before\n\n{card.BEGIN}\nold\n{card.END}\n\nafter\n")
+    monkeypatch.setattr(card.gallery, "draw", lambda *given: given[3].write_bytes(b"drawn"))
+    arguments = ["--report", str(tmp_path / "report.json"), "--card", str(place)]
+    card.main([*arguments, "--measure", str(folder), "--held-out", str(folder), "--every", "2", "--world", "1"])
+    text = place.read_text()
+    assert text.startswith("before\n\n") and text.endswith("\n\nafter\n") and "old" not in text
+    for words in ("2 pictures, 3 objects", "1 of 2: 1 pictures, 2 objects", "world: 1 pictures", "box, GrabCut"):
+        assert words in text, words
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert len(report["weights"]) == 64 and not any("each" in one for one in report["sets"])
+    assert len(list(tmp_path.glob("report-*-worst.png"))) == len(list(tmp_path.glob("report-*-calibration.png"))) == 3
+    card.main(arguments)
+    assert place.read_text() == text
+    with pytest.raises(InputError, match="expected a card with the lines"):
+        card.insert("no marks", "text")
