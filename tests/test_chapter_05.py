@@ -11,7 +11,7 @@ import minisam
 from minisam.exercises import verdict
 from minisam.exercises.chapter_05 import EXERCISES
 from minisam.figures import mask_prompt, position_similarity, same_click
-from minisam.figures.paint import look
+from minisam.figures.paint import at_point, look
 from minisam.preprocess import binary_mask_to_logits
 from minisam_kernels import InputError
 from minisam_kernels.position_encoding import position_encoding_numpy
@@ -171,8 +171,8 @@ def test_at_point_is_the_pixels_own_logit(sam: minisam.Sam) -> None:
 
     predictor, _, _ = look(render(3, 128).image[:64], None, sam)  # 64 × 128 pixels: a cell is 1 × 1 of them
     grid = np.arange(128.0 * 128).reshape(128, 128)
-    assert mask_prompt.at_point(predictor, grid, np.array([5, 9])) == grid[9, 5]
-    assert mask_prompt.at_point(predictor, grid, np.array([127, 63])) == grid[63, 127]
+    assert at_point(predictor, grid, np.array([5, 9])) == grid[9, 5]
+    assert at_point(predictor, grid, np.array([127, 63])) == grid[63, 127]
 
 
 def test_widgets_build_and_refuse(sam: minisam.Sam, image: np.ndarray) -> None:

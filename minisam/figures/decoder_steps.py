@@ -63,6 +63,11 @@ class Steps:
     iou_predictions: np.ndarray
     """(M,)"""
 
+    @property
+    def best(self) -> int:
+        """Of the mask tokens 1 to 3 the one with the highest score: whose mask a single click shows."""
+        return 1 + int(self.iou_predictions[1:].argmax())
+
 
 def attention_weights(q: np.ndarray, k: np.ndarray, num_heads: int) -> np.ndarray:
     """softmax(Q Kᵀ / √D) of q (Nq, C) and k (Nk, C), channels laid out as (heads, D) → (heads, Nq, Nk)."""
@@ -208,3 +213,9 @@ def within_picture(grid: np.ndarray, predictor: SamPredictor) -> tuple[np.ndarra
         sides.append((count, count * size / cells * old / new))
     (rows, bottom), (columns, right) = sides
     return grid[..., :rows, :columns], (-0.5, right - 0.5, bottom - 0.5, -0.5)
+
+
+def overlap(a: np.ndarray, b: np.ndarray, predictor: SamPredictor) -> float:
+    """The IoU, within the picture, of the masks of two grids of logits (rows, columns); 0 if both are empty."""
+    one, other = (within_picture(grid, predictor)[0] > 0 for grid in (a, b))
+    return float((one & other).sum() / max((one | other).sum(), 1))

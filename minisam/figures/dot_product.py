@@ -13,10 +13,10 @@ import ipywidgets as widgets
 import numpy as np
 
 from minisam.figures.decoder_steps import Steps, decode_steps, within_picture
-from minisam.figures.mask_prompt import at_point
 from minisam.figures.paint import (
     BLUE,
     VERMILION,
+    at_point,
     canvas,
     coarse,
     edge,

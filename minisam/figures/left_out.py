@@ -7,20 +7,8 @@ from typing import TYPE_CHECKING
 import ipywidgets as widgets
 import numpy as np
 
-from minisam.figures.decoder_steps import PARTS, Steps, decode_steps, within_picture
-from minisam.figures.paint import (
-    SKY,
-    YELLOW,
-    edge,
-    evidence,
-    look,
-    mark,
-    painted,
-    photograph,
-    scale,
-    side_by_side,
-    style,
-)
+from minisam.figures.decoder_steps import PARTS, Steps, decode_steps, overlap, within_picture
+from minisam.figures.paint import look, mark, outlined, painted, style
 from minisam.figures.states import Axis, State, states
 
 if TYPE_CHECKING:
@@ -40,7 +28,7 @@ def left_out(
     everything. image (H, W, 3) uint8; point (x, y) in its pixels."""
     predictor, image, points = look(image, point, sam)
     whole = decode_steps(predictor, points, np.array([1]))
-    best = 1 + int(whole.iou_predictions[1:].argmax())
+    best = whole.best
 
     @style
     def draw(part: int) -> State:
@@ -58,16 +46,14 @@ def draw_left_out(
     predictor: SamPredictor, image: np.ndarray, point: np.ndarray, part: str, steps: Steps, whole: Steps, best: int
 ) -> State:
     """One state: the mask without ``part`` and (dashed) with everything, and the logits without it."""
-    figure, ((left, right),) = side_by_side(image)
-    photograph(left, image, "Nothing left out" if part == "nothing" else f"Without {part}")
-    edge(left, predictor, whole.logits[best], SKY, dashed=True)
-    edge(left, predictor, steps.logits[best], YELLOW)
+    title = "Nothing left out" if part == "nothing" else f"Without {part}"
+    logits, all_in = steps.logits[best], whole.logits[best]
+    figure, left = outlined(predictor, image, title, logits, f"Logits of mask {best}", dashed=all_in)
     mark(left, point)
-    scale(figure, evidence(right, predictor, image, steps.logits[best], f"Logits of mask {best}"))
-    got, want = (within_picture(s.logits[best], predictor)[0] for s in (steps, whole))
-    overlap = ((got > 0) & (want > 0)).sum() / max(((got > 0) | (want > 0)).sum(), 1)
+    got, want = (within_picture(grid, predictor)[0] for grid in (logits, all_in))
     words = (
         f"Left out: {part}. Mask {best} covers {(got > 0).mean():.1%} of the picture, its IoU with the whole decoder's "
-        f"mask is {overlap:.2f}, and the logits differ by up to {np.abs(got - want).max():.2f}."
+        f"mask is {overlap(logits, all_in, predictor):.2f}, and the logits differ by up to "
+        f"{np.abs(got - want).max():.2f}."
     )
     return State(painted(figure), words)

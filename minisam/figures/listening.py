@@ -55,7 +55,7 @@ def who_listens(
     outside the answer. image (H, W, 3) uint8; point (x, y) in its pixels."""
     predictor, image, points = look(image, point, sam)
     steps = decode_steps(predictor, points, np.array([1]))
-    best = 1 + int(steps.iou_predictions[1:].argmax())
+    best = steps.best
     blocks = [f"block {i}" for i in range(predictor.model.config.decoder_depth)]
     heads = ["all, mean", *(f"head {i}" for i in range(predictor.model.config.decoder_num_heads))]
 

@@ -7,21 +7,8 @@ from typing import TYPE_CHECKING
 import ipywidgets as widgets
 import numpy as np
 
-from minisam.figures.decoder_steps import decode_steps, within_picture
-from minisam.figures.paint import (
-    SKY,
-    YELLOW,
-    edge,
-    evidence,
-    look,
-    mark,
-    painted,
-    photograph,
-    scale,
-    side_by_side,
-    signed,
-    style,
-)
+from minisam.figures.decoder_steps import decode_steps, overlap, within_picture
+from minisam.figures.paint import at_point, look, mark, outlined, painted, signed, style
 from minisam.figures.states import Axis, State, states
 from minisam.preprocess import binary_mask_to_logits
 from minisam_kernels.errors import InputError
@@ -95,28 +82,14 @@ def mask_prompt(
 def draw_prompt(predictor: SamPredictor, image: np.ndarray, point: np.ndarray, rough: np.ndarray, form: str) -> State:
     """One state: the click, the rough mask (dashed), the answer's outline, and its logits."""
     prompt = as_prompt(rough, form, predictor)
-    steps = decode_steps(predictor, point, np.array([1]), mask_input=prompt)
-    figure, ((left, right),) = side_by_side(image)
-    photograph(left, image, f"Given: {form}")
+    logits = decode_steps(predictor, point, np.array([1]), mask_input=prompt).logits[0]
     given = binary_mask_to_logits(rough, predictor.model.config, 1.0)[0]
-    edge(left, predictor, given, SKY, dashed=True)
-    edge(left, predictor, steps.logits[0], YELLOW)
+    figure, left = outlined(predictor, image, f"Given: {form}", logits, "Logits of the answer", dashed=given)
     mark(left, point[0])
-    drawn = evidence(right, predictor, image, steps.logits[0], "Logits of the answer")
-    scale(figure, drawn)
-    answer, asked = (within_picture(x, predictor)[0] > 0 for x in (steps.logits[0], given))
-    overlap = (answer & asked).sum() / max((answer | asked).sum(), 1)
-    at = signed(at_point(predictor, steps.logits[0], point[0]))
+    covered = (within_picture(logits, predictor)[0] > 0).mean()
     words = (
-        f"Rough mask given as {form}: the answer covers {answer.mean():.1%} of the picture, its IoU with the rough "
-        f"mask is {overlap:.2f}, and its logit at the click is {at}."
+        f"Rough mask given as {form}: the answer covers {covered:.1%} of the picture, its IoU with the rough mask is "
+        f"{overlap(logits, given, predictor):.2f}, and its logit at the click is "
+        f"{signed(at_point(predictor, logits, point[0]))}."
     )
     return State(painted(figure), words)
-
-
-def at_point(predictor: SamPredictor, grid: np.ndarray, point: np.ndarray) -> float:
-    """The number of ``grid`` (L, L) whose cell holds the pixel (x, y) of the picture."""
-    _, (left, right, bottom, top) = shown = within_picture(grid, predictor)
-    rows, columns = shown[0].shape
-    column, row = (point[0] - left) / (right - left) * columns, (point[1] - top) / (bottom - top) * rows
-    return float(grid[min(int(row), rows - 1), min(int(column), columns - 1)])

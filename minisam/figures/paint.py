@@ -150,6 +150,25 @@ def edge(axes: Axes, predictor: SamPredictor, grid: np.ndarray, colour: str, das
         axes.contour(x, y, shown, [0], colors=[colour], linewidths=1.8, linestyles="dashed" if dashed else "solid")
 
 
+def outlined(
+    predictor: SamPredictor,
+    image: np.ndarray,
+    title: str,
+    logits: np.ndarray,
+    name: str,
+    dashed: np.ndarray | None = None,
+) -> tuple[Figure, Axes]:
+    """The picture with the outline of ``logits`` (and ``dashed`` another one), and beside it the logits with their
+    scale, under their ``name`` → the figure, and the picture's axes to go on in."""
+    figure, ((left, right),) = side_by_side(image)
+    photograph(left, image, title)
+    if dashed is not None:
+        edge(left, predictor, dashed, SKY, dashed=True)
+    edge(left, predictor, logits, YELLOW)
+    scale(figure, evidence(right, predictor, image, logits, name))
+    return figure, left
+
+
 def coarse(logits: np.ndarray) -> np.ndarray:
     """logits (4h, 4w) → (h, w): the mean over each image token, whose outline is calmer than that of the logits."""
     height, width = (side // 4 for side in logits.shape)
@@ -164,6 +183,14 @@ def signed(number: float, digits: int = 2) -> str:
 def limit(grid: np.ndarray) -> float:
     """Where the colours of signed numbers should end: above all but the outermost hundredth."""
     return float(np.quantile(np.abs(grid), 0.99)) or 1.0
+
+
+def at_point(predictor: SamPredictor, grid: np.ndarray, point: np.ndarray) -> float:
+    """The number of ``grid`` (L, L) whose cell holds the pixel (x, y) of the picture."""
+    _, (left, right, bottom, top) = shown = within_picture(grid, predictor)
+    rows, columns = shown[0].shape
+    column, row = (point[0] - left) / (right - left) * columns, (point[1] - top) / (bottom - top) * rows
+    return float(grid[min(int(row), rows - 1), min(int(column), columns - 1)])
 
 
 def mark(axes: Axes, point: np.ndarray, shape: str = "*", colour: str = "white") -> None:

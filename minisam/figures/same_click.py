@@ -11,20 +11,8 @@ from typing import TYPE_CHECKING
 import ipywidgets as widgets
 import numpy as np
 
-from minisam.figures.decoder_steps import KINDS, Steps, decode_steps, watch, within_picture
-from minisam.figures.paint import (
-    SKY,
-    YELLOW,
-    edge,
-    evidence,
-    look,
-    mark,
-    painted,
-    photograph,
-    scale,
-    side_by_side,
-    style,
-)
+from minisam.figures.decoder_steps import KINDS, Steps, decode_steps, overlap, watch, within_picture
+from minisam.figures.paint import SKY, look, mark, outlined, painted, style
 from minisam.figures.states import Axis, State, states
 from minisam.predictor import SamPredictor
 from minisam.preprocess import apply_coords
@@ -87,7 +75,7 @@ def same_click(
         raise InputError(f"expected a box as (x0, y0, x1, y1), got {box!r}")
     corners = np.array(box, np.float64)
     first = ask(predictor, points, corners, 0)
-    best = 1 + int(first.iou_predictions[1:].argmax())
+    best = first.best
 
     @style
     def draw(way: int) -> State:
@@ -112,20 +100,17 @@ def draw_way(
     best: int,
 ) -> State:
     """One state: the prompt and the mask's outline on the picture, and the logits."""
-    figure, ((left, right),) = side_by_side(image)
-    photograph(left, image, WAYS[way][:36])
-    edge(left, predictor, steps.logits[best], YELLOW)
+    logits = steps.logits[best]
+    figure, left = outlined(predictor, image, WAYS[way][:36], logits, f"Logits of mask {best}")
     if way != 5:
         mark(left, point, "*" if LABELS.get(way, 1) == 1 else "o" if way == 1 else "X")
     if way in (5, 6):
         left.plot(box[[0, 2, 2, 0, 0]], box[[1, 1, 3, 3, 1]], "--", color=SKY, linewidth=2.5)
-    drawn = evidence(right, predictor, image, steps.logits[best], f"Logits of mask {best}")
-    scale(figure, drawn)
-    mask, one = (within_picture(s.logits[best], predictor)[0] > 0 for s in (steps, first))
-    overlap = (mask & one).sum() / max((mask | one).sum(), 1)
+    mask = within_picture(logits, predictor)[0] > 0
+    same = overlap(logits, first.logits[best], predictor)
     tokens = len(steps.names) - 1 - len(steps.vectors)
     words = (
         f"Asked with {WAYS[way]}: {tokens} prompt tokens. Mask {best} covers {mask.mean():.1%} of the picture, "
-        f"predicted IoU {steps.iou_predictions[best]:.2f}; its IoU with the answer to label 1 is {overlap:.2f}."
+        f"predicted IoU {steps.iou_predictions[best]:.2f}; its IoU with the answer to label 1 is {same:.2f}."
     )
     return State(painted(figure), words)

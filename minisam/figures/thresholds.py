@@ -52,7 +52,7 @@ def thresholds(
         raise InputError("expected at least one height, got none")
     predictor, image, points = look(image, point, sam)
     steps = decode_steps(predictor, points, np.array([1]))
-    best = 1 + int(steps.iou_predictions[1:].argmax())
+    best = steps.best
     original = (image.shape[0], image.shape[1])
     logits = postprocess_masks(steps.logits[[best]], original, predictor.model.config.image_size, None)[0]
     if heights is None:

@@ -69,7 +69,7 @@ def upscaling(
     """
     predictor, image, points = look(image, point, sam)
     steps = decode_steps(predictor, points, np.array([1]))
-    best = 1 + int(steps.iou_predictions[1:].argmax())
+    best = steps.best
     side = round(len(steps.images[-1]) ** 0.5)
     grids = (steps.images[-1].reshape(side, side, -1), steps.halfway, steps.features)
     # whole tokens that show the picture: the padding's features are others, and would take a direction of their own
