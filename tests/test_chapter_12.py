@@ -138,6 +138,9 @@ def test_survivors_are_the_generators_records(
         assert [list(c.point)] == record["point_coords"]
         assert (c.iou, c.stability, c.area) == tuple(record[k] for k in ("predicted_iou", "stability_score", "area"))
     assert sum(not c.dropped for c in every) == len(left)
+    names = {"predicted IoU": "predicted_iou", "box NMS": "box_nms", "small regions": "regions", "": "kept"}
+    told = [generator.funnel.reason(point, mask) for point in range(36) for mask in range(3)]
+    assert [names.get(c.dropped, c.dropped) for c in every] == told
     assert all(c.reason for c in every if c.dropped)
 
 

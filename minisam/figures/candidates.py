@@ -2,8 +2,9 @@
 
 The same steps as ``SamAutomaticMaskGenerator``'s, from public functions, so that nothing is hidden and nothing lost:
 ``SamPredictor.predict_batch`` asks the model, ``mask_runs`` gives run lengths, area, box and stability of the logits,
-``nms`` and ``remove_small_regions`` do what their names say. A test compares what is left with the generator's
-records.
+``nms`` and ``remove_small_regions`` do what their names say. What is added to ``generator.funnel`` are the masks that
+were dropped and the numbers that decided. A test compares every fate with that funnel, and what is left with the
+generator's records.
 
 Coordinates are (x, y) in pixels of the picture. One crop: the picture itself.
 """
