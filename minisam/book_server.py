@@ -58,23 +58,30 @@ def _need_book() -> None:
         )
 
 
-def fetch_page_scripts() -> bool:
-    """Copy the scripts that a page needs from npm into ``book/_static/local``, once; False if npm fails."""
-    stamp, wanted = LOCAL / "versions.json", json.dumps({name: files for name, (files, _) in PAGE_SCRIPTS.items()})
+def from_npm(packages: dict[str, tuple[tuple[str, ...], str]], goal: Path) -> bool:
+    """Copy files of npm packages into ``goal``, once: a package with its version → (patterns of files, folder).
+
+    Returns False, and copies nothing, where npm is missing or fails.
+    """
+    stamp, wanted = goal / "versions.json", json.dumps({name: files for name, (files, _) in packages.items()})
     if stamp.is_file() and stamp.read_text() == wanted:
         return True
     npm = shutil.which("npm")
     if npm is None:
         return False
-    shutil.rmtree(LOCAL, ignore_errors=True)
     with tempfile.TemporaryDirectory() as folder:
-        command = [npm, "pack", "--silent", *PAGE_SCRIPTS]
         done = subprocess.run(
-            command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False
+            [npm, "pack", "--silent", *packages],
+            cwd=folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            check=False,
         )
         if done.returncode:
             return False
-        for (files, target), archive in zip(PAGE_SCRIPTS.values(), done.stdout.split(), strict=True):
+        shutil.rmtree(goal, ignore_errors=True)
+        for (files, target), archive in zip(packages.values(), done.stdout.split(), strict=True):
             unpacked = Path(folder) / "unpacked" / archive
             with tarfile.open(Path(folder) / archive) as tar:
                 tar.extractall(unpacked, filter="data")
@@ -82,13 +89,20 @@ def fetch_page_scripts() -> bool:
                 base = unpacked / "package" / pattern.split("/")[0] if "/" in pattern else unpacked / "package"
                 for source in (unpacked / "package").glob(pattern):
                     if source.is_file():
-                        goal = LOCAL / target / source.relative_to(base)
-                        goal.parent.mkdir(parents=True, exist_ok=True)
-                        shutil.copyfile(source, goal)
+                        copy = goal / target / source.relative_to(base)
+                        copy.parent.mkdir(parents=True, exist_ok=True)
+                        shutil.copyfile(source, copy)
+    stamp.write_text(wanted)
+    return True
+
+
+def fetch_page_scripts() -> bool:
+    """Copy the scripts that a page needs from npm into ``book/_static/local``, once; False if npm fails."""
+    if not from_npm(PAGE_SCRIPTS, LOCAL):
+        return False
     anywidget = importlib.util.find_spec("anywidget")
     assert anywidget is not None and anywidget.origin is not None
     shutil.copyfile(Path(anywidget.origin).parent / "nbextension" / "index.js", LOCAL / "anywidget.js")
-    stamp.write_text(wanted)
     return True
 
 
