@@ -5,7 +5,8 @@ of 18 µs took 4 ms and a decode of 30 ms took 300 ms. So there is one pool, her
 
 The pieces of work are cut by the data's size, never by the number of threads, so results do not depend on it.
 ``MINISAM_THREADS`` sets the number; without it, it is the number of cores that the process may use. Any number of
-Python threads may call at once, and a process may fork meanwhile: the child gets a pool of its own.
+Python threads may call at once, and a process may fork meanwhile: the child gets a pool of its own. How the threads of
+one call share its pieces and how it ends is in ``parallel_call``.
 
 A call costs 9 µs when there is nothing to do (two threads; an executor with futures takes 14).
 """
@@ -20,8 +21,9 @@ from typing import Any
 
 from minisam_kernels.blas import blas_at_one_thread
 from minisam_kernels.errors import InputError
+from minisam_kernels.parallel_call import Call, cancelled, inside
 
-__all__ = ["blas_at_one_thread", "num_threads", "parallel_for"]
+__all__ = ["blas_at_one_thread", "cancelled", "num_threads", "parallel_for"]
 
 
 def _thread_count() -> int:
@@ -33,74 +35,12 @@ def _thread_count() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-class _Call:
-    """One call of ``parallel_for``: how many of its pieces have been begun, and how many threads are at work."""
-
-    def __init__(self, function: Callable[[int], Any], count: int) -> None:
-        self.function, self.count, self.begun = function, count, 0
-        self.workers: set[int] = set()  # threads, by number: leaving twice does no harm
-        self.error: BaseException | None = None
-        self.lock, self.rung = threading.Lock(), threading.Lock()
-        self.rung.acquire()  # the last worker rings: a lock, because Ctrl-C in the middle of an Event can break it
-
-    def work(self) -> None:
-        """Take piece after piece until none is left. A thread that comes when none is left does not count."""
-        with self.lock:
-            if self.begun >= self.count:
-                return
-            self.workers.add(threading.get_ident())
-        _inside.call = self
-        try:
-            while True:
-                with self.lock:
-                    i = self.begun
-                    if i >= self.count:
-                        break
-                    self.begun = i + 1
-                self.function(i)
-        except BaseException as error:
-            self.cancel(error)
-        _inside.call = None
-        self.leave()
-
-    def leave(self) -> None:
-        """This thread works no more; the last one rings."""
-        with self.lock:
-            self.workers.discard(threading.get_ident())
-            if not self.workers and self.begun >= self.count and self.rung.locked():
-                self.rung.release()
-
-    def cancel(self, error: BaseException) -> None:
-        """Begin no more pieces, and remember why."""
-        with self.lock:
-            self.error = self.error or error
-            self.begun = self.count  # leave out the rest
-
-    def over(self) -> bool:
-        """Whether no piece runs and none will."""
-        with self.lock:
-            return not self.workers and self.begun >= self.count
-
-    def wait(self) -> None:
-        """The caller's end: return when no piece runs any more, also when Ctrl-C comes; raise the first exception."""
-        while True:
-            try:
-                self.leave()  # again, should Ctrl-C have come in the middle of it
-                if self.over():
-                    break
-                self.rung.acquire(timeout=0.1)  # in vain when Ctrl-C came right after it was got: hence the time
-            except BaseException as error:
-                self.cancel(error)
-        if self.error is not None:
-            raise self.error
-
-
 class _Pool:
     """The helping threads, begun at the first use. They wait at one queue; a call goes in once for each of them."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.queue: SimpleQueue[_Call | None] = SimpleQueue()
+        self.queue: SimpleQueue[Call | None] = SimpleQueue()
         self.count = self.helpers = 0
 
     def start(self) -> int:
@@ -114,16 +54,15 @@ class _Pool:
         return self.count
 
 
-def _help(queue: SimpleQueue[_Call | None]) -> None:
+def _help(queue: SimpleQueue[Call | None]) -> None:
     """A helper's life: work at each call that comes, end at None. Between calls it keeps no caller's arrays alive."""
-    _inside.yes = True
+    inside.yes = True
     while (call := queue.get()) is not None:
         call.work()
         del call
 
 
 _pool = _Pool()
-_inside = threading.local()
 
 
 def _forget() -> None:
@@ -141,34 +80,28 @@ def num_threads() -> int:
     return _pool.start()
 
 
-def cancelled() -> bool:
-    """Whether the ``parallel_for`` whose piece asks has failed elsewhere: a piece that waits for another one asks."""
-    call = getattr(_inside, "call", None)
-    return call is not None and call.error is not None
-
-
 def parallel_for(function: Callable[[int], Any], count: int) -> None:
     """Call ``function(i)`` for every i in [0, count), each exactly once, in any order, and return when all are done.
 
     The calling thread works too. A call from inside ``function`` runs its pieces one after the other. The first
     exception that a piece raises is raised here once no piece runs any more; pieces not begun by then are left out.
     """
-    pool, nested = _pool, getattr(_inside, "yes", False)
+    pool, nested = _pool, getattr(inside, "yes", False)
     threads = pool.start()
     with blas_at_one_thread():
         if count <= 1 or threads == 1 or nested:
             for i in range(count):
                 function(i)
             return
-        call = _Call(function, count)
+        call = Call(function, count)
         try:
             for _ in range(min(threads, count) - 1):
                 pool.queue.put(call)
-            _inside.yes = True
+            inside.yes = True
             call.work()
         except BaseException as error:
             call.cancel(error)
         finally:
-            _inside.yes = False
-            _inside.call = None
+            inside.yes = False
+            inside.call = None
         call.wait()
