@@ -13,8 +13,8 @@ import time
 from typing import Any, NoReturn
 
 import minisam
-from minisam.commands import bench, everything, export, segment, train, transfer
-from minisam.commands.options import add_model, load_or_build_model, need, positive, progress
+from minisam.commands import bench, everything, export, segment, train, transfer, verify
+from minisam.commands.options import add_model, load_or_build_model, positive, progress
 from minisam_kernels.errors import InputError
 
 
@@ -35,12 +35,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add(parsers)
     bench.add(parsers)
     export.add(parsers)
-
-    verify = parsers.add_parser("verify", help="compare every kernel and stage with torch in float64")
-    add_model(verify)
-    verify.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where torch computes (default cpu)")
-    verify.add_argument("--json", metavar="PATH", help="write the report as JSON as well")
-    verify.set_defaults(run=_verify)
+    verify.add(parsers)
 
     warmup = parsers.add_parser("warmup", help="compile the kernels now, so that the first photo does not wait")
     add_model(warmup)
@@ -54,22 +49,6 @@ def _parser() -> argparse.ArgumentParser:
     read.set_defaults(run=_read)
     parsers.add_parser("lab", help="open the chapters as live notebooks (in a source checkout)").set_defaults(run=_lab)
     return parser
-
-
-def _verify(options: argparse.Namespace) -> int:
-    need("reference", "torch")
-    if options.json is not None:
-        from minisam.files import check_output
-
-        check_output(options.json)
-    if options.device == "cuda":
-        import torch
-
-        if not torch.cuda.is_available():
-            raise InputError("expected a GPU for --device cuda, got none that torch can use")
-    from minisam.reference import verify
-
-    return 1 if verify.main(load_or_build_model(options), options.device, json_path=options.json) else 0
 
 
 def _warmup(options: argparse.Namespace) -> int:

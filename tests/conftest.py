@@ -1,5 +1,9 @@
 """Settings that all tests share: hypothesis profiles (``fast`` for the slow passes, ``default`` otherwise), and what
-becomes of a test that needs torch where there is none, as in the textbook's own environment: it is skipped."""
+becomes of a test that needs torch where there is none, as in the textbook's own environment: it is skipped.
+
+Tests marked ``gpu`` compute their oracle, or all of torch's part, on ``--device``: the CPU, or with ``-m gpu`` a GPU,
+and are skipped where there is none.
+"""
 
 from __future__ import annotations
 
@@ -35,9 +39,35 @@ if importlib.util.find_spec("torch") is None:
     sys.meta_path.insert(0, NoTorch())
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    about = "where torch computes in tests marked gpu: cpu (default), cuda (default with -m gpu)"
+    parser.addoption("--device", choices=("cpu", "cuda"), help=about)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Tell ``oracles``, which the tests import later."""
+    chosen = config.getoption("--device") or ("cuda" if config.option.markexpr == "gpu" else "cpu")
+    os.environ["MINISAM_TEST_DEVICE"] = chosen
+
+
+def no_device() -> str:
+    """Why tests on the chosen device cannot run; empty where they can."""
+    if os.environ["MINISAM_TEST_DEVICE"] == "cpu" or importlib.util.find_spec("torch") is None:
+        return ""
+    import torch
+
+    return "" if torch.cuda.is_available() else "no GPU that torch can use (--device cpu runs this test on the CPU)"
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """``test_<op>.py`` beside ``minisam_kernels/<op>.py`` is a test of a kernel: the marker of the three passes."""
+    """``test_<op>.py`` beside ``minisam_kernels/<op>.py`` is a test of a kernel: the marker of the three passes, and of
+    tests whose oracle can be on a GPU. What cannot run on the device is skipped."""
     kernels = {path.stem for path in (Path(__file__).parents[1] / "kernels" / "minisam_kernels").glob("*.py")}
     for item in items:
         if item.path.stem.removeprefix("test_") in kernels:
             item.add_marker("kernel")
+            item.add_marker("gpu")
+    reason = no_device()
+    for item in items:
+        if reason and item.get_closest_marker("gpu"):
+            item.add_marker(pytest.mark.skip(reason=reason))

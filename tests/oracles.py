@@ -7,6 +7,7 @@ the magnitude Σ|terms| by computing the same operation on absolute values.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,7 @@ import torch
 from threadpoolctl import ThreadpoolController
 
 EPS = float(np.finfo(np.float32).eps)
+DEVICE = os.environ.get("MINISAM_TEST_DEVICE", "cpu")  # where the oracle computes: pytest --device sets it
 
 
 def oracle(function: Callable[..., Any], *arguments: Any, **options: Any) -> np.ndarray:
@@ -22,11 +24,12 @@ def oracle(function: Callable[..., Any], *arguments: Any, **options: Any) -> np.
 
     def tensor(value: Any) -> Any:
         if isinstance(value, np.ndarray):
-            return torch.from_numpy(np.array(value, dtype=bool if value.dtype == bool else np.float64))
+            array = np.array(value, dtype=bool if value.dtype == bool else np.float64)
+            return torch.from_numpy(array).to(DEVICE)
         return value
 
     result = function(*map(tensor, arguments), **{k: tensor(v) for k, v in options.items()})
-    return result.numpy()
+    return result.cpu().numpy()
 
 
 def assert_close(actual: np.ndarray, expected: np.ndarray, magnitude: np.ndarray | float, tolerance: float) -> None:

@@ -298,6 +298,14 @@ def test_nothing_stays_of_a_write_that_fails(place, capsys, monkeypatch):
         ["verify", "--model", "huge"],
         ["verify", "--checkpoint", "photo.png"],
         ["verify", "--json", "nowhere/report.json"],
+        ["verify", "--markdown", "nowhere/report.md"],
+        ["verify", "--report", "nowhere"],
+        ["verify", "--redraw"],
+        ["verify", "--redraw", "--report", "."],
+        ["verify", "--device", "tpu"],
+        ["verify", "--dtype", "int8"],
+        ["verify", "--model", "vit_b", "--depth", "13"],
+        ["verify", "--checkpoint", "small.safetensors", "--depth", "1"],
         ["warmup", "--model", "huge"],
         ["transfer", "points", "nowhere"],
         ["transfer", "points", "."],
@@ -420,17 +428,26 @@ def test_warmup(place, capsys):
 
 
 def test_verify_hands_over(place, capsys, monkeypatch):
+    import torch
+
     from minisam.reference import verify
 
     seen = []
-    monkeypatch.setattr(
-        verify, "main", lambda sam, device, json_path: seen.append((sam, device, json_path)) or len(seen) - 1
-    )
+
+    def main(sam, device, dtype):
+        seen.append((sam, device, dtype))
+        return [verify.Line("part: stage", "(1,)", 2.0 - (len(seen) == 1), 0.5, 1.0, "relative", 0.1, 0.2)]
+
+    monkeypatch.setattr(verify, "main", main)
     assert run(capsys, "verify", "--checkpoint", "small.safetensors", "--json", "r.json")[0] == 0
-    assert seen[0][0].config == SMALL and seen[0][1:] == ("cpu", "r.json")
+    assert seen[0][0].config == SMALL and seen[0][1:] == (torch.device("cpu"), torch.float64)
+    assert json.loads(Path("r.json").read_text())["lines"][0]["error"] == 1.0
     assert run(capsys, "verify", "--checkpoint", "small.safetensors")[0] == 1, "a difference is exit code 1"
-    code, _, _ = run(capsys, "verify", "--model", "tiny")
-    assert code == 1 and seen[-1][0].config.name == "tiny"
+    code, _, _ = run(capsys, "verify", "--model", "tiny", "--dtype", "bfloat16")
+    assert code == 1 and seen[-1][0].config.name == "tiny" and seen[-1][2] == torch.bfloat16
+    code, _, _ = run(capsys, "verify", "--model", "vit_b", "--depth", "1")
+    config = seen[-1][0].config
+    assert (config.encoder_depth, config.encoder_global_attn_indexes) == (1, (0,)) and config.encoder_embed_dim == 768
 
 
 def test_read_and_lab_hand_over(capsys, monkeypatch):

@@ -20,11 +20,14 @@ from minisam.config import CONFIGS, SamConfig
 from minisam.reference import build as build_reference
 from minisam.reference import verify
 from minisam.reference.cases import mask_cases
+from minisam.reference.device import tensor
 from minisam.sam import Sam, build
 from minisam.state import State
 from minisam_kernels.attention import attention
 from minisam_kernels.gelu import gelu
 from strategies import seeds
+
+CPU = torch.device("cpu")
 
 
 def small(name: str, **changes: object) -> SamConfig:
@@ -49,8 +52,10 @@ def reference_of(sam: Sam) -> torch.nn.Module:
 def test_every_stage_is_the_references(name):
     """Encoder block by block and seven kinds of prompt, square and rectangular, for each configuration's widths."""
     config = CONFIGS["tiny"] if name == "tiny" else small(name)
-    lines = list(verify.verify_model(build(config, seed=3), "cpu"))
-    assert len(lines) == 2 * (config.encoder_depth + 2 + 3 * 2 * len(verify.PROMPTS))  # plain, fused twice
+    lines = list(verify.verify_model(build(config, seed=3), CPU))
+    embedded = 2 * len(verify.PROMPTS) - 2  # sparse and dense; a mask alone and no prompt have nothing sparse
+    answers = (1 + 3 * 2) * len(verify.PROMPTS)  # tokens; logits and IoU: plain, fused twice
+    assert len(lines) == 2 * (config.encoder_depth + 3 + embedded + answers)
     assert [str(line) for line in lines if not line.passed] == []
 
 
@@ -59,7 +64,7 @@ def test_every_stage_is_the_references(name):
 def test_hugging_face_agrees(name):
     """An implementation that nobody here wrote gives the same masks and scores from the same weights."""
     pytest.importorskip("transformers")
-    lines = list(verify.verify_hugging_face(build(small(name), seed=4), "cpu"))
+    lines = list(verify.verify_hugging_face(build(small(name), seed=4), CPU))
     assert [str(line) for line in lines if not line.passed] == []
 
 
@@ -67,7 +72,7 @@ def test_masks_boxes_and_runs_are_equal():
     """The kernels that answer with whole numbers, on verify's own cases, of several seeds: no tolerance."""
     for seed in range(3):
         for case in mask_cases(np.random.default_rng(seed)):
-            expected = case.oracle(*(verify.as_double(a, "cpu") for a in case.arguments))
+            expected = case.oracle(*(tensor(a, CPU) for a in case.arguments))
             np.testing.assert_array_equal(case.kernel(*case.arguments), expected.numpy(), case.name)
 
 
@@ -78,8 +83,8 @@ def test_verify_notices_a_wrong_weight():
     with torch.no_grad():
         reference.image_encoder.blocks[1].mlp.lin1.weight *= 1.01
         image = verify.random_picture(sam, np.random.default_rng(0), False)
-        lines = [x for x in verify.verify_encoder(sam, reference, image, "cpu") if isinstance(x, verify.Line)]
-    assert [line.passed for line in lines] == [True, True, False, False]
+        lines = [x for x in verify.verify_encoder(sam, reference, image, CPU) if isinstance(x, verify.Line)]
+    assert [line.passed for line in lines] == [True, True, False, False, False]
 
 
 @given(seeds, st.integers(1, 4), st.integers(0, 3))

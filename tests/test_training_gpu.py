@@ -60,6 +60,7 @@ def test_the_model_can_be_traced_whole():
     assert traced.model.state_dict().keys() == plain.model.state_dict().keys()
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU that torch can use")
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
 def test_a_gpu_trains_without_waiting(tmp_path, precision):

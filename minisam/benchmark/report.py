@@ -27,19 +27,25 @@ where they were set, a column shows what that costs. GFLOP/s count the plain for
 products in the same run."""
 
 
-def read_folder(folder: Path) -> list[Report]:
-    """Every model's figures, in the page's order."""
+def read_reports(folder: Path, schema: int | str, command: str) -> list[Report]:
+    """Every JSON file of the folder; one that ``command`` did not write, or no file at all, is an error."""
     found = []
     for path in sorted(folder.glob("*.json")):
         try:
             figures = json.loads(path.read_text())
         except ValueError:
             figures = None
-        if not isinstance(figures, dict) or figures.get("schema") != SCHEMA:
-            raise InputError(f"expected a report of minisam bench, got {path}")
+        if not isinstance(figures, dict) or figures.get("schema") != schema:
+            raise InputError(f"expected a report of {command}, got {path}")
         found.append(figures)
     if not found:
-        raise InputError(f"expected reports of minisam bench in {folder}, got none")
+        raise InputError(f"expected reports of {command} in {folder}, got none")
+    return found
+
+
+def read_folder(folder: Path) -> list[Report]:
+    """Every model's figures, in the page's order."""
+    found = read_reports(folder, SCHEMA, "minisam bench")
     names = [figures["model"]["name"] for figures in found]
     order = sorted(range(len(found)), key=lambda i: (ORDER.index(names[i]) if names[i] in ORDER else 9, names[i]))
     return [found[i] for i in order]
@@ -172,6 +178,13 @@ def stages(profile: dict[str, Any]) -> Table:
     return table
 
 
+def machine(e: dict[str, Any]) -> str:
+    """Processor, cores and memory of an environment."""
+    memory = "" if e["memory_gb"] is None else f", {e['memory_gb']} GB of memory"
+    cores = f"{e['cores']} cores, {e['usable_cores']} usable"
+    return f"{e['processor']} ({e['family']}; {', '.join(e['vectors'])}), {cores}{memory}"
+
+
 def environment(report: Report) -> Table:
     """What the figures depend on."""
     e = report["environment"]
@@ -182,9 +195,7 @@ def environment(report: Report) -> Table:
             versions |= result.get("versions", {})
             if result.get("math") and name in report["contenders"]:
                 blas[report["contenders"][name]["title"]] = ", ".join(result["math"])
-    memory = "" if e["memory_gb"] is None else f", {e['memory_gb']} GB of memory"
-    cores = f"{e['cores']} cores, {e['usable_cores']} usable"
-    table = [["", ""], ["machine", f"{e['processor']} ({e['family']}; {', '.join(e['vectors'])}), {cores}{memory}"]]
+    table = [["", ""], ["machine", machine(e)]]
     table.append(["threads of each contender", str(report["threads"])])
     table.append(["system", f"{e['system']}, Python {e['python']}"])
     table.append(["versions", ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))])

@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from minisam.commands.options import add_model, load_or_build_model, need, positive, progress
+from minisam.commands.options import add_model, load_or_build_model, need, positive, progress, trained
 from minisam.files import atomic, check_output
 from minisam_kernels.errors import InputError
 
@@ -107,7 +107,6 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     from minisam.benchmark.measure import Runner, starts
     from minisam.benchmark.worker import PINS
     from minisam.checkpoint import save_checkpoint
-    from minisam.loading import WEIGHTS
 
     here = environment.environment()
     threads = options.threads or here["usable_cores"]
@@ -115,7 +114,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     only = tuple(options.only or PARTS)
     sam = load_or_build_model(options)
     config = sam.config
-    trained = options.checkpoint is not None or (WEIGHTS / f"{config.name}.safetensors").exists()
+    known = trained(options)
     contenders = ("minisam", *(["pinned"] if any(name in os.environ for name in PINS) else []))
     contenders += PEERS if options.peers else ()
     figures: dict[str, Any] = {
@@ -123,7 +122,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "command": _command(options),
         "quick": options.quick,
         "model": dataclasses.asdict(config),
-        "weights": "trained" if trained else "random",
+        "weights": "trained" if known else "random",
         "threads": threads,
         "environment": here,
         "contenders": {name: {"title": TITLES[name]} for name in contenders},
@@ -132,7 +131,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="minisam-bench-") as folder, progress(desc="bench") as bar:
         weights = Path(folder) / "weights.safetensors"
         state = dict(sam.state_dict())
-        if not trained:  # random weights guess IoUs around 0; those of a trained model, and thresholds, are from 0 to 1
+        if not known:  # random weights guess IoUs around 0; those of a trained model, and thresholds, are from 0 to 1
             last = f"mask_decoder.iou_prediction_head.layers.{config.iou_head_depth - 1}.bias"
             state[last] = state[last] + state[last].dtype.type(0.5)
         save_checkpoint(weights, state, config)
@@ -147,7 +146,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         chosen = {"pred_iou_thresh": 0.88, "stability_score_thresh": 0.95}
         if options.scaling or any(part.startswith("everything") for part in only):
             quantile = runner.setup(96 if options.quick else 1024)
-            if not trained:
+            if not known:
                 chosen = quantile | {"stability_score_thresh": 0.0}
         for work in workloads.table(options.quick, options.full, chosen):
             if work.name in only or work.name.split("-")[0] in only:

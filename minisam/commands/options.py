@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import importlib.util
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from minisam_kernels.errors import InputError
 
 if TYPE_CHECKING:
+    from minisam.config import SamConfig
     from minisam.sam import Sam
 
 
@@ -34,6 +36,40 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--checkpoint", metavar="PATH", help="weights: .pth, .safetensors or a folder of transformers")
 
 
+def add_depth(parser: argparse.ArgumentParser) -> None:
+    """``--depth``."""
+    parser.add_argument("--depth", type=positive, metavar="N", help="only N blocks in the encoder, with random weights")
+
+
+def shallow(config: SamConfig, depth: int) -> SamConfig:
+    """The same sizes with the first ``depth`` blocks; the last sees everything if none of these does."""
+    if depth > config.encoder_depth:
+        raise InputError(f"expected --depth of at most {config.encoder_depth} for {config.name}, got {depth}")
+    indexes = tuple(i for i in config.encoder_global_attn_indexes if i < depth) or (depth - 1,)
+    return dataclasses.replace(config, encoder_depth=depth, encoder_global_attn_indexes=indexes)
+
+
+def planned_config(options: argparse.Namespace) -> SamConfig | None:
+    """The sizes that ``load_or_build_model`` will have, before it loads; None where only a checkpoint says them."""
+    from minisam.config import get_config
+
+    depth = getattr(options, "depth", None)
+    if depth is not None and options.checkpoint is not None:
+        raise InputError("expected --depth without --checkpoint, got both")
+    if options.checkpoint is not None and options.model is None:
+        return None
+    config = get_config(options.model or "tiny")
+    return config if depth is None else shallow(config, depth)
+
+
+def trained(options: argparse.Namespace) -> bool:
+    """Whether ``load_or_build_model`` finds weights."""
+    from minisam.loading import WEIGHTS
+
+    shipped = (WEIGHTS / f"{options.model or 'tiny'}.safetensors").exists() and getattr(options, "depth", None) is None
+    return options.checkpoint is not None or shipped
+
+
 def load_model(options: argparse.Namespace) -> Sam:
     """The trained model that the options name; without ``--model``, a checkpoint says itself which one it is."""
     import minisam
@@ -49,18 +85,17 @@ def load_model(options: argparse.Namespace) -> Sam:
 
 def load_or_build_model(options: argparse.Namespace) -> Sam:
     """As ``load_model``, with random weights for a model that has none here: enough to check and to compile."""
-    from minisam.config import get_config
-    from minisam.loading import WEIGHTS
     from minisam.sam import Sam, random_state
 
-    name = options.model or "tiny"
-    if options.checkpoint is not None or (WEIGHTS / f"{get_config(name).name}.safetensors").exists():
+    config = planned_config(options)
+    if config is None or trained(options):
         return load_model(options)
-    print(f"no weights for {name}: random ones (--checkpoint names a file)", file=sys.stderr)
-    state = random_state(get_config(name))
+    if getattr(options, "depth", None) is None:
+        print(f"no weights for {config.name}: random ones (--checkpoint names a file)", file=sys.stderr)
+    state = random_state(config)
     for value in state.values():
         value.flags.writeable = False  # as weights from a file are
-    return Sam(get_config(name), state)
+    return Sam(config, state)
 
 
 def need(extra: str, *modules: str) -> None:

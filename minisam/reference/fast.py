@@ -14,6 +14,8 @@ want. ``use(model)`` changes a model over; ``minisam.reference.build(config, fas
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -45,9 +47,9 @@ def attention(qkv: Tensor, num_heads: int, rel_pos_h: Tensor | None = None, rel_
     return y.permute(0, 2, 1, 3).reshape(B, H, W, -1)
 
 
-def use(model: Sam) -> Sam:
-    """The same model with this attention in every block of its encoder."""
+def use(model: Sam, attend: Callable[..., Tensor] = attention) -> Sam:
+    """The same model with this attention in every block of its encoder, or with another (``ops.attention``)."""
     for module in model.image_encoder.modules():
         if isinstance(module, Attention):
-            module.attend = attention
+            module.attend = attend
     return model

@@ -50,12 +50,12 @@ def model_config(c: SamConfig) -> Any:
 
 
 class HuggingFaceSam:
-    """``encode`` and ``decode`` with our shapes, in float64."""
+    """``encode`` and ``decode`` with our shapes, in the dtype of its weights."""
 
     def __init__(self, model: Any) -> None:
         self.model = model
 
-    def to(self, device: str) -> HuggingFaceSam:
+    def to(self, device: torch.device | str) -> HuggingFaceSam:
         self.model.to(device)
         return self
 
@@ -89,11 +89,11 @@ class HuggingFaceSam:
         return answer.pred_masks[0], answer.iou_scores[0]
 
 
-def build(sam: Sam) -> HuggingFaceSam:
-    """A ``SamModel`` in float64 that holds ``sam``'s weights under transformers' names."""
+def build(sam: Sam, dtype: torch.dtype = torch.float64) -> HuggingFaceSam:
+    """A ``SamModel`` in ``dtype`` that holds ``sam``'s weights under transformers' names."""
     from transformers import SamModel
 
     model = SamModel(model_config(sam.config))
     state = {name: torch.from_numpy(np.array(value)) for name, value in to_hugging_face(sam.state_dict()).items()}
     model.load_state_dict(state, strict=True)
-    return HuggingFaceSam(model.double().eval())
+    return HuggingFaceSam(model.to(dtype).eval())
