@@ -1,6 +1,7 @@
 # minisam: only python3 >= 3.11 and make are assumed. Every target makes or updates its own environment in .venv.
 #   make read    build the textbook and open it          make test    lint, all tests, mutants, the book
 #   make lab     the same chapters as live notebooks     make bench   timings, with the environment printed
+#   make pdf     the textbook as one PDF                 make screenshots   every page, wide and on a phone
 # PYTHON=python3.12 make read    uses another interpreter.
 
 PYTHON ?= python3
@@ -10,7 +11,7 @@ VENV   := .venv
 PY     := $(VENV)/bin/python
 SAY    := @printf '\n\033[1m==> %s\033[0m\n'
 
-.PHONY: help read lab book test test-kernels test-book bench lint mutants clean
+.PHONY: help read lab book pdf screenshots test test-kernels test-book bench lint mutants clean
 .DEFAULT_GOAL := help
 
 help:
@@ -47,6 +48,16 @@ lab: $(VENV)/.stamp-book
 book: $(VENV)/.stamp-book
 	$(SAY) 'Building the textbook from clean; a warning or a failing cell is an error'
 	@$(PY) -m minisam.book_server build --clean
+
+pdf: $(VENV)/.stamp-book
+	$(SAY) 'Printing the textbook with headless Chromium into book/_build/minisam.pdf'
+	@$(PY) -m minisam.book_pdf
+
+screenshots: $(VENV)/.stamp-test
+	$(SAY) 'Pictures of every page at 1280 and 390 pixels into book/_build/screenshots'
+	@$(PY) -m minisam.book_server build
+	@MINISAM_BOOK_HTML=$(abspath book/_build/html) MINISAM_BOOK_SCREENSHOTS=$(abspath book/_build/screenshots) \
+	  $(PY) -m pytest -m book tests/test_book_pages.py -k wide_and_on_a_phone
 
 lint: $(VENV)/.stamp-test
 	$(SAY) 'Lint (ruff) and types (mypy)'

@@ -165,6 +165,8 @@ def build(clean: bool = False) -> int:
             "minisam: error: the textbook did not build; the log is above and in book/_build/build.log", file=sys.stderr
         )
         return code
+    for source_map in HTML.rglob("*.map"):  # 3 MB that only the theme's authors read
+        source_map.unlink()
     stamp.write_text(current)
     print(f"The textbook is in book/_build/html ({time.perf_counter() - start:.0f} s)")
     return 0

@@ -1,5 +1,5 @@
 // A page on paper (make pdf, or the browser's print): every figure shows its picture, folded cells are open, colours are light.
-// `page.html?print` does so at once; `?print=12` begins with page 12. document.documentElement.dataset.printed says when all is there.
+// `page.html?print` does so at once; `?print=12` begins with page 12. When all is there, the page's title loses the name of the book, by which minisam/book_pdf.py knows.
 (function () {
   const all = (selector) => [...document.querySelectorAll(selector)];
   const wanted = new URLSearchParams(location.search).get("print");
@@ -13,6 +13,7 @@
     document.documentElement.dataset.theme = "light";
     opened = folded();
     for (const details of opened) details.open = true;
+    for (const summary of all("details.hide > summary")) summary.classList.toggle("ms-untitled", summary.textContent.trim().startsWith("Show code cell"));
     for (const button of guesses()) button.click();
   }
   addEventListener("beforeprint", () => { if (wanted === null) open(); });
@@ -40,6 +41,6 @@
     await pause(1000); // until what was revealed is drawn
     await Promise.all(all("img").map((image) => image.decode?.().catch(() => 0)));
     await window.MathJax?.startup?.promise;
-    document.documentElement.dataset.printed = "yes";
+    document.title = document.title.replace(/ — minisam$/, "");
   });
 })();
