@@ -1,88 +1,27 @@
 """The textbook as a reader gets it: built from clean with warnings as errors, served on this machine, used in a
-browser without a network.
-
-``MINISAM_BOOK_HTML`` names pages that are already built. The browser tests need chromium and its driver and are
-skipped, saying so, where there are none.
+browser without a network. ``book_pages.py`` holds the built pages and the browser; ``test_book_pages.py`` looks at
+every page for what all of them must be, ``test_book_notebooks.py`` at the chapters as notebooks.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
 import socket
 import subprocess
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from minisam import book_server
+from waiting import wait_for
 
+pytest_plugins = ["book_pages"]
 pytestmark = pytest.mark.book
 CHAPTERS = sorted((book_server.ROOT / "chapters").glob("[0-9][0-9]-*.md"))
-
-
-@pytest.fixture(scope="session")
-def pages() -> Path:
-    ready = os.environ.get("MINISAM_BOOK_HTML")
-    if ready:
-        return Path(ready)
-    start = time.perf_counter()
-    assert book_server.build(clean=True) == 0, "the book does not build; its log is above"
-    print(f"book built from clean in {time.perf_counter() - start:.0f} s")
-    return book_server.HTML
-
-
-@pytest.fixture(scope="session")
-def address(pages: Path) -> Iterator[str]:
-    monkey = pytest.MonkeyPatch()
-    monkey.setattr(book_server, "HTML", pages)
-    with book_server.server(port=0) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
-    monkey.undo()
-
-
-@pytest.fixture
-def browser(tmp_path: Path) -> Iterator[Any]:
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    driver = shutil.which("chromedriver")
-    if not chromium or not driver:
-        pytest.skip("no chromium with chromedriver on this machine: the pages are built but not clicked")
-    webdriver = pytest.importorskip("selenium.webdriver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    flags = "headless no-sandbox disable-gpu disable-quic no-first-run disable-sync disable-component-update"
-    for flag in [
-        *flags.split(),
-        "disable-background-networking",
-        "disable-dev-shm-usage",
-        "window-size=1280,1600",
-        f"user-data-dir={tmp_path}/profile",
-    ]:
-        options.add_argument(f"--{flag}")
-    options.add_argument("--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1")
-    options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
-    window = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    yield window
-    window.quit()
-
-
-def wait_for(condition: Callable[[], Any], what: str, seconds: float = 30) -> Any:
-    """Poll until ``condition`` is true; returns its value."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        value = condition()
-        if value:
-            return value
-        time.sleep(0.1)
-    raise AssertionError(f"waited {seconds:.0f} s for {what}")
 
 
 class Figure:
