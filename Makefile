@@ -11,7 +11,7 @@ VENV   := .venv
 PY     := $(VENV)/bin/python
 SAY    := @printf '\n\033[1m==> %s\033[0m\n'
 
-.PHONY: help read lab book pdf screenshots test test-kernels test-book bench lint mutants clean
+.PHONY: help read lab book pdf screenshots test test-gpu test-kernels test-book bench lint mutants clean
 .DEFAULT_GOAL := help
 
 help:
@@ -74,6 +74,11 @@ test-kernels: $(VENV)/.stamp-test
 	@HYPOTHESIS_PROFILE=fast NUMBA_DISABLE_JIT=1 $(PY) -m pytest -m kernel --cov=minisam_kernels --cov-report=term-missing --cov-fail-under=98
 	$(SAY) 'Pass 3 of 3: the kernels compiled with every index checked (NUMBA_BOUNDSCHECK=1)'
 	@HYPOTHESIS_PROFILE=fast NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=$(abspath $(VENV))/numba-boundscheck $(PY) -m pytest -m kernel
+
+# Needs a GPU that torch can use (pip's default build on Linux has CUDA); without one every test is skipped and says so.
+test-gpu: $(VENV)/.stamp-test
+	$(SAY) 'The oracle on a GPU: every property of the kernels, and ViT-H stage by stage in four precisions'
+	@HYPOTHESIS_PROFILE=fast $(PY) -m pytest -m gpu
 
 mutants: $(VENV)/.stamp-test
 	$(SAY) 'Mutants: break each kernel on purpose and see that the suite notices'

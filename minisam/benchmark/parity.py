@@ -95,7 +95,7 @@ def environment(report: Report) -> Table:
     return [
         ["", ""],
         ["machine", machine(here)],
-        ["torch computes on", f"{torch}, the model in {report['dtype']}"],
+        ["torch computes on", torch],
         ["versions", f"{here['system']}, Python {here['python']}, {found}"],
         ["weights", report["weights"]],
         ["command", f"`{report['command']}`{commit}"],
@@ -105,7 +105,8 @@ def environment(report: Report) -> Table:
 def title(report: Report) -> str:
     """The model, its depth, where and in what torch computed."""
     where, model = report["device"].get("name", "the CPU"), report["model"]
-    return f"{model['name']}, {model['encoder_depth']} blocks, torch in {report['dtype']} on {where}"
+    dtype = f" in {report['dtype']}" if "dtype" in report else ""
+    return f"{model['name']}, {model['encoder_depth']} blocks, torch{dtype} on {where}"
 
 
 def page(reports: list[Report]) -> str:

@@ -15,7 +15,16 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from minisam.commands.options import add_model, load_or_build_model, need, positive, progress, trained
+from minisam.commands.options import (
+    add_depth,
+    add_model,
+    load_or_build_model,
+    need,
+    planned_config,
+    positive,
+    progress,
+    trained,
+)
 from minisam.files import atomic, check_output
 from minisam_kernels.errors import InputError
 
@@ -33,6 +42,8 @@ def add(parsers: Any) -> None:
         "Without weights for a model, random ones are used: the arithmetic is the same.",
     )
     add_model(parser)
+    parser.add_argument("--device", metavar="DEVICE", help="time only the torch reference, on cpu or cuda, all forms")
+    add_depth(parser)
     parser.add_argument("--peers", action="store_true", help="time the other libraries too (needs the extra bench)")
     parser.add_argument("--scaling", action="store_true", help="how cost grows with prompts, points, pixels, threads")
     parser.add_argument("--profile", action="store_true", help="where the time goes, stage by stage")
@@ -58,6 +69,10 @@ def add(parsers: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Check what can be checked, measure, print the tables, write what was asked for."""
+    if options.device is not None:
+        return _run_on_device(options)
+    if options.depth is not None:
+        raise InputError("expected --depth only with --device, got no --device")
     if options.redraw and options.report is None:
         raise InputError("expected --report FOLDER with --redraw, got none")
     if options.report is not None:
@@ -95,6 +110,64 @@ def _write_page(folder: Path) -> int:
     pictures = [plots.draw(figures, folder) for figures in models]
     with atomic(folder / "README.md") as temporary:
         temporary.write_text(report.page(models, pictures))
+    return 0
+
+
+def _run_on_device(options: argparse.Namespace) -> int:
+    """The torch reference alone."""
+    import dataclasses
+
+    from minisam.benchmark import device_report, parity
+
+    for name in ("peers", "scaling", "profile", "full", "only", "threads"):
+        if getattr(options, name):
+            raise InputError(f"expected --device or --{name}, got both")
+    need("reference", "torch")
+    from minisam.reference import device as devices
+
+    device = devices.check_device(options.device)
+    if options.json is not None:
+        check_output(options.json)
+    folder = None if options.report is None else Path(options.report)
+    if folder is not None:
+        if not folder.is_dir():
+            raise InputError(f"expected an existing folder for --report, got {folder}")
+        if options.redraw or any(folder.glob("*.json")):
+            device_report.read_folder(folder)
+    elif options.redraw:
+        raise InputError("expected --report FOLDER with --redraw, got none")
+    if not options.redraw:
+        config = planned_config(options)
+        if config is not None:
+            devices.check_memory(config, device, devices.DTYPES["float32"])
+        from minisam.benchmark.environment import environment
+        from minisam.reference import speed
+
+        here, sam = environment(), load_or_build_model(options)
+        plan = speed.QUICK if options.quick else speed.Plan()
+        plan = dataclasses.replace(plan, rounds=options.repeat or plan.rounds)
+        with progress(desc="bench") as bar:
+            measured = speed.measure(sam, device, plan, bar.set_description_str)
+        figures = {
+            "schema": device_report.SCHEMA,
+            "command": _command(options),
+            "quick": options.quick,
+            "model": dataclasses.asdict(sam.config),
+            "weights": "trained" if trained(options) else "random",
+            "device": devices.describe(device),
+            "environment": here,
+            "versions": parity.versions("numpy", "torch"),
+        } | measured
+        print(device_report.text(figures))
+        text = json.dumps(figures, indent=1, ensure_ascii=False) + "\n"
+        for path in (options.json, folder and folder / f"{sam.config.name}.json"):
+            if path is not None:
+                with atomic(path) as temporary:
+                    temporary.write_text(text)
+    if folder is not None:
+        page = device_report.page(device_report.read_folder(folder))
+        with atomic(folder / "README.md") as temporary:
+            temporary.write_text(page)
     return 0
 
 
@@ -182,5 +255,6 @@ def _command(options: argparse.Namespace) -> str:
     words += [f"--model {options.model or 'tiny'}"] if options.model or not options.checkpoint else []
     words += [f"--{name}" for name in ("peers", "scaling", "profile", "full", "quick") if getattr(options, name)]
     words += [f"--only {part}" for part in options.only or ()]
-    words += [f"--{name} {value}" for name in ("repeat", "threads") if (value := getattr(options, name)) is not None]
+    given = ("device", "depth", "repeat", "threads")
+    words += [f"--{name} {value}" for name in given if (value := getattr(options, name)) is not None]
     return " ".join(words if options.checkpoint is None else [*words, "--checkpoint FILE"])

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from minisam.benchmark.measure import available_bytes
@@ -102,11 +103,17 @@ class Count(TorchDispatchMode):
 
 
 def count(config: SamConfig, dtype: torch.dtype, work: Callable[[ReferenceSam], Any], fast: bool = False) -> Count:
-    """What ``work`` holds and moves on a model without numbers."""
-    with torch.device("meta"), torch.no_grad():
-        model = build(config, fast).to(dtype)
-        with Count() as counted:
-            work(model)
+    """What ``work`` holds and moves on a model without numbers. ``fast``: its attention is one operator, as on a device
+    that has it; otherwise products, softmax and all scores, as on a device that has none for this dtype and bias."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        with FakeTensorMode() if fast else torch.device("meta"), torch.no_grad():
+            model = build(config, fast)
+            with Count() as counted:
+                work(model)
+    finally:
+        torch.set_default_dtype(before)
     return counted
 
 

@@ -1,0 +1,139 @@
+"""The report of ``minisam bench --device``: the reference on a device, beside what the device can do at best."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from minisam.benchmark import parity
+from minisam.benchmark.report import Report, Table, gigabytes, markdown, plain, read_reports, seconds
+
+SCHEMA = "device-1"
+EACH = {"encoder": "image", "decoder": "prompt", "everything": "image"}
+
+HOW = """\
+The model in PyTorch (`minisam.reference`), in three forms: eager, operation by operation; fast, with attention that
+never holds its bias; compiled, fast with `torch.compile` (the decoder has only one attention, so no fast form). tf32
+is float32 whose products round their inputs to 11 bits where the device can. Times are medians; the first call, which
+compiles, stands apart and does not count. A share is that of the product of two large matrices in the same precision,
+and of a large copy, both measured in the same run; operations are those of the plain form's products
+(`minisam/benchmark/flops.py`), bytes what these read and write when attention is one operation. The error is the
+largest difference from eager float32, divided by the largest number. "Everything" starts from uint8 pixels in the
+computer's memory: encoding, three masks for every point of a grid at the picture's size, their stability and boxes,
+duplicates removed; run lengths are not part of it."""
+
+# part, number, precision → what was asked of ViT-H on a GPU: (title, target in seconds each)
+GOALS = {("encoder", 8, "bfloat16"): 0.014, ("decoder", 64, "bfloat16"): 0.001}
+GAIN = 8  # times faster than eager float32 that the bfloat16 encoder was to be at the same batch
+
+
+def read_folder(folder: Path) -> list[Report]:
+    """Every report in the folder."""
+    return read_reports(folder, SCHEMA, "minisam bench --device")
+
+
+def per(row: dict[str, Any]) -> int:
+    """What a row's time is divided by: pictures or prompts in a call."""
+    return row["number"] if row["part"] != "everything" else 1
+
+
+def find(report: Report, part: str, number: int, precision: str) -> list[dict[str, Any]]:
+    """Rows of all forms that did not fail."""
+    key = (part, number, precision)
+    rows = [row for row in report["rows"] if (row["part"], row["number"], row["precision"]) == key]
+    return [row for row in rows if "failed" not in row]
+
+
+def baseline(report: Report, row: dict[str, Any]) -> float | None:
+    """Seconds of eager float32 for the same work."""
+    found = [r for r in find(report, row["part"], row["number"], "float32") if r["form"] == "eager"]
+    return found[0]["median"] if found else None
+
+
+def shares(report: Report, row: dict[str, Any]) -> tuple[float | None, float | None]:
+    """Of the ceiling of products in the row's precision, and of that of memory."""
+    best = report["ceilings"]
+    if "operations" not in row or "failed" in row:
+        return None, None
+    rates = row["operations"] / row["median"], row["bytes"] / row["median"]
+    limits = best.get(row["precision"]), best.get("copy")
+    products, memory = (rate / limit if limit else None for rate, limit in zip(rates, limits))
+    return products, memory
+
+
+def rows(report: Report, part: str) -> Table:
+    """A row for each number, precision and form."""
+    each = EACH[part]
+    head = [part, f"time of an {each}" if each == "image" else f"time of a {each}", f"{each}s a second"]
+    table = [[*head, "eager float32 ÷ this", "products", "memory", "most held", "error", "first call"]]
+    for row in (row for row in report["rows"] if row["part"] == part):
+        name = f"{row['number']}, {row['precision']}, {row['form']}"
+        if "failed" in row:
+            table.append([name, row["failed"], *("–" for _ in table[0][2:])])
+            continue
+        time, base = row["median"] / per(row), baseline(report, row)
+        share = [f"{value:.0%}" if value is not None else "–" for value in shares(report, row)]
+        held = gigabytes(row["peak_bytes"]) if row["peak_bytes"] is not None else "–"
+        error = parity.number(row["error"]) if "error" in row else "–"
+        gain = f"{base / row['median']:.2f}×" if base else "–"
+        table.append([name, seconds(time), f"{1 / time:.3g}", gain, *share, held, error, seconds(row["first_call"])])
+    return table
+
+
+def ceilings(report: Report) -> Table:
+    """What the device does at best."""
+    best = report["ceilings"]
+    table = [["ceiling", "measured"]]
+    table += [[f"products, {name}", f"{rate / 1e12:.3g} TFLOP/s"] for name, rate in best.items() if name != "copy"]
+    return table + [["copy", f"{best['copy'] / 1e9:.4g} GB/s"]] if "copy" in best else table
+
+
+def goals(report: Report) -> Table:
+    """What was asked for, on a GPU with ViT-H at its full depth; nothing elsewhere."""
+    table = [["", "asked for", "measured", "met"]]
+    model = report["model"]
+    if (model["name"], model["encoder_depth"], report["device"]["type"]) != ("vit_h", 32, "cuda") or report["quick"]:
+        return table
+    for (part, number, precision), target in GOALS.items():
+        found = find(report, part, number, precision)
+        best = min((row["median"] / per(row) for row in found), default=None)
+        title = f"{part}, {number} at once, {precision}: time of each"
+        table.append(_goal(title, f"≤ {seconds(target)}", best and seconds(best), best and best <= target))
+        if part == "encoder" and found:
+            base = baseline(report, found[0])
+            gain = base / min(row["median"] for row in found) if base else None
+            title = f"{part}, {number} at once, {precision}: times faster than eager float32"
+            table.append(_goal(title, f"≥ {GAIN}×", gain and f"{gain:.2f}×", gain and gain >= GAIN))
+    return table
+
+
+def _goal(title: str, asked: str, measured: str | None, met: Any) -> list[str]:
+    verdict = "–" if measured is None else "yes" if met else "**no**"
+    return [title, asked, measured or "not measured", verdict]
+
+
+def tables(report: Report) -> list[Table]:
+    """All that have a row."""
+    found = [parity.environment(report), goals(report), ceilings(report), *(rows(report, part) for part in EACH)]
+    return [table for table in found if len(table) > 1]
+
+
+def notes(report: Report) -> list[str]:
+    """What a reader has to know."""
+    if not report["quick"]:
+        return []
+    return ["**A quick run of small work: these figures show that the benchmark works, and nothing else.**"]
+
+
+def text(report: Report) -> str:
+    """For the terminal."""
+    return "\n\n".join([*notes(report), *(plain(table) for table in tables(report))])
+
+
+def page(reports: list[Report]) -> str:
+    """The Markdown page of all models."""
+    parts = ["# Benchmarks on a device", "Written by `minisam bench --device`; no figure in it is typed.", HOW]
+    for report in reports:
+        parts += [f"## {parity.title(report)}", *notes(report)]
+        parts += [markdown(parity.filled(table)) for table in tables(report)]
+    return "\n\n".join(parts) + "\n"

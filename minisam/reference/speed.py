@@ -1,0 +1,213 @@
+"""``minisam bench --device``: how fast the reference is on a device, in three precisions and three forms.
+
+    eager      the plain attention, operation by operation
+    fast       the attention of ``minisam.reference.fast``
+    compiled   that, with ``torch.compile``
+
+Every time is beside what the device can do at best in the same run: its products of matrices, and its memory. Has not
+run on a GPU yet.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from minisam.benchmark import flops
+from minisam.benchmark.measure import spread
+from minisam.preprocess import MEAN, STD
+from minisam.reference import automatic, fast, ops
+from minisam.reference import device as devices
+from minisam.reference.model import Block, ImageEncoderViT
+from minisam.reference.model import Sam as ReferenceSam
+from minisam.sam import Sam
+from minisam_kernels.nms import nms
+
+PRECISIONS = {"float32": (torch.float32, False), "tf32": (torch.float32, True), "bfloat16": (torch.bfloat16, False)}
+FORMS = ("eager", "fast", "compiled")
+Call = Callable[[], Any]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to measure. ``side``: of the matrices whose product is the ceiling; ``copied``: bytes of the copy that is
+    the other; ``grid``: points a side for everything; ``backend``: of ``torch.compile``."""
+
+    batches: tuple[int, ...] = (1, 4, 8)
+    prompts: tuple[int, ...] = (1, 16, 64, 256)
+    grid: int = 32
+    points: int = 64  # in a batch
+    side: int = 8192
+    copied: int = 2**30
+    rounds: int = 9
+    budget: float = 30.0  # seconds a row: its rounds end early
+    backend: str = "inductor"
+
+
+QUICK = Plan((1, 2), (1, 4), 2, 4, 256, 2**22, 2, 5.0, "eager")
+
+
+def time_of(call: Call, device: torch.device, rounds: int, budget: float) -> dict[str, Any]:
+    """Seconds of the first call, which does not count, and of ``rounds`` more; the most memory that torch held on a
+    GPU meanwhile (on the CPU it does not say). Work that does not fit has the reason in their place."""
+
+    def once() -> float:
+        devices.synchronise(device)
+        start = time.perf_counter()
+        call()
+        devices.synchronise(device)
+        return time.perf_counter() - start
+
+    cuda = device.type == "cuda"
+    try:
+        if cuda:
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats(device)
+        first, seconds = once(), [once()]
+        seconds.clear()  # the second call may still choose algorithms
+        start = time.perf_counter()
+        while len(seconds) < rounds and (len(seconds) < 2 or time.perf_counter() - start < budget):
+            seconds.append(once())
+    except torch.cuda.OutOfMemoryError:
+        return {"failed": f"not run: {devices.free_bytes(device) / 1e9:.1f} GB of free memory are too little"}
+    peak = torch.cuda.max_memory_allocated(device) if cuda else None
+    return {"first_call": first, "seconds": seconds, "peak_bytes": peak} | spread(seconds)
+
+
+def ceilings(device: torch.device, plan: Plan) -> dict[str, float]:
+    """Operations a second of the best product of two matrices in each precision; bytes a second of the best copy."""
+    best: dict[str, float] = {}
+    for name, (dtype, tf32) in PRECISIONS.items():
+        with devices.float32_products(tf32):
+            a, b = torch.ones(2, plan.side, plan.side, dtype=dtype, device=device)
+            found = time_of(functools.partial(torch.matmul, a, b), device, max(3, plan.rounds), plan.budget)
+        if "failed" not in found:
+            best[name] = 2 * plan.side**3 / min(found["seconds"])
+        del a, b
+    source = torch.ones(plan.copied // 4, device=device)
+    found = time_of(functools.partial(torch.empty_like(source).copy_, source), device, max(3, plan.rounds), plan.budget)
+    if "failed" not in found:
+        best["copy"] = 2 * plan.copied / min(found["seconds"])  # read and written
+    return best
+
+
+def encode_by(step: Callable[[Block, Tensor], Tensor], encoder: ImageEncoderViT, image: Tensor) -> Tensor:
+    """The encoder with ``step`` in the place of a block's ``forward``: compiled once for all blocks of a kind."""
+    x = encoder.patch_embed(image) + encoder.pos_embed
+    for block in encoder.blocks:
+        x = step(block, x)
+    return encoder.neck(x.movedim(-1, 1)).movedim(1, -1)
+
+
+def parts(model: ReferenceSam, form: str, backend: str) -> tuple[Callable[[Tensor], Tensor], Callable[..., Any]]:
+    """The encoder and the decoder (``predict_masks``) in a form. Each is compiled anew for its shapes."""
+    fast.use(model, ops.attention if form == "eager" else fast.attention)
+    if form != "compiled":
+        return model.image_encoder, model.mask_decoder.predict_masks
+    torch.compiler.reset()  # kept code counts towards a limit beyond which torch runs eager without a word
+    step = torch.compile(Block.forward, backend=backend, dynamic=False)
+    decoder = torch.compile(model.mask_decoder.predict_masks, backend=backend, dynamic=False)
+    return functools.partial(encode_by, step, model.image_encoder), decoder
+
+
+def everything(
+    model: ReferenceSam, encode: Callable[[Tensor], Tensor], decode: Callable[..., Any], pixels: Tensor, plan: Plan
+) -> list[Tensor]:
+    """A picture of the model's size, uint8 (S, S, 3) in the computer's memory, → on the device yes/no masks (K, S, S),
+    boxes (K, 4), predicted IoU and stability (K,): three masks for every point of a grid, at the picture's size; then
+    duplicates go, by boxes. Nothing is filtered before."""
+    weight, size = model.image_encoder.pos_embed, model.config.image_size
+    device, dtype = weight.device, weight.dtype
+    mean, std = (torch.from_numpy(x).to(device) for x in (MEAN, STD))
+    features = encode((((pixels.to(device) - mean) / std)[None]).to(dtype))
+    points = torch.from_numpy(automatic.point_grid(plan.grid) * size).float().to(device)
+    found: list[tuple[Tensor, ...]] = []
+    for batch in points.split(plan.points):
+        sparse, dense = model.prompt_encoder((batch[:, None], torch.ones(len(batch), 1, device=device)))
+        place = model.prompt_encoder.get_dense_pe()
+        logits, iou = decode(features, *(x.to(dtype) for x in (place, sparse, dense)))
+        full = automatic.full_size(logits[:, 1:].float(), (size, size), size).flatten(0, 1)
+        with device:  # what the functions make is made there
+            masks, stability = full > 0, automatic.stability_score(full, 0.0, 1.0)
+            found.append((masks, automatic.mask_to_box(masks), iou[:, 1:].flatten().float(), stability))
+    columns = [torch.cat(column) for column in zip(*found)]
+    stays = torch.from_numpy(nms(columns[1].float().cpu().numpy(), columns[2].cpu().numpy(), 0.7)).to(device)
+    return [column[stays] for column in columns]
+
+
+def error_of(actual: Tensor, truth: Tensor) -> float:
+    """The largest difference over the largest number."""
+    return float((actual.double() - truth).abs().max() / truth.abs().max())
+
+
+@torch.no_grad()
+def measure(sam: Sam, device: torch.device, plan: Plan, tell: Callable[[str], object]) -> dict[str, Any]:
+    """The report's ceilings and rows. Each precision's rows stand together, for the weights are rounded only once."""
+    best = ceilings(device, plan)
+    model = devices.load(sam, device, torch.float32)
+    truths: dict[tuple[str, int], Tensor] = {}
+    rows: list[dict[str, Any]] = []
+    for precision, (dtype, tf32) in PRECISIONS.items():
+        devices.place(model, device, dtype)
+        with devices.float32_products(tf32):
+            for form in FORMS:
+                for part, number, call, counts in work(model, form, dtype, plan):
+                    tell(f"{part} {number}: {precision}, {form}")
+                    row = {"part": part, "number": number, "precision": precision, "form": form}
+                    if device.type == "cpu" and counts["needs"] > devices.free_bytes(device):
+                        row["failed"] = f"not run: expected to need {counts['needs'] / 1e9:.1f} GB"
+                    else:
+                        row |= counts | time_of(call, device, plan.rounds, plan.budget)
+                    if part != "everything" and "failed" not in row:
+                        result = call()
+                        result = result if isinstance(result, Tensor) else result[0]
+                        truth = truths.setdefault((part, number), result.double())  # eager float32 comes first
+                        row["error"] = error_of(result, truth)
+                    rows.append(row)
+    return {"ceilings": best, "rows": rows}
+
+
+def work(
+    model: ReferenceSam, form: str, dtype: torch.dtype, plan: Plan
+) -> Iterator[tuple[str, int, Call, dict[str, Any]]]:
+    """(part, batch or prompts, what to do, its counts) of a form; the counts are those of the fast form without
+    numbers: operations, bytes that its products read and write, bytes that it holds."""
+    config, device = model.config, model.image_encoder.pos_embed.device
+    rng = np.random.default_rng(0)
+    size = config.image_size
+    for batch in plan.batches:
+        encode, _ = parts(model, form, plan.backend)
+        pixels = torch.from_numpy(rng.standard_normal((batch, size, size, 3), dtype=np.float32)).to(device, dtype)
+        picture = (batch, size, size, 3)
+        counted = devices.count(config, dtype, lambda m, s=picture: m.image_encoder(torch.empty(s, dtype=dtype)), True)
+        operations = batch * sum(flops.encoder(config).values())
+        needs = devices.encoder_bytes(config, dtype, batch, fast=form != "eager")
+        counts = {"operations": operations, "bytes": counted.traffic, "needs": needs}
+        yield "encoder", batch, functools.partial(encode, pixels), counts
+    side, dim = config.image_embedding_size, config.prompt_embed_dim
+    features = torch.from_numpy(rng.standard_normal((1, side, side, dim), dtype=np.float32)).to(device, dtype)
+    for prompts in plan.prompts if form != "fast" else ():  # the decoder has only one attention
+        _, decode = parts(model, form, plan.backend)
+        points = (rng.uniform(0, size, (prompts, 1, 2)), np.ones((prompts, 1)))
+        sparse, dense, place = (x.to(dtype) for x in devices.embed_prompt(model, points))
+        shapes = (features, place, sparse, dense)
+
+        def decoded(m: ReferenceSam, shapes: tuple[Tensor, ...] = shapes) -> Any:
+            return m.mask_decoder.predict_masks(*(torch.empty(x.shape, dtype=x.dtype) for x in shapes))
+
+        counted = devices.count(config, dtype, decoded, True)
+        operations = sum(flops.decoder(config, prompts).values())
+        counts = {"operations": operations, "bytes": counted.traffic, "needs": counted.peak}
+        yield "decoder", prompts, functools.partial(decode, features, place, sparse, dense), counts
+    encode, decode = parts(model, form, plan.backend)
+    pixels = torch.from_numpy(rng.integers(0, 256, (size, size, 3), dtype=np.uint8))
+    held = plan.grid**2 * 3 * size**2 + plan.points * 3 * size**2 * 9  # masks; logits and what their scores make
+    call = functools.partial(everything, model, encode, decode, pixels, plan)
+    yield "everything", plan.grid**2, call, {"needs": held + devices.encoder_bytes(config, dtype, 1, form != "eager")}
