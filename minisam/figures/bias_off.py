@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minisam.figures.click import Photo, photos
+from minisam.figures.overlay import GREEN
 from minisam.figures.states import Axis, State, states
-from minisam.figures.tokens import GREEN, mark
+from minisam.figures.tokens import mark
 from minisam.sam import Sam
 from minisam_kernels.errors import InputError
 from minisam_kernels.iou import iou

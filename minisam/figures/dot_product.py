@@ -13,21 +13,8 @@ import ipywidgets as widgets
 import numpy as np
 
 from minisam.figures.decoder_steps import Steps, decode_steps, within_picture
-from minisam.figures.paint import (
-    BLUE,
-    VERMILION,
-    at_point,
-    canvas,
-    coarse,
-    edge,
-    evidence,
-    limit,
-    look,
-    mark,
-    painted,
-    signed,
-    style,
-)
+from minisam.figures.overlay import BLUE, VERMILION
+from minisam.figures.paint import at_point, canvas, coarse, edge, evidence, limit, look, mark, painted, signed, style
 from minisam.figures.states import Axis, State, states
 from minisam_kernels.errors import InputError
 

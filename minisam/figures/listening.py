@@ -9,24 +9,8 @@ import numpy as np
 from matplotlib.colors import ListedColormap
 
 from minisam.figures.decoder_steps import Steps, decode_steps, within_picture
-from minisam.figures.paint import (
-    BLUE,
-    GREEN,
-    ORANGE,
-    PURPLE,
-    SKY,
-    VERMILION,
-    YELLOW,
-    bare,
-    canvas,
-    coarse,
-    edge,
-    look,
-    mark,
-    painted,
-    photograph,
-    style,
-)
+from minisam.figures.overlay import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, YELLOW
+from minisam.figures.paint import bare, canvas, coarse, edge, look, mark, painted, photograph, style
 from minisam.figures.states import Axis, State, states
 
 if TYPE_CHECKING:

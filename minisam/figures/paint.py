@@ -16,6 +16,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from minisam.figures.decoder_steps import within_picture
+from minisam.figures.overlay import BLUE, SKY, YELLOW
 from minisam.predictor import SamPredictor
 from minisam_kernels.errors import InputError
 
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 
     from minisam.sam import Sam
 
-BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
-YELLOW, BLUE, VERMILION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
 style = rc_context({"font.size": 13, "axes.titlesize": 13, "figure.titlesize": 14, "hatch.linewidth": 0.6})
 
 

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from minisam.config import CONFIGS, SamConfig
+from minisam.figures.overlay import BLUE, GREEN, ORANGE
 from minisam.figures.states import Axis, State, states
-from minisam.figures.tokens import BLUE, GREEN, ORANGE
 from minisam_kernels.errors import InputError
 
 if TYPE_CHECKING:

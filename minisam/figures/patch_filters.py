@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from minisam.figures.overlay import VERMILION
 from minisam.figures.states import Axis, State, states
-from minisam.figures.tokens import RED, Seen, over, see
+from minisam.figures.tokens import Seen, over, see
 from minisam_kernels.errors import InputError
 from minisam_kernels.patch_embed import patch_embed
 
@@ -116,7 +117,7 @@ def _all_filters(axes: Any, everything: np.ndarray, rank: int, across: int, p: i
     axes.imshow(everything, interpolation="nearest")
     corner = (rank % across * (p + 1) - 1.5, rank // across * (p + 1) - 1.5)
     axes.add_patch(Rectangle(corner, p + 2, p + 2, fill=False, edgecolor="white", linewidth=5))
-    axes.add_patch(Rectangle(corner, p + 2, p + 2, fill=False, edgecolor=RED, linewidth=2.5))
+    axes.add_patch(Rectangle(corner, p + 2, p + 2, fill=False, edgecolor=VERMILION, linewidth=2.5))
     axes.set_title("all filters, strongest first, one scale", fontsize=14)
     axes.set_xticks([])
     axes.set_yticks([])

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import ipywidgets as widgets
 import numpy as np
 
-from minisam.figures.paint import BLUE, ORANGE, canvas, painted, style
+from minisam.figures.overlay import BLUE, ORANGE
+from minisam.figures.paint import canvas, painted, style
 from minisam.figures.states import Axis, State, states
 from minisam_kernels.errors import InputError
 from minisam_kernels.position_encoding import position_encoding, position_grid

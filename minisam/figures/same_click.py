@@ -12,7 +12,8 @@ import ipywidgets as widgets
 import numpy as np
 
 from minisam.figures.decoder_steps import KINDS, Steps, decode_steps, overlap, watch, within_picture
-from minisam.figures.paint import SKY, look, mark, outlined, painted, style
+from minisam.figures.overlay import SKY
+from minisam.figures.paint import look, mark, outlined, painted, style
 from minisam.figures.states import Axis, State, states
 from minisam.predictor import SamPredictor
 from minisam.preprocess import apply_coords

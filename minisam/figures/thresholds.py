@@ -8,19 +8,8 @@ import ipywidgets as widgets
 import numpy as np
 
 from minisam.figures.decoder_steps import decode_steps
-from minisam.figures.paint import (
-    BLUE,
-    ORANGE,
-    VERMILION,
-    YELLOW,
-    canvas,
-    look,
-    mark,
-    painted,
-    photograph,
-    signed,
-    style,
-)
+from minisam.figures.overlay import BLUE, ORANGE, VERMILION, YELLOW
+from minisam.figures.paint import canvas, look, mark, painted, photograph, signed, style
 from minisam.figures.states import Axis, State, states
 from minisam.preprocess import postprocess_masks
 from minisam_kernels.errors import InputError

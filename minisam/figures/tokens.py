@@ -20,11 +20,6 @@ from minisam_kernels.errors import InputError
 if TYPE_CHECKING:
     from minisam.sam import Sam
 
-# Okabe and Ito's colours, as fractions of 1
-BLUE, ORANGE, GREEN, PINK, SKY, RED, YELLOW, BLACK = (
-    "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000",
-)  # fmt: skip
-
 
 @dataclass(frozen=True)
 class Seen:
