@@ -23,15 +23,12 @@ from strategies import seeds
 from test_cli import refused, run
 from test_device import TWO_BLOCKS, made
 
-SMALLEST = speed.Plan((2,), (3,), 2, 4, 32, 2**12, 2, 5.0, "eager")
-
 
 def test_bench_on_a_device(tmp_path, monkeypatch, capsys):
     """The whole command. What is timed gives what eager float32 gives. Kills: a form that times another form's work, a
     stale compiled step, bfloat16 that was never set."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("minisam.commands.options.shallow", lambda config, depth: TWO_BLOCKS)
-    monkeypatch.setattr(speed, "QUICK", SMALLEST)
     monkeypatch.setattr(speed, "PRECISIONS", {name: speed.PRECISIONS[name] for name in ("float32", "bfloat16")})
     Path("all").mkdir()
     code, out, _ = run(capsys, "bench", "--device", "cpu", "--depth", "2", "--quick", "--report", "all", "--json", "f")
@@ -78,7 +75,7 @@ def test_everything_is_the_plain_generators(seed, grid, together):
     0 among them, duplicates kept, masks of another order."""
     model = devices.load(build(TWO_BLOCKS, seed % 100), torch.device("cpu"), torch.float32)
     image = np.random.default_rng(seed).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    plan = dataclasses.replace(SMALLEST, grid=grid, points=together)
+    plan = dataclasses.replace(speed.QUICK, grid=grid, points=together)
     encode, decode = speed.parts(model, "eager", "eager")
     masks, boxes, iou, stability = speed.everything(model, encode, decode, torch.from_numpy(image), plan)
     records = automatic.straightforward(model, image, grid, 64, 0.0, 0.0)
@@ -112,7 +109,7 @@ def test_work_that_does_not_fit_is_not_begun(monkeypatch):
     monkeypatch.setattr(devices, "free_bytes", lambda device: 0.0)
     monkeypatch.setattr(speed, "PRECISIONS", {"float32": speed.PRECISIONS["float32"]})
     monkeypatch.setattr(speed, "FORMS", ("eager",))
-    data = speed.measure(build(TWO_BLOCKS), torch.device("cpu"), SMALLEST, lambda text: None)
+    data = speed.measure(build(TWO_BLOCKS), torch.device("cpu"), speed.QUICK, lambda text: None)
     assert [row["part"] for row in data["rows"]] == ["encoder", "decoder", "everything"]
     assert all(row["failed"].startswith("not run: expected to need") for row in data["rows"])
 

@@ -5,6 +5,7 @@ Nothing here has run on a GPU yet; what a CPU can show of it is tested (``tests/
 
 from __future__ import annotations
 
+import functools
 import math
 import weakref
 from collections.abc import Callable, Iterator
@@ -122,10 +123,11 @@ def weight_bytes(config: SamConfig, itemsize: int) -> int:
     return itemsize * sum(math.prod(shape) for shape in config.shapes().values())
 
 
+@functools.cache
 def encoder_bytes(config: SamConfig, dtype: torch.dtype, batch: int = 1, fast: bool = False) -> int:
     """Of the weights, and of what the encoder holds beside them at its worst, scores of attention included."""
     picture = (batch, config.image_size, config.image_size, 3)
-    held = count(config, dtype, lambda model: model.image_encoder(torch.empty(picture, dtype=dtype)), fast).peak
+    held = count(config, dtype, lambda model: model.image_encoder(torch.empty(picture)), fast).peak
     return weight_bytes(config, dtype.itemsize) + held
 
 

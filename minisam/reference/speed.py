@@ -22,6 +22,7 @@ from torch import Tensor
 
 from minisam.benchmark import flops
 from minisam.benchmark.measure import spread
+from minisam.config import SamConfig
 from minisam.preprocess import MEAN, STD
 from minisam.reference import automatic, fast, ops
 from minisam.reference import device as devices
@@ -51,7 +52,7 @@ class Plan:
     backend: str = "inductor"
 
 
-QUICK = Plan((1, 2), (1, 4), 2, 4, 256, 2**22, 2, 5.0, "eager")
+QUICK = Plan((2,), (3,), 2, 4, 128, 2**20, 2, 5.0, "eager")
 
 
 def time_of(call: Call, device: torch.device, rounds: int, budget: float) -> dict[str, Any]:
@@ -70,8 +71,9 @@ def time_of(call: Call, device: torch.device, rounds: int, budget: float) -> dic
         if cuda:
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats(device)
-        first, seconds = once(), [once()]
-        seconds.clear()  # the second call may still choose algorithms
+        first = once()
+        once()  # may still choose algorithms
+        seconds: list[float] = []
         start = time.perf_counter()
         while len(seconds) < rounds and (len(seconds) < 2 or time.perf_counter() - start < budget):
             seconds.append(once())
@@ -142,14 +144,10 @@ def everything(
     return [column[stays] for column in columns]
 
 
-def error_of(actual: Tensor, truth: Tensor) -> float:
-    """The largest difference over the largest number."""
-    return float((actual.double() - truth).abs().max() / truth.abs().max())
-
-
 @torch.no_grad()
 def measure(sam: Sam, device: torch.device, plan: Plan, tell: Callable[[str], object]) -> dict[str, Any]:
-    """The report's ceilings and rows. Each precision's rows stand together, for the weights are rounded only once."""
+    """The report's ceilings and rows. A row's error is the largest difference from eager float32, over the largest
+    number. bfloat16 comes last, for it rounds the weights."""
     best = ceilings(device, plan)
     model = devices.load(sam, device, torch.float32)
     truths: dict[tuple[str, int], Tensor] = {}
@@ -167,45 +165,57 @@ def measure(sam: Sam, device: torch.device, plan: Plan, tell: Callable[[str], ob
                         row |= counts | time_of(call, device, plan.rounds, plan.budget)
                     if part != "everything" and "failed" not in row:
                         result = call()
-                        result = result if isinstance(result, Tensor) else result[0]
-                        truth = truths.setdefault((part, number), result.double())  # eager float32 comes first
-                        row["error"] = error_of(result, truth)
+                        result = (result if isinstance(result, Tensor) else result[0]).float().cpu()
+                        truth = truths.setdefault((part, number), result)  # eager float32 comes first
+                        row["error"] = float((result - truth).abs().max() / truth.abs().max())
                     rows.append(row)
     return {"ceilings": best, "rows": rows}
+
+
+@functools.cache
+def encoder_counts(config: SamConfig, dtype: torch.dtype, batch: int) -> dict[str, int]:
+    """Operations, and bytes that the products of the fast form read and write."""
+    picture = (batch, config.image_size, config.image_size, 3)
+    moved = devices.count(config, dtype, lambda model: model.image_encoder(torch.empty(picture)), fast=True).traffic
+    return {"operations": batch * sum(flops.encoder(config).values()), "bytes": moved}
+
+
+@functools.cache
+def decoder_counts(config: SamConfig, dtype: torch.dtype, prompts: int) -> dict[str, int]:
+    """The same of a decoder that gets one point a prompt, and bytes that it holds."""
+    side, dim = config.image_embedding_size, config.prompt_embed_dim
+
+    def decode(model: ReferenceSam) -> Any:
+        features, place = torch.empty(1, side, side, dim), torch.empty(side, side, dim)
+        return model.mask_decoder.predict_masks(
+            features, place, torch.empty(prompts, 2, dim), torch.empty(1, 1, 1, dim)
+        )
+
+    counted = devices.count(config, dtype, decode, fast=True)
+    operations = sum(flops.decoder(config, prompts).values())
+    return {"operations": operations, "bytes": counted.traffic, "needs": counted.peak}
 
 
 def work(
     model: ReferenceSam, form: str, dtype: torch.dtype, plan: Plan
 ) -> Iterator[tuple[str, int, Call, dict[str, Any]]]:
-    """(part, batch or prompts, what to do, its counts) of a form; the counts are those of the fast form without
-    numbers: operations, bytes that its products read and write, bytes that it holds."""
+    """(part, batch or prompts, what to do, its counts, with the bytes that it needs) of a form."""
     config, device = model.config, model.image_encoder.pos_embed.device
     rng = np.random.default_rng(0)
     size = config.image_size
     for batch in plan.batches:
         encode, _ = parts(model, form, plan.backend)
         pixels = torch.from_numpy(rng.standard_normal((batch, size, size, 3), dtype=np.float32)).to(device, dtype)
-        picture = (batch, size, size, 3)
-        counted = devices.count(config, dtype, lambda m, s=picture: m.image_encoder(torch.empty(s, dtype=dtype)), True)
-        operations = batch * sum(flops.encoder(config).values())
-        needs = devices.encoder_bytes(config, dtype, batch, fast=form != "eager")
-        counts = {"operations": operations, "bytes": counted.traffic, "needs": needs}
-        yield "encoder", batch, functools.partial(encode, pixels), counts
+        needs = {"needs": devices.encoder_bytes(config, dtype, batch, fast=form != "eager")}
+        yield "encoder", batch, functools.partial(encode, pixels), encoder_counts(config, dtype, batch) | needs
     side, dim = config.image_embedding_size, config.prompt_embed_dim
     features = torch.from_numpy(rng.standard_normal((1, side, side, dim), dtype=np.float32)).to(device, dtype)
     for prompts in plan.prompts if form != "fast" else ():  # the decoder has only one attention
         _, decode = parts(model, form, plan.backend)
         points = (rng.uniform(0, size, (prompts, 1, 2)), np.ones((prompts, 1)))
         sparse, dense, place = (x.to(dtype) for x in devices.embed_prompt(model, points))
-        shapes = (features, place, sparse, dense)
-
-        def decoded(m: ReferenceSam, shapes: tuple[Tensor, ...] = shapes) -> Any:
-            return m.mask_decoder.predict_masks(*(torch.empty(x.shape, dtype=x.dtype) for x in shapes))
-
-        counted = devices.count(config, dtype, decoded, True)
-        operations = sum(flops.decoder(config, prompts).values())
-        counts = {"operations": operations, "bytes": counted.traffic, "needs": counted.peak}
-        yield "decoder", prompts, functools.partial(decode, features, place, sparse, dense), counts
+        call = functools.partial(decode, features, place, sparse, dense)
+        yield "decoder", prompts, call, decoder_counts(config, dtype, prompts)
     encode, decode = parts(model, form, plan.backend)
     pixels = torch.from_numpy(rng.integers(0, 256, (size, size, 3), dtype=np.uint8))
     held = plan.grid**2 * 3 * size**2 + plan.points * 3 * size**2 * 9  # masks; logits and what their scores make
