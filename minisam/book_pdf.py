@@ -76,8 +76,10 @@ class Printer:
         command = [self.chromium, *(f"--{flag}" for flag in flags), "about:blank"]
         self.process = subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=quiet)
         try:
-            port = self._wait(lambda: (Path(self.profile.name) / "DevToolsActivePort").read_text().split()[0])
-            pages = self._wait(lambda: json.load(urllib.request.urlopen(f"http://127.0.0.1:{port}/json/list")))
+            file = Path(self.profile.name) / "DevToolsActivePort"
+            port = self._wait(lambda: file.read_text().split()[0], "the number of its port")
+            tabs = f"http://127.0.0.1:{port}/json/list"
+            pages = self._wait(lambda: json.load(urllib.request.urlopen(tabs)), "an empty page")
             address = next(page["webSocketDebuggerUrl"] for page in pages if page["type"] == "page")
             self.socket = create_connection(address, timeout=SECONDS, suppress_origin=True)
         except BaseException:
@@ -95,16 +97,16 @@ class Printer:
             self.process.wait()
         self.profile.cleanup()
 
-    def _wait(self, ask: Callable[[], Any], seconds: float = SECONDS) -> Any:
-        """The first answer of ``ask`` that is true; one that raises OSError is none."""
-        end = time.monotonic() + seconds
+    def _wait(self, ask: Callable[[], Any], what: str) -> Any:
+        """The first answer of ``ask`` that is true; one that raises OSError is none. ``what`` is awaited, in words."""
+        end = time.monotonic() + SECONDS
         while time.monotonic() < end and self.process.poll() is None:
             with contextlib.suppress(OSError, IndexError):
                 answer = ask()
                 if answer:
                     return answer
             time.sleep(0.1)
-        raise InputError(f"expected {self.chromium} to answer within {seconds} s, got nothing")
+        raise InputError(f"expected {what} within {SECONDS} s from {self.chromium}, got nothing")
 
     def ask(self, method: str, **params: Any) -> Any:
         """The result of a command of Chromium's DevTools protocol."""
@@ -126,7 +128,7 @@ class Printer:
             title = self.ask("Runtime.evaluate", expression=f"{state} || ''")["result"].get("value", UNFINISHED)
             return bool(title) and not title.endswith(UNFINISHED)
 
-        self._wait(ready)
+        self._wait(ready, f"every figure of {address}")
         options = {"printBackground": True, "preferCSSPageSize": True, "generateTaggedPDF": False}
         return base64.b64decode(self.ask("Page.printToPDF", **options)["data"])
 
