@@ -290,6 +290,15 @@ def made(name: str, dtype: str, **wrong: float | None) -> report.Report:
     return head | {"model": model, "lines": lines} | rest
 
 
+def test_the_page_of_the_textbook_is_that_of_the_reports():
+    """Kills: a figure changed by hand, a report without its place on the page, a chapter that shows another file."""
+    folder = ROOT / "benchmarks" / "cpu" / "parity"
+    found = parity.read_folder(folder) if any(folder.glob("*.json")) else []
+    assert (folder / "README.md").read_text() == parity.page(found)
+    assert "```{include} ../benchmarks/cpu/parity/README.md" in (ROOT / "chapters" / "parity.md").read_text()
+    assert "no report yet" in parity.page([]) and "no report yet" not in parity.page([made("tiny", "float32")])
+
+
 def test_the_page_says_what_failed():
     page = parity.page([made("vit_b", "float32")])
     assert "| kernel | 2 | 2 | linear | 25.0% |" in page and "**" not in page

@@ -110,8 +110,10 @@ def title(report: Report) -> str:
 
 
 def page(reports: list[Report]) -> str:
-    """The Markdown page of all reports."""
+    """The Markdown page of all reports, however many there are."""
     text = ["# Does it match?", "Written by `minisam verify --report`; no figure in it is typed.", HOW]
+    if not reports:
+        text.append("There is no report yet.")
     for report in reports:
         text += [f"## {title(report)}", markdown(filled(environment(report))), markdown(summary(report))]
         for name, part in parts(report).items():
