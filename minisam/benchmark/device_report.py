@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -98,18 +99,17 @@ def goals(report: Report) -> Table:
         found = find(report, part, number, precision)
         best = min((row["median"] / per(row) for row in found), default=None)
         title = f"{part}, {number} at once, {precision}: time of each"
-        table.append(_goal(title, f"≤ {seconds(target)}", best and seconds(best), best and best <= target))
+        table.append(_goal(title, f"≤ {seconds(target)}", best, seconds, best is not None and best <= target))
         if part == "encoder" and found:
             base = baseline(report, found[0])
             gain = base / min(row["median"] for row in found) if base else None
             title = f"{part}, {number} at once, {precision}: times faster than eager float32"
-            table.append(_goal(title, f"≥ {GAIN}×", gain and f"{gain:.2f}×", gain and gain >= GAIN))
+            table.append(_goal(title, f"≥ {GAIN}×", gain, "{:.2f}×".format, gain is not None and gain >= GAIN))
     return table
 
 
-def _goal(title: str, asked: str, measured: str | None, met: Any) -> list[str]:
-    verdict = "–" if measured is None else "yes" if met else "**no**"
-    return [title, asked, measured or "not measured", verdict]
+def _goal(title: str, asked: str, value: float | None, shown: Callable[[float], str], met: bool) -> list[str]:
+    return [title, asked, *(["not measured", "–"] if value is None else [shown(value), "yes" if met else "**no**"])]
 
 
 def tables(report: Report) -> list[Table]:

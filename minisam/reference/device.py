@@ -10,13 +10,14 @@ import math
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from minisam.benchmark.measure import available_bytes
 from minisam.config import SamConfig
@@ -74,10 +75,10 @@ class Count(TorchDispatchMode):
         self.owners: dict[int, int] = {}  # storage → tensors that hold it
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        inputs = [x for x in torch.utils._pytree.tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
+        inputs = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
         old = {x.untyped_storage()._cdata for x in inputs}
         out = func(*args, **(kwargs or {}))
-        results = [x for x in torch.utils._pytree.tree_leaves(out) if isinstance(x, Tensor)]
+        results = [x for x in tree_leaves(out) if isinstance(x, Tensor)]
         if func.__name__.startswith(PRODUCTS):
             self.traffic += sum(x.numel() * x.element_size() for x in inputs + results)
         for x in results:
@@ -106,10 +107,10 @@ class Count(TorchDispatchMode):
 def count(config: SamConfig, dtype: torch.dtype, work: Callable[[ReferenceSam], Any], fast: bool = False) -> Count:
     """What ``work`` holds and moves on a model without numbers. ``fast``: its attention is one operator, as on a device
     that has it; otherwise products, softmax and all scores, as on a device that has none for this dtype and bias."""
-    before = torch.get_default_dtype()
+    before, where = torch.get_default_dtype(), FakeTensorMode() if fast else torch.device("meta")
     torch.set_default_dtype(dtype)
     try:
-        with FakeTensorMode() if fast else torch.device("meta"), torch.no_grad():
+        with cast(Any, where), torch.no_grad():
             model = build(config, fast)
             with Count() as counted:
                 work(model)

@@ -222,8 +222,8 @@ def verify_encoder(
 
 def decoder_tokens(sam: Sam, image: np.ndarray, sparse: np.ndarray, dense: np.ndarray) -> np.ndarray:
     """(B, 1 + M + T, C): what ``predict_masks`` reads masks and predicted IoU from, as the plain form computes it."""
-    decoder, seen = sam.mask_decoder, []
-    transformer = decoder.transformer
+    decoder, transformer = sam.mask_decoder, sam.mask_decoder.transformer
+    seen: list[tuple[np.ndarray, np.ndarray]] = []
 
     def watched(*arguments: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         seen.append(transformer(*arguments))
