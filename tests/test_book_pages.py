@@ -76,8 +76,7 @@ def test_page_wide_and_on_a_phone(address: str, browser: Any, axe: str, name: st
     problems: dict[str, list[str]] = {}
     browser.set_script_timeout(120)
     for width, colours in ((1280, "light"), (390, "dark")):
-        screen = {"width": width, "height": 1000, "deviceScaleFactor": 1, "mobile": False}
-        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+        on_screen(browser, width)
         media = {"features": [{"name": "prefers-color-scheme", "value": colours}]}
         browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
         browser.get(f"{address}/{name}.html")
@@ -98,15 +97,20 @@ def test_page_wide_and_on_a_phone(address: str, browser: Any, axe: str, name: st
 
 
 def picture(window: Any, name: str, width: int) -> None:
-    """The whole page as a picture, if a folder for it is named."""
+    """The whole page as a picture, if a folder for it is named: on a screen as high as the page."""
     folder = os.environ.get("MINISAM_BOOK_SCREENSHOTS")
     if folder:
         Path(folder).mkdir(parents=True, exist_ok=True)
-        options = {"format": "webp", "quality": 80, "captureBeyondViewport": True, "fromSurface": True}
         height = min(window.execute_script("return document.documentElement.scrollHeight"), 16000)  # WebP's limit
-        clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
-        taken = window.execute_cdp_cmd("Page.captureScreenshot", {**options, "clip": clip})
+        on_screen(window, width, height)
+        taken = window.execute_cdp_cmd("Page.captureScreenshot", {"format": "webp", "quality": 80})
         (Path(folder) / f"{name}-{width}.webp").write_bytes(base64.b64decode(taken["data"]))
+        on_screen(window, width)
+
+
+def on_screen(window: Any, width: int, height: int = 1000) -> None:
+    screen = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+    window.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
 
 
 # ---- links ------------------------------------------------------------------------------------
