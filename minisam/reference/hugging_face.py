@@ -93,7 +93,7 @@ def build(sam: Sam, dtype: torch.dtype = torch.float64) -> HuggingFaceSam:
     """A ``SamModel`` in ``dtype`` that holds ``sam``'s weights under transformers' names."""
     from transformers import SamModel
 
-    model = SamModel(model_config(sam.config))
+    model: Any = SamModel(model_config(sam.config))
     state = {name: torch.from_numpy(np.array(value)) for name, value in to_hugging_face(sam.state_dict()).items()}
     model.load_state_dict(state, strict=True)
     return HuggingFaceSam(model.to(dtype).eval())

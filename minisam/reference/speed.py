@@ -100,7 +100,7 @@ def ceilings(device: torch.device, plan: Plan) -> dict[str, float]:
     return best
 
 
-def encode_by(step: Callable[[Block, Tensor], Tensor], encoder: ImageEncoderViT, image: Tensor) -> Tensor:
+def encode_by(step: Callable[[Any, Tensor], Tensor], encoder: ImageEncoderViT, image: Tensor) -> Tensor:
     """The encoder with ``step`` in the place of a block's ``forward``: compiled once for all blocks of a kind."""
     x = encoder.patch_embed(image) + encoder.pos_embed
     for block in encoder.blocks:

@@ -294,7 +294,8 @@ def verify_model(sam: Sam, device: torch.device, dtype: torch.dtype = torch.floa
             if isinstance(item, Line):
                 yield item
             else:
-                yield from verify_decoder(sam, reference, *item, picture, device)
+                ours, theirs = item
+                yield from verify_decoder(sam, reference, ours, theirs, picture, device)
 
 
 def verify_hugging_face(sam: Sam, device: torch.device, dtype: torch.dtype = torch.float64) -> Iterator[Line]:
