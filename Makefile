@@ -96,6 +96,18 @@ bench: $(VENV)/.stamp-test
 	$(SAY) 'Benchmarks of ViT-B (random weights), the same way; an hour or less'
 	@$(VENV)/bin/minisam bench --model vit_b --peers --scaling --profile --report benchmarks/cpu
 
+# The training of the shipped weights, stage after stage, each from the last weights of the one before: DATA is what
+# minisam pack made of the public sets, PROCESSES (one a core) must divide a batch of 24. It goes on where it was stopped.
+PROCESSES ?= 2
+STAGE = OMP_NUM_THREADS=1 $(VENV)/bin/torchrun --nproc-per-node $(PROCESSES) -m minisam train --data $(DATA) --compile
+
+weights: $(VENV)/.stamp-test
+	@test -f '$(DATA)' || { echo "Name the packed pictures like this: make weights DATA=pictures.safetensors"; exit 1; }
+	$(SAY) 'Training the tiny model in three stages; its weights will be runs/tiny-3/weights.safetensors'
+	@$(STAGE) runs/tiny-1 --config minisam/weights/stage-1.json
+	@$(STAGE) runs/tiny-2 --config minisam/weights/stage-2.json --init runs/tiny-1 --init-raw
+	@$(STAGE) runs/tiny-3 --config minisam/weights/stage-3.json --init runs/tiny-2 --init-raw
+
 clean:
 	$(SAY) 'Removing what the build made (the environment .venv stays)'
 	@rm -rf book/_build .pytest_cache .hypothesis .ruff_cache .mypy_cache .coverage

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
+from minisam.checkpoint import read_checkpoint
+from minisam.loading import WEIGHTS
 from minisam.training import loop
 from minisam.training.held_out import play_held_out
+from minisam.training.settings import Settings, read_settings
 
 RECIPE = loop.Settings(
     size=48, depth=2, steps=600, batch=8, masks=4, rounds=1, lr=1.5e-3, final_lr=1e-4, warmup=30, average=0.98
@@ -20,3 +25,17 @@ def test_the_short_recipe_reaches_its_floor(tmp_path):
     trainer.run(workers=1)
     found = play_held_out(trainer, 64)
     assert found["oracle_1"] > FLOOR, found
+
+
+def test_the_shipped_weights_say_how_they_were_trained():
+    """The settings in the file are those of the last stage of ``make weights``; each stage is one that can be trained.
+    Kills: a stage file that is not what was run."""
+    stages = [Settings(**read_settings(WEIGHTS / f"stage-{number}.json", Settings)) for number in (1, 2, 3)]
+    for stage in stages:
+        Settings(**{**stage.plain(), "data": ("pictures.safetensors",)}).check()
+    notes = read_checkpoint(WEIGHTS / "tiny.safetensors").metadata
+    said = json.loads(notes["settings"])
+    assert {key: said[key] for key in stages[-1].plain() if key not in ("data", "init")} == {
+        key: value for key, value in stages[-1].plain().items() if key not in ("data", "init")
+    }
+    assert int(notes["step"]) == stages[-1].steps
