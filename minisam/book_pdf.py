@@ -226,7 +226,8 @@ def _outline(writer: PdfWriter, targets: dict[str, dict[str, Any]]) -> None:
             place = there[""] if level == 1 else there.get(anchor, there[""])
             number = numbers[list.__getitem__(place, 0)]
             top = place[3] if isinstance(place[3], float) else None
-            made = writer.add_outline_item(words, number, None if level == 1 else chapter, fit=Fit.xyz(top=top))
+            above = None if level == 1 else chapter
+            made = writer.add_outline_item(title=words, page_number=number, parent=above, fit=Fit.xyz(top=top))
             chapter = made if level == 1 else chapter
 
 

@@ -196,8 +196,10 @@ class Interaction(nn.Module):
     def pictures(self) -> Pictures:
         s = self.settings
         least = smallest_mask(s.config().patch_size)
-        length, more = s.steps * s.batch, {"hold_out": s.hold_out, "colours": s.colours, "paste": s.paste}
-        return Pictures(s.size, s.masks, s.data, s.world, s.seed, length, least, **more)
+        return Pictures(
+            s.size, s.masks, s.data, s.world, s.seed, s.steps * s.batch, least,
+            hold_out=s.hold_out, colours=s.colours, paste=s.paste,
+        )  # fmt: skip
 
     def draw(self, step: int, team: Team) -> Draws:
         """The chances of this process's masks in a step."""
