@@ -20,14 +20,15 @@ def test_measured_and_written(tmp_path, folder, monkeypatch):  # noqa: F811
     place.write_text(f"before\n\n{card.BEGIN}\nold\n{card.END}\n\nafter\n")
     monkeypatch.setattr(card.gallery, "draw", lambda *given: given[3].write_bytes(b"drawn"))
     arguments = ["--report", str(tmp_path / "report.json"), "--card", str(place)]
-    card.main([*arguments, "--measure", str(folder), "--held-out", str(folder), "--every", "2", "--world", "1"])
+    card.main([*arguments, "--measure", str(folder), "--held-out", str(folder), "--every", "2", "--world", "1", "--show", "elsewhere"])
     text = place.read_text()
     assert text.startswith("before\n\n") and text.endswith("\n\nafter\n") and "old" not in text
     for words in ("2 pictures, 3 objects", "1 of 2: 1 pictures, 2 objects", "world: 1 pictures", "box, GrabCut"):
         assert words in text, words
     report = json.loads((tmp_path / "report.json").read_text())
     assert len(report["weights"]) == 64 and not any("each" in one for one in report["sets"])
-    assert len(list(tmp_path.glob("report-*-worst.png"))) == len(list(tmp_path.glob("report-*-calibration.png"))) == 3
+    assert len(list(tmp_path.glob("report-*-calibration.png"))) == 3
+    assert [path.name for path in tmp_path.glob("report-*-worst.png")] == ["report-world-worst.png"]
     card.main(arguments)
     assert place.read_text() == text
     with pytest.raises(InputError, match="expected a card with the lines"):

@@ -4,8 +4,8 @@
         --measure FOLDER --held-out FOLDER … --world 300
 
 measures every folder whole (``--measure``), every ``--every``-th picture of others (``--held-out``) and scenes of the
-world; without these three it only writes the card anew from the report. Beside the report lie the pictures: calibration
-and the worst objects.
+world; without these three it only writes the card anew from the report. Beside the report lie the pictures: calibration,
+and the worst objects of the world and of the folders that ``--show`` names.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         stem = options.report.with_suffix("")
         stem = stem.with_name(f"{stem.name}-{name.split(',')[0]}" + ("-held-out" if every > 1 else ""))
         calibration.draw(report, stem.with_name(f"{stem.name}-calibration.png"))
-        gallery.draw(predictor, cases, report, stem.with_name(f"{stem.name}-worst.png"))
+        if place is None or place in options.show:
+            gallery.draw(predictor, cases, report, stem.with_name(f"{stem.name}-worst.png"))
         del report["each"]
         sets.append({**report, "name": name})
     digest = hashlib.sha256(weights.read_bytes()).hexdigest()
@@ -106,6 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--held-out", action="append", default=[], help="a folder whose held-out part is measured")
     parser.add_argument("--every", type=int, default=20, help="the --hold-out of the training (default 20)")
     parser.add_argument("--world", type=int, default=0, help="so many held-out scenes")
+    parser.add_argument("--show", action="append", default=[], help="a folder whose pictures may be passed on")
     options = parser.parse_args(arguments)
     insert(options.card.read_text(), "")
     if options.measure or options.held_out or options.world:
