@@ -20,7 +20,8 @@ def test_measured_and_written(tmp_path, folder, monkeypatch):  # noqa: F811
     place.write_text(f"before\n\n{card.BEGIN}\nold\n{card.END}\n\nafter\n")
     monkeypatch.setattr(card.gallery, "draw", lambda *given: given[3].write_bytes(b"drawn"))
     arguments = ["--report", str(tmp_path / "report.json"), "--card", str(place)]
-    card.main([*arguments, "--measure", str(folder), "--held-out", str(folder), "--every", "2", "--world", "1", "--show", "elsewhere"])
+    sets = ["--measure", str(folder), "--held-out", str(folder), "--every", "2", "--world", "1"]
+    card.main([*arguments, *sets, "--show", "elsewhere"])
     text = place.read_text()
     assert text.startswith("before\n\n") and text.endswith("\n\nafter\n") and "old" not in text
     for words in ("2 pictures, 3 objects", "1 of 2: 1 pictures, 2 objects", "world: 1 pictures", "box, GrabCut"):

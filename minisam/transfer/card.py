@@ -4,8 +4,8 @@
         --measure FOLDER --held-out FOLDER … --world 300
 
 measures every folder whole (``--measure``), every ``--every``-th picture of others (``--held-out``) and scenes of the
-world; without these three it only writes the card anew from the report. Beside the report lie the pictures: calibration,
-and the worst objects of the world and of the folders that ``--show`` names.
+world; without these three it only writes the card anew from the report. Beside the report lie the pictures:
+calibration, and the worst objects of the world and of the folders that ``--show`` names.
 """
 
 from __future__ import annotations
