@@ -38,7 +38,7 @@ for (const button of document.querySelectorAll(guesses)) button.click();"""
 RUN_AXE = """const done = arguments[arguments.length - 1];
 const options = {resultTypes: ["violations"]};
 axe.run(document, options).then((found) => done(found.violations), (error) => done(String(error)))"""
-SMALL = """const found = {}, article = document.querySelector(".bd-article");
+SMALL = """const found = {}, article = document.querySelector(".bd-article") || document.body;
 const words = document.createTreeWalker(article, NodeFilter.SHOW_TEXT);
 while (words.nextNode()) {
   const text = words.currentNode.textContent.trim(), at = words.currentNode.parentElement;
@@ -200,7 +200,8 @@ def test_printed_pages(pages: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: P
     texts = [page.extract_text() for page in book.pages]
     start = next(number for number, text in enumerate(texts) if "Chapter 8" in text)
     assert count == len(texts) > 15 and 5 < start < count - 5
-    assert [text.split()[-1] for text in texts] == [str(number + 1) for number in range(count)], "page numbers"
+    for number, text in enumerate(texts, 1):  # the foot of a page comes first or last in its text
+        assert str(number) in (text.split()[0], text.split()[-1]), "page numbers"
 
     whole = " ".join(" ".join(texts).split())
     assert whole.count("the code of this figure") >= 7, "every figure shows its picture"
