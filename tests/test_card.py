@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
 import pytest
 
+from minisam.loading import WEIGHTS
 from minisam.transfer import card
 from minisam_kernels import InputError
 from test_transfer_points import folder  # noqa: F401
 
-ROOT = Path(__file__).parents[1]
+TRANSFER = Path(__file__).parents[1] / "benchmarks" / "transfer"
 
 
 def test_measured_and_written(tmp_path, folder, monkeypatch):  # noqa: F811
@@ -34,3 +36,10 @@ def test_measured_and_written(tmp_path, folder, monkeypatch):  # noqa: F811
     assert place.read_text() == text
     with pytest.raises(InputError, match="expected a card with the lines"):
         card.insert("no marks", "text")
+
+
+def test_the_card_is_that_of_the_weights():
+    """The committed card shows the committed report, which is of the shipped file. Kills: new weights, old figures."""
+    text, report = (WEIGHTS / "README.md").read_text(), json.loads((TRANSFER / "tiny.json").read_text())
+    assert card.insert(text, card.tables(report)) == text
+    assert report["weights"] == hashlib.sha256((WEIGHTS / "tiny.safetensors").read_bytes()).hexdigest()
