@@ -278,6 +278,7 @@ def test_ctrl_c_is_one_line(place, capsys, monkeypatch):
 def test_ctrl_c_in_a_process(place):
     """A real SIGINT while points are decoded: exit code 130, nothing written, soon."""
     program = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background ignores it
         "import sys, minisam.automatic as automatic; from minisam.cli import main; step = automatic._Run.step\n"
         "automatic._Run.step = lambda self, points: (step(self, points), print(points, flush=True))\n"
         "sys.exit(main(sys.argv[1:]))"
