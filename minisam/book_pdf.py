@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from minisam import book_server
+from minisam.commands.options import exit_code
 from minisam_kernels.errors import InputError
 
 if TYPE_CHECKING:
@@ -237,21 +238,16 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("pages", nargs="*", metavar="PAGE", help="pages as built, such as 08-losses (default: all)")
     parser.add_argument("-o", "--output", type=Path, default=PDF, help="default: book/_build/minisam.pdf")
     chosen = parser.parse_args(argv)
-    try:
+
+    def work() -> int:
         browser()
-        if not chosen.pages:
-            code = book_server.build()
-            if code:
-                return code
-        count = book_pdf(chosen.pages, chosen.output)
-    except InputError as error:
-        print(f"minisam: error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\nStopped.", file=sys.stderr)
-        return 130
-    print(f"{chosen.output}: {count} pages, {chosen.output.stat().st_size / 1e6:.1f} MB")
-    return 0
+        code = 0 if chosen.pages else book_server.build()
+        if not code:
+            count = book_pdf(chosen.pages, chosen.output)
+            print(f"{chosen.output}: {count} pages, {chosen.output.stat().st_size / 1e6:.1f} MB")
+        return code
+
+    return exit_code(work)
 
 
 if __name__ == "__main__":

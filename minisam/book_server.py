@@ -24,6 +24,7 @@ import time
 import webbrowser
 from pathlib import Path
 
+from minisam.commands.options import exit_code
 from minisam_kernels.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -269,16 +270,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=8000, help="read: the first port to try (default 8000)")
     parser.add_argument("--no-browser", action="store_true", help="read: only print the address")
     chosen = parser.parse_args(argv)
-    try:
-        if chosen.what == "build":
-            return build(clean=chosen.clean)
-        return read(chosen.port, not chosen.no_browser) if chosen.what == "read" else lab()
-    except InputError as error:
-        print(f"minisam: error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\nStopped.", file=sys.stderr)
-        return 130
+    if chosen.what == "build":
+        return exit_code(lambda: build(clean=chosen.clean))
+    return exit_code(lambda: read(chosen.port, not chosen.no_browser) if chosen.what == "read" else lab())
 
 
 if __name__ == "__main__":

@@ -499,3 +499,17 @@ def test_help_and_errors_load_nothing_heavy():
     code += "print(sorted({'torch', 'numba', 'matplotlib', 'scipy', 'ipywidgets', 'PIL'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip().splitlines()[-1] == "[]"
+
+
+def test_every_program_says_bad_input_in_one_line(capsys):
+    """Kills: a traceback, a code of 0 after an error or Ctrl-C."""
+    from minisam.commands.options import exit_code
+    from minisam_kernels import InputError
+
+    def fails(error):
+        raise error
+
+    assert exit_code(lambda: None) == 0 and exit_code(lambda: 3) == 3
+    assert exit_code(lambda: fails(InputError("expected one, got two"))) == 2
+    assert capsys.readouterr().err == "minisam: error: expected one, got two\n"
+    assert exit_code(lambda: fails(KeyboardInterrupt())) == 130 and capsys.readouterr().err == "\nStopped.\n"

@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import importlib.util
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -96,6 +97,18 @@ def load_or_build_model(options: argparse.Namespace) -> Sam:
     for value in state.values():
         value.flags.writeable = False  # as weights from a file are
     return Sam(config, state)
+
+
+def exit_code(call: Callable[[], int | None]) -> int:
+    """Of a program that is this call: bad input and Ctrl-C are one line, without a traceback."""
+    try:
+        return call() or 0
+    except InputError as error:
+        print(f"minisam: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nStopped.", file=sys.stderr)
+        return 130
 
 
 def need(extra: str, *modules: str) -> None:

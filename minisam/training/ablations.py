@@ -15,6 +15,7 @@ import argparse
 import dataclasses
 import json
 import math
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -25,6 +26,7 @@ import numpy as np
 import torch
 
 from minisam.benchmark.environment import commit, environment
+from minisam.commands.options import exit_code
 from minisam.files import atomic
 from minisam.training.data import Pictures
 from minisam.training.loop import Trainer
@@ -40,7 +42,7 @@ class Variant:
     """One line: a ``group``'s name, its own, the settings it changes, and what the paper says of the matter.
 
     ``distinct``: only so many different pictures; ``pretrain``: so many of the steps go into masked autoencoding
-    first, where one costs about what a step of the training does; ``data``: needs real pictures.
+    first (what that costs stands in the file, as processor seconds); ``data``: needs real pictures.
     """
 
     group: str
@@ -199,4 +201,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_code(main))

@@ -13,12 +13,14 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import minisam
 from minisam.benchmark.environment import commit, environment
+from minisam.commands.options import exit_code
 from minisam.files import atomic
 from minisam.loading import WEIGHTS
 from minisam.predictor import SamPredictor
@@ -121,4 +123,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_code(main))
