@@ -36,6 +36,8 @@ REVEAL = """for (const details of document.querySelectorAll("details")) details.
 for (const button of document.querySelectorAll(".ms-guess:not([hidden]) .ms-reveal")) button.click();
 const guesses = ".ms-states > .widget-toggle-buttons button:last-child";
 for (const button of document.querySelectorAll(guesses)) button.click();"""
+AT_REST = """return document.getAnimations().every((animation) =>
+  animation.playState !== "running" || animation.effect.getComputedTiming().endTime === Infinity)"""
 RUN_AXE = """const done = arguments[arguments.length - 1];
 const options = {resultTypes: ["violations"]};
 axe.run(document, options).then((found) => done(found.violations), (error) => done(String(error)))"""
@@ -61,7 +63,9 @@ def axe() -> str:
 
 
 def violations(window: Any, axe: str) -> Iterator[str]:
-    """What axe-core calls serious or critical on the open page."""
+    """What axe-core calls serious or critical on the open page, once nothing fades in any more: half faded, any text
+    lacks contrast."""
+    wait_for(lambda: window.execute_script(AT_REST), "the end of all animations")
     window.execute_script(axe)
     found = window.execute_async_script(RUN_AXE)
     assert isinstance(found, list), found
