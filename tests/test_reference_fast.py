@@ -42,6 +42,18 @@ def test_fast_is_plain(drawn: tuple[Any, ...]) -> None:
     torch.testing.assert_close(fast.attention(*drawn), ops.attention(*drawn), rtol=1e-10, atol=1e-10)
 
 
+@given(inputs())
+def test_the_same_gradients(drawn: tuple[Any, ...]) -> None:
+    """Backwards a CPU takes another way. Kills: a table without a gradient, a scale or a bias left out of it."""
+    found = []
+    for attend in (ops.attention, fast.attention):
+        leaves = [x.clone().requires_grad_() for x in (drawn[0], *drawn[2:])]
+        y = attend(leaves[0], drawn[1], *leaves[1:])
+        weights = torch.linspace(-1, 1, y.numel(), dtype=y.dtype).view_as(y)
+        found.append([y, *torch.autograd.grad((y * weights).sum(), leaves)])
+    torch.testing.assert_close(found[1], found[0], rtol=1e-9, atol=1e-9)
+
+
 def test_no_tables_no_bias() -> None:
     qkv = torch.randn(1, 2, 3, 12)
     torch.testing.assert_close(fast.attention(qkv, 2), ops.attention(qkv, 2))

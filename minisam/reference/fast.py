@@ -10,18 +10,24 @@ without a mask computes them, a tile at a time. The plain form, ``ops.attention`
 
 What it costs: the products q·k grow by (D + H + W)/D, and v gets zeros up to the same width, which the fused kernels
 want. ``use(model)`` changes a model over; ``minisam.reference.build(config, fast=True)`` makes one.
+
+Backwards, on a CPU, torch's fused attention is the slow one. There the scores are held, but the long vectors still
+pay: a bias that needs gradients would be three more arrays of N × N numbers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from minisam.reference import ops
-from minisam.reference.model import Attention, Sam
+from minisam.reference.model import Attention
+
+M = TypeVar("M", bound=nn.Module)
 
 
 def places(H: int, W: int, like: Tensor) -> Tensor:
@@ -43,13 +49,16 @@ def attention(qkv: Tensor, num_heads: int, rel_pos_h: Tensor | None = None, rel_
     bias = torch.cat(biases, dim=-1).flatten(2, 3)  # (B, heads, N, H + W)
     long_q = torch.cat([q * D**-0.5, bias], dim=-1)
     long_k = torch.cat([k, places(H, W, k).expand(B, num_heads, -1, -1)], dim=-1)
-    y = F.scaled_dot_product_attention(long_q, long_k, F.pad(v, (0, H + W)), scale=1.0)[..., :D]
+    if q.requires_grad and q.device.type == "cpu":  # see above, and ``ops.two_way_attention``
+        y = F.softmax(long_q @ long_k.transpose(-2, -1), dim=-1).to(v.dtype) @ v
+    else:
+        y = F.scaled_dot_product_attention(long_q, long_k, F.pad(v, (0, H + W)), scale=1.0)[..., :D]
     return y.permute(0, 2, 1, 3).reshape(B, H, W, -1)
 
 
-def use(model: Sam, attend: Callable[..., Tensor] = attention) -> Sam:
-    """The same model with this attention in every block of its encoder, or with another (``ops.attention``)."""
-    for module in model.image_encoder.modules():
+def use(model: M, attend: Callable[..., Tensor] = attention) -> M:
+    """The same model with this attention in every block of an encoder, or with another (``ops.attention``)."""
+    for module in model.modules():
         if isinstance(module, Attention):
             module.attend = attend
     return model
