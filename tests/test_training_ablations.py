@@ -45,6 +45,10 @@ def test_a_stopped_table_goes_on(tmp_path, monkeypatch, capsys):
     for run in runs:
         assert set(run["found"]) == {"world", "photos"} and set(run["found"]["world"]) == {*FIGURES, "objects"}
     assert "pictures: a tenth" in capsys.readouterr().out
+    shown = (tmp_path / "README.md").read_text()
+    assert (
+        "4 steps" in shown and "## Photographs: photos, held out" in shown and "| start: autoencoder first |" in shown
+    )
     with pytest.raises(InputError, match=r"expected 5 steps and 1 scenes in .*, got other ones"):
         ablations.main([*arguments[:2], "5", *arguments[3:]])
     with pytest.raises(InputError, match=r"expected --only among .*, got 'optimizer'"):
@@ -52,6 +56,19 @@ def test_a_stopped_table_goes_on(tmp_path, monkeypatch, capsys):
     path.write_text("[]")
     with pytest.raises(InputError, match="expected a report of ablations"):
         ablations.main(arguments)
+
+
+def test_two_at_a_time_are_the_same(tmp_path):
+    """In processes of their own, the figures are those of one after the other. Kills: processes that share a seed."""
+    found = []
+    for count in ("1", "2"):
+        path = tmp_path / count / "ablations.json"
+        path.parent.mkdir()
+        arguments = [str(path), "--steps", "2", "--scenes", "1", "--only", "base", "--seeds", "2"]
+        ablations.main([*arguments, "--processes", count])
+        runs = sorted(json.loads(path.read_text())["runs"], key=lambda run: run["seed"])
+        found.append([(run["seed"], run["found"]) for run in runs])
+    assert found[0] == found[1] and [seed for seed, _ in found[0]] == [0, 1]
 
 
 def test_the_table_shows_means_and_spread():

@@ -180,6 +180,22 @@ def test_muon_turns_matrices_and_nothing_else(tmp_path):
     assert step.sum() / step.max() > 3 * gradient.sum() / gradient.max()
 
 
+def test_beside_muon_others_take_smaller_steps(tmp_path):
+    """``others`` scales the rate of AdamW's part, matrices keep theirs, and alone AdamW knows nothing of it. Kills: a
+    rate of all; a rate that is lost when a training goes on."""
+    for optimizer, scales in (("muon", [{0.25}, {1.0}]), ("adamw", [{1.0}])):
+        settings = dataclasses.replace(SETTINGS, optimizer=optimizer, others=0.25, weight_decay=0.0)
+        for _ in range(2):  # begun, and gone on with
+            trainer = loop.Trainer(settings, tmp_path / optimizer)
+            parts = trainer.optimiser.parts
+            assert [{group["scale"] for group in part.param_groups} for part in parts] == scales
+            trainer.save()
+            trainer.optimiser.step(0.01)
+            assert [{group["lr"] for group in part.param_groups} for part in parts] == [
+                {0.01 * scale for scale in some} for some in scales
+            ]
+
+
 def test_weights_can_be_used_and_trained_on(tmp_path):
     """What is written is a model that minisam.load reads, and a start at another size, average or raw."""
     trainer = loop.Trainer(SETTINGS, tmp_path / "one")

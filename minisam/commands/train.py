@@ -20,6 +20,7 @@ COMMON: dict[str, tuple[Any, str]] = {
     "steps": (positive, "steps in all"),
     "batch": (positive, "pictures a step"),
     "optimizer": (str, "adamw, or muon for the matrices"),
+    "others": (float, "share of the learning rate for what muon leaves to adamw"),
     "lr": (float, "highest learning rate"),
     "final_lr": (float, "learning rate at the last step"),
     "decay": (str, "how it falls: linear, cosine, or by 10 at given steps"),

@@ -5,8 +5,8 @@
 Each line of the table changes one setting of the same small training (64 pixels, four blocks, width 128), for every
 seed, and measures the running average on scenes of the world that no training sees; with ``--data``, also on the
 ``hold_out`` part of those pictures. The file is written after each training and the same command goes on where it
-was stopped. One training takes some minutes of one core; ``--only NAME`` makes one group. ``table`` is what
-the book shows of the file.
+was stopped. One training takes some minutes of one core; ``--processes N`` runs as many at a time, ``--only NAME``
+makes one group. README.md beside the file is what the book shows of it.
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ import argparse
 import dataclasses
 import json
 import math
+import multiprocessing
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
@@ -154,6 +156,25 @@ def table(report: dict[str, Any], place: str = "world") -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
+def page(report: dict[str, Any]) -> str:
+    """Markdown: how it was measured, and a table for each place."""
+    s, machine = settings(BASE, 0, report["steps"]), report["environment"]
+    places = list(dict.fromkeys(place for run in report["runs"] for place in run["found"]))
+    text = f"""# What each part of the training is worth
+
+Each line is a small training from nothing: {s.steps} steps of {s.batch} pictures of {s.size} pixels, {s.masks} masks
+a picture, {s.rounds} rounds, an encoder of {s.depth} blocks of {s.width}, on the world unless the line says otherwise,
+with the paper's losses and {s.optimizer}. It differs from the first line in what it says. Mean IoU over objects, ± half
+of what lies between the best and the worst seed. Processor minutes are those of the training alone
+({machine["processor"]}). Commit {report["commit"]}; the JSON file beside this one has all runs.
+"""
+    for place in places:
+        objects = next(run["found"][place]["objects"] for run in report["runs"] if place in run["found"])
+        title = "Scenes of the world that no training saw" if place == "world" else f"Photographs: {place}, held out"
+        text += f"\n## {title}\n\n{objects} objects.\n\n{table(report, place)}\n"
+    return text
+
+
 def read(path: Path, steps: int, scenes: int) -> dict[str, Any]:
     """The report in a file, to go on from, or an empty one."""
     fresh = {"steps": steps, "scenes": scenes, "commit": commit(), "environment": environment(), "runs": []}
@@ -169,6 +190,18 @@ def read(path: Path, steps: int, scenes: int) -> dict[str, Any]:
     return report
 
 
+def in_processes(missing: list[tuple[Any, ...]], count: int) -> Iterator[dict[str, Any]]:
+    """What ``train`` gives for each of these arguments, as it comes: here, or in so many processes."""
+    if count <= 1:
+        torch.set_num_threads(1)
+        yield from (train(*arguments) for arguments in missing)
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(count, context, torch.set_num_threads, (1,)) as pool:
+        for future in as_completed([pool.submit(train, *arguments) for arguments in missing]):
+            yield future.result()
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the arguments; train what is missing in the file."""
     parser = argparse.ArgumentParser(prog="python -m minisam.training.ablations", description=__doc__.split("\n")[0])
@@ -179,25 +212,29 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--scenes", type=int, default=SCENES)
     parser.add_argument("--seeds", type=int, default=len(SEEDS))
+    parser.add_argument("--processes", type=int, default=1, help="trainings at a time, a core each")
     options = parser.parse_args(arguments)
     groups = list(dict.fromkeys(variant.group for variant in VARIANTS))
     if options.only is not None and options.only not in groups:
         raise InputError(f"expected --only among {', '.join(groups)}, got {options.only!r}")
-    torch.set_num_threads(1)
     report = read(options.output, options.steps, options.scenes)
     done = {(run["group"], run["name"], run["seed"]) for run in report["runs"]}
-    for seed in range(options.seeds):  # a whole table of one seed first
-        for variant in VARIANTS:
-            skip = options.only not in (None, variant.group) or (variant.data and not options.data)
-            if skip or (variant.group, variant.name, seed) in done:
-                continue
-            run = train(variant, seed, options.steps, options.scenes, options.data, options.measure)
-            report["runs"].append(run)
-            with atomic(options.output) as temporary:
-                text = json.dumps(report).replace('{"group"', '\n{"group"')
-                temporary.write_text(text + "\n")
-            print(f"{variant.group}, {variant.name}, seed {seed}: {run['found']}", flush=True)
-    print(table(report))
+    missing = [
+        (variant, seed, options.steps, options.scenes, options.data, options.measure)
+        for seed in range(options.seeds)  # a whole table of one seed first
+        for variant in VARIANTS
+        if (variant.group, variant.name, seed) not in done
+        and options.only in (None, variant.group)
+        and (options.data or not variant.data)
+    ]
+    for run in in_processes(missing, options.processes):
+        report["runs"].append(run)
+        with atomic(options.output) as temporary:
+            temporary.write_text(json.dumps(report).replace('{"group"', '\n{"group"') + "\n")
+        with atomic(options.output.with_name("README.md")) as temporary:
+            temporary.write_text(page(report))
+        print(f"{run['group']}, {run['name']}, seed {run['seed']}: {run['found']}", flush=True)
+    print(page(report))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,10 @@
 Muon (Jordan et al. 2024) replaces the gradient of a weight matrix, after momentum, by the nearest orthogonal matrix,
 so that every direction moves by the same length. Scaled to the size of AdamW's steps (Liu et al. 2025, equation 4) it
 takes AdamW's learning rate and weight decay. It is not what SAM was trained with.
+
+Rates that are good for Muon can be too high for the rest: norms, biases, convolutions. At 1.5e-3 for 1500 steps the
+norm between the two transposed convolutions went to weights near 0 and biases of −4, where GELU is flat, and the
+gradient grew fivefold. ``others`` slows that part.
 """
 
 from __future__ import annotations
@@ -26,6 +30,8 @@ class Optimiser:
         fused = {"fused": True} if device.type == "cuda" else {}
         matrices = [group for group in groups if group["matrices"]] if settings.optimizer == "muon" else []
         others = [group for group in groups if not (matrices and group["matrices"])]
+        for group in others if matrices else ():
+            group["scale"] *= settings.others
         self.parts: list[Any] = [torch.optim.AdamW(others, lr=settings.lr, betas=(0.9, 0.999), **fused)]
         if matrices:
             self.parts.append(torch.optim.Muon(matrices, lr=settings.lr, adjust_lr_fn="match_rms_adamw"))

@@ -28,9 +28,9 @@ class Common:
     """``data`` are folders in SA-1B's schema or packed files, of which every ``hold_out``-th picture is never shown;
     ``world`` is the share of procedural pictures; ``size`` the input's side in pixels (weights are stretched when it is
     not the model's own). ``init`` are weights to begin with; ``depth`` and ``width`` make another encoder than the
-    model's own; ``optimizer`` is AdamW or Muon (see ``optimiser``). The learning rate warms up, then falls to
-    ``final_lr`` in a straight line, along half a cosine, or by 10 at each of the steps ``drops``; ``layer_decay``
-    multiplies it for every block of the encoder counted from the top."""
+    model's own; ``optimizer`` is AdamW, or Muon with AdamW for the rest, at ``others`` times the learning rate (see
+    ``optimiser``). That rate warms up, then falls to ``final_lr`` in a straight line, along half a cosine, or by 10 at
+    each of the steps ``drops``; ``layer_decay`` multiplies it for every block of the encoder counted from the top."""
 
     model: str = "tiny"
     depth: int = 0
@@ -39,6 +39,7 @@ class Common:
     steps: int = 1000
     batch: int = 16
     optimizer: str = "adamw"
+    others: float = 1.0
     lr: float = 8e-4
     final_lr: float = 0.0
     decay: str = "linear"
@@ -85,7 +86,7 @@ class Common:
     def check(self) -> None:
         """Raise ``InputError`` for what no training can do."""
         self.config()
-        for name in ("lr", "final_lr", "weight_decay", "layer_decay", "drop_path", "average", "world"):
+        for name in ("others", "lr", "final_lr", "weight_decay", "layer_decay", "drop_path", "average", "world"):
             value = getattr(self, name)
             if not 0 <= value <= 1:
                 raise InputError(f"expected {option(name)} from 0 to 1, got {value:g}")
