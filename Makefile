@@ -96,17 +96,19 @@ bench: $(VENV)/.stamp-test
 	$(SAY) 'Benchmarks of ViT-B (random weights), the same way; an hour or less'
 	@$(VENV)/bin/minisam bench --model vit_b --peers --scaling --profile --report benchmarks/cpu
 
-# The training of the shipped weights, stage after stage, each from the last weights of the one before: DATA is what
+# The training of the shipped weights in two passes of three stages, each from what the one before left: DATA is what
 # minisam pack made of the public sets, PROCESSES (one a core) must divide a batch of 24. It goes on where it was stopped.
 PROCESSES ?= 2
 STAGE = OMP_NUM_THREADS=1 $(VENV)/bin/torchrun --nproc-per-node $(PROCESSES) -m minisam train --data $(DATA) --compile
+STAGES = 1 2:1/raw 3:2/raw 4:3/weights 5:4/raw 6:5/raw
 
 weights: $(VENV)/.stamp-test
 	@test -f '$(DATA)' || { echo "Name the packed pictures like this: make weights DATA=pictures.safetensors"; exit 1; }
-	$(SAY) 'Training the tiny model in three stages; its weights will be runs/tiny-3/weights.safetensors'
-	@$(STAGE) runs/tiny-1 --config minisam/weights/stage-1.json
-	@$(STAGE) runs/tiny-2 --config minisam/weights/stage-2.json --init runs/tiny-1 --init-raw
-	@$(STAGE) runs/tiny-3 --config minisam/weights/stage-3.json --init runs/tiny-2 --init-raw
+	$(SAY) 'Training the tiny model in six stages; its weights will be runs/tiny-6/weights.safetensors'
+	@for stage in $(STAGES); do number=$${stage%%:*} from=$${stage#*:}; \
+	  [ $$from = $$stage ] && begin= || begin="--init runs/tiny-$$from.safetensors"; \
+	  $(STAGE) runs/tiny-$$number --config minisam/weights/stage-$$number.json $$begin || exit; \
+	done
 
 clean:
 	$(SAY) 'Removing what the build made (the environment .venv stays)'
