@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from minisam.training import ablations
+from minisam.training import ablations, loop
 from minisam.training.ablations import BASE, FIGURES, VARIANTS, settings, table
 from minisam_kernels import InputError
 from test_training_data import sa1b_folder
@@ -56,6 +56,22 @@ def test_a_stopped_table_goes_on(tmp_path, monkeypatch, capsys):
     path.write_text("[]")
     with pytest.raises(InputError, match="expected a report of ablations"):
         ablations.main(arguments)
+
+
+def test_what_was_stopped_is_no_result(tmp_path, monkeypatch):
+    """Ctrl-C within a training: the file keeps whole ones only. Kills: a half trained model that is measured."""
+    path = tmp_path / "ablations.json"
+    arguments = [str(path), "--steps", "2", "--scenes", "1", "--only", "base", "--seeds", "2"]
+    whole, calls = loop.Trainer.run, []
+
+    def run(self, *args, **more):
+        calls.append(self)
+        return whole(self, *args, **more) if len(calls) == 1 else "interrupted"
+
+    monkeypatch.setattr(loop.Trainer, "run", run)
+    with pytest.raises(KeyboardInterrupt):
+        ablations.main(arguments)
+    assert [run["seed"] for run in json.loads(path.read_text())["runs"]] == [0]
 
 
 def test_two_at_a_time_are_the_same(tmp_path):

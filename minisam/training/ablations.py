@@ -102,7 +102,8 @@ def pretrained(s: Settings, steps: int, folder: Path) -> str:
     """The weights of an encoder that was an autoencoder for so many steps on the same pictures."""
     shared = {f.name: getattr(s, f.name) for f in dataclasses.fields(PretrainSettings) if hasattr(s, f.name)}
     trainer = Trainer(PretrainSettings(**shared | {"steps": steps, "warmup": min(50, steps // 2)}), folder)
-    trainer.run(workers=0, save_every=math.inf)
+    if trainer.run(workers=0, save_every=math.inf):
+        raise KeyboardInterrupt
     return str(folder / "weights.safetensors")
 
 
@@ -121,7 +122,8 @@ def train(variant: Variant, seed: int, steps: int, scenes: int, data: Sequence[s
         if variant.distinct:
             few = Few(trainer.task.pictures(), max(1, variant.distinct * steps // STEPS))
             trainer.task.pictures = lambda: few
-        trainer.run(workers=0, save_every=math.inf)
+        if trainer.run(workers=0, save_every=math.inf):  # stopped by a signal: what is half trained is no result
+            raise KeyboardInterrupt
         took = time.process_time() - began
         predictor = SamPredictor(minisam.load(Path(folder) / "run" / "weights.safetensors"))
     reports = {"world": evaluate(predictor, None, baselines=False, clicks=3, world=scenes)}
@@ -198,8 +200,12 @@ def in_processes(missing: list[tuple[Any, ...]], count: int) -> Iterator[dict[st
         return
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(count, context, torch.set_num_threads, (1,)) as pool:
-        for future in as_completed([pool.submit(train, *arguments) for arguments in missing]):
-            yield future.result()
+        try:
+            for future in as_completed([pool.submit(train, *arguments) for arguments in missing]):
+                yield future.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
