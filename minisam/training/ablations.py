@@ -36,7 +36,7 @@ from minisam.training.settings import PretrainSettings, Settings
 from minisam_kernels import InputError
 
 SEEDS, STEPS, SCENES, HOLD_OUT = (0, 1, 2), 500, 60, 20
-FIGURES = ("point_confident", "point_best", "box_best", "clicks_3", "difference")
+FIGURES = ("point_confident", "point_best", "point_single", "box_best", "box_single", "clicks_3", "difference")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,8 +141,8 @@ def train(variant: Variant, seed: int, steps: int, scenes: int, data: Sequence[s
 
 def table(report: dict[str, Any], place: str = "world") -> str:
     """Markdown: each variant's means over seeds, ± half the distance between the best and the worst seed."""
-    head = ["", "one click, most confident", "best of three", "box, best", "3 clicks", "|predicted − true IoU|",
-            "seeds", "processor minutes", "in the paper"]  # fmt: skip
+    head = ["", "one click, most confident", "best of three", "single-mask token", "box, best", "box, single-mask token",
+            "3 clicks", "|predicted − true IoU|", "seeds", "processor minutes", "in the paper"]  # fmt: skip
     lines = [head, ["---"] * len(head)]
     for variant in VARIANTS:
         runs = [run for run in report["runs"] if (run["group"], run["name"]) == (variant.group, variant.name)]
