@@ -142,7 +142,8 @@ def train(variant: Variant, seed: int, steps: int, scenes: int, data: Sequence[s
 def table(report: dict[str, Any], place: str = "world") -> str:
     """Markdown: each variant's means over seeds, ± half the distance between the best and the worst seed."""
     head = ["", "one click, most confident", "best of three", "single-mask token", "box, best of three",
-            "box, single-mask token", "3 clicks", "|predicted − true IoU|", "seeds", "processor minutes", "in the paper"]  # fmt: skip
+            "box, single-mask token", "3 clicks", "|predicted − true IoU|", "seeds", "processor minutes",
+            "in the paper"]  # fmt: skip
     lines = [head, ["---"] * len(head)]
     for variant in VARIANTS:
         runs = [run for run in report["runs"] if (run["group"], run["name"]) == (variant.group, variant.name)]
