@@ -53,7 +53,7 @@ def test_two_processes_are_one(tmp_path):
     assert saved["step"] == 3
     for name, value in alone.model.state_dict().items():  # a step moves a weight by at most the learning rate
         apart = (saved["model"][name] - value).abs()
-        assert apart.max() <= 2.1 * TWO.lr * TWO.steps and apart.mean() <= 0.02 * TWO.lr * TWO.steps, name
+        assert apart.max() <= 2.1 * TWO.lr * TWO.steps and apart.mean() <= 0.05 * TWO.lr * TWO.steps, name
 
 
 def test_shares_are_all_of_it():
