@@ -7,6 +7,7 @@ whole on paper.
 from __future__ import annotations
 
 import base64
+import html
 import html.parser
 import json
 import os
@@ -19,7 +20,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from minisam import book_pdf, book_server
+from minisam import book_pdf, book_server, book_streams
 from minisam_kernels.errors import InputError
 from waiting import wait_for
 
@@ -172,6 +173,32 @@ def test_links_and_pictures_lead_somewhere(pages: Path, capsys: pytest.CaptureFi
         print(f"\n{count} links and pictures on {len(everything)} pages")
     assert count > 2000
     assert [line for name, page in everything.items() for line in dead(name, page, everything, pages)] == []
+
+
+def test_what_programs_print_is_in_one_piece(pages: Path) -> None:
+    """The last cell but a few of each chapter runs its tests: a line of dots, then the count, cut nowhere. Kills: a new
+    line after every piece that IPython hands on."""
+    shown = re.compile(r'<div class="output stream.*?<pre>(.*?)</pre>', re.DOTALL)
+    count = 0
+    for path in sorted(pages.glob("[0-9]*.html")):
+        for found in shown.findall(path.read_text()):
+            text = html.unescape(re.sub("<[^>]+>", "", found))
+            if " deselected" in text.replace("\n", ""):
+                assert re.search(
+                    r"^\.+ +\[100%\]\n\d+ passed, \d+ deselected in [\d.]+s$", text.rstrip(), re.MULTILINE
+                ), text
+                count += 1
+    assert count >= 14
+
+
+def test_streams_are_joined() -> None:
+    """Neighbours of one name alone. Kills: stderr in stdout; text that jumps over a picture; a changed notebook."""
+    out, err = ({"output_type": "stream", "name": name, "text": name[3:]} for name in ("stdout", "stderr"))
+    picture = {"output_type": "display_data", "data": {}}
+    outputs = [out, out, err, out, picture, out]
+    joined = book_streams.join_streams(outputs)
+    assert [entry.get("text") for entry in joined] == ["outout", "err", "out", None, "out"]
+    assert out["text"] == "out" and len(outputs) == 6 and book_streams.join_streams([]) == []
 
 
 def test_a_dead_link_is_noticed(tmp_path: Path) -> None:
