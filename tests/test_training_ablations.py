@@ -16,9 +16,9 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of pyco
 
 def test_every_line_differs_in_one_thing():
     """From the base in its changes alone, and from every other line. Kills: a variant that changes nothing."""
-    base, seen = settings(BASE, 0, 500).plain(), []
+    base, seen = settings(BASE, 0, 1000).plain(), []
     for variant in VARIANTS:
-        s = settings(variant, 0, 500, ["photos"])
+        s = settings(variant, 0, 1000, ["photos"])
         s.check()
         differ = {key for key, value in s.plain().items() if value != base[key]}
         also = {"data": variant.data, "steps": variant.pretrain}

@@ -35,7 +35,7 @@ from minisam.training.loop import Trainer
 from minisam.training.settings import PretrainSettings, Settings
 from minisam_kernels import InputError
 
-SEEDS, STEPS, SCENES, HOLD_OUT = (0, 1, 2), 500, 60, 20
+SEEDS, STEPS, SCENES, HOLD_OUT = (0, 1, 2), 1000, 60, 20
 FIGURES = ("point_confident", "point_best", "point_single", "box_best", "box_single", "clicks_3", "difference")
 
 
@@ -81,7 +81,7 @@ VARIANTS = (
 def settings(variant: Variant, seed: int, steps: int, data: Sequence[str] = ()) -> Settings:
     """What all trainings share, with a variant's changes."""
     base = Settings(
-        depth=4, width=128, size=64, steps=steps - variant.pretrain * steps // STEPS, batch=16, masks=4, rounds=2,
+        depth=4, width=128, size=64, steps=steps - variant.pretrain * steps // STEPS, batch=16, masks=2, rounds=2,
         optimizer="muon", lr=2e-3, warmup=min(50, steps // 2), average=0.98, seed=seed, hold_out=HOLD_OUT,
         data=tuple(data) if variant.data else (),
     )  # fmt: skip
