@@ -40,8 +40,8 @@ LOG_EVERY = 20  # steps
 def begin(settings: Common) -> Any:
     """What is trained: a module whose call on a batch and its chances gives the loss and figures.
 
-    With the fast attention: on two cores, in bf16, a step of the encoder takes .70 of the plain one's time at 128
-    pixels and .46 at 256.
+    With the fast attention: on one core, in bf16, a step of the encoder takes .70 of the plain one's time at 128 pixels
+    and .46 at 256.
     """
     task: Any
     if isinstance(settings, Settings):
