@@ -176,7 +176,7 @@ def test_links_and_pictures_lead_somewhere(pages: Path, capsys: pytest.CaptureFi
 
 
 def test_what_programs_print_is_in_one_piece(pages: Path) -> None:
-    """The last cell but a few of each chapter runs its tests: a line of dots, then the count, cut nowhere. Kills: a new
+    """Each chapter runs its own tests: a line of dots, then the count, cut nowhere. Kills: a new
     line after every piece that IPython hands on."""
     shown = re.compile(r'<div class="output stream.*?<pre>(.*?)</pre>', re.DOTALL)
     count = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -30,7 +31,12 @@ def test_the_short_recipe_reaches_its_floor(tmp_path):
 def test_the_shipped_weights_say_how_they_were_trained():
     """The settings in the file are those of the last stage of ``make weights``; each stage is one that can be trained.
     Kills: a stage file that is not what was run."""
-    stages = [Settings(**read_settings(WEIGHTS / f"stage-{number}.json", Settings)) for number in range(1, 7)]
+    files = sorted(WEIGHTS.glob("stage-*.json"))
+    named = re.search(r"^STAGES = (.*)$", (WEIGHTS.parents[1] / "Makefile").read_text(), re.MULTILINE)
+    assert named and [f"stage-{stage.split(':')[0]}.json" for stage in named[1].split()] == [
+        path.name for path in files
+    ]
+    stages = [Settings(**read_settings(path, Settings)) for path in files]
     for stage in stages:
         Settings(**{**stage.plain(), "data": ("pictures.safetensors",)}).check()
     notes = read_checkpoint(WEIGHTS / "tiny.safetensors").metadata

@@ -11,8 +11,9 @@ without a mask computes them, a tile at a time. The plain form, ``ops.attention`
 What it costs: the products q·k grow by (D + H + W)/D, and v gets zeros up to the same width, which the fused kernels
 want. ``use(model)`` changes a model over; ``minisam.reference.build(config, fast=True)`` makes one.
 
-Backwards, on a CPU, torch's fused attention is the slow one. There the scores are held, but the long vectors still
-pay: a bias that needs gradients would be three more arrays of N × N numbers.
+Backwards, on a CPU, torch's fused attention is the slow one. There the scores are held, and the long vectors still pay.
+Forwards and backwards in bf16 on one core, 48 × 3 heads of 8 × 8 tokens and 12 × 3 of 16 × 16: long vectors and held
+scores 8 and 13 ms, a bias and held scores 10 and 21, ``ops.attention`` 20 and 48.
 """
 
 from __future__ import annotations
