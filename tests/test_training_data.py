@@ -13,7 +13,7 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from minisam.training import augment, data
-from minisam.training.data import HELD_OUT, Bare, Pictures, choose_masks, find_records, smallest_mask
+from minisam.training.data import HELD_OUT, Bare, Pictures, choose_masks, find_records, smallest_mask, window
 from minisam.training.pack import pack, run_lengths
 from minisam.training.sources import Folder, open_sources
 from minisam.world import render
@@ -228,3 +228,34 @@ def test_pasting_and_colours_belong_to_the_number(tmp_path):
     np.testing.assert_array_equal(one[7]["image"], other[7]["image"])
     np.testing.assert_array_equal(one[7]["masks"], other[7]["masks"])
     assert any(not np.array_equal(one[i]["image"], plain[i]["image"]) for i in range(5))
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_a_window_of_a_scene_is_the_scene_there(number):
+    """Kills: picture and masks cut at different places, a window resized, the last row or column out of reach."""
+    scene, seen = render(number, 64), set()
+    for seed in range(40):
+        pixels, masks = window(scene, 62, np.random.default_rng(seed))
+        for y, x in np.ndindex(3, 3):
+            cut = np.s_[y : y + 62, x : x + 62]
+            same = np.array_equal(pixels, scene.image[cut])
+            if same and all(np.array_equal(a, b.segmentation[cut]) for a, b in zip(masks, scene.masks, strict=True)):
+                seen.add((y, x))
+                break
+        else:
+            pytest.fail(f"seed {seed}: no window of the scene")
+    assert {y for y, _ in seen} == {x for _, x in seen} == {0, 1, 2}
+    np.testing.assert_array_equal(window(scene, 64, np.random.default_rng(0))[0], scene.image)
+
+
+@pytest.mark.parametrize("zoom", [0.0, 0.5, 1.0])
+def test_zoom_is_how_often_a_scene_is_drawn_twice_as_large(zoom, monkeypatch):
+    """Kills: a zoom that is ignored, one of real pictures' chances, a stream that depends on what was asked before."""
+    sizes = []
+    monkeypatch.setattr(data, "render", lambda seed, size: (sizes.append(size), render(seed, size))[1])
+    stream, other = (Pictures(32, 1, (), 1.0, 3, 99, least=1, zoom=zoom) for _ in range(2))
+    items = [stream[i] for i in range(40)]
+    assert set(sizes) <= {32, 64} and abs(np.mean(np.array(sizes) == 64) - zoom) < 0.3
+    assert (set(sizes) == {32, 64}) == (zoom == 0.5)
+    assert all(item["image"].shape == (32, 32, 3) and item["masks"].shape == (1, 32, 32) for item in items)
+    np.testing.assert_array_equal(other[7]["image"], items[7]["image"])

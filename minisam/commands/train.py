@@ -46,6 +46,7 @@ TRAIN: dict[str, tuple[Any, str]] = {
     "dice": (float, "weight of the dice loss"),
     "colours": (float, "how much the colours of real pictures are changed, 0 to 1"),
     "paste": (float, "how often an object of another picture is pasted into a real one, 0 to 1"),
+    "zoom": (float, "how often a world picture is a window of a scene drawn twice as large, 0 to 1"),
 }
 PRETRAIN: dict[str, tuple[Any, str]] = {
     "masked": (float, "share of hidden patches"),

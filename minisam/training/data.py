@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 
 from minisam.training import augment
 from minisam.training.sources import decode_masks, find_records, open_sources, resize_masks
-from minisam.world import render
+from minisam.world import Scene, render
 from minisam_kernels import InputError
 
 __all__ = ["HELD_OUT", "Bare", "Pictures", "decode_masks", "find_records", "resize_masks", "smallest_mask"]
@@ -52,6 +52,15 @@ def random_cut(
     x0, y0 = rng.uniform(0, width - cut_w), rng.uniform(0, height - cut_h)
     scale = side / max(cut_w, cut_h)
     return (x0, y0, x0 + cut_w, y0 + cut_h), (max(1, round(cut_w * scale)), max(1, round(cut_h * scale)))
+
+
+def window(scene: Scene, side: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """A random square of ``side`` pixels of a scene: (side, side, 3), and the scene's masks there, (N, side, side)."""
+    height, width = scene.image.shape[:2]
+    y, x = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
+    inside = np.s_[y : y + side, x : x + side]
+    masks = np.array([mask.segmentation[inside] for mask in scene.masks])
+    return scene.image[inside], masks
 
 
 def choose_masks(areas: np.ndarray, fit: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
@@ -107,6 +116,7 @@ class Pictures(Stream):
 
     Items: ``image`` uint8 (S, S, 3); ``size`` int64 (2,), the (height, width) of the picture in it; ``masks`` bool
     (K, S, S), each of at least ``least`` pixels. ``held_out``: the world's scenes that training never sees, in order.
+    ``zoom``: how often a world picture is a window of a scene twice as large, so that small parts have their pixels.
     """
 
     def __init__(
@@ -122,9 +132,11 @@ class Pictures(Stream):
         hold_out: int = 0,
         colours: float = 0.0,
         paste: float = 0.0,
+        zoom: float = 0.0,
     ) -> None:
         super().__init__(size, data, world, seed, length, False, hold_out)
-        self.masks, self.least, self.held_out, self.colours, self.paste = masks, least, held_out, colours, paste
+        self.masks, self.least, self.held_out = masks, least, held_out
+        self.colours, self.paste, self.zoom = colours, paste, zoom
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
         rng = np.random.default_rng([self.seed, index])
@@ -135,8 +147,8 @@ class Pictures(Stream):
                 return found
         scenes = HELD_OUT + index if self.held_out else int(rng.integers(HELD_OUT))
         while True:
-            scene = render(scenes, self.size)
-            found = self._choose(scene.image, np.array([m.segmentation for m in scene.masks]), rng)
+            scale = 2 if self.zoom and rng.random() < self.zoom else 1
+            found = self._choose(*window(render(scenes, scale * self.size), self.size, rng), rng)
             if found is not None:
                 return found
             scenes = scenes + self.length if self.held_out else int(rng.integers(HELD_OUT))

@@ -198,7 +198,7 @@ class Interaction(nn.Module):
         least = smallest_mask(s.config().patch_size)
         return Pictures(
             s.size, s.masks, s.data, s.world, s.seed, s.steps * s.batch, least,
-            hold_out=s.hold_out, colours=s.colours, paste=s.paste,
+            hold_out=s.hold_out, colours=s.colours, paste=s.paste, zoom=s.zoom,
         )  # fmt: skip
 
     def draw(self, step: int, team: Team) -> Draws:

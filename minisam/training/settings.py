@@ -116,7 +116,8 @@ class Settings(Common):
     """The training of appendix A: ``masks`` a picture, ``rounds`` of prompts for each, the loss ``focal`` · focal +
     ``dice`` · dice + (predicted − true IoU)². ``multimask``: a first round grades the best of the three masks, the mean
     of the three, or the single-mask token alone; ``mask_feedback``: later rounds see the last mask's logits.
-    ``colours`` and ``paste`` change real pictures (see ``augment``): how much, and how often."""
+    ``colours`` and ``paste`` change real pictures (see ``augment``): how much, and how often; ``zoom`` is how often a
+    picture of the world is a window of a scene twice as large."""
 
     masks: int = 4
     rounds: int = 3
@@ -126,12 +127,13 @@ class Settings(Common):
     dice: float = 1.0
     colours: float = 0.0
     paste: float = 0.0
+    zoom: float = 0.0
 
     def check(self) -> None:
         super().check()
         if self.multimask not in MULTIMASK:
             raise InputError(f"expected --multimask among {', '.join(MULTIMASK)}, got {self.multimask!r}")
-        for name in ("colours", "paste"):
+        for name in ("colours", "paste", "zoom"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"expected {option(name)} from 0 to 1, got {getattr(self, name):g}")
         for name in ("masks", "rounds"):
