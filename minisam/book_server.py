@@ -65,7 +65,7 @@ def from_npm(packages: dict[str, tuple[tuple[str, ...], str]], goal: Path) -> bo
     Returns False, and copies nothing, where npm is missing or fails.
     """
     stamp, wanted = goal / "versions.json", json.dumps({name: files for name, (files, _) in packages.items()})
-    if stamp.is_file() and stamp.read_text() == wanted:
+    if stamp.is_file() and stamp.read_text(encoding="utf-8") == wanted:
         return True
     npm = shutil.which("npm")
     if npm is None:
@@ -93,7 +93,7 @@ def from_npm(packages: dict[str, tuple[tuple[str, ...], str]], goal: Path) -> bo
                         copy = goal / target / source.relative_to(base)
                         copy.parent.mkdir(parents=True, exist_ok=True)
                         shutil.copyfile(source, copy)
-    stamp.write_text(wanted)
+    stamp.write_text(wanted, encoding="utf-8")
     return True
 
 
@@ -122,7 +122,7 @@ def _config(offline: bool) -> str:
     """``book/_config.yml``, with the page scripts of ``_static/local`` in place of the CDN's if there are any."""
     import yaml  # comes with jupyter-book
 
-    config = yaml.safe_load((BOOK / "_config.yml").read_text())
+    config = yaml.safe_load((BOOK / "_config.yml").read_text(encoding="utf-8"))
     if offline:
         scripts: dict[str, dict[str, str]] = {"local/require.js": {}, "widgets-local.js": {}, "local/embed-amd.js": {}}
         config["sphinx"]["config"] |= {"mathjax_path": "local/mathjax/tex-mml-chtml.js", "nb_ipywidgets_js": scripts}
@@ -134,7 +134,7 @@ def build(clean: bool = False) -> int:
     _need_book()
     start = time.perf_counter()
     stamp, current = BOOK / "_build" / "source-hash", _source_hash()
-    if clean or not stamp.is_file() or stamp.read_text() != current:
+    if clean or not stamp.is_file() or stamp.read_text(encoding="utf-8") != current:
         shutil.rmtree(BOOK / "_build", ignore_errors=True)
     print("Page scripts (widgets, formulas): ", end="", flush=True)
     offline = fetch_page_scripts()
@@ -145,7 +145,7 @@ def build(clean: bool = False) -> int:
     print("Running the chapters and writing the pages; the first time takes a few minutes ...", flush=True)
     log, config = BOOK / "_build" / "build.log", BOOK / "_build" / "_config.yml"
     log.parent.mkdir(parents=True, exist_ok=True)
-    config.write_text(_config(offline))
+    config.write_text(_config(offline), encoding="utf-8")
     command = [
         sys.executable,
         "-c",
@@ -161,14 +161,14 @@ def build(clean: bool = False) -> int:
             command, stdout=out, stderr=subprocess.STDOUT, cwd=ROOT, env=_environment(), check=False
         ).returncode
     if code:
-        print(_why(log.read_text()), file=sys.stderr)
+        print(_why(log.read_text(encoding="utf-8")), file=sys.stderr)
         print(
             "minisam: error: the textbook did not build; the log is above and in book/_build/build.log", file=sys.stderr
         )
         return code
     for source_map in HTML.rglob("*.map"):  # 3 MB that only the theme's authors read
         source_map.unlink()
-    stamp.write_text(current)
+    stamp.write_text(current, encoding="utf-8")
     print(f"The textbook is in book/_build/html ({time.perf_counter() - start:.0f} s)")
     return 0
 
@@ -195,7 +195,7 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
 def server(port: int = 8000) -> http.server.ThreadingHTTPServer:
     """A server of the built pages on 127.0.0.1; the next free port if ``port`` is taken, any free one if it is 0."""
     handler = functools.partial(_Quiet, directory=str(HTML))
-    for candidate in range(port, port + 20) if port else (0,):
+    for candidate in range(port, min(port + 20, 65536)) if port else (0,):
         try:
             return http.server.ThreadingHTTPServer(("127.0.0.1", candidate), handler)
         except OSError:
@@ -232,7 +232,7 @@ def lab_settings(folder: Path) -> dict[str, str]:
     quiet = {"fetchNews": "false", "checkForUpdates": False}
     extension = "@jupyterlab/{}-extension:{}".format
     overrides = {extension("docmanager", "plugin"): viewers, extension("apputils", "notification"): quiet}
-    settings.write_text(json.dumps(overrides))
+    settings.write_text(json.dumps(overrides), encoding="utf-8")
     paths = [str(folder), *filter(None, [os.environ.get("JUPYTER_CONFIG_PATH")])]
     environment = {**_environment(), "JUPYTER_CONFIG_PATH": os.pathsep.join(paths)}
     del environment["MINISAM_STATIC_PAGE"]

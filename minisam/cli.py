@@ -7,6 +7,7 @@ interrupted command ends with 130. Whatever is imported here is light: ``minisam
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 import time
@@ -93,6 +94,8 @@ def _warmup(options: argparse.Namespace) -> int:
 def _read(options: argparse.Namespace) -> int:
     from minisam import book_server
 
+    if options.port > 65535:
+        raise InputError(f"expected --port up to 65535, got {options.port}")
     return book_server.read(options.port, not options.no_browser)
 
 
@@ -104,6 +107,9 @@ def _lab(options: argparse.Namespace) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     """Run a command; its exit code: 0, 1 when ``verify`` finds a difference, 2 for bad input, 130 for Ctrl-C."""
+    for stream in (sys.stdout, sys.stderr):  # where "→" cannot be written, it is spelt out
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         options = _parser().parse_args(argv)
         code = int(options.run(options))

@@ -15,6 +15,8 @@ def check_output(path: str | Path, *inputs: str | Path) -> Path:
     path = Path(path)
     if path.is_dir():
         raise InputError(f"expected a file to write, got the folder {path}")
+    if path.exists() and not path.is_file():
+        raise InputError(f"expected a file to write, got {path}, which is a device or a pipe")
     if not path.parent.is_dir():
         raise InputError(f"expected an existing folder to write {path.name!r} into, got {path.parent}")
     if not os.access(path.parent, os.W_OK):
@@ -29,9 +31,10 @@ def check_output(path: str | Path, *inputs: str | Path) -> Path:
 def atomic(path: str | Path) -> Iterator[Path]:
     """A temporary name beside ``path``: it becomes ``path`` when the block ends, and is deleted when the block fails.
 
-    An older file of that name stays as it is until then. Raises ``InputError`` where nothing can be written.
+    An older file of that name stays as it is until then; of a link, the file that it leads to is replaced.
+    Raises ``InputError`` where nothing can be written.
     """
-    path = check_output(path)
+    path = Path(os.path.realpath(check_output(path)))
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary

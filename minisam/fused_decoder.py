@@ -167,7 +167,7 @@ class FusedDecoder:
         for b in np.flatnonzero(~trusted):
             encoder = self.prompt_encoder
             dense = encoder.no_mask() if mask_input is None else encoder.embed_masks(mask_input)
-            logits, values = self.plain(terms.image, terms.image_pe, sparse[b : b + 1], dense, len(chosen) > 1)
+            logits, values = self.plain(terms.image, terms.image_pe, sparse[b : b + 1], dense, chosen.start > 0)
             made[b] = np.flatnonzero(wanted(int(b), values[0]))
             if len(made[b]):
                 space(int(b), len(made[b]))[...] = logits[0, made[b]]

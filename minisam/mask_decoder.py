@@ -49,6 +49,10 @@ class MaskDecoder:
     ) -> tuple[np.ndarray, np.ndarray]:
         """The ``chosen`` ones among the four masks: logits (B, M, 4h, 4w) and predicted IoU (B, M)."""
         output_tokens = np.concatenate([self.state["iou_token.weight"], self.state["mask_tokens.weight"]])  # (5, C)
+        if not len(sparse):
+            h, w = image.shape[1:3]
+            count = len(range(len(output_tokens) - 1)[chosen])
+            return np.empty((0, count, 4 * h, 4 * w), np.float32), np.empty((0, count), np.float32)
         batch = max(len(sparse), len(dense))
         tokens = np.concatenate([np.broadcast_to(output_tokens, (batch, *output_tokens.shape)), sparse], axis=1)
         source = image + dense

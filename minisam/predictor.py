@@ -89,8 +89,11 @@ class SamPredictor:
 
         Returns masks (M, H, W) bool, iou_predictions (M,), low_res_logits (M, L, L). Raises ``InputError``.
         """
-        parts = (point_coords, point_labels, box, mask_input)
-        points, labels, boxes, mask_inputs = (None if part is None else np.asarray(part)[None] for part in parts)
+        parts = {"point_coords": point_coords, "point_labels": point_labels, "box": box, "mask_input": mask_input}
+        arrays = (None if part is None else _array(name, part)[None] for name, part in parts.items())
+        points, labels, boxes, mask_inputs = arrays
+        if boxes is not None and boxes.shape == (1, 1, 4):  # one box as a batch, as the official notebooks give it
+            boxes = boxes[0]
         masks, iou, low_res = self.predict_batch(points, labels, boxes, mask_inputs, multimask_output, return_logits)
         return masks[0], iou[0], low_res[0]
 
@@ -127,7 +130,7 @@ class SamPredictor:
             encoder, decoder = self.model.prompt_encoder, self.model.mask_decoder
             sparse = encoder.embed_sparse(points, boxes, next(iter(lengths)))
             if self.terms is None:
-                dense = encoder.no_mask() if mask_input is None else encoder.embed_masks(mask_input)
+                dense = encoder.embed_masks(mask_input) if mask_input is not None and len(sparse) else encoder.no_mask()
                 low_res, iou = decoder(features, self.image_pe, sparse, dense, multimask_output)
             else:
                 low_res, iou = decoder.decode(self.terms, sparse, mask_input, multimask_output)
@@ -162,12 +165,18 @@ def check_prompts(
     return coords, labels, None if boxes is None else _check_boxes(boxes, size)
 
 
-def _numbers(name: str, value: Any) -> np.ndarray:
-    """``value`` as float64, every number finite."""
+def _array(name: str, value: Any, dtype: Any = None) -> np.ndarray:
     try:
-        array = np.asarray(value, np.float64)
+        return np.asarray(value, dtype)
     except (TypeError, ValueError) as error:
         raise InputError(f"expected {name} to hold numbers, got {value!r}") from error
+
+
+def _numbers(name: str, value: Any) -> np.ndarray:
+    """``value`` as float64, every number finite, in float32 too."""
+    array = _array(name, value, np.float64)
+    if (np.abs(array) > np.finfo(np.float32).max).any() and np.isfinite(array).all():
+        raise InputError(f"expected {name} to hold numbers of float32, got {np.abs(array).max():g}")
     if not np.isfinite(array).all():
         raise InputError(f"expected {name} to be finite, got {array[~np.isfinite(array)][0]}")
     return array

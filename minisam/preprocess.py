@@ -69,6 +69,8 @@ def binary_mask_to_logits(mask: np.ndarray, config: SamConfig, strength: float =
     mask = np.asarray(mask)
     if mask.ndim != 2 or mask.size == 0:
         raise InputError(f"expected a mask of shape (H, W), got {mask.shape}")
+    if mask.dtype.kind not in "biuf":
+        raise InputError(f"expected a mask of numbers, got {mask.dtype}")
     size = config.low_res_size
     height, width = input_size(mask.shape[0], mask.shape[1], size)
     picture = Image.fromarray(((mask > 0) * 255).astype(np.uint8))

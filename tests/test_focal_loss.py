@@ -125,6 +125,9 @@ def test_without_focus_it_is_half_the_cross_entropy():
     """Law: γ = 0, α = ½. Kills: gamma is always 2."""
     logits = np.float32([[[0.0]]])
     np.testing.assert_allclose(focal_loss(logits, np.ones((1, 1, 1)), 0.5, 0.0), 0.5 * np.log(2), rtol=1e-6)
+    right = np.float32([[[-np.inf, np.inf]]]), np.array([[[0, 1]]])  # kills: e to the 0 · −∞
+    assert focal_loss(*right, 0.5, 0.0) == focal_loss_numpy(*right, 0.5, 0.0) == 0
+    assert not focal_loss_backward(np.ones(1), *right, 0.5, 0.0).any()
 
 
 def test_many_pieces_make_one_mask():

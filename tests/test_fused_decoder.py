@@ -41,6 +41,7 @@ MODELS = {
     "441 tokens": small("tiny", 21),
     "one layer": small("tiny", 9, decoder_depth=1),
     "three layers": small("tiny", 9, decoder_depth=3),
+    "one mask": small("tiny", 5, num_multimask_outputs=1),
     "heads of 4": small("tiny", 9, prompt_embed_dim=32, decoder_num_heads=4, mask_in_chans=8, num_multimask_outputs=2),
     "vit_b": small("vit_b", 18),
 }
@@ -217,10 +218,11 @@ def test_nan_comes_through(seed, points, box):
     assert np.isnan(sam.mask_decoder.decode(terms, sparse, None, True)[0]).all()
 
 
+@pytest.mark.parametrize("name", ["25 tokens", "one mask"])
 @pytest.mark.parametrize("mask", [False, True])
-def test_many_points_are_answered_by_the_plain_form(mask):
-    """From ``MANY`` embeddings on: its bits, in a batch too."""
-    sam, rng = MODELS["25 tokens"], np.random.default_rng(5)
+def test_many_points_are_answered_by_the_plain_form(mask, name):
+    """From ``MANY`` embeddings on: its bits, in a batch too. Kills: of one mask the other is given."""
+    sam, rng = MODELS[name], np.random.default_rng(5)
     features, sparse, masks, dense = prompts(sam, rng, 2, fused_decoder.MANY, False, mask)
     decoder, image_pe = sam.mask_decoder, sam.prompt_encoder.get_dense_pe()
     logits, iou = decoder.decode(decoder.prepare(features, image_pe), sparse, masks, True)

@@ -101,6 +101,16 @@ def test_bad_input_names_expected_and_received(a, x, y, message):
         head_products(np.ones(a), np.ones(x), np.ones(y))
 
 
+def test_lists_will_do_and_words_will_not():
+    """Kills: a y that is taken as it is."""
+    a, x, y = np.ones((1, 2, 3)), np.ones((1, 3, 2)), np.zeros((1, 2, 2))
+    np.testing.assert_array_equal(head_products(a.tolist(), x.tolist(), y.tolist()), head_products(a, x, y))
+    with pytest.raises(InputError, match="expected y to hold real numbers, got dtype complex128"):
+        head_products(a, x, y * 1j)
+    with pytest.raises(InputError, match=r"expected a to hold numbers, got \[\[1"):
+        head_products([[1], [1, 2]], x, y)
+
+
 def test_bad_input_of_moments():
     with pytest.raises(InputError, match=r"expected x of shape \(2, 4, 5\), got \(2, 4, 6\)"):
         head_moments(np.ones((2, 3, 5)), np.ones((2, 4, 6)))

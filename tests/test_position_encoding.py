@@ -116,6 +116,11 @@ def test_bad_input_names_expected_and_received(coords, gaussian, message):
         position_encoding(np.ones(coords), np.ones(gaussian))
 
 
+def test_a_number_has_no_place():
+    with pytest.raises(InputError, match=r"expected coords of shape \(\.\.\., 2\), got \(\)"):
+        position_encoding(0.5, np.ones((2, 3)))
+
+
 def test_an_empty_grid_is_an_error():
     with pytest.raises(InputError, match=r"expected a grid of at least 1 row and 1 column, got \(0, 4\)"):
         position_grid((0, 4), np.ones((2, 3)))

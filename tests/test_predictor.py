@@ -105,6 +105,29 @@ def test_a_batch_is_its_prompts_one_by_one(predictor):
         np.testing.assert_allclose(together[2][i], alone[2], atol=1e-4 * np.abs(alone[2]).max())
 
 
+def test_one_box_may_come_as_a_batch(predictor):
+    """As in Meta's notebooks."""
+    box = np.array([5, 5, 80, 50])
+    for one, other in zip(predictor.predict(box=box), predictor.predict(box=box[None])):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("plain", [False, True])
+def test_a_batch_of_no_prompts(plain):
+    """Empty arrays, from both forms of the decoder. Kills: one that needs a prompt."""
+    predictor = minisam.SamPredictor(SAM, plain=plain)
+    predictor.set_image(picture(20, 30))
+    low = predictor.model.config.low_res_size
+    for prompt in (
+        {"boxes": np.empty((0, 4))},
+        {"point_coords": np.empty((0, 1, 2)), "point_labels": np.empty((0, 1))},
+        {"mask_input": np.empty((0, 1, low, low), np.float32)},
+    ):
+        masks, iou, low_res = predictor.predict_batch(**prompt)
+        assert masks.shape == (0, 3, 20, 30) and iou.shape == (0, 3) and low_res.shape == (0, 3, low, low)
+        assert predictor.predict_batch(**prompt, multimask_output=False)[0].shape == (0, 1, 20, 30)
+
+
 def test_bgr_is_rgb_turned_round():
     one, other = minisam.SamPredictor(SAM), minisam.SamPredictor(SAM)
     one.set_image(picture(20, 30))
@@ -133,6 +156,9 @@ def test_bgr_is_rgb_turned_round():
         ({"mask_input": np.zeros((1, 64, 64))}, r"mask_input of shape \(1, 128, 128\), got \(1, 64, 64\)"),
         ({"mask_input": np.zeros((1, 128, 128), bool)}, "expected mask_input as logits, got bool"),
         ({"mask_input": np.full((1, 128, 128), np.inf)}, "expected mask_input to be finite, got inf"),
+        ({"mask_input": np.full((1, 128, 128), 1e300)}, r"expected mask_input to hold numbers of float32, got 1e\+300"),
+        ({"point_coords": [[1, 2], [3]], "point_labels": [1, 1]}, r"expected point_coords to hold numbers, got \[\[1"),
+        ({"box": [[1, 2], [3]]}, "expected box to hold numbers, got"),
     ],
 )
 def test_bad_prompts_name_expected_and_received(predictor, arguments, message):
@@ -166,6 +192,8 @@ def test_a_binary_mask_becomes_a_mask_prompt():
     assert logits[0, 32, 64] == 8 and logits[0, 2, 2] == -8 and (logits[0, 64:] == -8).all()
     with pytest.raises(InputError, match=r"expected a mask of shape \(H, W\), got \(1, 2, 2\)"):
         minisam.binary_mask_to_logits(np.zeros((1, 2, 2)), SAM.config)
+    with pytest.raises(InputError, match="expected a mask of numbers, got <U1"):
+        minisam.binary_mask_to_logits(np.array([["a", "b"]]), SAM.config)
 
 
 def test_unknown_names_are_named():

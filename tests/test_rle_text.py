@@ -90,6 +90,16 @@ def test_counts_must_fill_the_picture():
     assert from_string(b"13", (2, 2)).tolist() == [1, 3] and from_string(b"", (0, 3)).tolist() == []
     with pytest.raises(InputError, match="expected run lengths that sum to 2 · 3, got 4"):
         from_string(b"13", (2, 3))
+    with pytest.raises(InputError, match=r"expected run lengths that sum to 2 · 2, got 184\d+"):
+        from_string(to_string([2**58] * 64 + [4]), (2, 2))  # 2⁶⁴ + 4, which is 4 in 64 bits
+
+
+def test_the_largest_counts_have_room():
+    """Kills: a thirteenth group of bits, written behind the end."""
+    for counts in ([2**59 - 1], [0, 0, 0, 2**59 - 1, 0, 0]):
+        assert to_string(counts) == to_string_numpy(counts) and from_string(to_string(counts)).tolist() == counts
+    with pytest.raises(InputError, match=f"expected counts below 2⁵⁹, got {2**59}"):
+        to_string([2**59])
 
 
 @pytest.mark.parametrize("counts", [[-1], [0.5], [[1]], ["a"]])

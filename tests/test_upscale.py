@@ -163,3 +163,18 @@ def test_bad_input_names_expected_and_received(shapes, message):
 def test_bad_masks_name_expected_and_received(y, bias, vectors, message):
     with pytest.raises(InputError, match=message):
         gelu_masks(np.ones(y), np.ones(bias), np.ones(vectors), 0, 0, 5, np.zeros((3, 4, 20), np.float32))
+
+
+@pytest.mark.parametrize(
+    ("corner", "first", "out", "message"),
+    [
+        (4, 0, np.zeros((3, 4, 20), np.float32), "expected a corner from 0 to 3 and a first pixel .*, got 4 and 0"),
+        (0, -1, np.zeros((3, 4, 20), np.float32), "expected a corner .*, got 0 and -1"),
+        (0, 0, np.zeros((3, 4, 20)), r"expected out of float32 and shape \(M, 4h, 4w\), got float64 \(3, 4, 20\)"),
+        (0, 0, np.zeros((3, 5, 20), np.float32), r"expected out of float32 .*, got float32 \(3, 5, 20\)"),
+        (0, 0, np.zeros((3, 20), np.float32), r"expected out of shape \(M, 4h, 4w\), got \(3, 20\)"),
+    ],
+)
+def test_nothing_is_written_outside(corner, first, out, message):
+    with pytest.raises(InputError, match=message):
+        gelu_masks(np.ones((8, 5)), np.ones(2), np.ones((3, 2)), corner, first, 5, out)

@@ -15,8 +15,9 @@ M        masks
 ======== =====================================================================
 
 Coordinates are (x, y) in pixels unless a name says (row, column) or [0, 1]; the centre of the first pixel is at
-(0.5, 0.5). Every operation takes any real dtype and any memory layout and returns new C-contiguous float32 arrays;
-weights have the layout of the official checkpoints. Bad input raises ``InputError``.
+(0.5, 0.5). An operation takes any real dtype and any memory layout and returns new C-contiguous float32 arrays, unless
+it says otherwise (those on masks take booleans and return pixels, boxes or counts); weights have the layout of the
+official checkpoints. Bad input raises ``InputError``.
 """
 
 from minisam_kernels.errors import InputError

@@ -23,7 +23,10 @@ def expect_shape(name: str, array: np.ndarray, shape: tuple[int, ...]) -> None:
 
 def as_float32(name: str, array: np.ndarray) -> np.ndarray:
     """``array`` as C-contiguous float32, the one layout and dtype that compiled kernels take; numbers only."""
-    array = np.asarray(array)
+    try:
+        array = np.asarray(array)
+    except ValueError as error:  # lists of several lengths
+        raise InputError(f"expected {name} to hold numbers, got {array!r:.60}") from error
     if array.dtype.kind not in "fiub":
         raise InputError(f"expected {name} to hold real numbers, got dtype {array.dtype}")
     return np.asarray(array, dtype=np.float32, order="C")  # keeps a single number without axes

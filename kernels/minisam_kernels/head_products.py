@@ -80,14 +80,14 @@ def write_head_moments(y, x, a):
 
 def head_products(a: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """y + a x, head by head → float32 (heads, T, P). See the module's text."""
-    a, x = as_float32("a", a), as_float32("x", x)
+    a, x, y = as_float32("a", a), as_float32("x", x), as_float32("y", y)
     expect_ndim("a", a, 3, "(heads, T, D)")
     expect_ndim("x", x, 3, "(heads, D, P)")
     heads, tokens, width = a.shape
     pixels = x.shape[2]
     expect_shape("x", x, (heads, width, pixels))
     expect_shape("y", y, (heads, tokens, pixels))
-    out = np.array(y, np.float32, order="C")
+    out = y.copy()
     add_head_products(a, x.reshape(heads * width, pixels), out.reshape(heads * tokens, pixels))
     return out
 

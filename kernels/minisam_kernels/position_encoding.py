@@ -75,7 +75,7 @@ def _encode_rows(coords, gaussian, out):
 def position_encoding(coords: np.ndarray, gaussian: np.ndarray) -> np.ndarray:
     """coords (..., 2) in [0, 1] as (x, y), gaussian (2, C/2) → float32 (..., C), [sin, cos]. See the module's text."""
     coords, gaussian = as_float32("coords", coords), as_float32("gaussian", gaussian)
-    if coords.shape[-1] != 2:
+    if coords.ndim == 0 or coords.shape[-1] != 2:
         raise InputError(f"expected coords of shape (..., 2), got {coords.shape}")
     expect_ndim("gaussian", gaussian, 2, "(2, C/2)")
     expect_shape("gaussian", gaussian, (2, gaussian.shape[1]))

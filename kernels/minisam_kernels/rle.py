@@ -70,8 +70,9 @@ def encode(masks: np.ndarray) -> list[np.ndarray]:
 
 def _columns(counts: np.ndarray | Sequence[int], size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The runs of True, cut where a column ends: column, first row and row after the last one of each piece."""
-    counts, height = np.asarray(counts), size[0]
-    if counts.ndim != 1 or counts.dtype.kind not in "iu" or (counts < 0).any() or counts.sum() != size[0] * size[1]:
+    counts, height, pixels = np.asarray(counts), size[0], size[0] * size[1]
+    fits = counts.ndim == 1 and counts.dtype.kind in "iu" and not ((counts < 0) | (counts > pixels)).any()
+    if not fits or counts.sum() != pixels:
         raise InputError(f"expected whole numbers >= 0 that sum to {size[0]} · {size[1]}, got {counts.tolist()!s:.60}")
     ends = np.cumsum(counts, dtype=np.int64)
     start, end = ends[: len(ends) // 2 * 2 : 2], ends[1::2]

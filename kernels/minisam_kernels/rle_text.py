@@ -21,6 +21,7 @@ from minisam_kernels.errors import InputError
 from minisam_kernels.jit import jit
 
 GROUPS = 12  # of five bits, the most that a number may have
+LARGEST = 1 << 59  # from here on a difference may need one more
 
 
 def to_string_numpy(counts: np.ndarray | Sequence[int]) -> bytes:
@@ -79,6 +80,8 @@ def to_string(counts: np.ndarray | Sequence[int]) -> bytes:
     counts = np.asarray(counts)
     if counts.ndim != 1 or (counts.size and counts.dtype.kind not in "iu") or (counts < 0).any():
         raise InputError(f"expected counts to be whole numbers >= 0, got {counts.tolist()!s:.60}")
+    if (counts >= LARGEST).any():
+        raise InputError(f"expected counts below 2⁵⁹, got {counts.max()}")
     text = np.empty(GROUPS * counts.size, np.uint8)
     return text[: _to_string(counts.astype(np.int64), text)].tobytes()
 
@@ -92,6 +95,7 @@ def from_string(text: bytes | str, size: tuple[int, int] | None = None) -> np.nd
         place = -1 - done
         what = f"byte {letters[place]} at {place}" if place < letters.size else "a text that ends within a number"
         raise InputError(f"expected run lengths in COCO's code, '0' to 'o', none below 0, got {what}")
-    if size is not None and counts[:done].sum() != size[0] * size[1]:
-        raise InputError(f"expected run lengths that sum to {size[0]} · {size[1]}, got {counts[:done].sum()}")
-    return counts[:done]
+    counts = counts[:done]
+    if size is not None and ((counts > size[0] * size[1]).any() or counts.sum() != size[0] * size[1]):
+        raise InputError(f"expected run lengths that sum to {size[0]} · {size[1]}, got {sum(counts.tolist())}")
+    return counts

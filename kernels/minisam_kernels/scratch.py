@@ -1,7 +1,8 @@
 """Scratch memory of a thread: arrays for the inside of one piece of work, used again by the next piece.
 
 A fresh array costs a page fault every 4 KB when it is first written, which for a picture of 256 × 256 took a third of
-the encoder's time. Each thread keeps one block, as large as the largest piece so far needed: a few MB.
+the encoder's time. Each thread keeps a block for every name, as large as the largest piece so far needed: a few MB, for
+many prompts of a large model tens of MB.
 """
 
 from __future__ import annotations

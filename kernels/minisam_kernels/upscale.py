@@ -24,7 +24,7 @@ import math
 import numpy as np
 
 from minisam_kernels.elementary import _ERF_END, _P0, _P1, _P2, _P3, _P4, _P5, _Q1, _Q2, _Q3, _Q4, _Q5
-from minisam_kernels.errors import as_float32, expect_ndim, expect_shape
+from minisam_kernels.errors import InputError, as_float32, expect_ndim, expect_shape
 from minisam_kernels.gelu import gelu_numpy
 from minisam_kernels.jit import jit
 from minisam_kernels.layer_norm import layer_norm_numpy
@@ -144,5 +144,10 @@ def gelu_masks(
     expect_ndim("vectors", vectors, 2, "(M, C)")
     expect_shape("bias", bias, vectors.shape[1:])
     expect_shape("y", y, (4 * bias.size, y.shape[1]))
+    expect_ndim("out", out, 3, "(M, 4h, 4w)")
     expect_shape("out", out, (len(vectors), out.shape[1], 4 * width))
+    if out.dtype != np.float32 or out.shape[1] % 4:
+        raise InputError(f"expected out of float32 and shape (M, 4h, 4w), got {out.dtype} {out.shape}")
+    if corner not in range(4) or not 0 <= first <= out.shape[1] // 4 * width:
+        raise InputError(f"expected a corner from 0 to 3 and a first pixel of the picture, got {corner} and {first}")
     gelu_masks_tile(y, bias, vectors, corner, first, width, out)

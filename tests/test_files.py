@@ -1,0 +1,47 @@
+"""Files are written whole or not at all, and nothing but files."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from minisam.files import atomic, check_output
+from minisam_kernels import InputError
+
+
+def test_whole_or_not_at_all(tmp_path):
+    """Kills: a name that appears before its content, an old file that is lost when writing fails."""
+    path = tmp_path / "file"
+    path.write_text("old")
+    with pytest.raises(ZeroDivisionError), atomic(path) as temporary:
+        temporary.write_text("half")
+        raise ZeroDivisionError
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+    with atomic(path) as temporary:
+        temporary.write_text("new")
+        assert path.read_text() == "old"
+    assert path.read_text() == "new" and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_link_stays_a_link(tmp_path):
+    """Kills: the link itself is replaced, and its file is left as it was."""
+    (tmp_path / "there").mkdir()
+    target, link = tmp_path / "there" / "file", tmp_path / "link"
+    target.write_text("old")
+    link.symlink_to(target)
+    with atomic(link) as temporary:
+        temporary.write_text("new")
+    assert link.is_symlink() and target.read_text() == "new"
+
+
+def test_devices_and_pipes_are_no_files(tmp_path):
+    """Kills: ``-o /dev/null`` as root, which would put a file in the place of the device."""
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", "/dev/null"):
+        with pytest.raises(InputError, match=f"expected a file to write, got {path}, which is a device or a pipe"):
+            check_output(path)
+    with pytest.raises(InputError, match="expected a file to write, got the folder"):
+        check_output(tmp_path)
+    with pytest.raises(InputError, match="expected an existing folder to write 'file' into, got .*missing"):
+        check_output(tmp_path / "missing" / "file")
