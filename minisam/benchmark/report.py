@@ -32,7 +32,7 @@ def read_reports(folder: Path, schema: int | str, command: str) -> list[Report]:
     found = []
     for path in sorted(folder.glob("*.json")):
         try:
-            figures = json.loads(path.read_text())
+            figures = json.loads(path.read_text(encoding="utf-8"))
         except ValueError:
             figures = None
         if not isinstance(figures, dict) or figures.get("schema") != schema:
@@ -119,6 +119,10 @@ def rates(report: Report) -> Table:
     for threads, found in report["blas_peak"].items():
         title = f"peak of matrix products, {threads} thread{'s' * (threads != '1')}"
         table.append([title, "", *(f"{found[name]:.0f}" if name in found else "–" for name in names)])
+    peak = goals.blas_peak(report)
+    if peak:
+        title = "peak that the shares are of: NumPy's best, alone or in turns with the rest"
+        table.append([title, "", f"{peak:.0f}", *["–"] * (len(names) - 1)])
     return table
 
 
