@@ -65,11 +65,11 @@ def notebook(source: Path, address: str = "") -> str:
 def _offer(app: Any, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
     """Before the theme makes its buttons: write the notebook and say where it is."""
     source = Path(app.srcdir) / f"{page}.md"
-    if not source.is_file() or not source.read_text().startswith("---\njupytext:"):
+    if not source.is_file() or not source.read_text(encoding="utf-8").startswith("---\njupytext:"):
         return
     goal = Path(app.outdir) / "_sources" / f"{page}.ipynb"
     goal.parent.mkdir(exist_ok=True)
-    goal.write_text(notebook(source, repository()[0]))
+    goal.write_text(notebook(source, repository()[0]), encoding="utf-8")
     context["ipynb_source"] = goal.name
 
 

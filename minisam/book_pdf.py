@@ -47,7 +47,7 @@ UNFINISHED = " — minisam"  # how the title of a page ends until print.js has m
 
 def page_names() -> list[str]:
     """The pages in the order of the table of contents; the index of names is of no use on paper."""
-    toc = (book_server.BOOK / "_toc.yml").read_text()
+    toc = (book_server.BOOK / "_toc.yml").read_text(encoding="utf-8")
     return [name for name in re.findall(r"^(?:root:| +- file:) (\S+)$", toc, re.MULTILINE) if name != "genindex"]
 
 
@@ -78,7 +78,7 @@ class Printer:
         self.process = subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=quiet)
         try:
             file = Path(self.profile.name) / "DevToolsActivePort"
-            port = self._wait(lambda: file.read_text().split()[0], "the number of its port")
+            port = self._wait(lambda: file.read_text(encoding="utf-8").split()[0], "the number of its port")
             tabs = f"http://127.0.0.1:{port}/json/list"
             pages = self._wait(lambda: json.load(urllib.request.urlopen(tabs)), "an empty page")
             address = next(page["webSocketDebuggerUrl"] for page in pages if page["type"] == "page")
@@ -223,7 +223,7 @@ def _outline(writer: PdfWriter, targets: dict[str, dict[str, Any]]) -> None:
     numbers = {page.indirect_reference: number for number, page in enumerate(writer.pages)}
     for name, there in targets.items():
         chapter: Any = None
-        for level, words, anchor in headings((book_server.HTML / f"{name}.html").read_text()):
+        for level, words, anchor in headings((book_server.HTML / f"{name}.html").read_text(encoding="utf-8")):
             place = there[""] if level == 1 else there.get(anchor, there[""])
             number = numbers[list.__getitem__(place, 0)]
             top = place[3] if isinstance(place[3], float) else None

@@ -90,7 +90,7 @@ def _read_folder(folder: Path) -> StateDict:
         raise InputError(f"expected one of {', '.join(FOLDER)} in the folder {folder}, got none of them")
     if found.suffix != ".json":
         return _read_file(found)
-    weight_map = json.loads(found.read_text())["weight_map"]
+    weight_map = json.loads(found.read_text(encoding="utf-8"))["weight_map"]
     shards = sorted(set(weight_map.values()))
     for name in shards:
         if Path(name).name != name:

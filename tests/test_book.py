@@ -21,7 +21,8 @@ from waiting import wait_for
 
 pytest_plugins = ["book_pages"]
 pytestmark = pytest.mark.book
-CHAPTERS = sorted((book_server.ROOT / "chapters").glob("[0-9][0-9]-*.md"))
+FOLDER = book_server.ROOT / "chapters"
+CHAPTERS = [*sorted(FOLDER.glob("[0-9][0-9]-*.md")), FOLDER / "ablations.md"]
 
 
 class Figure:

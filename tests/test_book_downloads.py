@@ -19,7 +19,7 @@ from minisam_kernels.errors import InputError
 
 pytest.importorskip("jupytext")
 ROOT = book_server.ROOT
-CHAPTERS = sorted((ROOT / "chapters").glob("[0-9][0-9]-*.md"))
+CHAPTERS = [*sorted((ROOT / "chapters").glob("[0-9][0-9]-*.md")), ROOT / "chapters" / "ablations.md"]
 ADDRESS = "https://github.com/owner/name"
 
 

@@ -43,5 +43,5 @@ def test_devices_and_pipes_are_no_files(tmp_path):
             check_output(path)
     with pytest.raises(InputError, match="expected a file to write, got the folder"):
         check_output(tmp_path)
-    with pytest.raises(InputError, match="expected an existing folder to write 'file' into, got .*missing"):
+    with pytest.raises(InputError, match=r"expected an existing folder to write 'file' into, got .*missing"):
         check_output(tmp_path / "missing" / "file")

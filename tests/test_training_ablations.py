@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
+from minisam.figures import ablations as figure
 from minisam.training import ablations, loop
 from minisam.training.ablations import BASE, FIGURES, VARIANTS, settings, table
 from minisam_kernels import InputError
 from test_training_data import sa1b_folder
 
+ROOT = Path(__file__).parents[1]
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of pycocotools, about NumPy 2
 
 
@@ -45,7 +48,7 @@ def test_a_stopped_table_goes_on(tmp_path, monkeypatch, capsys):
     for run in runs:
         assert set(run["found"]) == {"world", "photos"} and set(run["found"]["world"]) == {*FIGURES, "objects"}
     assert "pictures: a tenth" in capsys.readouterr().out
-    shown = (tmp_path / "README.md").read_text()
+    shown = (tmp_path / "ablations.md").read_text()
     assert (
         "4 steps" in shown and "## Photographs: photos, held out" in shown and "| start: autoencoder first |" in shown
     )
@@ -92,7 +95,51 @@ def test_the_table_shows_means_and_spread():
     runs = []
     for seed, value in ((0, 0.4), (1, 0.5)):
         found = {"world": dict.fromkeys(FIGURES, value)}
-        runs.append({"group": "rounds", "name": "3", "seed": seed, "processor_seconds": 90, "found": found})
+        run = {"group": "rounds", "name": "3", "seed": seed, "processor_seconds": 90, "found": found}
+        runs.append({**run, "settings": settings(BASE, 0, 1000).plain()})
     lines = table({"runs": runs}).splitlines()
     assert len(lines) == 3 and lines[2].startswith("| rounds: 3 | 0.450 ± 0.050 |") and "| 2 | 1.5 |" in lines[2]
     assert len(table({"runs": runs}, "photos").splitlines()) == 2
+    alone = table({"runs": runs[:1]}).splitlines()[2]
+    assert alone.startswith("| rounds: 3 | 0.400 |") and "±" not in alone  # one seed says nothing of chance
+    runs[0]["settings"]["multimask"] = "single"  # its three masks were never trained
+    alone = [cell.strip() for cell in table({"runs": runs[:1]}).splitlines()[2].split("|")]
+    assert alone[2:9] == ["–", "–", "0.400", "–", "0.400", "0.400", "–"]
+
+
+def test_the_page_is_that_of_the_file():
+    """What the book shows is what the committed file says. Kills: a table written by hand, a line that nobody ran."""
+    folder = ROOT / "benchmarks" / "training"
+    report = json.loads((folder / "ablations.json").read_text())
+    assert (folder / "ablations.md").read_text() == ablations.page(report)
+    assert {(run["group"], run["name"]) for run in report["runs"]} == {(v.group, v.name) for v in VARIANTS}
+    assert report["steps"] == ablations.STEPS and report["scenes"] == ablations.SCENES
+    assert "benchmarks/training/ablations.md" in (ROOT / "chapters" / "ablations.md").read_text()
+    for run in report["runs"]:
+        variant = next(v for v in VARIANTS if (v.group, v.name) == (run["group"], run["name"]))
+        asked = settings(variant, run["seed"], report["steps"], run["settings"]["data"]).plain()
+        assert (run["settings"] | {"init": ""}).items() <= asked.items()
+        assert not any("/" in path for path in run["settings"]["data"])
+
+
+def test_the_figure_shows_what_was_reached(tmp_path):
+    """A dot at every figure of every seed, at the height of its line. Kills: lines in another order than their names,
+    means in place of seeds."""
+    runs = []
+    for group, name, seed, value in (("base", "first", 0, 0.5), ("base", "first", 1, 0.6), ("loss", "dice", 0, 0.2)):
+        found = {"world": {key: value + i / 100 for i, key in enumerate(figure.SHOWN)}}
+        runs.append({"group": group, "name": name, "seed": seed, "found": found, "settings": {"multimask": "best"}})
+    path = tmp_path / "ablations.json"
+    path.write_text(json.dumps({"runs": runs}))
+    state = figure.dots(figure.read(path), "world")
+    axes = state.picture.axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["first", "loss: dice"]
+    drawn = [(list(line.get_ydata()), list(line.get_xdata())) for line in axes.lines if line.get_marker() != "None"]
+    expected = [([0, 0], [0.5 + i / 100, 0.6 + i / 100]) for i in range(3)], [([1], [0.2 + i / 100]) for i in range(3)]
+    assert drawn == [pair for both in zip(*expected) for pair in both]
+    assert "0.55 as the others begin, lowest 0.20 (loss: dice)" in state.words
+    figure.ablations(path)
+    for text in ("[]", "{", json.dumps({"runs": runs[2:]})):
+        path.write_text(text)
+        with pytest.raises(InputError, match=r"expected a file that python -m minisam.training.ablations wrote"):
+            figure.read(path)

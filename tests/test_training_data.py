@@ -183,6 +183,56 @@ def test_held_out_pictures_are_never_shown(tmp_path):
         Pictures(64, 2, (str(sa1b_folder(tmp_path / "one", 1)),), 0.0, 0, 99, hold_out=2)
 
 
+def test_copies_of_held_out_pictures_are_never_shown(tmp_path, monkeypatch):
+    """Under another name, in another set, as a partner for pasting, in a packed file. Kills: numbers alone."""
+    one, other = sa1b_folder(tmp_path / "one", 6), sa1b_folder(tmp_path / "other", 3)
+    # held out are 0 and 3 of the one, 0 of the other; the copies are numbers 2 and 1
+    (one / "images" / "2.jpg").write_bytes((one / "images" / "0.jpg").read_bytes())
+    (other / "images" / "1.jpg").write_bytes((one / "images" / "3.jpg").read_bytes())
+    for index in (0, 2):  # the same pictures as in the first set: other ones
+        Image.fromarray(render(90 + index, 96).image[:64]).save(other / "images" / f"{index}.jpg", quality=95)
+    folders = (str(one), str(other))
+    pack(folders, tmp_path / "packed.safetensors", 96, 90, 10**7)
+    for data_ in (folders, (str(tmp_path / "packed.safetensors"),)):
+        streams = Pictures(32, 1, data_, 0.0, 0, 99, least=1, hold_out=3, paste=1.0), Bare(32, data_, 0.0, 0, 99, 3)
+        for stream in streams:
+            shown: set[tuple[int, int]] = set()
+
+            def spy(number, source, shown=shown):
+                picture = source.picture
+                monkeypatch.setattr(source, "picture", lambda at: (shown.add((number, at)), picture(at))[1])
+
+            for number, source in enumerate(stream.sources):
+                spy(number, source)
+            for i in range(60):
+                stream[i]
+            assert shown == {(0, 1), (0, 4), (0, 5), (1, 2)}
+
+
+def test_pictures_without_masks_do_not_move_the_held_out(tmp_path):
+    """Pretraining holds out what training does; mask files are no pictures. Kills: a count over all files."""
+    folder = sa1b_folder(tmp_path / "set", 4)
+    (folder / "masks").mkdir()
+    for path in (folder / "images" / "00.jpg", folder / "masks" / "0.png"):
+        Image.new("RGB", (8, 8)).save(path)
+    source = open_sources(folder, bare=True)[0]
+    assert [source.pictures[i].name for i in source.held_out(2)] == ["0.jpg", "2.jpg"]
+    assert sorted(path.name for path in source.pictures) == ["0.jpg", "00.jpg", "1.jpg", "2.jpg", "3.jpg"]
+
+
+def test_without_the_world_there_is_no_world(tmp_path, monkeypatch):
+    """A picture whose masks are all too small gives way to another of its set. Kills: a scene of the world instead."""
+    folder = str(sa1b_folder(tmp_path / "set", 4))
+    monkeypatch.setattr(data, "render", lambda *given: pytest.fail("a scene of the world"))
+    stream = Pictures(64, 2, (folder,), 0.0, 0, 99, least=600)
+    few = [stream._changed(stream.sources[0], i % 4, np.random.default_rng(i)) for i in range(40)]
+    assert any(found is None for found in few) and any(found is not None for found in few)
+    for i in range(30):
+        assert stream[i]["masks"].sum(axis=(1, 2)).min() >= 600
+    with pytest.raises(InputError, match="expected masks of at least 9999 pixels at 64 × 64 in set, got none in 200"):
+        Pictures(64, 2, (folder,), 0.0, 0, 99, least=9999)[0]
+
+
 @given(st.integers(0, 10**6), st.floats(0, 1))
 def test_other_colours(seed, strength):
     """No strength changes nothing, none moves anything. Kills: a gain without an end, grey that is coloured."""

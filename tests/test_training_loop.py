@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -64,6 +66,51 @@ def test_a_signal_ends_the_step_and_saves(tmp_path, number):
     assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"] == 2
     files = sorted(path.name for path in tmp_path.iterdir())
     assert files == ["checkpoint.pt", "raw.safetensors", "weights.safetensors"]
+
+
+def group_of_one(folder: str) -> None:
+    """A process and its group, which trains with a worker until it is stopped."""
+    os.setpgid(0, 0)
+    trainer = loop.Trainer(dataclasses.replace(SETTINGS, steps=10**6), folder)
+    assert trainer.run(workers=1) == "terminated"
+
+
+def test_a_signal_to_the_whole_group_saves(tmp_path):
+    """As ``timeout`` and ``torchrun`` send it, to workers too. Kills: a worker that dies, and the save that fails."""
+    process = multiprocessing.get_context("spawn").Process(target=group_of_one, args=(str(tmp_path),))
+    process.start()
+    deadline = time.monotonic() + 120
+    while not ((tmp_path / "log.jsonl").exists() and read_log(tmp_path)):  # 20 steps: the worker is at work
+        assert process.is_alive() and time.monotonic() < deadline
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGTERM)
+    process.join(60)
+    assert process.exitcode == 0
+    assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"] >= 20
+
+
+def test_the_average_is_of_the_last_tenth(tmp_path):
+    """Keeps t / (t + 10) at step t, at most ``average``. Kills: an average of the first steps for ever, another step's
+    share."""
+    trainer = loop.Trainer(dataclasses.replace(SETTINGS, average=0.2), tmp_path)
+    name = "mask_decoder.iou_token.weight"
+    expected = trainer.average[name].clone()
+    for step, batch in enumerate(trainer.batches(0), 1):
+        trainer.train_step(batch)
+        keep = min(0.2, step / (step + 10))
+        expected = keep * expected + (1 - keep) * trainer.model.state_dict()[name]
+        torch.testing.assert_close(trainer.average[name], expected)
+    with trainer.averaged() as model:
+        assert not model.training and torch.equal(model.state_dict()[name], trainer.average[name])
+    assert trainer.model.training and not torch.equal(trainer.model.state_dict()[name], trainer.average[name])
+
+
+def test_finished_weights_are_not_begun_anew(tmp_path):
+    """A folder whose checkpoint was deleted. Kills: step 0 written over them."""
+    loop.Trainer(SETTINGS, tmp_path).run(workers=0)
+    (tmp_path / "checkpoint.pt").unlink()
+    with pytest.raises(InputError, match=r"expected .* to be new or to have a checkpoint.pt, got finished weights"):
+        loop.Trainer(SETTINGS, tmp_path)
 
 
 def test_time_is_up(tmp_path):
@@ -141,6 +188,13 @@ def test_checkpoints_that_do_not_fit(tmp_path):
         dataclasses.replace(SETTINGS, optimizer="sgd").check()
     with pytest.raises(InputError, match="--hold-out of 2 or more, or 0 for none, got 1"):
         dataclasses.replace(SETTINGS, hold_out=1).check()
+    with pytest.raises(InputError, match="expected --world below 1 with --data, got 1: none of its pictures"):
+        dataclasses.replace(SETTINGS, data=("photos",), world=1.0).check()
+    with pytest.raises(InputError, match="expected --drop-path below 1, got 1"):
+        dataclasses.replace(SETTINGS, drop_path=1.0).check()
+    for name in ("seed", "warmup"):
+        with pytest.raises(InputError, match=f"expected --{name} of 0 or more, got -1"):
+            dataclasses.replace(SETTINGS, **{name: -1}).check()
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
@@ -153,6 +207,10 @@ def test_compact_checkpoints_go_on(tmp_path, optimizer):
     for state in states:
         moments = [value for values in state["state"].values() for key, value in values.items() if key != "step"]
         assert moments and all(value.dtype == torch.bfloat16 for value in moments)
+    one.run(workers=0, save_every=0)  # a save after every step: the moments in use stay float32
+    assert one.step == 4
+    one.step = 1
+    one.save()
     two = loop.Trainer(settings, tmp_path, compact=True)
     for part in two.optimiser.parts:
         moments = [value for values in part.state.values() for key, value in values.items() if key != "step"]

@@ -10,18 +10,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from PIL import Image
 
 from minisam.cli import main
 from minisam.images import read_image, save_png
 from minisam.predictor import SamPredictor
 from minisam.sam import build
-from minisam.transfer import held_out
+from minisam.transfer import held_out, points
 from minisam.transfer.calibration import calibration, draw
 from minisam.transfer.gallery import worst
 from minisam.transfer.points import Baselines, bounding_box, centre_point, evaluate, find_pictures, table
 from minisam.transfer.prompting import measure_clicks, next_click
 from minisam_kernels import InputError
 from test_cli import SMALL
+from test_training_data import sa1b_folder
 
 
 def scene() -> tuple[np.ndarray, list[np.ndarray]]:
@@ -42,6 +44,7 @@ def folder(tmp_path):
     (tmp_path / "masks").mkdir()
     lines = ["image,mask,area,dataset"]
     for name, shown in (("a", masks), ("b", masks[:1])):
+        image[0, 0] = ord(name)  # a copy would be no held-out picture
         save_png(tmp_path / "images" / f"{name}.png", image)
         for number, mask in enumerate(shown):
             save_png(tmp_path / "masks" / f"{name}_{number}.png", mask)
@@ -234,3 +237,31 @@ def test_held_out_scenes(tmp_path):
     json.dumps(report)
     pytest.importorskip("matplotlib")
     draw(report, tmp_path / "calibration.png")
+
+
+def test_copies_are_not_held_out(tmp_path):
+    """A held-out picture that lies elsewhere too, here or in another folder, is left out. Kills: names alone."""
+    for name, count in (("one", 5), ("other", 2)):
+        sa1b_folder(tmp_path / name, count)
+    one, other = tmp_path / "one" / "images", tmp_path / "other" / "images"
+    for index in range(2):
+        Image.new("RGB", (96, 64), (9, index, 0)).save(other / f"{index}.jpg")
+
+
+    def names(*others):
+        return [path.name for path, _ in points.held_out_pictures(tmp_path / "one", 2, others)]
+
+    assert names() == names(tmp_path / "other") == ["0.jpg", "2.jpg", "4.jpg"]
+    (one / "3.jpg").write_bytes((one / "2.jpg").read_bytes())
+    (other / "1.jpg").write_bytes((one / "4.jpg").read_bytes())
+    assert names() == ["0.jpg", "4.jpg"] and names(tmp_path / "other") == names(tmp_path / "other", tmp_path / "one")
+    assert names(tmp_path / "other") == ["0.jpg"]
+    assert len(points.held_out_pictures(tmp_path / "one", 1)) == 5
+
+
+def test_pictures_of_one_name_are_two(tmp_path):
+    """In two folders below the measured one. Kills: means over both as if they were one picture."""
+    for name in ("a", "b"):
+        sa1b_folder(tmp_path / name, 1)
+    cases = list(points.folder_cases(tmp_path, None))
+    assert [case.name for case in cases] == ["a/images/0.jpg", "b/images/0.jpg"]

@@ -94,10 +94,10 @@ def run(options: argparse.Namespace) -> int:
     text = json.dumps(figures, indent=1, ensure_ascii=False) + "\n"
     if options.json is not None:
         with atomic(options.json) as temporary:
-            temporary.write_text(text)
+            temporary.write_text(text, encoding="utf-8")
     if options.report is not None:
         with atomic(folder / f"{figures['model']['name']}.json") as temporary:
-            temporary.write_text(text)
+            temporary.write_text(text, encoding="utf-8")
         return _write_page(folder)
     return 0
 
@@ -109,7 +109,7 @@ def _write_page(folder: Path) -> int:
     models = report.read_folder(folder)
     pictures = [plots.draw(figures, folder) for figures in models]
     with atomic(folder / "README.md") as temporary:
-        temporary.write_text(report.page(models, pictures))
+        temporary.write_text(report.page(models, pictures), encoding="utf-8")
     return 0
 
 
@@ -163,11 +163,11 @@ def _run_on_device(options: argparse.Namespace) -> int:
         for path in (options.json, folder and folder / f"{sam.config.name}.json"):
             if path is not None:
                 with atomic(path) as temporary:
-                    temporary.write_text(text)
+                    temporary.write_text(text, encoding="utf-8")
     if folder is not None:
         page = device_report.page(device_report.read_folder(folder))
         with atomic(folder / "README.md") as temporary:
-            temporary.write_text(page)
+            temporary.write_text(page, encoding="utf-8")
     return 0
 
 

@@ -91,7 +91,7 @@ def _settings(options: argparse.Namespace) -> dict[str, Any]:
 
 def _read_grids(path: str) -> Any:
     try:
-        grids = json.loads(Path(path).read_text())
+        grids = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"expected a file of points, got {path}: {error.strerror or error}") from error
     except ValueError as error:

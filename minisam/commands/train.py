@@ -30,7 +30,7 @@ COMMON: dict[str, tuple[Any, str]] = {
     "layer_decay": (float, "factor on the learning rate for each block of the encoder below the last"),
     "drop_path": (float, "share of the last block's branches left out (stochastic depth)"),
     "clip": (float, "longest gradient"),
-    "average": (float, "how much the running average of the weights keeps at each step"),
+    "average": (float, "how much the running average of the weights keeps at step t, at most: t / (t + 10)"),
     "precision": (str, "float32, or bf16 for products"),
     "world": (float, "share of pictures from the procedural world, 0 to 1"),
     "hold_out": (count, "never show every N-th picture of a set, to measure on it (see minisam transfer)"),
@@ -158,7 +158,7 @@ def _train(options: argparse.Namespace, settings: Any, bare: bool) -> Any:
 
 def run(options: argparse.Namespace) -> int:
     """``minisam train``."""
-    need("reference", "torch")
+    need("reference", "torch", *(("pycocotools",) if options.data else ()))
     if options.plot:
         return _plot(options)
     from minisam.training.settings import Settings
@@ -201,8 +201,7 @@ def _plot(options: argparse.Namespace) -> int:
 
 def run_pack(options: argparse.Namespace) -> int:
     """``minisam pack``."""
-    need("reference", "torch")
-    need("test", "pycocotools")
+    need("reference", "torch", "pycocotools")
     if options.quality > 95:
         raise InputError(f"expected --quality from 1 to 95, got {options.quality}")
     from minisam.training.pack import pack

@@ -89,7 +89,7 @@ def run(options: argparse.Namespace) -> int:
     for path, content in outputs.items():
         if path is not None:
             with atomic(path) as temporary:
-                temporary.write_text(content)
+                temporary.write_text(content, encoding="utf-8")
     if options.report is not None:
         _write_page(folder)
     return 0 if all(line.passed for line in lines) else 1
@@ -101,7 +101,7 @@ def _write_page(folder: Path) -> int:
 
     page = parity.page(parity.read_folder(folder))
     with atomic(folder / "README.md") as temporary:
-        temporary.write_text(page)
+        temporary.write_text(page, encoding="utf-8")
     return 0
 
 

@@ -16,7 +16,7 @@ atlas, committed                            outputs of the model for pages witho
 7   dot_product, upscaling, thresholds
 8   focal_curves, loss_maps, background, iou_regression
 9   three_masks, averaging, multimask
-10  interaction, who_wins
+10  interaction, who_wins                   (after it) ablations
 11  amortised, where, roofline
 12  funnel, stability, grids (candidates)
 15  failures, one_thing, doubts

@@ -18,7 +18,7 @@ FOLDER = Path(minisam.__file__).resolve().parents[1] / "benchmarks" / "cpu"
 def report(name: str, folder: Path = FOLDER) -> dict[str, Any] | None:
     """The benchmark of a model, "tiny" or "vit_b"; None where there is none."""
     try:
-        found = json.loads((folder / f"{name}.json").read_text())
+        found = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     return found if isinstance(found, dict) else None

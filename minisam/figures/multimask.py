@@ -31,7 +31,7 @@ LINES = {"best": "solid", "mean": "dashed", "single": "dotted"}
 def read(path: str | Path = FILE) -> dict[str, Any]:
     """The file of the experiment. Raises ``InputError`` where there is none."""
     try:
-        found: dict[str, Any] = json.loads(Path(path).read_text())
+        found: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
         assert found["runs"]
     except (OSError, ValueError, KeyError, AssertionError) as error:
         raise InputError(f"expected a file that python -m minisam.training.ambiguity wrote, got {path}") from error

@@ -67,7 +67,7 @@ class ScoreFigure(anywidget.AnyWidget):
     """Move and paint a mask, and see IoU, Dice, pixel accuracy and boundary IoU. See ``score``."""
 
     _esm = HERE / "score.js"
-    _css = (HERE / "click.css").read_text() + (HERE / "score.css").read_text()
+    _css = (HERE / "click.css").read_text(encoding="utf-8") + (HERE / "score.css").read_text(encoding="utf-8")
 
     subjects: traitlets.List[dict[str, Any]] = traitlets.List().tag(sync=True)
     source = traitlets.Unicode().tag(sync=True)

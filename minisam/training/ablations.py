@@ -6,7 +6,7 @@ Each line of the table changes one setting of the same small training (64 pixels
 seed, and measures the running average on scenes of the world that no training sees; with ``--data``, also on the
 ``hold_out`` part of those pictures. The file is written after each training and the same command goes on where it
 was stopped. One training takes some minutes of one core; ``--processes N`` runs as many at a time, ``--only NAME``
-makes one group. README.md beside the file is what the book shows of it.
+makes one group. The same name with .md is a page of it, which the book shows.
 """
 
 from __future__ import annotations
@@ -128,19 +128,24 @@ def train(variant: Variant, seed: int, steps: int, scenes: int, data: Sequence[s
         predictor = SamPredictor(minisam.load(Path(folder) / "run" / "weights.safetensors"))
     reports = {"world": evaluate(predictor, None, baselines=False, clicks=3, world=scenes)}
     for place in folders:
-        reports[Path(place).name] = evaluate(predictor, place, baselines=False, clicks=3, every=HOLD_OUT)
+        reports[Path(place).name] = evaluate(predictor, place, None, False, 3, every=HOLD_OUT, others=folders)
     found = {}
     for name, report in reports.items():
         found[name] = {key: round(value, 4) for key, value in report["per_object"].items() if key in FIGURES}
         difference = report["calibration"]["point_three"]["mean_absolute"]
         found[name] |= {"difference": round(difference, 4), "objects": report["objects"]}
-    return {"group": variant.group, "name": variant.name, "seed": seed, "steps": steps,
+    return {"group": variant.group, "name": variant.name, "seed": seed, "steps": steps, "commit": commit(),
             "processor_seconds": round(took), "settings": {**s.plain(), "init": variant.pretrain and "MAE"},
             "found": found}  # fmt: skip
 
 
+def learnt(run: dict[str, Any], figure: str) -> bool:
+    """Whether the training taught the masks that a figure is of: with one mask alone, the three never learn."""
+    return run["settings"]["multimask"] != "single" or figure in ("point_single", "box_single", "clicks_3")
+
+
 def table(report: dict[str, Any], place: str = "world") -> str:
-    """Markdown: each variant's means over seeds, ± half the distance between the best and the worst seed."""
+    """Markdown: each variant's means over seeds, ± half of what lies between the best and the worst seed."""
     head = ["", "one click, most confident", "best of three", "single-mask token", "box, best of three",
             "box, single-mask token", "3 clicks", "|predicted − true IoU|", "seeds", "processor minutes",
             "in the paper"]  # fmt: skip
@@ -152,8 +157,12 @@ def table(report: dict[str, Any], place: str = "world") -> str:
             continue
         cells = [variant.name if variant is BASE else f"{variant.group}: {variant.name}"]
         for figure in FIGURES:
-            values = [run["found"][place][figure] for run in runs]
-            cells.append(f"{np.mean(values):.3f} ± {(max(values) - min(values)) / 2:.3f}")
+            values = [run["found"][place][figure] for run in runs if learnt(run, figure)]
+            if not values:
+                cells.append("–")
+                continue
+            spread = f" ± {(max(values) - min(values)) / 2:.3f}" if len(values) > 1 else ""
+            cells.append(f"{np.mean(values):.3f}{spread}")
         minutes = np.mean([run["processor_seconds"] for run in runs]) / 60
         lines.append([*cells, str(len(runs)), f"{minutes:.1f}", variant.paper])
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
@@ -162,14 +171,15 @@ def table(report: dict[str, Any], place: str = "world") -> str:
 def page(report: dict[str, Any]) -> str:
     """Markdown: how it was measured, and a table for each place."""
     s, machine = settings(BASE, 0, report["steps"]), report["environment"]
+    commits = dict.fromkeys(run["commit"] for run in report["runs"])
     places = list(dict.fromkeys(place for run in report["runs"] for place in run["found"]))
     text = f"""# What each part of the training is worth
 
 Each line is a small training from nothing: {s.steps} steps of {s.batch} pictures of {s.size} pixels, {s.masks} masks
 a picture, {s.rounds} rounds, an encoder of {s.depth} blocks of {s.width}, on the world unless the line says otherwise,
 with the paper's losses and {s.optimizer}. It differs from the first line in what it says. Mean IoU over objects, ± half
-of what lies between the best and the worst seed. Processor minutes are those of the training alone
-({machine["processor"]}). Commit {report["commit"]}; the JSON file beside this one has all runs.
+of what lies between the best and the worst seed, if there are several. Processor minutes are those of the training
+alone ({machine["processor"]}). Code: {", ".join(commits)}. The JSON file beside this one has all runs.
 """
     for place in places:
         objects = next(run["found"][place]["objects"] for run in report["runs"] if place in run["found"])
@@ -180,11 +190,11 @@ of what lies between the best and the worst seed. Processor minutes are those of
 
 def read(path: Path, steps: int, scenes: int) -> dict[str, Any]:
     """The report in a file, to go on from, or an empty one."""
-    fresh = {"steps": steps, "scenes": scenes, "commit": commit(), "environment": environment(), "runs": []}
+    fresh = {"steps": steps, "scenes": scenes, "environment": environment(), "runs": []}
     if not path.exists():
         return fresh
     try:
-        report = json.loads(path.read_text())
+        report = json.loads(path.read_text(encoding="utf-8"))
         same = (report["steps"], report["scenes"]) == (steps, scenes)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"expected a report of ablations, got {path}, which is none ({error!r})") from error
@@ -234,12 +244,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         and options.only in (None, variant.group)
         and (options.data or not variant.data)
     ]
+    order = {(variant.group, variant.name): place for place, variant in enumerate(VARIANTS)}
     for run in in_processes(missing, options.processes):
         report["runs"].append(run)
+        report["runs"].sort(key=lambda run: (order[run["group"], run["name"]], run["seed"]))
         with atomic(options.output) as temporary:
-            temporary.write_text(json.dumps(report).replace('{"group"', '\n{"group"') + "\n")
-        with atomic(options.output.with_name("README.md")) as temporary:
-            temporary.write_text(page(report))
+            temporary.write_text(json.dumps(report).replace('{"group"', '\n{"group"') + "\n", encoding="utf-8")
+        with atomic(options.output.with_suffix(".md")) as temporary:
+            temporary.write_text(page(report), encoding="utf-8")
         print(f"{run['group']}, {run['name']}, seed {run['seed']}: {run['found']}", flush=True)
     print(page(report))
 

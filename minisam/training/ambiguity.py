@@ -17,7 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -27,6 +27,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from minisam.benchmark.environment import commit
+from minisam.commands.options import exit_code
 from minisam.files import atomic
 from minisam.training.data import HELD_OUT, Pictures, smallest_mask
 from minisam.training.log import read_log
@@ -61,7 +63,7 @@ class OneDomain(Pictures):
 
 @torch.no_grad()
 def ask(trainer: Trainer, count: int) -> list[dict[str, Any]]:
-    """The answers of the running average: a token alone with ``multimask="single"``, else the three.
+    """The answers of the model as it is: a token alone with ``multimask="single"``, else the three.
 
     Each: ``areas`` of the truths from the inside out, ``iou`` of each mask (row) with each truth, ``predicted`` IoU,
     ``alike``: the IoU of the masks with each other (1-2, 1-3, 2-3), and ``undecided``: the share of the largest truth's
@@ -70,9 +72,6 @@ def ask(trainer: Trainer, count: int) -> list[dict[str, Any]]:
     assert isinstance(trainer.settings, Settings)
     s = trainer.settings
     model: Any = trainer.model
-    raw = {key: value.clone() for key, value in model.state_dict().items()}
-    model.load_state_dict(trainer.average)
-    model.eval()
     tokens = slice(0, 1) if s.multimask == "single" else slice(1, None)
     least = smallest_mask(s.config().patch_size) / s.size**2
     answers = []
@@ -98,8 +97,6 @@ def ask(trainer: Trainer, count: int) -> list[dict[str, Any]]:
                 "undecided": plain(undecided),
             }
         )
-    model.load_state_dict(raw)
-    model.train()
     return answers
 
 
@@ -119,10 +116,13 @@ def train(seed: int, steps: int, points: int) -> Iterator[dict[str, Any]]:
         with tempfile.TemporaryDirectory() as folder:
             trainer = Trainer(s, folder)
             trainer.task.pictures = lambda made=pictures: made
-            trainer.run(workers=0, save_every=math.inf)
+            if trainer.run(workers=0, save_every=math.inf):  # stopped: what is half trained is no result
+                raise KeyboardInterrupt
             log = [{k: line[k] for k in ("step", "loss", "iou_1", "oracle_1", "lr")} for line in read_log(folder)]
         took = round(time.process_time() - began)
-        yield {"settings": s.plain(), "processor_seconds": took, "log": log, "answers": ask(trainer, points)}
+        with trainer.averaged():
+            answers = ask(trainer, points)
+        yield {"settings": s.plain(), "processor_seconds": took, "log": log, "answers": answers}
 
 
 def main() -> None:
@@ -133,13 +133,11 @@ def main() -> None:
     parser.add_argument("--points", type=int, default=POINTS)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    git = ["git", "rev-parse", "HEAD"]
-    commit = subprocess.run(git, cwd=Path(__file__).parent, capture_output=True, text=True).stdout.strip()
     runs = [run for seed in SEEDS for run in train(seed, options.steps, options.points)]
-    report = {"domain": DOMAIN, "commit": commit, "torch": torch.__version__, "runs": runs}
+    report = {"domain": DOMAIN, "commit": commit(), "torch": torch.__version__, "runs": runs}
     with atomic(options.output) as temporary:
-        temporary.write_text(json.dumps(report).replace('{"settings"', '\n{"settings"') + "\n")
+        temporary.write_text(json.dumps(report).replace('{"settings"', '\n{"settings"') + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(exit_code(main))

@@ -150,17 +150,13 @@ def figure(trainer: Any, path: str | Path, count: int = 6) -> None:
     from PIL import Image
 
     task, s = trainer.task, trainer.settings
-    raw = {key: value.clone() for key, value in trainer.model.state_dict().items()}
-    trainer.model.load_state_dict(trainer.average)
-    trainer.model.eval()
     stream = Bare(s.size, s.data, s.world, s.seed + 1, count)
     items = [stream[i] for i in range(count)]
     device = trainer.team.device
     batch = {key: torch.from_numpy(np.stack([item[key] for item in items])).to(device) for key in items[0]}
     side = s.config().image_embedding_size // s.unit
     chance = torch.rand(count, side, side, generator=torch.Generator().manual_seed(0)).to(device)
-    page = task.reconstruct(batch, chance)
-    trainer.model.load_state_dict(raw)
-    trainer.model.train()
+    with trainer.averaged():
+        page = task.reconstruct(batch, chance)
     with atomic(path) as temporary:
         Image.fromarray(page).save(temporary, format="PNG")

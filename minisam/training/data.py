@@ -15,7 +15,7 @@ from PIL import Image
 from torch.utils.data import Dataset
 
 from minisam.training import augment
-from minisam.training.sources import decode_masks, find_records, open_sources, resize_masks
+from minisam.training.sources import decode_masks, find_records, kept_numbers, open_sources, resize_masks
 from minisam.world import Scene, render
 from minisam_kernels import InputError
 
@@ -23,6 +23,7 @@ __all__ = ["HELD_OUT", "Bare", "Pictures", "decode_masks", "find_records", "resi
 
 MAX_COVERAGE = 0.9  # masks over 90 % of the picture are left out (appendix A)
 MIN_CELLS = 8  # of the decoder's masks: what is smaller cannot be told from noise
+TRIES = 200  # pictures of a set, until one has a mask of a fitting size
 HELD_OUT = 2**30  # the world's scenes from this seed on are never trained on
 
 
@@ -31,21 +32,12 @@ def smallest_mask(patch_size: int) -> int:
     return max(1, MIN_CELLS * patch_size**2 // 16)
 
 
-def kept_numbers(count: int, hold_out: int) -> np.ndarray:
-    """The numbers below ``count`` that are trained on: all but every ``hold_out``-th, from 0 on (0: all)."""
-    numbers = np.arange(count)
-    kept = numbers[numbers % hold_out != 0] if hold_out else numbers
-    if not len(kept):
-        raise InputError(f"expected more pictures in each set than --hold-out {hold_out} leaves out, got {count}")
-    return kept
-
-
 def random_cut(
     size: tuple[int, int], side: int, rng: np.random.Generator
 ) -> tuple[tuple[float, float, float, float], tuple[int, int]]:
     """A box in a picture of ``size`` (width, height), and the size it gets when its long side becomes ``side``.
 
-    Half of the time the whole picture; else each side is cut to between a half and all of it.
+    Half of the time a side stays whole; else it is cut to between a half and all of it.
     """
     width, height = size
     cut_w, cut_h = (length * (rng.uniform(0.5, 1) if rng.random() < 0.5 else 1) for length in (width, height))
@@ -89,7 +81,7 @@ class Stream(Dataset[dict[str, np.ndarray]]):
     ) -> None:
         self.size, self.world, self.seed, self.length = size, world, seed, length
         self.sources: list[Any] = [source for path in data for source in open_sources(path, bare)]
-        self.numbers = [kept_numbers(len(source), hold_out) for source in self.sources]
+        self.numbers = kept_numbers(self.sources, hold_out)
         if not self.sources and world < 1:
             raise InputError(f"expected --world 1 when no --data folder is given, got {world}")
 
@@ -142,9 +134,7 @@ class Pictures(Stream):
         rng = np.random.default_rng([self.seed, index])
         drawn = self.draw_source(rng)
         if drawn is not None:
-            found = self._real(*drawn, rng)
-            if found is not None:
-                return found
+            return self._real(*drawn, rng)
         scenes = HELD_OUT + index if self.held_out else int(rng.integers(HELD_OUT))
         while True:
             scale = 2 if self.zoom and rng.random() < self.zoom else 1
@@ -162,7 +152,18 @@ class Pictures(Stream):
         pixels = np.asarray(image.resize(size, Image.Resampling.BILINEAR, box=box))
         return (pixels[:, ::-1], masks[:, :, ::-1]) if rng.random() < 0.5 else (pixels, masks)
 
-    def _real(self, source: Any, number: int, rng: np.random.Generator) -> dict[str, np.ndarray] | None:
+    def _real(self, source: Any, number: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        """What ``_changed`` makes of a picture, or, where no fitting mask is left, of others of the same set."""
+        numbers = next(kept for one, kept in zip(self.sources, self.numbers) if one is source)
+        for _ in range(TRIES):
+            found = self._changed(source, number, rng)
+            if found is not None:
+                return found
+            number = int(rng.choice(numbers))
+        wanted = f"masks of at least {self.least} pixels at {self.size} × {self.size}"
+        raise InputError(f"expected {wanted} in {source.name}, got none in {TRIES} pictures")
+
+    def _changed(self, source: Any, number: int, rng: np.random.Generator) -> dict[str, np.ndarray] | None:
         """A cut of a picture, perhaps with an object from another, perhaps in other colours; None if it has no mask."""
         pixels, masks = self._cut(source, number, rng)
         if self.paste and rng.random() < self.paste:

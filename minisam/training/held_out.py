@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 
 import numpy as np
@@ -24,17 +23,16 @@ def play_held_out(trainer: Trainer, scenes: int, rounds: int = 1, batch: int = 1
     """
     assert isinstance(trainer.settings, Settings)
     s = dataclasses.replace(trainer.settings, rounds=rounds)
-    model = copy.deepcopy(trainer.model)
-    model.load_state_dict(trainer.average)
-    task = Interaction(model.eval(), s)  # type: ignore[arg-type]
     pictures = Pictures(s.size, s.masks, (), 1.0, 0, scenes, smallest_mask(s.config().patch_size), held_out=True)
     sums: dict[str, float] = {}
-    for first in range(0, scenes, batch):
-        items = [pictures[i] for i in range(first, min(first + batch, scenes))]
-        stacked = {key: torch.from_numpy(np.stack([item[key] for item in items])) for key in items[0]}
-        stacked = {key: value.to(trainer.team.device) for key, value in stacked.items()}
-        draws = prompts.draw(0, first, len(items) * s.masks, rounds).to(trainer.team.device)
-        for _, figures, _ in play(task.model, task.embed(stacked), stacked["masks"], draws, s):
-            for key, value in figures.items():
-                sums[key] = sums.get(key, 0.0) + float(value) * len(items)
+    with trainer.averaged() as model:
+        task = Interaction(model, s)  # type: ignore[arg-type]
+        for first in range(0, scenes, batch):
+            items = [pictures[i] for i in range(first, min(first + batch, scenes))]
+            stacked = {key: torch.from_numpy(np.stack([item[key] for item in items])) for key in items[0]}
+            stacked = {key: value.to(trainer.team.device) for key, value in stacked.items()}
+            draws = prompts.draw(0, first, len(items) * s.masks, rounds).to(trainer.team.device)
+            for _, figures, _ in play(task.model, task.embed(stacked), stacked["masks"], draws, s):
+                for key, value in figures.items():
+                    sums[key] = sums.get(key, 0.0) + float(value) * len(items)
     return {key: value / scenes for key, value in sums.items()}

@@ -20,7 +20,7 @@ def read_log(folder: str | Path) -> list[dict[str, Any]]:
     if not path.is_file():
         raise InputError(f"expected the log of a training in {folder}, got no {path.name}")
     entries = []
-    for line in path.read_text().splitlines():
+    for line in path.read_text(encoding="utf-8").splitlines():
         try:
             entries.append(json.loads(line))
         except ValueError:
@@ -33,7 +33,7 @@ def cut_log(folder: Path, step: int) -> None:
     if (folder / "log.jsonl").is_file():
         kept = [entry for entry in read_log(folder) if entry["step"] <= step]
         with atomic(folder / "log.jsonl") as temporary:
-            temporary.write_text("".join(json.dumps(entry) + "\n" for entry in kept))
+            temporary.write_text("".join(json.dumps(entry) + "\n" for entry in kept), encoding="utf-8")
 
 
 def plot(folder: str | Path) -> Path:

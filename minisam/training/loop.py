@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 import math
-import signal
+import os
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -55,9 +56,9 @@ def begin(settings: Common) -> Any:
     return task
 
 
-def _ignore_ctrl_c(worker: int) -> None:
-    """Ctrl-C in a terminal reaches every process; the one that trains decides."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _leave_group(worker: int) -> None:
+    """Ctrl-C, ``timeout`` and ``torchrun`` signal a whole group of processes; the one that trains decides."""
+    os.setpgid(0, 0)
 
 
 class Trainer:
@@ -87,6 +88,11 @@ class Trainer:
         self.average = {key: value.detach().clone() for key, value in self.model.state_dict().items()}
         if (self.folder / "checkpoint.pt").exists():
             self._resume()
+        elif (self.folder / "weights.safetensors").exists():
+            raise InputError(f"expected {self.folder} to be new or to have a checkpoint.pt, got finished weights alone")
+        if self.team.mean(torch.tensor(float(self.step), device=self.team.device)) != self.step:
+            found = f"step {self.step} in {self.folder} of process {self.team.rank}, another elsewhere"
+            raise InputError(f"expected all processes to go on from one step (a folder that all share), got {found}")
         if compiled:
             self.task.compile_parts()
         self.module: Any = self.task
@@ -138,7 +144,10 @@ class Trainer:
             write_weights(self.folder / f"{name}.safetensors", weights, config, notes)
 
     def train_step(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """A step of the optimiser, then one of the running average (at first the plain mean of the steps so far)."""
+        """A step of the optimiser, then one of the running average.
+
+        At step t the average keeps t / (t + 10), about the mean of the last tenth, until that is more than ``average``.
+        """
         s, device = self.settings, self.team.device
         batch = {key: value.to(device, non_blocking=True) for key, value in batch.items()}
         torch.manual_seed(s.seed * 1_000_003 + self.step * 64 + self.team.rank)  # what drop path draws from
@@ -153,12 +162,24 @@ class Trainer:
             torch._foreach_lerp_(list(self.average.values()), list(self.model.state_dict().values()), 1 - keep)
         return {"loss": loss.detach(), "norm": norm, **figures}
 
+    @contextmanager
+    def averaged(self) -> Iterator[nn.Module]:
+        """The model with the running average's weights, not in training mode; afterwards it is as it was."""
+        raw = {key: value.clone() for key, value in self.model.state_dict().items()}
+        self.model.load_state_dict(self.average)
+        self.model.eval()
+        try:
+            yield self.model
+        finally:
+            self.model.load_state_dict(raw)
+            self.model.train()
+
     def batches(self, workers: int) -> Iterator[dict[str, Tensor]]:
         """This process's share of the batches that are still to come."""
         s = self.settings
         context: dict[str, Any] = {}
         if workers:
-            context = {"multiprocessing_context": "spawn", "prefetch_factor": 4, "worker_init_fn": _ignore_ctrl_c}
+            context = {"multiprocessing_context": "spawn", "prefetch_factor": 4, "worker_init_fn": _leave_group}
         return iter(
             DataLoader(
                 self.task.pictures(),
@@ -196,7 +217,7 @@ class Trainer:
                 if journal.count == LOG_EVERY or self.step == s.steps:
                     shown = journal.write()
                     bar.set_postfix({key: shown[key] for key in ("loss", "iou_1") if key in shown})
-                if self.team.size == 1 or journal.count == 0:
+                if self.team.size == 1 or self.team.device.type == "cpu" or journal.count == 0:
                     reason = "stop" if self.team.any(bool(stop.reason)) else ""
                 if reason:
                     reason = stop.reason or "stopped with the others"

@@ -51,8 +51,11 @@ class Optimiser:
     def state_dict(self, compact: bool = False) -> list[dict[str, Any]]:
         """The state of each part; ``compact``: moments as bfloat16."""
         states = [part.state_dict() for part in self.parts]
-        for values in (values for state in states for values in state["state"].values()) if compact else ():
-            values.update({key: values[key].bfloat16() for key in MOMENTS if key in values})
+        for state in states if compact else ():  # its tables are the optimiser's own: they stay as they are
+            state["state"] = {
+                number: {key: value.bfloat16() if key in MOMENTS else value for key, value in values.items()}
+                for number, values in state["state"].items()
+            }
         return states
 
     def load_state_dict(self, states: list[dict[str, Any]]) -> None:

@@ -66,7 +66,7 @@ def pack(folders: Sequence[str | Path], output: str | Path, side: int, quality: 
     with progress(total=sum(len(source) for source in sources), unit=" pictures", desc="pack") as bar:
         for number, (folder, source) in enumerate(zip(folders, sources)):
             terms = Path(folder) / "TERMS.txt"
-            note = {"name": source.name, "terms": terms.read_text().strip() if terms.is_file() else ""}
+            note = {"name": source.name, "terms": terms.read_text(encoding="utf-8").strip() if terms.is_file() else ""}
             notes.append({**note, "pictures": len(source)})
             for index in range(len(source)):
                 jpeg, run = _pack_picture(source, index, side, quality)

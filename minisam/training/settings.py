@@ -30,7 +30,8 @@ class Common:
     not the model's own). ``init`` are weights to begin with; ``depth`` and ``width`` make another encoder than the
     model's own; ``optimizer`` is AdamW, or Muon with AdamW for the rest, at ``others`` times the learning rate (see
     ``optimiser``). That rate warms up, then falls to ``final_lr`` in a straight line, along half a cosine, or by 10 at
-    each of the steps ``drops``; ``layer_decay`` multiplies it for every block of the encoder counted from the top."""
+    each of the steps ``drops``; ``layer_decay`` multiplies it for every block of the encoder counted from the top.
+    ``average`` is what the running average of the weights keeps at a step t, or t / (t + 10) if that is less."""
 
     model: str = "tiny"
     depth: int = 0
@@ -90,6 +91,11 @@ class Common:
             value = getattr(self, name)
             if not 0 <= value <= 1:
                 raise InputError(f"expected {option(name)} from 0 to 1, got {value:g}")
+        if self.drop_path == 1:
+            raise InputError("expected --drop-path below 1, got 1: nothing would be left of the last block")
+        for name in ("seed", "depth", "width", "warmup"):
+            if getattr(self, name) < 0:
+                raise InputError(f"expected {option(name)} of 0 or more, got {getattr(self, name)}")
         for name in ("steps", "batch"):
             if getattr(self, name) < 1:
                 raise InputError(f"expected {option(name)} above 0, got {getattr(self, name)}")
@@ -102,6 +108,8 @@ class Common:
                 raise InputError(f"expected {option(name)} among {', '.join(known)}, got {getattr(self, name)!r}")
         if self.drops and self.decay != "steps":
             raise InputError(f"expected --decay steps with --drop, got {self.decay!r}")
+        if self.data and self.world == 1:
+            raise InputError("expected --world below 1 with --data, got 1: none of its pictures would be shown")
         if not self.data and self.world < 1:
             given = f"--world {self.world:g}"
             raise InputError(f"expected --data for the pictures that are not of the world, got {given} alone")
@@ -169,7 +177,7 @@ def read_settings(path: str | Path, kind: type[AnySettings]) -> dict[str, Any]:
     """The settings in a JSON file, checked for names and types."""
     path = Path(path)
     try:
-        values = json.loads(path.read_text())
+        values = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(f"expected a file of settings, got {path}: {error.strerror or error}") from error
     except ValueError as error:
@@ -186,6 +194,9 @@ def read_settings(path: str | Path, kind: type[AnySettings]) -> dict[str, Any]:
 def _as_default(name: str, value: Any, default: Any, path: Path) -> Any:
     """``value`` in the type of the setting's default; a whole number will do where a fraction may stand."""
     if isinstance(default, tuple) and isinstance(value, list):
+        kind = int if name == "drops" else str
+        if any(type(entry) is not kind for entry in value):
+            raise InputError(f"expected {name} in {path} as a list of {kind.__name__}, got {value!r}")
         return tuple(value)
     if isinstance(default, float) and type(value) is int:
         return float(value)

@@ -8,6 +8,7 @@ machine (``pack``).
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import zlib
@@ -33,6 +34,14 @@ class Source(Protocol):
 
     def picture(self, index: int) -> Image.Image:
         """RGB."""
+        ...
+
+    def held_out(self, every: int) -> range | list[int]:
+        """Numbers of the pictures that a training with this ``hold_out`` never shows: every so many, from 0 on."""
+        ...
+
+    def content(self, index: int) -> bytes:
+        """The picture's file: what has the same is a copy."""
         ...
 
     def count(self, index: int) -> int:
@@ -63,7 +72,7 @@ def find_records(folder: str | Path) -> list[tuple[Path, Path]]:
 def read_record(record: Path) -> list[dict[str, Any]]:
     """The annotations of a JSON file in SA-1B's schema."""
     try:
-        values = json.loads(record.read_text())
+        values = json.loads(record.read_text(encoding="utf-8"))
         annotations = values["annotations"]
         codes = [annotation["segmentation"] for annotation in annotations]
         fine = all(len(code["size"]) == 2 and isinstance(code["counts"], str) for code in codes)
@@ -88,6 +97,24 @@ def resize_masks(masks: np.ndarray, box: tuple[float, float, float, float], size
     return np.stack(small) if small else np.zeros((0, size[1], size[0]), bool)
 
 
+def kept_numbers(sources: Sequence[Source], every: int) -> list[np.ndarray]:
+    """Of each set the numbers that are trained on: all but those held out and their copies in any set (0: all).
+
+    A picture and its copy must come from the same kind of source to be known as such: two folders, or a packed file.
+    """
+    if not every:
+        return [np.arange(len(source)) for source in sources]
+    secret = {hashlib.sha256(source.content(i)).digest() for source in sources for i in source.held_out(every)}
+    kept = []
+    for source in sources:
+        seen = [i for i in range(len(source)) if hashlib.sha256(source.content(i)).digest() not in secret]
+        if not seen:
+            got = f"got {len(source)}"
+            raise InputError(f"expected more pictures in each set than --hold-out {every} leaves out, {got}")
+        kept.append(np.array(seen))
+    return kept
+
+
 def _open(path: Path) -> Image.Image:
     try:
         with Image.open(path) as opened:
@@ -96,18 +123,41 @@ def _open(path: Path) -> Image.Image:
         raise InputError(f"expected a picture, got {path}, which cannot be read ({error})") from error
 
 
-class Folder:
+def _size(path: Path) -> tuple[int, int]:
+    """Width and height, from the head of the file."""
+    try:
+        with Image.open(path) as opened:
+            return opened.size
+    except (OSError, SyntaxError) as error:
+        raise InputError(f"expected a picture, got {path}, which cannot be read ({error})") from error
+
+
+class Files:
+    """Pictures that are files of their own."""
+
+    def __init__(self, folder: str | Path, pictures: list[Path]) -> None:
+        self.name, self.pictures = Path(folder).name, pictures
+
+    def __len__(self) -> int:
+        return len(self.pictures)
+
+    def picture(self, index: int) -> Image.Image:
+        return _open(self.pictures[index])
+
+    def held_out(self, every: int) -> range | list[int]:
+        return range(0, len(self), every)
+
+    def content(self, index: int) -> bytes:
+        return self.pictures[index].read_bytes()
+
+
+class Folder(Files):
     """A folder in SA-1B's schema."""
 
     def __init__(self, folder: str | Path) -> None:
-        self.name, self.records = Path(folder).name, find_records(folder)
+        self.records = find_records(folder)
+        super().__init__(folder, [picture for picture, _ in self.records])
         self._last: tuple[int, list[dict[str, Any]]] = (-1, [])
-
-    def __len__(self) -> int:
-        return len(self.records)
-
-    def picture(self, index: int) -> Image.Image:
-        return _open(self.records[index][0])
 
     def _annotations(self, index: int) -> list[dict[str, Any]]:
         """Those of one record; the last one is kept, since it is asked for twice."""
@@ -121,8 +171,7 @@ class Folder:
     def masks(self, index: int, chosen: Sequence[int]) -> np.ndarray:
         picture, record = self.records[index]
         codes = [self._annotations(index)[i]["segmentation"] for i in chosen]
-        with Image.open(picture) as opened:
-            width, height = opened.size
+        width, height = _size(picture)
         wrong = [code["size"] for code in codes if list(code["size"]) != [height, width]]
         if wrong:
             raise InputError(f"expected masks of [{height}, {width}] like {picture.name}, got {wrong[0]} in {record}")
@@ -132,27 +181,28 @@ class Folder:
         """Read the first records and raise ``InputError`` for what training would stumble over later."""
         for picture, record in self.records[:CHECKED]:
             sizes = {tuple(annotation["segmentation"]["size"]) for annotation in read_record(record)}
-            with Image.open(picture) as opened:
-                width, height = opened.size
+            width, height = _size(picture)
             if sizes - {(height, width)}:
                 got = sorted(sizes - {(height, width)})[0]
                 raise InputError(f"expected masks of {(height, width)} like {picture.name}, got {got} in {record}")
 
 
-class BareFolder:
-    """Pictures without masks, for pretraining."""
+class BareFolder(Files):
+    """Pictures without masks, for pretraining; what lies in a folder ``masks`` is none of them."""
 
     def __init__(self, folder: str | Path) -> None:
-        self.name = Path(folder).name
-        self.pictures = sorted(p for p in Path(folder).rglob("*") if p.suffix.lower() in ENDINGS)
+        below = (path for path in Path(folder).rglob("*") if path.suffix.lower() in ENDINGS)
+        super().__init__(folder, sorted(path for path in below if path.parent.name != "masks"))
         if not self.pictures:
             raise InputError(f"expected pictures ({', '.join(ENDINGS)}) below {folder}, got none")
+        self.folder = Path(folder)
 
-    def __len__(self) -> int:
-        return len(self.pictures)
-
-    def picture(self, index: int) -> Image.Image:
-        return _open(self.pictures[index])
+    def held_out(self, every: int) -> range | list[int]:
+        """Those that ``Folder`` holds out, if some of the pictures have masks."""
+        if not any(self.folder.rglob("*.json")):
+            return super().held_out(every)
+        number = {path: i for i, path in enumerate(self.pictures)}
+        return [number[picture] for picture, _ in find_records(self.folder)[::every]]
 
 
 class Packed:
@@ -185,6 +235,12 @@ class Packed:
     def _piece(self, kind: str, index: int) -> bytes:
         at, ends = int(self.indices[index]), self._arrays[f"{kind}_ends"]
         return self._arrays[kind][int(ends[at - 1]) if at else 0 : int(ends[at])].tobytes()
+
+    def held_out(self, every: int) -> range:
+        return range(0, len(self), every)
+
+    def content(self, index: int) -> bytes:
+        return self._piece("jpegs", index)
 
     def picture(self, index: int) -> Image.Image:
         with Image.open(io.BytesIO(self._piece("jpegs", index))) as opened:

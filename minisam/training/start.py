@@ -86,7 +86,9 @@ def load_weights(model: nn.Module, path: str | Path, config: SamConfig) -> None:
     partial = arrays.metadata.get("holds") == ENCODER_ONLY
     extra = [name for name in arrays if name not in shapes]
     missing = [name for name in shapes if name not in arrays]
-    if extra or (missing and not partial):
+    if partial:
+        missing = [name for name in missing if name.startswith(("image_encoder.patch_embed", "image_encoder.blocks"))]
+    if extra or missing:
         what, names = ("extra", extra) if extra else ("missing", missing)
         raise InputError(f"expected the {len(shapes)} weights of {config.name} in {path}, got {what}: {names[0]}, …")
     state = {name: torch.from_numpy(array.astype("float32")) for name, array in arrays.items()}

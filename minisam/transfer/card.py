@@ -3,9 +3,10 @@
     python -m minisam.transfer.card --report benchmarks/transfer/tiny.json --card minisam/weights/README.md \\
         --measure FOLDER --held-out FOLDER … --world 300
 
-measures every folder whole (``--measure``), every ``--every``-th picture of others (``--held-out``) and scenes of the
-world; without these three it only writes the card anew from the report. Beside the report lie the pictures:
-calibration, and the worst objects of the world and of the folders that ``--show`` names.
+measures every folder whole (``--measure``), every ``--every``-th picture of others (``--held-out``; without those that
+have a copy elsewhere in them) and scenes of the world; without these three it only writes the card anew from the
+report. Beside the report lie the pictures: calibration, and the worst objects of the world and of the folders that
+``--show`` names.
 """
 
 from __future__ import annotations
@@ -39,11 +40,12 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     places = [(place, 1) for place in options.measure] + [(place, options.every) for place in options.held_out]
     for place, every in [*places, *([(None, 1)] if options.world else [])]:
         classical = place is not None
-        report = evaluate(predictor, place, None, classical, world=options.world if place is None else 0, every=every)
+        world, others = options.world if place is None else 0, options.held_out if every > 1 else ()
+        report = evaluate(predictor, place, None, classical, world=world, every=every, others=others)
         if not classical:
             cases = world_cases(options.world, predictor.model.config.image_size)
         else:
-            cases = folder_cases(place, None, every)
+            cases = folder_cases(place, None, every, others)
         name = "world" if place is None else Path(place).resolve().name + (f", 1 of {every}" if every > 1 else "")
         stem = options.report.with_suffix("")
         stem = stem.with_name(f"{stem.name}-{name.split(',')[0]}" + ("-held-out" if every > 1 else ""))
@@ -111,15 +113,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--world", type=int, default=0, help="so many held-out scenes")
     parser.add_argument("--show", action="append", default=[], help="a folder whose pictures may be passed on")
     options = parser.parse_args(arguments)
-    insert(options.card.read_text(), "")
+    insert(options.card.read_text(encoding="utf-8"), "")
     if options.measure or options.held_out or options.world:
         options.report.parent.mkdir(parents=True, exist_ok=True)
         measured = measure(options)
         with atomic(options.report) as temporary:
-            temporary.write_text(json.dumps(measured, indent=1) + "\n")
-    text = insert(options.card.read_text(), tables(json.loads(options.report.read_text())))
+            temporary.write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
+    report = json.loads(options.report.read_text(encoding="utf-8"))
+    text = insert(options.card.read_text(encoding="utf-8"), tables(report))
     with atomic(options.card) as temporary:
-        temporary.write_text(text)
+        temporary.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import argparse
 import csv
+import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,6 +71,25 @@ def find_pictures(folder: str | Path) -> list[tuple[Path, list[Path] | Path]]:
     return sorted(masks.items())
 
 
+def held_out_pictures(
+    folder: str | Path, every: int, others: Sequence[str | Path] = ()
+) -> list[tuple[Path, list[Path] | Path]]:
+    """Every ``every``-th picture below ``folder``, from the first on: no training with this ``hold_out`` sees them.
+
+    Left out are those of which a copy, byte by byte, lies at a place that it sees, here or in ``others``.
+    """
+    pictures = find_pictures(folder)
+    if every == 1:
+        return pictures
+    places = {Path(place).resolve() for place in (folder, *others)}
+    shown = {_digest(path) for place in places for i, (path, _) in enumerate(find_pictures(place)) if i % every}
+    return [entry for entry in pictures[::every] if _digest(entry[0]) not in shown]
+
+
+def _digest(path: Path) -> bytes:
+    return hashlib.sha256(path.read_bytes()).digest()
+
+
 def read_masks(source: list[Path] | Path, size: tuple[int, int]) -> Iterator[np.ndarray]:
     """The masks of a picture of ``size`` (H, W), bool (H, W) each, those without a pixel left out."""
     if isinstance(source, Path):
@@ -85,11 +105,13 @@ def read_masks(source: list[Path] | Path, size: tuple[int, int]) -> Iterator[np.
             yield mask
 
 
-def folder_cases(folder: str | Path, limit: int | None, every: int = 1) -> Iterator[Case]:
-    """Every ``every``-th picture of a folder, from the first on, with its objects."""
-    for path, source in find_pictures(folder)[::every][:limit]:
+def folder_cases(
+    folder: str | Path, limit: int | None, every: int = 1, others: Sequence[str | Path] = ()
+) -> Iterator[Case]:
+    """The first ``limit`` of the pictures of a folder (``held_out_pictures``) with their objects."""
+    for path, source in held_out_pictures(folder, every, others)[:limit]:
         image = read_image(path)
-        yield Case(path.name, image, list(read_masks(source, image.shape[:2])))
+        yield Case(path.relative_to(folder).as_posix(), image, list(read_masks(source, image.shape[:2])))
 
 
 def evaluate(
@@ -100,10 +122,11 @@ def evaluate(
     clicks: int = CLICKS,
     world: int = 0,
     every: int = 1,
+    others: Sequence[str | Path] = (),
 ) -> dict[str, Any]:
     """Mean IoU over the objects of the first ``limit`` pictures, and over pictures of their objects' means.
 
-    ``every``: only every so many pictures, those that a training with this ``hold_out`` has not seen.
+    ``every``: only every so many pictures, those that a training on this folder and ``others`` has not seen.
     Without a folder: ``world`` held-out scenes of the procedural world, at the model's own size.
     """
     from minisam.commands.options import progress
@@ -112,8 +135,8 @@ def evaluate(
         name, total = f"world, held out, {world} scenes", world
         cases = world_cases(world, predictor.model.config.image_size)
     else:
-        name, total = Path(folder).resolve().name, len(find_pictures(folder)[::every][:limit])
-        cases = folder_cases(folder, limit, every)
+        name, total = Path(folder).resolve().name, len(held_out_pictures(folder, every, others)[:limit])
+        cases = folder_cases(folder, limit, every, others)
     objects: list[dict[str, Any]] = []
     pairs: dict[str, list[tuple[float, float]]] = defaultdict(list)
     ambiguous: list[tuple[list[float], np.ndarray]] = []
@@ -188,7 +211,7 @@ def main(options: argparse.Namespace) -> int:
     report = evaluate(model, options.folder, options.limit, baselines, options.clicks, world, options.every)
     if options.json is not None:
         with atomic(options.json) as temporary:
-            temporary.write_text(json.dumps(report, indent=1) + "\n")
+            temporary.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     if options.plot is not None:
         draw(report, options.plot)
     if options.worst is not None:

@@ -1,0 +1,85 @@
+"""Figure of the page on ablations: what each small training reached, drawn from the file that they wrote.
+
+    from minisam.figures.ablations import ablations
+    ablations()                       # benchmarks/training/ablations.json
+
+``python -m minisam.training.ablations FILE`` trains and writes it. Here nothing is trained, and no torch is needed.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minisam.figures.overlay import BLUE, GREEN, VERMILION
+from minisam.figures.states import Axis, State, states
+from minisam_kernels.errors import InputError
+
+FILE = Path(__file__).parents[2] / "benchmarks" / "training" / "ablations.json"
+SHOWN = {
+    "point_confident": ("one click, most confident mask", BLUE, "o"),
+    "point_best": ("one click, best of three", VERMILION, "D"),
+    "box_single": ("a box, single-mask token", GREEN, "s"),
+}
+
+
+def read(path: str | Path = FILE) -> list[dict[str, Any]]:
+    """The trainings in the file, first that which the others differ from. Raises ``InputError`` where there is none."""
+    try:
+        runs: list[dict[str, Any]] = json.loads(Path(path).read_text(encoding="utf-8"))["runs"]
+        assert runs[0]["group"] == "base"
+    except (OSError, ValueError, LookupError, TypeError, AssertionError) as error:
+        raise InputError(f"expected a file that python -m minisam.training.ablations wrote, got {path}") from error
+    return runs
+
+
+def reached(runs: list[dict[str, Any]], place: str, figure: str) -> dict[str, list[float]]:
+    """Each line's name → its mean IoU at a place (the world, a set of photographs), a number a seed.
+
+    With one mask alone the three masks never learn: what is of them is left out.
+    """
+    found: dict[str, list[float]] = {}
+    for run in runs:
+        learnt = run["settings"]["multimask"] != "single" or figure in ("point_single", "box_single", "clicks_3")
+        if place in run["found"] and learnt:
+            name = run["name"] if run["group"] == "base" else f"{run['group']}: {run['name']}"
+            found.setdefault(name, []).append(run["found"][place][figure])
+    return found
+
+
+def ablations(path: str | Path = FILE, question: str = "", source: str = "") -> Any:
+    """Every line of the table as dots, a dot a seed, and buttons for the pictures that it was measured on."""
+    runs = read(path)
+    places = list(runs[0]["found"])
+    names = ["the world" if place == "world" else f"photos: {place}" for place in places]
+    return states([Axis("measured on", names)], lambda i: dots(runs, places[i]), question, source)
+
+
+def dots(runs: list[dict[str, Any]], place: str) -> State:
+    """What was reached at one place."""
+    from matplotlib.figure import Figure
+
+    lines = list(reached(runs, place, "box_single"))
+    figure = Figure(figsize=(6.8, 1.1 + 0.3 * len(lines)), layout="constrained")
+    axes, said = figure.subplots(), []
+    for key, (label, colour, marker) in SHOWN.items():
+        found = reached(runs, place, key)
+        means = {name: float(np.mean(values)) for name, values in found.items()}
+        first, *others = means
+        axes.axvline(means[first], color=colour, linewidth=1, linestyle="dotted")
+        for name, values in found.items():
+            axes.plot(values, [lines.index(name)] * len(values), marker, color=colour, markersize=6, alpha=0.8,
+                      label=label if name == first else None)  # fmt: skip
+        low, high = min(others, key=means.__getitem__), max(others, key=means.__getitem__)
+        said.append(f"{label}: {means[first]:.2f} as the others begin, lowest {means[low]:.2f} ({low}), "
+                    f"highest {means[high]:.2f} ({high})")  # fmt: skip
+    axes.set_yticks(range(len(lines)), lines, fontsize=10)
+    axes.invert_yaxis()
+    axes.set(xlabel="mean IoU; dotted: the first line's mean", xlim=(0, None))
+    axes.grid(axis="x", alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside upper left", fontsize=10, frameon=False, ncols=1)
+    return State(figure, "Mean IoU, " + "; ".join(said) + ".")
