@@ -15,7 +15,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from pycocotools import mask as coco
 
 import minisam
 from minisam import InputError, SamAutomaticMaskGenerator
@@ -24,6 +23,8 @@ from minisam.reference import automatic as reference
 from minisam.sam import build
 from minisam_kernels import rle
 from strategies import seeds
+
+coco = pytest.importorskip("pycocotools.mask")
 
 SMALL = SamConfig(
     name="small",

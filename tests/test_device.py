@@ -58,6 +58,22 @@ def test_kernels_match_at_the_sizes_of_the_model():
     assert len(lines) > 40 and [str(line) for line in lines if not line.passed] == []
 
 
+@torch.no_grad()
+def test_no_stage_is_rounded_to_tf32(monkeypatch):
+    """torch's default rounds the inputs of float32 convolutions on a GPU. Kills: a comparison that leaves it on."""
+    seen = []
+    original = verify.compare
+
+    def compare(*given):
+        seen.append(torch.backends.cudnn.allow_tf32)
+        return original(*given)
+
+    monkeypatch.setattr(verify, "compare", compare)
+    before = torch.backends.cudnn.allow_tf32
+    lines = list(verify.verify_model(build(TWO_BLOCKS, seed=3), torch.device("cpu"), torch.float32))
+    assert lines and seen and not any(seen) and torch.backends.cudnn.allow_tf32 == before
+
+
 @pytest.mark.gpu
 @torch.no_grad()
 def test_half_precision_leaves_places_alone():

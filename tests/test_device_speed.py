@@ -58,7 +58,7 @@ def test_bench_on_a_device(tmp_path, monkeypatch, capsys):
 
 def test_bench_refuses_what_a_device_has_not(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    for more in (["--peers"], ["--scaling"], ["--profile"], ["--full"], ["--only", "encode"], ["--threads", "1"]):
+    for more in (["--peers"], ["--scaling"], ["--profile"], ["--full"], ["--threads", "1"]):
         assert f"expected --device or {more[0]}, got both" in refused(capsys, "bench", "--device", "cpu", *more)
     assert "expected --depth only with --device" in refused(capsys, "bench", "--depth", "1")
     assert "--report FOLDER with --redraw" in refused(capsys, "bench", "--device", "cpu", "--redraw")
@@ -92,15 +92,25 @@ def test_a_gpus_time_and_memory(monkeypatch):
     for name in ("empty_cache", "reset_peak_memory_stats", "synchronize"):
         monkeypatch.setattr(torch.cuda, name, lambda *device, name=name: log.append(name))
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 123)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 45)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (5e9, 8e9))
     found = speed.time_of(lambda: log.append("work"), torch.device("cuda"), 3, 60.0)
-    assert log == ["empty_cache", "reset_peak_memory_stats"] + 5 * ["synchronize", "work", "synchronize"]
-    assert len(found["seconds"]) == 3 and found["peak_bytes"] == 123
+    once = ["synchronize", "work", "synchronize"]
+    assert log == ["empty_cache", *once, *once, "reset_peak_memory_stats", *once, *once, *once]
+    assert len(found["seconds"]) == 3 and found["peak_bytes"] == 123 and found["before_bytes"] == 45
 
     def full():
         raise torch.cuda.OutOfMemoryError("no room")
 
     assert "5.0 GB" in speed.time_of(full, torch.device("cuda"), 3, 60.0)["failed"]
+
+    def broken(words):
+        raise RuntimeError(f"{words}\nand more")
+
+    failed = speed.time_of(lambda: broken("no kernel"), torch.device("cuda"), 3, 60.0)["failed"]
+    assert failed == "not run: RuntimeError: no kernel and more"
+    with pytest.raises(RuntimeError, match="illegal memory access"):  # nothing after it could be believed
+        speed.time_of(lambda: broken("an illegal memory access"), torch.device("cuda"), 3, 60.0)
     slow = speed.time_of(lambda: None, torch.device("cpu"), 9, 0.0)
     assert len(slow["seconds"]) == 2, "out of time: two rounds and no more"
 
@@ -112,6 +122,35 @@ def test_work_that_does_not_fit_is_not_begun(monkeypatch):
     data = speed.measure(build(TWO_BLOCKS), torch.device("cpu"), speed.QUICK, lambda text: None)
     assert [row["part"] for row in data["rows"]] == ["encoder", "decoder", "everything"]
     assert all(row["failed"].startswith("not run: expected to need") for row in data["rows"])
+
+
+def test_a_run_that_is_cut_short_keeps_its_rows(tmp_path, monkeypatch, capsys):
+    """Kills: a file that is written at the end alone; a choice of parts and precisions that is not kept to; an error
+    from something else than eager float32."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("minisam.commands.options.shallow", lambda config, depth: TWO_BLOCKS)
+    work, begun = speed.work, []
+
+    def some(model, form, dtype, plan):
+        for item in work(model, form, dtype, plan):
+            begun.append(form)
+            if len(begun) == 4:
+                raise KeyboardInterrupt
+            yield item
+
+    monkeypatch.setattr(speed, "work", some)
+    wanted = ["bench", "--device", "cpu", "--depth", "2", "--quick", "--precision", "bfloat16", "--only", "encode"]
+    code, _, err = run(capsys, *wanted, "--json", "f")
+    assert code == 130 and "encoder 2: bfloat16, eager" in err
+    data = json.loads(Path("f").read_text())
+    assert data["command"].endswith("--only encode --precision bfloat16 --device cpu --depth 2")
+    found = [(row["part"], row["precision"], row["form"]) for row in data["rows"]]
+    assert found == [("encoder", "bfloat16", form) for form in speed.FORMS[:3]]
+    assert not any("error" in row for row in data["rows"])
+    assert "--only among encode, prompts, everything" in refused(capsys, *wanted, "--only", "starts")
+    assert "--precision among float32, bfloat16, tf32, float16, got int8" in refused(
+        capsys, *wanted, "--precision", "int8"
+    )
 
 
 def timed_rows(times: dict[tuple[str, int, str, str], float | None]) -> report.Report:

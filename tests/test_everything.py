@@ -14,8 +14,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from pycocotools import mask as coco
-from pycocotools.coco import COCO
 
 from minisam import SamAutomaticMaskGenerator
 from minisam.checkpoint import save_checkpoint
@@ -26,6 +24,9 @@ from minisam.images import read_image, save_png
 from minisam.sam import build
 from minisam.training.data import find_records
 from test_automatic import SMALL, picture
+
+coco = pytest.importorskip("pycocotools.mask")
+COCO = pytest.importorskip("pycocotools.coco").COCO
 
 KEEP = ["--points-per-side", "4", "--pred-iou-thresh", "0", "--stability-score-thresh", "0", "--box-nms-thresh", "1"]
 

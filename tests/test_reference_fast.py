@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -40,6 +40,15 @@ def inputs(draw: st.DrawFn, dtype: torch.dtype = torch.float64) -> tuple[torch.T
 def test_fast_is_plain(drawn: tuple[Any, ...]) -> None:
     """Kills: a bias from the scaled query, rows and columns exchanged, scale left to the long vectors, v not cut."""
     torch.testing.assert_close(fast.attention(*drawn), ops.attention(*drawn), rtol=1e-10, atol=1e-10)
+
+
+@given(inputs())
+@settings(max_examples=10)
+@pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
+def test_flex_is_plain(drawn: tuple[Any, ...]) -> None:
+    """Kills: rows and columns of a key exchanged, a bias of another head or query, one that is scaled."""
+    torch.testing.assert_close(fast.flex_attention(*drawn), ops.attention(*drawn), rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(fast.flex_attention(*drawn[:2]), ops.attention(*drawn[:2]))
 
 
 @given(inputs())

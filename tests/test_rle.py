@@ -7,13 +7,14 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from pycocotools import mask as coco
 
 from minisam.reference import ops
 from minisam_kernels import InputError
 from minisam_kernels.box_from_mask import box_from_mask
 from minisam_kernels.rle import area, box, decode, encode, from_string, rle_numpy, to_string, uncrop
 from strategies import LAYOUTS, lay_out, seeds, sizes
+
+coco = pytest.importorskip("pycocotools.mask")
 
 # wrong version → (text in the kernel's file, its replacement)
 MUTANTS = {

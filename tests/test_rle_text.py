@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pycocotools import mask as coco
 
 from minisam_kernels import InputError
 from minisam_kernels.rle_text import from_string, to_string, to_string_numpy
+
+coco = pytest.importorskip("pycocotools.mask")
 
 # wrong version → (text in the kernel's file, its replacement)
 MUTANTS = {

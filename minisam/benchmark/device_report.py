@@ -13,15 +13,16 @@ SCHEMA = "device-1"
 EACH = {"encoder": "image", "decoder": "prompt", "everything": "image"}
 
 HOW = """\
-The model in PyTorch (`minisam.reference`), in three forms: eager, operation by operation; fast, with attention that
-never holds its bias; compiled, fast with `torch.compile` (the decoder has only one attention, so no fast form). tf32
-is float32 whose products round their inputs to 11 bits where the device can. Times are medians; the first call, which
-compiles, stands apart and does not count. A share is that of the product of two large matrices in the same precision,
-and of a large copy, both measured in the same run; operations are those of the plain form's products
-(`minisam/benchmark/flops.py`), bytes what these read and write when attention is one operation. The error is the
-largest difference from eager float32, divided by the largest number. "Everything" starts from uint8 pixels in the
-computer's memory: encoding, three masks for every point of a grid at the picture's size, their stability and boxes,
-duplicates removed; run lengths are not part of it."""
+The model in PyTorch (`minisam.reference`), in four forms: eager, with attention that holds its whole bias; fast, with
+attention that never holds it; compiled, fast with `torch.compile`; flex, compiled with FlexAttention in the encoder
+(the decoder has only one attention, so it is eager or compiled). tf32 is float32 whose products round their inputs to
+11 bits where the device can. Times are medians; the first call, which compiles, stands apart and does not count. A
+share is that of the product of two large matrices in the same precision, and of a large copy, both of random numbers,
+many in a row, in the same run; operations are those of the plain form's products (`minisam/benchmark/flops.py`), bytes
+what these read and write when attention is one operation. The error is the largest difference from eager float32,
+divided by the largest number. Most held is all that torch had on the GPU while it was timed, the weights of the whole
+model among it. "Everything" starts from uint8 pixels in the computer's memory: encoding, three masks for every point
+of a grid at the picture's size, their stability and boxes, duplicates removed; run lengths are not part of it."""
 
 # part, number, precision → what was asked of ViT-H on a GPU: (title, target in seconds each)
 GOALS = {("encoder", 8, "bfloat16"): 0.014, ("decoder", 64, "bfloat16"): 0.001}

@@ -44,6 +44,8 @@ def add(parsers: Any) -> None:
     add_model(parser)
     parser.add_argument("--device", metavar="DEVICE", help="time only the torch reference, on cpu or cuda, all forms")
     add_depth(parser)
+    parser.add_argument("--precision", action="append", default=[], metavar="NAME",
+                        help="with --device: only this one (float32, bfloat16, tf32, float16); repeatable")  # fmt: skip
     parser.add_argument("--peers", action="store_true", help="time the other libraries too (needs the extra bench)")
     parser.add_argument("--scaling", action="store_true", help="how cost grows with prompts, points, pixels, threads")
     parser.add_argument("--profile", action="store_true", help="where the time goes, stage by stage")
@@ -119,7 +121,7 @@ def _run_on_device(options: argparse.Namespace) -> int:
 
     from minisam.benchmark import device_report, parity
 
-    for name in ("peers", "scaling", "profile", "full", "only", "threads"):
+    for name in ("peers", "scaling", "profile", "full", "threads"):
         if getattr(options, name):
             raise InputError(f"expected --device or --{name}, got both")
     need("reference", "torch")
@@ -145,10 +147,17 @@ def _run_on_device(options: argparse.Namespace) -> int:
 
         here, sam = environment(), load_or_build_model(options)
         plan = speed.QUICK if options.quick else speed.Plan()
-        plan = dataclasses.replace(plan, rounds=options.repeat or plan.rounds)
-        with progress(desc="bench") as bar:
-            measured = speed.measure(sam, device, plan, bar.set_description_str)
-        figures = {
+        parts = {"encode": "encoder", "prompts": "decoder", "everything": "everything"}
+        wrong = sorted(set(options.only or ()) - set(parts))
+        if wrong:
+            raise InputError(f"expected --only among {', '.join(parts)} with --device, got {wrong[0]}")
+        chosen = tuple(parts[name] for name in parts if name in (options.only or parts))
+        wrong = sorted(set(options.precision) - set(speed.PRECISIONS))
+        if wrong:
+            raise InputError(f"expected --precision among {', '.join(speed.PRECISIONS)}, got {wrong[0]}")
+        precisions = tuple(options.precision)
+        plan = dataclasses.replace(plan, rounds=options.repeat or plan.rounds, parts=chosen, precisions=precisions)
+        about = {
             "schema": device_report.SCHEMA,
             "command": _command(options),
             "quick": options.quick,
@@ -157,13 +166,19 @@ def _run_on_device(options: argparse.Namespace) -> int:
             "device": devices.describe(device),
             "environment": here,
             "versions": parity.versions("numpy", "torch"),
-        } | measured
+        }
+
+        def keep(found: dict[str, Any]) -> None:
+            text = json.dumps(about | found, indent=1, ensure_ascii=False) + "\n"
+            for path in (options.json, folder and folder / f"{sam.config.name}.json"):
+                if path is not None:
+                    with atomic(path) as temporary:
+                        temporary.write_text(text, encoding="utf-8")
+
+        with progress(desc="bench") as bar:
+            tell = (lambda words: print(words, file=sys.stderr, flush=True)) if bar.disable else bar.set_description_str
+            figures = about | speed.measure(sam, device, plan, tell, keep)
         print(device_report.text(figures))
-        text = json.dumps(figures, indent=1, ensure_ascii=False) + "\n"
-        for path in (options.json, folder and folder / f"{sam.config.name}.json"):
-            if path is not None:
-                with atomic(path) as temporary:
-                    temporary.write_text(text, encoding="utf-8")
     if folder is not None:
         page = device_report.page(device_report.read_folder(folder))
         with atomic(folder / "README.md") as temporary:
@@ -255,6 +270,7 @@ def _command(options: argparse.Namespace) -> str:
     words += [f"--model {options.model or 'tiny'}"] if options.model or not options.checkpoint else []
     words += [f"--{name}" for name in ("peers", "scaling", "profile", "full", "quick") if getattr(options, name)]
     words += [f"--only {part}" for part in options.only or ()]
+    words += [f"--precision {name}" for name in options.precision]
     given = ("device", "depth", "repeat", "threads")
     words += [f"--{name} {value}" for name in given if (value := getattr(options, name)) is not None]
     return " ".join(words if options.checkpoint is None else [*words, "--checkpoint FILE"])

@@ -24,6 +24,7 @@ from typing import TypeVar
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.attention import flex_attention as flex
 
 from minisam.reference import ops
 from minisam.reference.model import Attention
@@ -48,12 +49,34 @@ def attention(qkv: Tensor, num_heads: int, rel_pos_h: Tensor | None = None, rel_
     rel_h, rel_w = (ops.get_rel_pos(n, n, table) for n, table in ((H, rel_pos_h), (W, rel_pos_w)))
     biases = ops.decomposed_rel_pos(q.unflatten(2, (H, W)), rel_h.to(q.dtype), rel_w.to(q.dtype))
     bias = torch.cat(biases, dim=-1).flatten(2, 3)  # (B, heads, N, H + W)
-    long_q = torch.cat([q * D**-0.5, bias], dim=-1)
-    long_k = torch.cat([k, places(H, W, k).expand(B, num_heads, -1, -1)], dim=-1)
+    zeros = q.new_zeros(1).expand(B, num_heads, H * W, -(D + H + W) % 8)  # fused kernels want widths of 8 · n
+    long_q = torch.cat([q * D**-0.5, bias, zeros], dim=-1)
+    long_k = torch.cat([k, places(H, W, k).expand(B, num_heads, -1, -1), zeros], dim=-1)
     if q.requires_grad and q.device.type == "cpu":  # see above, and ``ops.two_way_attention``
         y = F.softmax(long_q @ long_k.transpose(-2, -1), dim=-1).to(v.dtype) @ v
     else:
-        y = F.scaled_dot_product_attention(long_q, long_k, F.pad(v, (0, H + W)), scale=1.0)[..., :D]
+        y = F.scaled_dot_product_attention(long_q, long_k, F.pad(v, (0, long_q.shape[-1] - D)), scale=1.0)[..., :D]
+    return y.permute(0, 2, 1, 3).reshape(B, H, W, -1)
+
+
+def flex_attention(
+    qkv: Tensor, num_heads: int, rel_pos_h: Tensor | None = None, rel_pos_w: Tensor | None = None
+) -> Tensor:
+    """The same by torch's FlexAttention, which adds b^h and b^w to each score on the way. To be compiled (inference
+    alone); not compiled it is a slow oracle of itself."""
+    if rel_pos_h is None or rel_pos_w is None:
+        return ops.attention(qkv, num_heads, rel_pos_h, rel_pos_w)
+    B, H, W, _ = qkv.shape
+    q, k, v = qkv.reshape(B, H * W, 3, num_heads, -1).permute(2, 0, 3, 1, 4)  # each (B, heads, N, D)
+    rel_h, rel_w = (ops.get_rel_pos(n, n, table) for n, table in ((H, rel_pos_h), (W, rel_pos_w)))
+    down, right = ops.decomposed_rel_pos(q.unflatten(2, (H, W)), rel_h.to(q.dtype), rel_w.to(q.dtype))
+    down, right = down.flatten(2, 3), right.flatten(2, 3)  # (B, heads, N, H) and (B, heads, N, W)
+
+    def biased(score: Tensor, b: Tensor, head: Tensor, i: Tensor, j: Tensor) -> Tensor:
+        return score + down[b, head, i, j // W] + right[b, head, i, j % W]
+
+    y = flex.flex_attention(q, k, v, score_mod=biased)
+    assert isinstance(y, Tensor)
     return y.permute(0, 2, 1, 3).reshape(B, H, W, -1)
 
 

@@ -135,7 +135,8 @@ def conv_transpose2d(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 def position_encoding(coords: Tensor, gaussian: Tensor) -> Tensor:
     """coords (..., 2) in [0, 1] → (..., C), sines then cosines."""
-    angles = 2 * torch.pi * ((2 * coords - 1) @ gaussian)
+    x, y = (2 * coords - 1).split(1, dim=-1)
+    angles = 2 * torch.pi * (x * gaussian[0] + y * gaussian[1])  # a product of matrices could be rounded to TF32
     return torch.cat([angles.sin(), angles.cos()], dim=-1)
 
 

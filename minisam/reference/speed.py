@@ -1,8 +1,9 @@
-"""``minisam bench --device``: how fast the reference is on a device, in three precisions and three forms.
+"""``minisam bench --device``: how fast the reference is on a device, in four precisions and four forms.
 
-    eager      the plain attention, operation by operation
+    eager      the plain attention, which holds its whole bias
     fast       the attention of ``minisam.reference.fast``
     compiled   that, with ``torch.compile``
+    flex       compiled, with ``fast.flex_attention``: torch's FlexAttention adds the bias score by score
 
 Every time is beside what the device can do at best in the same run: its products of matrices, and its memory. Has not
 run on a GPU yet.
@@ -31,16 +32,27 @@ from minisam.reference.model import Sam as ReferenceSam
 from minisam.sam import Sam
 from minisam_kernels.nms import nms
 
-PRECISIONS = {"float32": (torch.float32, False), "tf32": (torch.float32, True), "bfloat16": (torch.bfloat16, False)}
-FORMS = ("eager", "fast", "compiled")
+PRECISIONS = {
+    "float32": (torch.float32, False),
+    "bfloat16": (torch.bfloat16, False),
+    "tf32": (torch.float32, True),
+    "float16": (torch.float16, False),
+}
+FORMS = ("eager", "fast", "compiled", "flex")
+ATTENTION = {"eager": ops.attention, "fast": fast.attention, "compiled": fast.attention, "flex": fast.flex_attention}
+PARTS = ("encoder", "decoder", "everything")
+DEAD = ("illegal memory access", "device-side assert", "unspecified launch failure")  # nothing runs after these
+TOGETHER = 20  # products or copies in a row on a GPU
 Call = Callable[[], Any]
 
 
 @dataclass(frozen=True)
 class Plan:
     """What to measure. ``side``: of the matrices whose product is the ceiling; ``copied``: bytes of the copy that is
-    the other; ``grid``: points a side for everything; ``backend``: of ``torch.compile``."""
+    the other; ``grid``: points a side for everything; ``backend``: of ``torch.compile``; ``precisions``: () for all."""
 
+    precisions: tuple[str, ...] = ()
+    parts: tuple[str, ...] = PARTS
     batches: tuple[int, ...] = (1, 4, 8)
     prompts: tuple[int, ...] = (1, 16, 64, 256)
     grid: int = 32
@@ -52,12 +64,13 @@ class Plan:
     backend: str = "inductor"
 
 
-QUICK = Plan((2,), (3,), 2, 4, 128, 2**20, 2, 5.0, "eager")
+QUICK = Plan((), PARTS, (2,), (3,), 2, 4, 128, 2**20, 2, 5.0, "eager")
 
 
 def time_of(call: Call, device: torch.device, rounds: int, budget: float) -> dict[str, Any]:
     """Seconds of the first call, which does not count, and of ``rounds`` more; the most memory that torch held on a
-    GPU meanwhile (on the CPU it does not say). Work that does not fit has the reason in their place."""
+    GPU meanwhile, and what it held before (on the CPU it does not say). Work that fails has the reason in their place:
+    one row more or less, and the others go on."""
 
     def once() -> float:
         devices.synchronise(device)
@@ -67,37 +80,52 @@ def time_of(call: Call, device: torch.device, rounds: int, budget: float) -> dic
         return time.perf_counter() - start
 
     cuda = device.type == "cuda"
+    if cuda:
+        torch.cuda.empty_cache()
+    free, before = devices.free_bytes(device), torch.cuda.memory_allocated(device) if cuda else None
     try:
-        if cuda:
-            torch.cuda.empty_cache()
-            torch.cuda.reset_peak_memory_stats(device)
         first = once()
         once()  # may still choose algorithms
+        if cuda:  # compilers allocate as well
+            torch.cuda.reset_peak_memory_stats(device)
         seconds: list[float] = []
         start = time.perf_counter()
         while len(seconds) < rounds and (len(seconds) < 2 or time.perf_counter() - start < budget):
             seconds.append(once())
     except torch.cuda.OutOfMemoryError:
-        return {"failed": f"not run: {devices.free_bytes(device) / 1e9:.1f} GB of free memory are too little"}
+        return {"failed": f"not run: {free / 1e9:.1f} GB of free memory are too little"}
+    except (RuntimeError, NotImplementedError) as error:  # a kernel that is not there, a compiler that is not
+        if any(words in str(error) for words in DEAD):
+            raise
+        return {"failed": f"not run: {type(error).__name__}: {' '.join(str(error).split())[:120]}"}
     peak = torch.cuda.max_memory_allocated(device) if cuda else None
-    return {"first_call": first, "seconds": seconds, "peak_bytes": peak} | spread(seconds)
+    return {"first_call": first, "seconds": seconds, "peak_bytes": peak, "before_bytes": before} | spread(seconds)
 
 
 def ceilings(device: torch.device, plan: Plan) -> dict[str, float]:
-    """Operations a second of the best product of two matrices in each precision; bytes a second of the best copy."""
+    """Operations a second of a product of two matrices in each precision; bytes a second of a copy.
+
+    Medians of many in a row, as the model's own come, of random numbers: on constant ones a GPU's clock is higher.
+    """
     best: dict[str, float] = {}
-    for name, (dtype, tf32) in PRECISIONS.items():
+    times = TOGETHER if device.type == "cuda" else 1
+
+    def rate(once: Call, work: float) -> float | None:
+        found = time_of(lambda: [once() for _ in range(times)], device, max(3, plan.rounds), plan.budget)
+        return None if "failed" in found else times * work / found["median"]
+
+    for name in plan.precisions or PRECISIONS:
+        dtype, tf32 = PRECISIONS[name]
         with devices.float32_products(tf32):
-            a, b = torch.ones(2, plan.side, plan.side, dtype=dtype, device=device)
-            found = time_of(functools.partial(torch.matmul, a, b), device, max(3, plan.rounds), plan.budget)
-        if "failed" not in found:
-            best[name] = 2 * plan.side**3 / min(found["seconds"])
-        del a, b
-    source = torch.ones(plan.copied // 4, device=device)
-    found = time_of(functools.partial(torch.empty_like(source).copy_, source), device, max(3, plan.rounds), plan.budget)
-    if "failed" not in found:
-        best["copy"] = 2 * plan.copied / min(found["seconds"])  # read and written
-    return best
+            a, b = torch.randn(2, plan.side, plan.side, device=device).to(dtype)
+            out = torch.empty_like(a)
+            found = rate(functools.partial(torch.matmul, a, b, out=out), 2 * plan.side**3)
+        if found is not None:
+            best[name] = found
+        del a, b, out
+    source = torch.randn(plan.copied // 4, device=device)
+    found = rate(functools.partial(torch.empty_like(source).copy_, source), 2 * plan.copied)  # read and written
+    return best if found is None else best | {"copy": found}
 
 
 def encode_by(step: Callable[[Any, Tensor], Tensor], encoder: ImageEncoderViT, image: Tensor) -> Tensor:
@@ -110,8 +138,8 @@ def encode_by(step: Callable[[Any, Tensor], Tensor], encoder: ImageEncoderViT, i
 
 def parts(model: ReferenceSam, form: str, backend: str) -> tuple[Callable[[Tensor], Tensor], Callable[..., Any]]:
     """The encoder and the decoder (``predict_masks``) in a form. Each is compiled anew for its shapes."""
-    fast.use(model, ops.attention if form == "eager" else fast.attention)
-    if form != "compiled":
+    fast.use(model, ATTENTION[form])
+    if form in ("eager", "fast"):
         return model.image_encoder, model.mask_decoder.predict_masks
     torch.compiler.reset()  # kept code counts towards a limit beyond which torch runs eager without a word
     step = torch.compile(Block.forward, backend=backend, dynamic=False)
@@ -145,14 +173,23 @@ def everything(
 
 
 @torch.no_grad()
-def measure(sam: Sam, device: torch.device, plan: Plan, tell: Callable[[str], object]) -> dict[str, Any]:
-    """The report's ceilings and rows. A row's error is the largest difference from eager float32, over the largest
-    number. bfloat16 comes last, for it rounds the weights."""
-    best = ceilings(device, plan)
-    model = devices.load(sam, device, torch.float32)
+def measure(
+    sam: Sam,
+    device: torch.device,
+    plan: Plan,
+    tell: Callable[[str], object],
+    keep: Callable[[dict[str, Any]], object] = lambda found: None,
+) -> dict[str, Any]:
+    """The report's ceilings and rows; ``keep`` gets them after every row, for a run may be cut short.
+
+    A row's error is the largest difference from eager float32, where that ran, over the largest number.
+    """
+    tell("ceilings")
+    found: dict[str, Any] = {"ceilings": ceilings(device, plan), "rows": []}
     truths: dict[tuple[str, int], Tensor] = {}
-    rows: list[dict[str, Any]] = []
-    for precision, (dtype, tf32) in PRECISIONS.items():
+    for precision in plan.precisions or PRECISIONS:
+        dtype, tf32 = PRECISIONS[precision]
+        model = devices.load(sam, device, torch.float32)  # anew: half precision rounds the weights
         devices.place(model, device, dtype)
         with devices.float32_products(tf32):
             for form in FORMS:
@@ -166,10 +203,15 @@ def measure(sam: Sam, device: torch.device, plan: Plan, tell: Callable[[str], ob
                     if part != "everything" and "failed" not in row:
                         result = call()
                         result = (result if isinstance(result, Tensor) else result[0]).float().cpu()
-                        truth = truths.setdefault((part, number), result)  # eager float32 comes first
-                        row["error"] = float((result - truth).abs().max() / truth.abs().max())
-                    rows.append(row)
-    return {"ceilings": best, "rows": rows}
+                        if (precision, form) == ("float32", "eager"):
+                            truths[part, number] = result
+                        if (part, number) in truths:
+                            truth = truths[part, number]
+                            row["error"] = float((result - truth).abs().max() / truth.abs().max())
+                    del call  # and the pictures that it holds
+                    found["rows"].append(row)
+                    keep(found)
+    return found
 
 
 @functools.cache
@@ -203,19 +245,22 @@ def work(
     config, device = model.config, model.image_encoder.pos_embed.device
     rng = np.random.default_rng(0)
     size = config.image_size
-    for batch in plan.batches:
+    for batch in plan.batches if "encoder" in plan.parts else ():
         encode, _ = parts(model, form, plan.backend)
         pixels = torch.from_numpy(rng.standard_normal((batch, size, size, 3), dtype=np.float32)).to(device, dtype)
         needs = {"needs": devices.encoder_bytes(config, dtype, batch, fast=form != "eager")}
         yield "encoder", batch, functools.partial(encode, pixels), encoder_counts(config, dtype, batch) | needs
+        del encode, pixels
     side, dim = config.image_embedding_size, config.prompt_embed_dim
     features = torch.from_numpy(rng.standard_normal((1, side, side, dim), dtype=np.float32)).to(device, dtype)
-    for prompts in plan.prompts if form != "fast" else ():  # the decoder has only one attention
+    for prompts in plan.prompts if form in ("eager", "compiled") and "decoder" in plan.parts else ():
         _, decode = parts(model, form, plan.backend)
         points = (rng.uniform(0, size, (prompts, 1, 2)), np.ones((prompts, 1)))
         sparse, dense, place = (x.to(dtype) for x in devices.embed_prompt(model, points))
         call = functools.partial(decode, features, place, sparse, dense)
         yield "decoder", prompts, call, decoder_counts(config, dtype, prompts)
+    if "everything" not in plan.parts:
+        return
     encode, decode = parts(model, form, plan.backend)
     pixels = torch.from_numpy(rng.integers(0, 256, (size, size, 3), dtype=np.uint8))
     held = plan.grid**2 * 3 * size**2 + plan.points * 3 * size**2 * 9  # masks; logits and what their scores make
