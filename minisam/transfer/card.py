@@ -5,17 +5,20 @@
 
 measures every folder whole (``--measure``), every ``--every``-th picture of others (``--held-out``; without those that
 have a copy elsewhere in them) and scenes of the world; without these three it only writes the card anew from the
-report. Beside the report lie the pictures: calibration, and the worst objects of the world and of the folders that
-``--show`` names.
+report. Beside it lie pictures: calibration of what is measured whole, and the worst objects of the world and
+of the folders that ``--show`` names. With ``--processes 2`` set OMP_NUM_THREADS=1 and NUMBA_NUM_THREADS=1.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import hashlib
 import json
+import multiprocessing
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -35,27 +38,35 @@ BEGIN, END = "<!-- measured: python -m minisam.transfer.card -->", "<!-- end of 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """All sets with tiny: their reports without the single objects, the hash of the weights, machine and commit."""
-    weights = WEIGHTS / "tiny.safetensors"
-    predictor, sets = SamPredictor(minisam.load("tiny")), []
-    places = [(place, 1) for place in options.measure] + [(place, options.every) for place in options.held_out]
-    for place, every in [*places, *([(None, 1)] if options.world else [])]:
-        classical = place is not None
-        world, others = options.world if place is None else 0, options.held_out if every > 1 else ()
-        report = evaluate(predictor, place, None, classical, world=world, every=every, others=others)
-        if not classical:
-            cases = world_cases(options.world, predictor.model.config.image_size)
-        else:
-            cases = folder_cases(place, None, every, others)
-        name = "world" if place is None else Path(place).resolve().name + (f", 1 of {every}" if every > 1 else "")
-        stem = options.report.with_suffix("")
-        stem = stem.with_name(f"{stem.name}-{name.split(',')[0]}" + ("-held-out" if every > 1 else ""))
-        calibration.draw(report, stem.with_name(f"{stem.name}-calibration.png"))
-        if place is None or place in options.show:
-            gallery.draw(predictor, cases, report, stem.with_name(f"{stem.name}-worst.png"))
-        del report["each"]
-        sets.append({**report, "name": name})
-    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    places: list[tuple[str | None, int]] = [(place, 1) for place in options.measure]
+    places += [(place, options.every) for place in options.held_out] + ([(None, 1)] if options.world else [])
+    if options.processes > 1:
+        with ProcessPoolExecutor(options.processes, multiprocessing.get_context("spawn")) as pool:
+            sets = list(pool.map(functools.partial(measure_one, options), *zip(*places)))
+    else:
+        sets = [measure_one(options, place, every) for place, every in places]
+    digest = hashlib.sha256((WEIGHTS / "tiny.safetensors").read_bytes()).hexdigest()
     return {"weights": digest, "commit": commit(), "environment": environment(), "sets": sets}
+
+
+def measure_one(options: argparse.Namespace, place: str | None, every: int) -> dict[str, Any]:
+    """The report of a folder, or of the world (None), and its pictures beside the report's file."""
+    predictor = SamPredictor(minisam.load("tiny"))
+    others = options.held_out if every > 1 else ()
+    if place is None:
+        name, cases = "world", world_cases(options.world, predictor.model.config.image_size)
+        report = evaluate(predictor, None, baselines=False, world=options.world)
+    else:
+        name = Path(place).resolve().name + (f", 1 of {every}" if every > 1 else "")
+        cases = folder_cases(place, None, every, others)
+        report = evaluate(predictor, place, every=every, others=others)
+    stem = options.report.with_suffix("")
+    if every == 1:
+        calibration.draw(report, stem.with_name(f"{stem.name}-{name}-calibration.png"))
+    if place is None or place in options.show:
+        gallery.draw(predictor, cases, report, stem.with_name(f"{stem.name}-{name}-worst.png"))
+    del report["each"]
+    return {**report, "name": name}
 
 
 def tables(report: dict[str, Any]) -> str:
@@ -111,6 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--held-out", action="append", default=[], help="a folder whose held-out part is measured")
     parser.add_argument("--every", type=int, default=20, help="the --hold-out of the training (default 20)")
     parser.add_argument("--world", type=int, default=0, help="so many held-out scenes")
+    parser.add_argument("--processes", type=int, default=1, help="sets measured at a time, a core each")
     parser.add_argument("--show", action="append", default=[], help="a folder whose pictures may be passed on")
     options = parser.parse_args(arguments)
     insert(options.card.read_text(encoding="utf-8"), "")
