@@ -11,8 +11,9 @@ from minisam_kernels import InputError
 
 
 def check_output(path: str | Path, *inputs: str | Path) -> Path:
-    """``path`` as a place to write to: its folder exists and is writable, it is no folder and none of ``inputs``."""
-    path = Path(path)
+    """``path``, links followed, as a place to write to: its folder exists and is writable, it is no folder and none of
+    ``inputs``."""
+    path = Path(os.path.realpath(path)) if Path(path).is_symlink() else Path(path)
     if path.is_dir():
         raise InputError(f"expected a file to write, got the folder {path}")
     if path.exists() and not path.is_file():
@@ -34,7 +35,7 @@ def atomic(path: str | Path) -> Iterator[Path]:
     An older file of that name stays as it is until then; of a link, the file that it leads to is replaced.
     Raises ``InputError`` where nothing can be written.
     """
-    path = Path(os.path.realpath(check_output(path)))
+    path = check_output(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary

@@ -35,6 +35,9 @@ def test_measured_and_written(tmp_path, folder, monkeypatch):  # noqa: F811
     assert [path.name for path in tmp_path.glob("report-*-worst.png")] == ["report-world-worst.png"]
     card.main(arguments)
     assert place.read_text() == text
+    two = [*arguments[:1], str(tmp_path / "two.json"), *arguments[2:], *sets[:6], "--processes", "2"]
+    card.main(two)
+    assert json.loads((tmp_path / "two.json").read_text())["sets"] == report["sets"][:2]
     with pytest.raises(InputError, match="expected a card with the lines"):
         card.insert("no marks", "text")
 

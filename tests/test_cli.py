@@ -323,6 +323,7 @@ def test_nothing_stays_of_a_write_that_fails(place, capsys, monkeypatch):
         ["pack", "nowhere", "-o", "packed.safetensors"],
         ["pack", ".", "-o", "packed.safetensors"],
         ["read", "--port", "-1"],
+        ["read", "--port", "70000"],
     ],
 )
 def test_bad_arguments_of_other_commands(place, capsys, arguments):

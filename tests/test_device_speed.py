@@ -61,6 +61,7 @@ def test_bench_refuses_what_a_device_has_not(tmp_path, monkeypatch, capsys):
     for more in (["--peers"], ["--scaling"], ["--profile"], ["--full"], ["--threads", "1"]):
         assert f"expected --device or {more[0]}, got both" in refused(capsys, "bench", "--device", "cpu", *more)
     assert "expected --depth only with --device" in refused(capsys, "bench", "--depth", "1")
+    assert "expected --precision only with --device" in refused(capsys, "bench", "--precision", "int8")
     assert "--report FOLDER with --redraw" in refused(capsys, "bench", "--device", "cpu", "--redraw")
     assert "existing folder" in refused(capsys, "bench", "--device", "cpu", "--report", "no")
     Path("other.json").write_text('{"schema": 1}')
@@ -92,12 +93,11 @@ def test_a_gpus_time_and_memory(monkeypatch):
     for name in ("empty_cache", "reset_peak_memory_stats", "synchronize"):
         monkeypatch.setattr(torch.cuda, name, lambda *device, name=name: log.append(name))
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 123)
-    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 45)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (5e9, 8e9))
     found = speed.time_of(lambda: log.append("work"), torch.device("cuda"), 3, 60.0)
     once = ["synchronize", "work", "synchronize"]
     assert log == ["empty_cache", *once, *once, "reset_peak_memory_stats", *once, *once, *once]
-    assert len(found["seconds"]) == 3 and found["peak_bytes"] == 123 and found["before_bytes"] == 45
+    assert len(found["seconds"]) == 3 and found["peak_bytes"] == 123
 
     def full():
         raise torch.cuda.OutOfMemoryError("no room")

@@ -33,6 +33,9 @@ def test_a_link_stays_a_link(tmp_path):
     with atomic(link) as temporary:
         temporary.write_text("new")
     assert link.is_symlink() and target.read_text() == "new"
+    (tmp_path / "astray").symlink_to(tmp_path / "missing" / "file")
+    with pytest.raises(InputError, match=r"expected an existing folder to write 'file' into, got .*missing"):
+        check_output(tmp_path / "astray")
 
 
 def test_devices_and_pipes_are_no_files(tmp_path):

@@ -20,9 +20,10 @@ from strategies import LAYOUTS, arrays, lay_out, seeds, sizes
 # wrong version → (text in the kernel's file, its replacement)
 MUTANTS = {
     "positives count like negatives": ("else alpha", "else np.float32(1) - alpha"),
-    "no balance": ("total += balance * exp", "total += exp"),
-    "turns down the wrong pixels": ("exp(gamma * (m - cross_entropy)) * c", "exp(-gamma * cross_entropy) * c"),
-    "gamma is always 2": ("exp(gamma * (m - cross_entropy)) * c", "exp(np.float32(2) * (m - cross_entropy)) * c"),
+    "no balance": ("total += balance * focus", "total += focus"),
+    "turns down the wrong pixels": ("exp(gamma * (m - cross_entropy))", "exp(-gamma * cross_entropy)"),
+    "gamma is always 2": ("exp(gamma * (m", "exp(np.float32(2) * (m"),
+    "0 · −∞": (" if gamma > 0 else np.float32(1)", ""),
     "overflows": ("cross_entropy = log1p_exp(m)", "cross_entropy = np.log(np.float32(1) + np.exp(m))"),
     "sum instead of mean": ("sums.sum(axis=1) / pixels", "sums.sum(axis=1)"),
     "mean over all masks": ("sums.sum(axis=1) / pixels", "sums.sum(axis=1) / pixels / masks"),

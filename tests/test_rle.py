@@ -35,8 +35,9 @@ MUTANTS = {
     "a crop's rows are not moved": ("* size[0] + y0", "* size[0]"),
     "columns are not joined": ("changes[1:, 0] == changes[:-1, 1]", "changes[1:, 0] < 0"),
     "zeros behind the last pixel": ("if len(changes) and changes[-1] == size[0] * size[1]:", "if False:"),
-    "sums are not checked": ("or counts.sum() != size[0] * size[1]", ""),
-    "negative counts pass": ("or (counts < 0).any() ", ""),
+    "sums are not checked": ("not fits or counts.sum() != pixels", "not fits"),
+    "negative counts pass": ("(counts < 0) | (counts > pixels)", "counts > pixels"),
+    "sums beyond 64 bits pass": ("(counts < 0) | (counts > pixels)", "counts < 0"),
 }
 
 
@@ -172,7 +173,7 @@ def test_bad_masks_name_expected_and_received(masks, message):
         encode(masks)
 
 
-@pytest.mark.parametrize("counts", [[1, 2], [5], [1.0, 3.0], [-1, 5], [[4]], [2, 2**63 - 1, 2**63 - 1, 4, 0]])
+@pytest.mark.parametrize("counts", [[1, 2], [5], [1.0, 3.0], [-1, 5], [-1, 4, 1], [[4]], [2, 2**63 - 1, 2**63 - 1, 4, 0]])
 def test_bad_counts_name_expected_and_received(counts):
     """Kills: sums are not checked, negative counts pass."""
     for read in (decode, box):

@@ -31,6 +31,8 @@ MUTANTS = {
     "takes what is cut off": ("return -1 - text.size if groups else done", "return done"),
     "takes negative counts": ("if counts[done] < 0:", "if False:"),
     "takes any sum": ("if size is not None and", "if size is None and"),
+    "takes sums beyond 64 bits": ("(counts > size[0] * size[1]).any() or ", ""),
+    "writes behind the end": ("if (counts >= LARGEST).any()", "if False"),
     "writes negative counts": ("or (counts < 0).any()", ""),
 }
 

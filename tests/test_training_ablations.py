@@ -47,6 +47,8 @@ def test_a_stopped_table_goes_on(tmp_path, monkeypatch, capsys):
     assert runs[0] == first[0] and [run["name"] for run in runs] == [variant.name for variant in few]
     for run in runs:
         assert set(run["found"]) == {"world", "photos"} and set(run["found"]["world"]) == {*FIGURES, "objects"}
+    alone = ablations.train(VARIANTS[2], 0, 2, 1, (), ())
+    assert VARIANTS[2].name == "one mask alone" and set(alone["found"]["world"]) == {*ablations.ALONE, "objects"}
     assert "pictures: a tenth" in capsys.readouterr().out
     shown = (tmp_path / "ablations.md").read_text()
     assert (
@@ -95,14 +97,13 @@ def test_the_table_shows_means_and_spread():
     runs = []
     for seed, value in ((0, 0.4), (1, 0.5)):
         found = {"world": dict.fromkeys(FIGURES, value)}
-        run = {"group": "rounds", "name": "3", "seed": seed, "processor_seconds": 90, "found": found}
-        runs.append({**run, "settings": settings(BASE, 0, 1000).plain()})
+        runs.append({"group": "rounds", "name": "3", "seed": seed, "processor_seconds": 90, "found": found})
     lines = table({"runs": runs}).splitlines()
     assert len(lines) == 3 and lines[2].startswith("| rounds: 3 | 0.450 ± 0.050 |") and "| 2 | 1.5 |" in lines[2]
     assert len(table({"runs": runs}, "photos").splitlines()) == 2
     alone = table({"runs": runs[:1]}).splitlines()[2]
     assert alone.startswith("| rounds: 3 | 0.400 |") and "±" not in alone  # one seed says nothing of chance
-    runs[0]["settings"]["multimask"] = "single"  # its three masks were never trained
+    runs[0]["found"] = {"world": dict.fromkeys(ablations.ALONE, 0.4)}  # three masks that were never trained
     alone = [cell.strip() for cell in table({"runs": runs[:1]}).splitlines()[2].split("|")]
     assert alone[2:9] == ["–", "–", "0.400", "–", "0.400", "0.400", "–"]
 
@@ -128,7 +129,7 @@ def test_the_figure_shows_what_was_reached(tmp_path):
     runs = []
     for group, name, seed, value in (("base", "first", 0, 0.5), ("base", "first", 1, 0.6), ("loss", "dice", 0, 0.2)):
         found = {"world": {key: value + i / 100 for i, key in enumerate(figure.SHOWN)}}
-        runs.append({"group": group, "name": name, "seed": seed, "found": found, "settings": {"multimask": "best"}})
+        runs.append({"group": group, "name": name, "seed": seed, "found": found})
     path = tmp_path / "ablations.json"
     path.write_text(json.dumps({"runs": runs}))
     state = figure.dots(figure.read(path), "world")

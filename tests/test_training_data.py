@@ -218,6 +218,11 @@ def test_pictures_without_masks_do_not_move_the_held_out(tmp_path):
     source = open_sources(folder, bare=True)[0]
     assert [source.pictures[i].name for i in source.held_out(2)] == ["0.jpg", "2.jpg"]
     assert sorted(path.name for path in source.pictures) == ["0.jpg", "00.jpg", "1.jpg", "2.jpg", "3.jpg"]
+    for path in (folder / "annotations").iterdir():
+        path.unlink()
+    (folder / "other.json").write_text("[]")  # of no picture
+    source = open_sources(folder, bare=True)[0]
+    assert [source.pictures[i].name for i in source.held_out(2)] == ["0.jpg", "1.jpg", "3.jpg"]
 
 
 def test_without_the_world_there_is_no_world(tmp_path, monkeypatch):

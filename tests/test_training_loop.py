@@ -80,12 +80,17 @@ def test_a_signal_to_the_whole_group_saves(tmp_path):
     process = multiprocessing.get_context("spawn").Process(target=group_of_one, args=(str(tmp_path),))
     process.start()
     deadline = time.monotonic() + 120
-    while not ((tmp_path / "log.jsonl").exists() and read_log(tmp_path)):  # 20 steps: the worker is at work
-        assert process.is_alive() and time.monotonic() < deadline
-        time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGTERM)
-    process.join(60)
-    assert process.exitcode == 0
+    try:
+        while not ((tmp_path / "log.jsonl").exists() and read_log(tmp_path)):  # 20 steps: the worker is at work
+            assert process.is_alive() and time.monotonic() < deadline
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGTERM)
+        process.join(60)
+        assert process.exitcode == 0
+    finally:
+        if process.is_alive():
+            os.kill(process.pid, signal.SIGKILL)
+            process.join()
     assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"] >= 20
 
 
@@ -380,3 +385,36 @@ def test_settings_files_hold_what_a_log_says(tmp_path):
 def test_settings_that_cannot_be(changes):
     with pytest.raises(InputError, match="expected"):
         dataclasses.replace(SETTINGS, **changes).check()
+
+
+def test_an_autoencoder_of_another_depth_is_no_beginning(tmp_path):
+    """Of the same depth it fits, decoder or not. Kills: blocks left as they were, without a word."""
+    from minisam.training.settings import PretrainSettings
+
+    small = {"model": "tiny", "width": 64, "size": 64, "batch": 2, "steps": 1, "warmup": 0}
+    loop.Trainer(PretrainSettings(**small, depth=2), tmp_path).run(workers=0)
+    for depth in (2, 4):
+        settings = dataclasses.replace(SETTINGS, **small, depth=depth, init=str(tmp_path / "weights.safetensors"))
+        if depth == 2:
+            loop.begin(settings)
+            continue
+        with pytest.raises(InputError, match=r"got missing: image_encoder\.blocks\.2\."):
+            loop.begin(settings)
+
+
+@pytest.mark.parametrize("steps", [(4, 0), (4, 2, 0)])
+def test_a_team_goes_on_from_one_step(tmp_path, monkeypatch, steps):
+    """Machines without a common folder. Kills: one that begins anew while another goes on, or that is at the mean."""
+    team = loop.Team(torch.device("cpu"))
+    mean = sum(steps) / len(steps)
+    monkeypatch.setattr(loop.Team, "mean", lambda self, values: torch.full_like(values, mean))
+    monkeypatch.setattr(loop.Team, "any", lambda self, flag: any(step != mean for step in steps))
+    with pytest.raises(InputError, match=rf"expected all processes .*, got step 0 .*, on average {mean:g}"):
+        loop.Trainer(SETTINGS, tmp_path, team)
+
+
+def test_lists_in_a_file_of_settings(tmp_path):
+    path = tmp_path / "settings.json"
+    path.write_text('{"drops": ["a"]}')
+    with pytest.raises(InputError, match=r"expected drops in .* as a list of int, got \['a'\]"):
+        read_settings(path, loop.Settings)

@@ -46,7 +46,8 @@ def _focal_sum(logits, targets, alpha, gamma):
         m = logits[n] if targets[n] == 0 else -logits[n]
         balance = np.float32(1) - alpha if targets[n] == 0 else alpha
         cross_entropy = log1p_exp(m)
-        total += balance * (exp(gamma * (m - cross_entropy)) if gamma > 0 else np.float32(1)) * cross_entropy
+        focus = exp(gamma * (m - cross_entropy)) if gamma > 0 else np.float32(1)  # not 0 · −∞
+        total += balance * focus * cross_entropy
     return total
 
 
@@ -58,7 +59,8 @@ def _focal_slope(logits, targets, alpha, gamma, grad, out):
         balance = np.float32(1) - alpha if targets[n] == 0 else -alpha
         cross_entropy = log1p_exp(m)
         slope = gamma * sigmoid(-m) * cross_entropy + sigmoid(m)
-        out[n] = grad * balance * (exp(gamma * (m - cross_entropy)) if gamma > 0 else np.float32(1)) * slope
+        focus = exp(gamma * (m - cross_entropy)) if gamma > 0 else np.float32(1)
+        out[n] = grad * balance * focus * slope
 
 
 def _checked(logits: np.ndarray, targets: np.ndarray, alpha: float, gamma: float) -> tuple[np.ndarray, np.ndarray]:

@@ -148,6 +148,6 @@ def gelu_masks(
     expect_shape("out", out, (len(vectors), out.shape[1], 4 * width))
     if out.dtype != np.float32 or out.shape[1] % 4:
         raise InputError(f"expected out of float32 and shape (M, 4h, 4w), got {out.dtype} {out.shape}")
-    if corner not in range(4) or not 0 <= first <= out.shape[1] // 4 * width:
+    if corner not in range(4) or not 0 <= first < out.shape[1] // 4 * width:
         raise InputError(f"expected a corner from 0 to 3 and a first pixel of the picture, got {corner} and {first}")
     gelu_masks_tile(y, bias, vectors, corner, first, width, out)

@@ -73,8 +73,9 @@ def run(options: argparse.Namespace) -> int:
     """Check what can be checked, measure, print the tables, write what was asked for."""
     if options.device is not None:
         return _run_on_device(options)
-    if options.depth is not None:
-        raise InputError("expected --depth only with --device, got no --device")
+    for name in ("depth", "precision"):
+        if getattr(options, name):
+            raise InputError(f"expected --{name} only with --device, got no --device")
     if options.redraw and options.report is None:
         raise InputError("expected --report FOLDER with --redraw, got none")
     if options.report is not None:
@@ -145,8 +146,6 @@ def _run_on_device(options: argparse.Namespace) -> int:
         from minisam.benchmark.environment import environment
         from minisam.reference import speed
 
-        here, sam = environment(), load_or_build_model(options)
-        plan = speed.QUICK if options.quick else speed.Plan()
         parts = {"encode": "encoder", "prompts": "decoder", "everything": "everything"}
         wrong = sorted(set(options.only or ()) - set(parts))
         if wrong:
@@ -156,6 +155,8 @@ def _run_on_device(options: argparse.Namespace) -> int:
         if wrong:
             raise InputError(f"expected --precision among {', '.join(speed.PRECISIONS)}, got {wrong[0]}")
         precisions = tuple(options.precision)
+        here, sam = environment(), load_or_build_model(options)
+        plan = speed.QUICK if options.quick else speed.Plan()
         plan = dataclasses.replace(plan, rounds=options.repeat or plan.rounds, parts=chosen, precisions=precisions)
         about = {
             "schema": device_report.SCHEMA,

@@ -27,24 +27,21 @@ SHOWN = {
 
 
 def read(path: str | Path = FILE) -> list[dict[str, Any]]:
-    """The trainings in the file, first that which the others differ from. Raises ``InputError`` where there is none."""
+    """The trainings in the file, first that which the others differ from; an ``InputError`` where it is not there."""
     try:
         runs: list[dict[str, Any]] = json.loads(Path(path).read_text(encoding="utf-8"))["runs"]
         assert runs[0]["group"] == "base"
     except (OSError, ValueError, LookupError, TypeError, AssertionError) as error:
-        raise InputError(f"expected a file that python -m minisam.training.ablations wrote, got {path}") from error
+        wanted = "a file that python -m minisam.training.ablations wrote, with its first line"
+        raise InputError(f"expected {wanted}, got {path}") from error
     return runs
 
 
 def reached(runs: list[dict[str, Any]], place: str, figure: str) -> dict[str, list[float]]:
-    """Each line's name → its mean IoU at a place (the world, a set of photographs), a number a seed.
-
-    With one mask alone the three masks never learn: what is of them is left out.
-    """
+    """Each line's name → its mean IoU at a place (the world, a set of photographs), a number a seed, if it has one."""
     found: dict[str, list[float]] = {}
     for run in runs:
-        learnt = run["settings"]["multimask"] != "single" or figure in ("point_single", "box_single", "clicks_3")
-        if place in run["found"] and learnt:
+        if figure in run["found"].get(place, {}):
             name = run["name"] if run["group"] == "base" else f"{run['group']}: {run['name']}"
             found.setdefault(name, []).append(run["found"][place][figure])
     return found

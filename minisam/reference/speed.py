@@ -69,8 +69,7 @@ QUICK = Plan((), PARTS, (2,), (3,), 2, 4, 128, 2**20, 2, 5.0, "eager")
 
 def time_of(call: Call, device: torch.device, rounds: int, budget: float) -> dict[str, Any]:
     """Seconds of the first call, which does not count, and of ``rounds`` more; the most memory that torch held on a
-    GPU meanwhile, and what it held before (on the CPU it does not say). Work that fails has the reason in their place:
-    one row more or less, and the others go on."""
+    GPU meanwhile (on the CPU it does not say). Work that fails has the reason in their place; others go on."""
 
     def once() -> float:
         devices.synchronise(device)
@@ -82,7 +81,7 @@ def time_of(call: Call, device: torch.device, rounds: int, budget: float) -> dic
     cuda = device.type == "cuda"
     if cuda:
         torch.cuda.empty_cache()
-    free, before = devices.free_bytes(device), torch.cuda.memory_allocated(device) if cuda else None
+    free = devices.free_bytes(device)
     try:
         first = once()
         once()  # may still choose algorithms
@@ -99,7 +98,7 @@ def time_of(call: Call, device: torch.device, rounds: int, budget: float) -> dic
             raise
         return {"failed": f"not run: {type(error).__name__}: {' '.join(str(error).split())[:120]}"}
     peak = torch.cuda.max_memory_allocated(device) if cuda else None
-    return {"first_call": first, "seconds": seconds, "peak_bytes": peak, "before_bytes": before} | spread(seconds)
+    return {"first_call": first, "seconds": seconds, "peak_bytes": peak} | spread(seconds)
 
 
 def ceilings(device: torch.device, plan: Plan) -> dict[str, float]:

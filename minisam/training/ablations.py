@@ -37,6 +37,7 @@ from minisam_kernels import InputError
 
 SEEDS, STEPS, SCENES, HOLD_OUT = (0, 1, 2), 1000, 60, 20
 FIGURES = ("point_confident", "point_best", "point_single", "box_best", "box_single", "clicks_3", "difference")
+ALONE = ("point_single", "box_single", "clicks_3")  # what one mask alone has learnt
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,17 +132,12 @@ def train(variant: Variant, seed: int, steps: int, scenes: int, data: Sequence[s
         reports[Path(place).name] = evaluate(predictor, place, None, False, 3, every=HOLD_OUT, others=folders)
     found = {}
     for name, report in reports.items():
-        found[name] = {key: round(value, 4) for key, value in report["per_object"].items() if key in FIGURES}
-        difference = report["calibration"]["point_three"]["mean_absolute"]
-        found[name] |= {"difference": round(difference, 4), "objects": report["objects"]}
+        values = report["per_object"] | {"difference": report["calibration"]["point_three"]["mean_absolute"]}
+        found[name] = {key: round(values[key], 4) for key in (ALONE if s.multimask == "single" else FIGURES)}
+        found[name]["objects"] = report["objects"]
     return {"group": variant.group, "name": variant.name, "seed": seed, "steps": steps, "commit": commit(),
             "processor_seconds": round(took), "settings": {**s.plain(), "init": variant.pretrain and "MAE"},
             "found": found}  # fmt: skip
-
-
-def learnt(run: dict[str, Any], figure: str) -> bool:
-    """Whether the training taught the masks that a figure is of: with one mask alone, the three never learn."""
-    return run["settings"]["multimask"] != "single" or figure in ("point_single", "box_single", "clicks_3")
 
 
 def table(report: dict[str, Any], place: str = "world") -> str:
@@ -157,7 +153,7 @@ def table(report: dict[str, Any], place: str = "world") -> str:
             continue
         cells = [variant.name if variant is BASE else f"{variant.group}: {variant.name}"]
         for figure in FIGURES:
-            values = [run["found"][place][figure] for run in runs if learnt(run, figure)]
+            values = [run["found"][place][figure] for run in runs if figure in run["found"][place]]
             if not values:
                 cells.append("–")
                 continue
@@ -196,7 +192,8 @@ def read(path: Path, steps: int, scenes: int) -> dict[str, Any]:
     try:
         report = json.loads(path.read_text(encoding="utf-8"))
         same = (report["steps"], report["scenes"]) == (steps, scenes)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        assert all("commit" in run for run in report["runs"])
+    except (OSError, ValueError, KeyError, TypeError, AssertionError) as error:
         raise InputError(f"expected a report of ablations, got {path}, which is none ({error!r})") from error
     if not same:
         raise InputError(f"expected {steps} steps and {scenes} scenes in {path}, got other ones: give another file")

@@ -90,8 +90,9 @@ class Trainer:
             self._resume()
         elif (self.folder / "weights.safetensors").exists():
             raise InputError(f"expected {self.folder} to be new or to have a checkpoint.pt, got finished weights alone")
-        if self.team.mean(torch.tensor(float(self.step), device=self.team.device)) != self.step:
-            found = f"step {self.step} in {self.folder} of process {self.team.rank}, another elsewhere"
+        mean = self.team.mean(torch.tensor(float(self.step), device=self.team.device))
+        if self.team.any(bool(mean != self.step)):
+            found = f"step {self.step} in {self.folder} of process {self.team.rank}, on average {float(mean):g}"
             raise InputError(f"expected all processes to go on from one step (a folder that all share), got {found}")
         if compiled:
             self.task.compile_parts()

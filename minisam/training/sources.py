@@ -55,7 +55,13 @@ class Source(Protocol):
 
 def find_records(folder: str | Path) -> list[tuple[Path, Path]]:
     """Every (picture, JSON) pair below ``folder``, sorted by name."""
-    folder = Path(folder)
+    pairs = _pairs(Path(folder))
+    if not pairs:
+        raise InputError(f"expected pictures and JSON files in SA-1B's schema below {folder}, got none")
+    return pairs
+
+
+def _pairs(folder: Path) -> list[tuple[Path, Path]]:
     pairs = []
     for record in sorted(folder.rglob("*.json")):
         for place in (record.parent, record.parent.parent / "images"):
@@ -64,8 +70,6 @@ def find_records(folder: str | Path) -> list[tuple[Path, Path]]:
             if picture:
                 pairs.append((picture, record))
                 break
-    if not pairs:
-        raise InputError(f"expected pictures and JSON files in SA-1B's schema below {folder}, got none")
     return pairs
 
 
@@ -199,10 +203,9 @@ class BareFolder(Files):
 
     def held_out(self, every: int) -> range | list[int]:
         """Those that ``Folder`` holds out, if some of the pictures have masks."""
-        if not any(self.folder.rglob("*.json")):
-            return super().held_out(every)
         number = {path: i for i, path in enumerate(self.pictures)}
-        return [number[picture] for picture, _ in find_records(self.folder)[::every]]
+        pairs = _pairs(self.folder)
+        return [number[path] for path, _ in pairs[::every] if path in number] if pairs else super().held_out(every)
 
 
 class Packed:

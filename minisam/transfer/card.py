@@ -6,7 +6,7 @@
 measures every folder whole (``--measure``), every ``--every``-th picture of others (``--held-out``; without those that
 have a copy elsewhere in them) and scenes of the world; without these three it only writes the card anew from the
 report. Beside it lie pictures: calibration of what is measured whole, and the worst objects of the world and
-of the folders that ``--show`` names. With ``--processes 2`` set OMP_NUM_THREADS=1 and NUMBA_NUM_THREADS=1.
+of those folders among them that ``--show`` names. With ``--processes 2`` set OMP_NUM_THREADS=1 and NUMBA_NUM_THREADS=1.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def measure_one(options: argparse.Namespace, place: str | None, every: int) -> d
     stem = options.report.with_suffix("")
     if every == 1:
         calibration.draw(report, stem.with_name(f"{stem.name}-{name}-calibration.png"))
-    if place is None or place in options.show:
+    if place is None or (place in options.show and every == 1):
         gallery.draw(predictor, cases, report, stem.with_name(f"{stem.name}-{name}-worst.png"))
     del report["each"]
     return {**report, "name": name}
