@@ -173,7 +173,9 @@ def test_bad_masks_name_expected_and_received(masks, message):
         encode(masks)
 
 
-@pytest.mark.parametrize("counts", [[1, 2], [5], [1.0, 3.0], [-1, 5], [-1, 4, 1], [[4]], [2, 2**63 - 1, 2**63 - 1, 4, 0]])
+@pytest.mark.parametrize(
+    "counts", [[1, 2], [5], [1.0, 3.0], [-1, 5], [-1, 4, 1], [[4]], [2, 2**63 - 1, 2**63 - 1, 4, 0]]
+)
 def test_bad_counts_name_expected_and_received(counts):
     """Kills: sums are not checked, negative counts pass."""
     for read in (decode, box):

@@ -123,6 +123,27 @@ def test_the_page_is_that_of_the_file():
         assert not any("/" in path for path in run["settings"]["data"])
 
 
+def test_the_table_shows_what_the_text_says():
+    """The list in the chapter, as numbers: a new table needs a new text where this fails."""
+    runs = figure.read()
+    world = {key: {name: sum(v) / len(v) for name, v in figure.reached(runs, "world", key).items()} for key in FIGURES}
+    base, best = "as the others begin", world["point_best"]
+    assert best[base] > 3 * best["first round: mean of three"]
+    assert world["box_best"][base] - world["box_best"]["first round: mean of three"] < 0.1
+    dice = [world[key]["loss: dice alone"] for key in ablations.ALONE]
+    assert max(dice) - min(dice) < 0.001 and max(dice) < 0.13
+    assert all(world[key]["loss: focal alone"] < 0.15 for key in ablations.ALONE)
+    clicks = [world["clicks_3"][name] for name in ("rounds: 1", base, "rounds: 3", "rounds: 11")]
+    assert clicks == sorted(clicks) and clicks[-1] - clicks[0] > 0.1
+    assert world["point_best"]["rounds: 1"] >= best[base]
+    assert world["difference"]["pictures: a hundredth"] > 0.25 > 0.15 > world["difference"]["pictures: a tenth"]
+    photos = {name: sum(v) / len(v) for name, v in figure.reached(runs, "ecssd", "point_confident").items()}
+    assert photos["source: world and public sets"] - photos[base] > 0.25
+    assert world["point_confident"]["source: world and public sets"] > world["point_confident"][base] - 0.02
+    for name in ("start: autoencoder first", "encoder: 8 blocks of 192", "feedback: no mask fed back"):
+        assert abs(best[name] - best[base]) < 0.03
+
+
 def test_the_figure_shows_what_was_reached(tmp_path):
     """A dot at every figure of every seed, at the height of its line. Kills: lines in another order than their names,
     means in place of seeds."""

@@ -136,14 +136,14 @@ def train(variant: Variant, seed: int, steps: int, scenes: int, data: Sequence[s
         found[name] = {key: round(values[key], 4) for key in (ALONE if s.multimask == "single" else FIGURES)}
         found[name]["objects"] = report["objects"]
     return {"group": variant.group, "name": variant.name, "seed": seed, "steps": steps, "commit": commit(),
-            "processor_seconds": round(took), "settings": {**s.plain(), "init": variant.pretrain and "MAE"},
+            "processor_seconds": round(took), "settings": {**s.plain(), "init": "MAE" if variant.pretrain else ""},
             "found": found}  # fmt: skip
 
 
 def table(report: dict[str, Any], place: str = "world") -> str:
     """Markdown: each variant's means over seeds, ± half of what lies between the best and the worst seed."""
     head = ["", "one click, most confident", "best of three", "single-mask token", "box, best of three",
-            "box, single-mask token", "3 clicks", "|predicted − true IoU|", "seeds", "processor minutes",
+            "box, single-mask token", "3 clicks", "score off by", "seeds", "processor minutes",
             "in the paper"]  # fmt: skip
     lines = [head, ["---"] * len(head)]
     for variant in VARIANTS:
@@ -174,8 +174,9 @@ def page(report: dict[str, Any]) -> str:
 Each line is a small training from nothing: {s.steps} steps of {s.batch} pictures of {s.size} pixels, {s.masks} masks
 a picture, {s.rounds} rounds, an encoder of {s.depth} blocks of {s.width}, on the world unless the line says otherwise,
 with the paper's losses and {s.optimizer}. It differs from the first line in what it says. Mean IoU over objects, ± half
-of what lies between the best and the worst seed, if there are several. Processor minutes are those of the training
-alone ({machine["processor"]}). Code: {", ".join(commits)}. The JSON file beside this one has all runs.
+of what lies between the best and the worst seed, if there are several; *score off by* is the mean distance of the
+predicted from the true IoU of the three masks at a point. Processor minutes are those of the training alone
+({machine["processor"]}). Code: {", ".join(commits)}. The JSON file beside this one has all runs.
 """
     for place in places:
         objects = next(run["found"][place]["objects"] for run in report["runs"] if place in run["found"])
