@@ -148,7 +148,7 @@ def test_a_run_that_is_cut_short_keeps_its_rows(tmp_path, monkeypatch, capsys):
     assert found == [("encoder", "bfloat16", form) for form in speed.FORMS[:3]]
     assert not any("error" in row for row in data["rows"])
     assert "--only among encode, prompts, everything" in refused(capsys, *wanted, "--only", "starts")
-    assert "--precision among float32, bfloat16, tf32, float16, got int8" in refused(
+    assert "--precision among float32, bfloat16, tf32, float16 with --device, got int8" in refused(
         capsys, *wanted, "--precision", "int8"
     )
 

@@ -230,7 +230,7 @@ def test_without_the_world_there_is_no_world(tmp_path, monkeypatch):
     folder = str(sa1b_folder(tmp_path / "set", 4))
     monkeypatch.setattr(data, "render", lambda *given: pytest.fail("a scene of the world"))
     stream = Pictures(64, 2, (folder,), 0.0, 0, 99, least=600)
-    few = [stream._changed(stream.sources[0], i % 4, np.random.default_rng(i)) for i in range(40)]
+    few = [stream._changed(0, i % 4, np.random.default_rng(i)) for i in range(40)]
     assert any(found is None for found in few) and any(found is not None for found in few)
     for i in range(30):
         assert stream[i]["masks"].sum(axis=(1, 2)).min() >= 600

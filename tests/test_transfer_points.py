@@ -247,7 +247,6 @@ def test_copies_are_not_held_out(tmp_path):
     for index in range(2):
         Image.new("RGB", (96, 64), (9, index, 0)).save(other / f"{index}.jpg")
 
-
     def names(*others):
         return [path.name for path, _ in points.held_out_pictures(tmp_path / "one", 2, others)]
 

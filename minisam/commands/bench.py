@@ -116,6 +116,23 @@ def _write_page(folder: Path) -> int:
     return 0
 
 
+def _plan(options: argparse.Namespace) -> Any:
+    """What to measure on a device."""
+    import dataclasses
+
+    from minisam.reference import speed
+
+    parts = {"encode": "encoder", "prompts": "decoder", "everything": "everything"}
+    for name, given, known in (("only", options.only or (), parts), ("precision", options.precision, speed.PRECISIONS)):
+        wrong = sorted(set(given) - set(known))
+        if wrong:
+            raise InputError(f"expected --{name} among {', '.join(known)} with --device, got {wrong[0]}")
+    chosen = tuple(parts[name] for name in parts if name in (options.only or parts))
+    plan = speed.QUICK if options.quick else speed.Plan()
+    rounds = options.repeat or plan.rounds
+    return dataclasses.replace(plan, rounds=rounds, parts=chosen, precisions=tuple(options.precision))
+
+
 def _run_on_device(options: argparse.Namespace) -> int:
     """The torch reference alone."""
     import dataclasses
@@ -146,18 +163,8 @@ def _run_on_device(options: argparse.Namespace) -> int:
         from minisam.benchmark.environment import environment
         from minisam.reference import speed
 
-        parts = {"encode": "encoder", "prompts": "decoder", "everything": "everything"}
-        wrong = sorted(set(options.only or ()) - set(parts))
-        if wrong:
-            raise InputError(f"expected --only among {', '.join(parts)} with --device, got {wrong[0]}")
-        chosen = tuple(parts[name] for name in parts if name in (options.only or parts))
-        wrong = sorted(set(options.precision) - set(speed.PRECISIONS))
-        if wrong:
-            raise InputError(f"expected --precision among {', '.join(speed.PRECISIONS)}, got {wrong[0]}")
-        precisions = tuple(options.precision)
+        plan = _plan(options)
         here, sam = environment(), load_or_build_model(options)
-        plan = speed.QUICK if options.quick else speed.Plan()
-        plan = dataclasses.replace(plan, rounds=options.repeat or plan.rounds, parts=chosen, precisions=precisions)
         about = {
             "schema": device_report.SCHEMA,
             "command": _command(options),

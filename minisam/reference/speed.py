@@ -93,7 +93,7 @@ def time_of(call: Call, device: torch.device, rounds: int, budget: float) -> dic
             seconds.append(once())
     except torch.cuda.OutOfMemoryError:
         return {"failed": f"not run: {free / 1e9:.1f} GB of free memory are too little"}
-    except (RuntimeError, NotImplementedError) as error:  # a kernel that is not there, a compiler that is not
+    except (RuntimeError, NotImplementedError) as error:  # no such kernel, no compiler
         if any(words in str(error) for words in DEAD):
             raise
         return {"failed": f"not run: {type(error).__name__}: {' '.join(str(error).split())[:120]}"}

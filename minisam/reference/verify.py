@@ -288,44 +288,36 @@ def verify_decoder(
 def verify_model(sam: Sam, device: torch.device, dtype: torch.dtype = torch.float64) -> Iterator[Line]:
     """Stage by stage, for a square and a rectangular picture, against ``minisam.reference`` in ``dtype``."""
     with devices.float32_products():  # torch's own default rounds the inputs of convolutions to TF32
-        yield from _verify_model(sam, device, dtype)
-
-
-def _verify_model(sam: Sam, device: torch.device, dtype: torch.dtype) -> Iterator[Line]:
-    reference = devices.load(sam, device, dtype)
-    for picture in ("square", "rectangular"):
-        image = random_picture(sam, np.random.default_rng(0), picture == "rectangular")
-        for item in verify_encoder(sam, reference, image, device, picture):
-            if isinstance(item, Line):
-                yield item
-            else:
-                ours, theirs = item
-                yield from verify_decoder(sam, reference, ours, theirs, picture, device)
+        reference = devices.load(sam, device, dtype)
+        for picture in ("square", "rectangular"):
+            image = random_picture(sam, np.random.default_rng(0), picture == "rectangular")
+            for item in verify_encoder(sam, reference, image, device, picture):
+                if isinstance(item, Line):
+                    yield item
+                else:
+                    ours, theirs = item
+                    yield from verify_decoder(sam, reference, ours, theirs, picture, device)
 
 
 def verify_hugging_face(sam: Sam, device: torch.device, dtype: torch.dtype = torch.float64) -> Iterator[Line]:
     """End to end against the ``SamModel`` of Hugging Face's transformers, an implementation that is not ours."""
-    with devices.float32_products():
-        yield from _verify_hugging_face(sam, device, dtype)
-
-
-def _verify_hugging_face(sam: Sam, device: torch.device, dtype: torch.dtype) -> Iterator[Line]:
     from minisam.reference.hugging_face import build as build_hugging_face
 
-    theirs = build_hugging_face(sam, dtype).to(device)
-    for picture in ("square", "rectangular"):
-        rng, name = np.random.default_rng(2), f"Hugging Face, {picture}"
-        image = random_picture(sam, rng, picture == "rectangular")
-        ours, here = timed(sam.image_encoder, image)
-        features, there = timed(theirs.encode, image, device=device)
-        yield compare(f"{name}: encoder", ours, features, here, there)
-        pe = sam.prompt_encoder.get_dense_pe()
-        for kind in PROMPTS:
-            prompt = random_prompt(sam, kind, rng)
-            truth, there = timed(theirs.decode, features, *prompt, device=device)
-            sparse, dense = sam.prompt_encoder(*prompt)
-            answer, here = timed(sam.mask_decoder, ours, pe, sparse, dense, True)
-            yield from compare_answers(f"{name}: {kind}", answer, truth, here, there)
+    with devices.float32_products():
+        theirs = build_hugging_face(sam, dtype).to(device)
+        for picture in ("square", "rectangular"):
+            rng, name = np.random.default_rng(2), f"Hugging Face, {picture}"
+            image = random_picture(sam, rng, picture == "rectangular")
+            ours, here = timed(sam.image_encoder, image)
+            features, there = timed(theirs.encode, image, device=device)
+            yield compare(f"{name}: encoder", ours, features, here, there)
+            pe = sam.prompt_encoder.get_dense_pe()
+            for kind in PROMPTS:
+                prompt = random_prompt(sam, kind, rng)
+                truth, there = timed(theirs.decode, features, *prompt, device=device)
+                sparse, dense = sam.prompt_encoder(*prompt)
+                answer, here = timed(sam.mask_decoder, ours, pe, sparse, dense, True)
+                yield from compare_answers(f"{name}: {kind}", answer, truth, here, there)
 
 
 @torch.no_grad()

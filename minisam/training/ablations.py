@@ -193,8 +193,8 @@ def read(path: Path, steps: int, scenes: int) -> dict[str, Any]:
     try:
         report = json.loads(path.read_text(encoding="utf-8"))
         same = (report["steps"], report["scenes"]) == (steps, scenes)
-        assert all("commit" in run for run in report["runs"])
-    except (OSError, ValueError, KeyError, TypeError, AssertionError) as error:
+        page(report)  # has all that a page needs
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"expected a report of ablations, got {path}, which is none ({error!r})") from error
     if not same:
         raise InputError(f"expected {steps} steps and {scenes} scenes in {path}, got other ones: give another file")

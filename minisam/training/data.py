@@ -88,12 +88,12 @@ class Stream(Dataset[dict[str, np.ndarray]]):
     def __len__(self) -> int:
         return self.length
 
-    def draw_source(self, rng: np.random.Generator) -> tuple[Any, int] | None:
-        """A set, each with the same chance, and the number of one of its pictures; None for the world."""
+    def draw_source(self, rng: np.random.Generator) -> tuple[int, int] | None:
+        """The number of a set, each with the same chance, and of one of its pictures; None for the world."""
         if rng.random() < self.world:
             return None
         chosen = rng.integers(len(self.sources))
-        return self.sources[chosen], int(rng.choice(self.numbers[chosen]))
+        return int(chosen), int(rng.choice(self.numbers[chosen]))
 
     def fill(self, image: np.ndarray, **more: np.ndarray) -> dict[str, np.ndarray]:
         """The picture filled up to (S, S) at the right and bottom, and its size."""
@@ -143,32 +143,32 @@ class Pictures(Stream):
                 return found
             scenes = scenes + self.length if self.held_out else int(rng.integers(HELD_OUT))
 
-    def _cut(self, source: Any, number: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    def _cut(self, chosen: int, number: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """A random cut of a picture, half of the time mirrored, its long side resized to S, and some of its masks."""
+        source = self.sources[chosen]
         image = source.picture(number)
-        chosen = rng.permutation(source.count(number))[: 4 * self.masks]
+        some = rng.permutation(source.count(number))[: 4 * self.masks]
         box, size = random_cut(image.size, self.size, rng)
-        masks = resize_masks(source.masks(number, chosen), box, size)
+        masks = resize_masks(source.masks(number, some), box, size)
         pixels = np.asarray(image.resize(size, Image.Resampling.BILINEAR, box=box))
         return (pixels[:, ::-1], masks[:, :, ::-1]) if rng.random() < 0.5 else (pixels, masks)
 
-    def _real(self, source: Any, number: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    def _real(self, chosen: int, number: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """What ``_changed`` makes of a picture, or, where no fitting mask is left, of others of the same set."""
-        numbers = next(kept for one, kept in zip(self.sources, self.numbers) if one is source)
         for _ in range(TRIES):
-            found = self._changed(source, number, rng)
+            found = self._changed(chosen, number, rng)
             if found is not None:
                 return found
-            number = int(rng.choice(numbers))
+            number = int(rng.choice(self.numbers[chosen]))
         wanted = f"masks of at least {self.least} pixels at {self.size} × {self.size}"
-        raise InputError(f"expected {wanted} in {source.name}, got none in {TRIES} pictures")
+        raise InputError(f"expected {wanted} in {self.sources[chosen].name}, got none in {TRIES} pictures")
 
-    def _changed(self, source: Any, number: int, rng: np.random.Generator) -> dict[str, np.ndarray] | None:
+    def _changed(self, chosen: int, number: int, rng: np.random.Generator) -> dict[str, np.ndarray] | None:
         """A cut of a picture, perhaps with an object from another, perhaps in other colours; None if it has no mask."""
-        pixels, masks = self._cut(source, number, rng)
+        pixels, masks = self._cut(chosen, number, rng)
         if self.paste and rng.random() < self.paste:
-            chosen = int(rng.integers(len(self.sources)))
-            other = self._cut(self.sources[chosen], int(rng.choice(self.numbers[chosen])), rng)
+            partner = int(rng.integers(len(self.sources)))
+            other = self._cut(partner, int(rng.choice(self.numbers[partner])), rng)
             pixels, masks = augment.paste(pixels, masks, *other, rng)
         if self.colours:
             pixels = augment.other_colours(pixels, self.colours, rng)
@@ -199,7 +199,7 @@ class Bare(Stream):
         drawn = self.draw_source(rng)
         if drawn is None:
             return self.fill(render(int(rng.integers(HELD_OUT)), self.size).image)
-        image = drawn[0].picture(drawn[1])
+        image = self.sources[drawn[0]].picture(drawn[1])
         box, size = random_cut(image.size, self.size, rng)
         pixels = np.asarray(image.resize(size, Image.Resampling.BILINEAR, box=box))
         return self.fill(pixels[:, ::-1] if rng.random() < 0.5 else pixels)

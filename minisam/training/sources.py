@@ -12,7 +12,8 @@ import hashlib
 import io
 import json
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -119,21 +120,19 @@ def kept_numbers(sources: Sequence[Source], every: int) -> list[np.ndarray]:
     return kept
 
 
-def _open(path: Path) -> Image.Image:
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
     try:
         with Image.open(path) as opened:
-            return opened.convert("RGB")
+            yield opened
     except (OSError, SyntaxError) as error:
         raise InputError(f"expected a picture, got {path}, which cannot be read ({error})") from error
 
 
 def _size(path: Path) -> tuple[int, int]:
     """Width and height, from the head of the file."""
-    try:
-        with Image.open(path) as opened:
-            return opened.size
-    except (OSError, SyntaxError) as error:
-        raise InputError(f"expected a picture, got {path}, which cannot be read ({error})") from error
+    with _opened(path) as opened:
+        return opened.size
 
 
 class Files:
@@ -146,7 +145,8 @@ class Files:
         return len(self.pictures)
 
     def picture(self, index: int) -> Image.Image:
-        return _open(self.pictures[index])
+        with _opened(self.pictures[index]) as opened:
+            return opened.convert("RGB")
 
     def held_out(self, every: int) -> range | list[int]:
         return range(0, len(self), every)
