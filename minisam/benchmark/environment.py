@@ -24,7 +24,8 @@ def _proc(path: str, key: str) -> str:
 
 
 def commit() -> str:
-    """The commit of a source checkout, with a + if files differ from it; empty where there is none."""
+    """The commit of a source checkout, with a + if files differ from it; of a copy without its history what the variable
+    MINISAM_COMMIT says, or nothing."""
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(ROOT), *arguments]
@@ -35,8 +36,8 @@ def commit() -> str:
         short = git("rev-parse", "--short", "HEAD")
         changed = git("status", "--porcelain", "--untracked-files=no", "--", "minisam", "kernels")
     except OSError:
-        return ""
-    return short + ("+" if short and changed else "")
+        short = changed = ""
+    return short + ("+" if changed else "") if short else os.environ.get("MINISAM_COMMIT", "")
 
 
 def environment() -> dict[str, Any]:
