@@ -83,6 +83,26 @@ def test_a_gpu_trains_without_waiting(tmp_path, precision):
     assert loop.Trainer(settings, tmp_path / "gpu", Team(torch.device("cuda"))).step == 2
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU that torch can use")
+def test_a_recorded_step_is_the_step(tmp_path):
+    """Three steps with other pictures and chances, recorded and not; all places of a pause. Kills: a batch or chances
+    that stay the first ones, gradients that add up, figures that the next step overwrites."""
+    settings = dataclasses.replace(SETTINGS, rounds=11)
+    batch = batch_of()
+    batches = [batch, {key: value.flip(0) for key, value in batch.items()}, batch]
+    losses, weights = [], []
+    for recorded in (False, True):
+        with devices.float32_products():
+            team = Team(torch.device("cuda"))
+            trainer = loop.Trainer(settings, tmp_path / str(recorded), team, recorded=recorded)
+            figures = [trainer.train_step(one) for one in batches]
+        losses.append([float(found["loss"]) for found in figures])
+        weights.append(torch.cat([p.detach().flatten() for p in trainer.model.parameters()]).cpu())
+    assert losses[1] == pytest.approx(losses[0], rel=1e-3) and len(set(losses[1])) == 3
+    torch.testing.assert_close(weights[1], weights[0], rtol=0, atol=2e-3)
+
+
 def test_attention_for_training_is_the_same():
     """Few tokens, with and without a gradient: two forms in torch. Kills: a forgotten D^−½, a swap of k and v."""
     q, k, v = (torch.randn(2, n, 12, dtype=torch.float64, requires_grad=True) for n in (3, 9, 9))

@@ -46,6 +46,8 @@ def add(parsers: Any) -> None:
     add_depth(parser)
     parser.add_argument("--precision", action="append", default=[], metavar="NAME",
                         help="with --device: only this one (float32, bfloat16, tf32, float16); repeatable")  # fmt: skip
+    parser.add_argument("--form", action="append", default=[], metavar="NAME",
+                        help="with --device: only this one (eager, fast, compiled, flex, tiled); repeatable")  # fmt: skip
     parser.add_argument("--peers", action="store_true", help="time the other libraries too (needs the extra bench)")
     parser.add_argument("--scaling", action="store_true", help="how cost grows with prompts, points, pixels, threads")
     parser.add_argument("--profile", action="store_true", help="where the time goes, stage by stage")
@@ -73,7 +75,7 @@ def run(options: argparse.Namespace) -> int:
     """Check what can be checked, measure, print the tables, write what was asked for."""
     if options.device is not None:
         return _run_on_device(options)
-    for name in ("depth", "precision"):
+    for name in ("depth", "precision", "form"):
         if getattr(options, name):
             raise InputError(f"expected --{name} only with --device, got no --device")
     if options.redraw and options.report is None:
@@ -123,14 +125,17 @@ def _plan(options: argparse.Namespace) -> Any:
     from minisam.reference import speed
 
     parts = {"encode": "encoder", "prompts": "decoder", "everything": "everything"}
-    for name, given, known in (("only", options.only or (), parts), ("precision", options.precision, speed.PRECISIONS)):
+    asked: list[tuple[str, Any, Any]] = [("only", options.only or (), parts)]
+    asked += [("precision", options.precision, speed.PRECISIONS), ("form", options.form, speed.FORMS)]
+    for name, given, known in asked:
         wrong = sorted(set(given) - set(known))
         if wrong:
             raise InputError(f"expected --{name} among {', '.join(known)} with --device, got {wrong[0]}")
     chosen = tuple(parts[name] for name in parts if name in (options.only or parts))
     plan = speed.QUICK if options.quick else speed.Plan()
     rounds = options.repeat or plan.rounds
-    return dataclasses.replace(plan, rounds=rounds, parts=chosen, precisions=tuple(options.precision))
+    given = tuple(options.form) or speed.FORMS
+    return dataclasses.replace(plan, rounds=rounds, parts=chosen, precisions=tuple(options.precision), forms=given)
 
 
 def _run_on_device(options: argparse.Namespace) -> int:
@@ -278,7 +283,7 @@ def _command(options: argparse.Namespace) -> str:
     words += [f"--model {options.model or 'tiny'}"] if options.model or not options.checkpoint else []
     words += [f"--{name}" for name in ("peers", "scaling", "profile", "full", "quick") if getattr(options, name)]
     words += [f"--only {part}" for part in options.only or ()]
-    words += [f"--precision {name}" for name in options.precision]
+    words += [f"--precision {name}" for name in options.precision] + [f"--form {name}" for name in options.form]
     given = ("device", "depth", "repeat", "threads")
     words += [f"--{name} {value}" for name in given if (value := getattr(options, name)) is not None]
     return " ".join(words if options.checkpoint is None else [*words, "--checkpoint FILE"])

@@ -1,9 +1,10 @@
-"""``minisam bench --device``: how fast the reference is on a device, in four precisions and four forms.
+"""``minisam bench --device``: how fast the reference is on a device, in four precisions and five forms.
 
     eager      the plain attention, which holds its whole bias
     fast       the attention of ``minisam.reference.fast``
     compiled   that, with ``torch.compile``
     flex       compiled, with ``fast.flex_attention``: torch's FlexAttention adds the bias score by score
+    tiled      compiled, with the attention of ``minisam.reference.tiled``: on a GPU, in half precision
 
 Every time is beside what the device can do at best in the same run: its products of matrices, and its memory. Has not
 run on a GPU yet.
@@ -38,8 +39,7 @@ PRECISIONS = {
     "tf32": (torch.float32, True),
     "float16": (torch.float16, False),
 }
-FORMS = ("eager", "fast", "compiled", "flex")
-ATTENTION = {"eager": ops.attention, "fast": fast.attention, "compiled": fast.attention, "flex": fast.flex_attention}
+FORMS = ("eager", "fast", "compiled", "flex", "tiled")
 PARTS = ("encoder", "decoder", "everything")
 DEAD = ("illegal memory access", "device-side assert", "unspecified launch failure")  # nothing runs after these
 TOGETHER = 20  # products or copies in a row on a GPU
@@ -62,6 +62,7 @@ class Plan:
     rounds: int = 9
     budget: float = 30.0  # seconds a row: its rounds end early
     backend: str = "inductor"
+    forms: tuple[str, ...] = FORMS
 
 
 QUICK = Plan((), PARTS, (2,), (3,), 2, 4, 128, 2**20, 2, 5.0, "eager")
@@ -127,6 +128,21 @@ def ceilings(device: torch.device, plan: Plan) -> dict[str, float]:
     return best if found is None else best | {"copy": found}
 
 
+def forms(plan: Plan, device: torch.device, dtype: torch.dtype) -> list[str]:
+    """Those of the plan that the device has."""
+    tiles = device.type == "cuda" and dtype in devices.HALVES
+    return [form for form in plan.forms if form != "tiled" or tiles]
+
+
+def attention(form: str) -> Callable[..., Tensor]:
+    """The encoder's in a form."""
+    if form == "tiled":
+        from minisam.reference import tiled  # needs Triton, which comes with torch for a GPU
+
+        return tiled.attention
+    return {"eager": ops.attention, "flex": fast.flex_attention}.get(form, fast.attention)
+
+
 def encode_by(step: Callable[[Any, Tensor], Tensor], encoder: ImageEncoderViT, image: Tensor) -> Tensor:
     """The encoder with ``step`` in the place of a block's ``forward``: compiled once for all blocks of a kind."""
     x = encoder.patch_embed(image) + encoder.pos_embed
@@ -137,7 +153,7 @@ def encode_by(step: Callable[[Any, Tensor], Tensor], encoder: ImageEncoderViT, i
 
 def parts(model: ReferenceSam, form: str, backend: str) -> tuple[Callable[[Tensor], Tensor], Callable[..., Any]]:
     """The encoder and the decoder (``predict_masks``) in a form. Each is compiled anew for its shapes."""
-    fast.use(model, ATTENTION[form])
+    fast.use(model, attention(form))
     if form in ("eager", "fast"):
         return model.image_encoder, model.mask_decoder.predict_masks
     torch.compiler.reset()  # kept code counts towards a limit beyond which torch runs eager without a word
@@ -191,7 +207,7 @@ def measure(
         model = devices.load(sam, device, torch.float32)  # anew: half precision rounds the weights
         devices.place(model, device, dtype)
         with devices.float32_products(tf32):
-            for form in FORMS:
+            for form in forms(plan, device, dtype):
                 for part, number, call, counts in work(model, form, dtype, plan):
                     tell(f"{part} {number}: {precision}, {form}")
                     row = {"part": part, "number": number, "precision": precision, "form": form}

@@ -75,6 +75,7 @@ class Trainer:
         team: Team | None = None,
         compiled: bool = False,
         compact: bool = False,
+        recorded: bool = False,
     ) -> None:
         settings.check()
         self.settings, self.folder, self.step, self.compact = settings, Path(folder), 0, compact
@@ -97,8 +98,13 @@ class Trainer:
         if compiled:
             self.task.compile_parts()
         self.module: Any = self.task
+        self.recorder: Any = None
         if self.team.size > 1:
             self.module = DistributedDataParallel(self.task, gradient_as_bucket_view=True)
+        elif recorded:
+            from minisam.training.graphs import Recorder
+
+            self.recorder = Recorder(self.task)
 
     def _resume(self) -> None:
         path = self.folder / "checkpoint.pt"
@@ -152,9 +158,13 @@ class Trainer:
         s, device = self.settings, self.team.device
         batch = {key: value.to(device, non_blocking=True) for key, value in batch.items()}
         torch.manual_seed(s.seed * 1_000_003 + self.step * 64 + self.team.rank)  # what drop path draws from
-        loss, figures = self.module(batch, self.task.draw(self.step, self.team).to(device))
-        self.optimiser.zero_grad()
-        loss.backward()
+        draws = self.task.draw(self.step, self.team).to(device)
+        if self.recorder:
+            loss, figures = self.recorder(batch, draws)
+        else:
+            loss, figures = self.module(batch, draws)
+            self.optimiser.zero_grad()
+            loss.backward()
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), s.clip)
         self.optimiser.step(s.learning_rate(self.step))
         self.step += 1

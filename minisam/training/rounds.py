@@ -27,7 +27,8 @@ from torch import Tensor, nn
 from minisam.config import SamConfig
 from minisam.preprocess import PIXEL_MEAN, PIXEL_STD
 from minisam.reference import ops
-from minisam.reference.model import Sam
+from minisam.reference.model import Block, Sam
+from minisam.reference.speed import encode_by
 from minisam.training import prompts, start
 from minisam.training.data import Pictures, smallest_mask
 from minisam.training.prompts import Draws
@@ -180,6 +181,7 @@ class Interaction(nn.Module):
     def __init__(self, model: Sam, settings: Settings) -> None:
         super().__init__()
         self.model, self.settings, self.grade = model, settings, grade
+        self.compiled_encoder: Callable[[Tensor], Tensor] | None = None
 
     name = "train"
 
@@ -213,20 +215,24 @@ class Interaction(nn.Module):
 
     def compile_parts(self, **how: Any) -> None:
         """The losses for any number of masks: a pass over the pixels where there were a dozen, and on two cores 1.4
-        times as many pictures a second. On a GPU also the encoder with its fixed shapes and the decoder for any number
-        of points; on a CPU these take minutes to compile and gain nothing."""
+        times as many pictures a second. On a GPU also the encoder's blocks with their fixed shapes and the decoder for
+        any number of points; on a CPU these take minutes to compile and gain nothing."""
         self.grade = torch.compile(grade, dynamic=True, **how)
         if self.model.mask_decoder.iou_token.weight.device.type == "cuda":
             self.compile_model(**how)
 
     def compile_model(self, **how: Any) -> None:
-        """The encoder and the decoder."""
-        self.model.image_encoder.compile(**how)
+        """The encoder, one code for all blocks of a kind, and the decoder."""
+        torch._dynamo.config.specialize_float = True  # ε of a norm and weights of a loss are no variables
+        encoder = self.model.image_encoder
+        step = torch.compile(Block.forward, dynamic=False, **how)
+        self.compiled_encoder = functools.partial(encode_by, step, encoder)
         self.model.mask_decoder.transformer.compile(dynamic=True, **how)
 
     def embed(self, batch: dict[str, Tensor]) -> Tensor:
         with autocast(batch["image"].device, self.settings.precision):
-            return self.model.image_encoder(normalise(batch["image"], batch["size"])).float()
+            encode = self.compiled_encoder or self.model.image_encoder
+            return encode(normalise(batch["image"], batch["size"])).float()
 
     def forward(self, batch: dict[str, Tensor], draws: Draws) -> tuple[Tensor, Figures]:
         embedding = self.embed(batch)
