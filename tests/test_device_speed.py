@@ -35,7 +35,7 @@ def test_bench_on_a_device(tmp_path, monkeypatch, capsys):
     assert code == 0 and "A quick run of small work" in out
     data = json.loads(Path("f").read_text())
     assert json.loads(Path("all/tiny.json").read_text()) == data and data["device"]["type"] == "cpu"
-    assert data["command"] == "minisam bench --model tiny --quick --device cpu --depth 2"
+    assert data["command"] == "minisam bench --model tiny --quick --device cpu --depth 2" and not data["cut_short"]
     assert Path("all/README.md").read_text() == device_report.page([data])
     assert set(data["ceilings"]) == {"float32", "bfloat16", "copy"} and min(data["ceilings"].values()) > 0
     for row in data["rows"]:
@@ -49,7 +49,8 @@ def test_bench_on_a_device(tmp_path, monkeypatch, capsys):
             assert row["error"] < 1e-5 and (row["form"] != "eager" or row["error"] == 0), row
     found = [(row["part"], row["precision"], row["form"]) for row in data["rows"]]
     decoder = [("decoder", p, f) for p in ("float32", "bfloat16") for f in ("eager", "compiled")]
-    both = [(part, p, f) for part in ("encoder", "everything") for p in ("float32", "bfloat16") for f in speed.FORMS]
+    forms = [form for form in speed.FORMS if form != "tiled"]  # a GPU's
+    both = [(part, p, f) for part in ("encoder", "everything") for p in ("float32", "bfloat16") for f in forms]
     assert sorted(found) == sorted(decoder + both)
     Path("all/README.md").unlink()
     assert run(capsys, "bench", "--device", "cpu", "--redraw", "--report", "all")[0] == 0
@@ -62,6 +63,8 @@ def test_bench_refuses_what_a_device_has_not(tmp_path, monkeypatch, capsys):
         assert f"expected --device or {more[0]}, got both" in refused(capsys, "bench", "--device", "cpu", *more)
     assert "expected --depth only with --device" in refused(capsys, "bench", "--depth", "1")
     assert "expected --precision only with --device" in refused(capsys, "bench", "--precision", "int8")
+    assert "expected --form only with --device" in refused(capsys, "bench", "--form", "eager")
+    assert "eager, fast, compiled, flex, tiled" in refused(capsys, "bench", "--device", "cpu", "--form", "lazy")
     assert "--report FOLDER with --redraw" in refused(capsys, "bench", "--device", "cpu", "--redraw")
     assert "existing folder" in refused(capsys, "bench", "--device", "cpu", "--report", "no")
     Path("other.json").write_text('{"schema": 1}')

@@ -9,7 +9,14 @@ from minisam.reference import ops
 
 tiled = pytest.importorskip("minisam.reference.tiled", reason="no Triton, which comes with torch for a GPU")
 
-SHAPES = [(1, 8, 8, 2, 16), (2, 6, 6, 1, 80), (1, 14, 14, 2, 80), (2, 5, 7, 3, 16), (1, 20, 20, 2, 80), (1, 64, 64, 1, 80)]
+SHAPES = [
+    (1, 8, 8, 2, 16),
+    (2, 6, 6, 1, 80),
+    (1, 14, 14, 2, 80),
+    (2, 5, 7, 3, 16),
+    (1, 20, 20, 2, 80),
+    (1, 64, 64, 1, 80),
+]
 
 
 @pytest.mark.gpu

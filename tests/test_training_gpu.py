@@ -14,10 +14,11 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from minisam.reference import device as devices
 from minisam.reference import ops
-from minisam.training import loop, prompts, rounds
+from minisam.training import graphs, loop, prompts, rounds
 from minisam.training.autoencoder import Autoencoder
 from minisam.training.rounds import Interaction
 from minisam.training.team import Team
+from minisam_kernels.errors import InputError
 from test_pretrain import SMALL
 from test_training import SETTINGS, batch_of, begin
 
@@ -86,8 +87,7 @@ def test_a_gpu_trains_without_waiting(tmp_path, precision):
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU that torch can use")
 def test_a_recorded_step_is_the_step(tmp_path):
-    """Three steps with other pictures and chances, recorded and not; all places of a pause. Kills: a batch or chances
-    that stay the first ones, gradients that add up, figures that the next step overwrites."""
+    """Three steps with other pictures and chances, recorded and not, on a GPU."""
     settings = dataclasses.replace(SETTINGS, rounds=11)
     batch = batch_of()
     batches = [batch, {key: value.flip(0) for key, value in batch.items()}, batch]
@@ -101,6 +101,51 @@ def test_a_recorded_step_is_the_step(tmp_path):
         weights.append(torch.cat([p.detach().flatten() for p in trainer.model.parameters()]).cpu())
     assert losses[1] == pytest.approx(losses[0], rel=1e-3) and len(set(losses[1])) == 3
     torch.testing.assert_close(weights[1], weights[0], rtol=0, atol=2e-3)
+
+
+def imitated(task):
+    """A recording that runs again, and puts what comes where the first results lie."""
+
+    def record(work, device):
+        work()
+        loss, figures = work()
+        places = [(p, p.grad) for p in task.parameters() if p.grad is not None]
+
+        def play():
+            again, more = work()
+            loss.copy_(again)
+            for key, value in more.items():
+                figures[key].copy_(value)
+            for parameter, place in places:
+                place.copy_(parameter.grad)
+
+        return (loss, figures), play
+
+    return record
+
+
+def test_a_recording_is_played_for_every_batch(tmp_path):
+    """Four steps with other pictures and chances, and places of the pause, with a recording imitated and with none: one
+    loss, one set of figures and weights. Kills: a batch or chances that stay the first ones, one recording for all
+    pauses, gradients that add up or are another pause's, figures that the next step overwrites."""
+    settings = dataclasses.replace(SETTINGS, rounds=11)
+    batch = batch_of()
+    other = {key: value.flip(0) for key, value in batch.items()}
+    found, weights = [], []
+    for recorded in (False, True):
+        trainer = loop.Trainer(settings, tmp_path / str(recorded))
+        if recorded:
+            trainer.recorder = graphs.Recorder(trainer.task, imitated(trainer.task))
+        found.append([trainer.train_step(one) for one in (batch, other, batch, other)])
+        weights.append(trainer.model.state_dict())
+    assert len({draw.pause for draw in (trainer.task.draw(step, trainer.team) for step in range(4))}) > 1
+    torch.testing.assert_close(found[1], found[0])
+    torch.testing.assert_close(weights[1], weights[0])
+
+
+def test_a_recording_is_for_one_gpu(tmp_path):
+    with pytest.raises(InputError, match="expected one process with --device cuda for --record, got 1 on cpu"):
+        loop.Trainer(SETTINGS, tmp_path, recorded=True)
 
 
 def test_attention_for_training_is_the_same():

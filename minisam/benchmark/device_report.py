@@ -13,9 +13,10 @@ SCHEMA = "device-1"
 EACH = {"encoder": "image", "decoder": "prompt", "everything": "image"}
 
 HOW = """\
-The model in PyTorch (`minisam.reference`), in four forms: eager, with attention that holds its whole bias; fast, with
-attention that never holds it; compiled, fast with `torch.compile`; flex, compiled with FlexAttention in the encoder
-(the decoder has only one attention, so it is eager or compiled). tf32 is float32 whose products round their inputs to
+The model in PyTorch (`minisam.reference`), in up to five forms: eager, with attention that holds its whole bias; fast,
+with attention that never holds it; compiled, fast with `torch.compile`; flex, compiled with FlexAttention in the
+encoder; tiled, compiled with an attention written in Triton (`minisam/reference/tiled.py`; half precision, on a GPU).
+The decoder has only one attention, so it is eager or compiled. tf32 is float32 whose products round their inputs to
 11 bits where the device can. Times are medians; the first call, which compiles, stands apart and does not count. A
 share is that of the product of two large matrices in the same precision, and of a large copy, both of random numbers,
 many in a row, in the same run; operations are those of the plain form's products (`minisam/benchmark/flops.py`), bytes
@@ -121,9 +122,12 @@ def tables(report: Report) -> list[Table]:
 
 def notes(report: Report) -> list[str]:
     """What a reader has to know."""
-    if not report["quick"]:
-        return []
-    return ["**A quick run of small work: these figures show that the benchmark works, and nothing else.**"]
+    found = []
+    if report["quick"]:
+        found.append("**A quick run of small work: these figures show that the benchmark works, and nothing else.**")
+    if report["cut_short"]:
+        found.append("**The run was ended before all its rows were there.** Every row that is here is whole.")
+    return found
 
 
 def text(report: Report) -> str:

@@ -24,8 +24,11 @@ def _proc(path: str, key: str) -> str:
 
 
 def commit() -> str:
-    """The commit of a source checkout, with a + if files differ from it; of a copy without its history what the variable
-    MINISAM_COMMIT says, or nothing."""
+    """The commit of a source checkout, with a + if files differ from it; empty where there is none. The variable
+    MINISAM_COMMIT says it for a copy that has no history, or an older one."""
+
+    if os.environ.get("MINISAM_COMMIT"):
+        return os.environ["MINISAM_COMMIT"]
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(ROOT), *arguments]
@@ -36,8 +39,8 @@ def commit() -> str:
         short = git("rev-parse", "--short", "HEAD")
         changed = git("status", "--porcelain", "--untracked-files=no", "--", "minisam", "kernels")
     except OSError:
-        short = changed = ""
-    return short + ("+" if changed else "") if short else os.environ.get("MINISAM_COMMIT", "")
+        return ""
+    return short + ("+" if short and changed else "")
 
 
 def environment() -> dict[str, Any]:

@@ -47,7 +47,7 @@ def add(parsers: Any) -> None:
     parser.add_argument("--precision", action="append", default=[], metavar="NAME",
                         help="with --device: only this one (float32, bfloat16, tf32, float16); repeatable")  # fmt: skip
     parser.add_argument("--form", action="append", default=[], metavar="NAME",
-                        help="with --device: only this one (eager, fast, compiled, flex, tiled); repeatable")  # fmt: skip
+                        help="with --device: only this (eager, fast, compiled, flex, tiled); repeatable")  # fmt: skip
     parser.add_argument("--peers", action="store_true", help="time the other libraries too (needs the extra bench)")
     parser.add_argument("--scaling", action="store_true", help="how cost grows with prompts, points, pixels, threads")
     parser.add_argument("--profile", action="store_true", help="where the time goes, stage by stage")
@@ -181,8 +181,8 @@ def _run_on_device(options: argparse.Namespace) -> int:
             "versions": parity.versions("numpy", "torch"),
         }
 
-        def keep(found: dict[str, Any]) -> None:
-            text = json.dumps(about | found, indent=1, ensure_ascii=False) + "\n"
+        def keep(found: dict[str, Any], cut_short: bool = True) -> None:
+            text = json.dumps(about | {"cut_short": cut_short} | found, indent=1, ensure_ascii=False) + "\n"
             for path in (options.json, folder and folder / f"{sam.config.name}.json"):
                 if path is not None:
                     with atomic(path) as temporary:
@@ -190,8 +190,9 @@ def _run_on_device(options: argparse.Namespace) -> int:
 
         with progress(desc="bench") as bar:
             tell = (lambda words: print(words, file=sys.stderr, flush=True)) if bar.disable else bar.set_description_str
-            figures = about | speed.measure(sam, device, plan, tell, keep)
-        print(device_report.text(figures))
+            found = speed.measure(sam, device, plan, tell, keep)
+        keep(found, cut_short=False)
+        print(device_report.text(about | {"cut_short": False} | found))
     if folder is not None:
         page = device_report.page(device_report.read_folder(folder))
         with atomic(folder / "README.md") as temporary:

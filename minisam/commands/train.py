@@ -72,6 +72,7 @@ def _add_options(parser: argparse.ArgumentParser, options: dict[str, tuple[Any, 
     parser.add_argument("--workers", type=count, default=1, metavar="N", help="processes making pictures (default 1)")
     parser.add_argument("--minutes", type=float, default=math.inf, metavar="M", help="stop after so long, saved")
     parser.add_argument("--compile", action="store_true", help="let torch compile the losses, on a GPU the model too")
+    parser.add_argument("--record", action="store_true", help="on one GPU: play each step as a recording (CUDA graph)")
     parser.add_argument("--compact", action="store_true", help="smaller checkpoints: the optimiser's moments as bf16")
     parser.add_argument("--plot", action="store_true", help="only draw FOLDER/log.jsonl into FOLDER/log.png")
 
@@ -146,7 +147,7 @@ def _train(options: argparse.Namespace, settings: Any, bare: bool) -> Any:
             if isinstance(source, Folder):
                 source.check()
     group = team.join(options.device)
-    trainer = Trainer(settings, folder, group, options.compile, options.compact)
+    trainer = Trainer(settings, folder, group, options.compile, options.compact, options.record)
     try:
         reason = trainer.run(options.workers, options.minutes - (time.monotonic() - began) / 60)
     finally:
@@ -158,12 +159,15 @@ def _train(options: argparse.Namespace, settings: Any, bare: bool) -> Any:
 
 def run(options: argparse.Namespace) -> int:
     """``minisam train``."""
-    need("reference", "torch", *(("pycocotools",) if options.data else ()))
+    need("reference", "torch")
     if options.plot:
         return _plot(options)
     from minisam.training.settings import Settings
 
-    trainer, group, reason = _train(options, _settings(options, Settings, COMMON | TRAIN), bare=False)
+    settings = _settings(options, Settings, COMMON | TRAIN)
+    if any(Path(path).is_dir() for path in settings.data):  # a packed file has its masks in another form
+        need("reference", "pycocotools")
+    trainer, group, reason = _train(options, settings, bare=False)
     if group.leads:
         _report(trainer, reason)
     return 0

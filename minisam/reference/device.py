@@ -1,6 +1,6 @@
 """Where torch computes, how exactly, and whether it fits: devices, dtypes, memory, float32 with or without TF32.
 
-Nothing here has run on a GPU yet; what a CPU can show of it is tested (``tests/test_device.py``).
+What a CPU can show of it is tested in ``make test``, the rest by ``make test-gpu`` (``tests/test_device.py``).
 """
 
 from __future__ import annotations

@@ -6,8 +6,7 @@
     flex       compiled, with ``fast.flex_attention``: torch's FlexAttention adds the bias score by score
     tiled      compiled, with the attention of ``minisam.reference.tiled``: on a GPU, in half precision
 
-Every time is beside what the device can do at best in the same run: its products of matrices, and its memory. Has not
-run on a GPU yet.
+Every time is beside what the device can do at best in the same run: its products of matrices, and its memory.
 """
 
 from __future__ import annotations

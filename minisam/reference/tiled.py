@@ -1,4 +1,4 @@
-"""Attention with decomposed relative positions as one kernel for a GPU, written in Triton: a tile of keys is whole rows.
+"""Attention with decomposed relative positions as one kernel for a GPU, in Triton: a tile of keys is whole rows.
 
 The score of query i, at (row, column), and key j is q_i·k_j/√D + down_i[row j] + right_i[column j]. When the keys come
 in tiles of whole rows of the grid, what the bias needs stays in registers for the whole loop:
@@ -33,10 +33,11 @@ from minisam.reference import fast
 
 QUERIES, KEYS = 64, 64  # of a tile
 WARPS, STAGES = 4, 3
+HALVES = (torch.bfloat16, torch.float16)
 
 
 @triton.jit
-def _attend(
+def _attend(  # type: ignore[no-untyped-def]
     qkv, table, out, heads, scale: tl.constexpr, width: tl.constexpr,
     H: tl.constexpr, W: tl.constexpr, D0: tl.constexpr, D1: tl.constexpr,
     ROWS: tl.constexpr, COLUMNS: tl.constexpr, M: tl.constexpr,
@@ -44,7 +45,8 @@ def _attend(
     """A program does M queries of one head of one picture (or window); a tile of keys is ROWS × COLUMNS.
 
     qkv (B, N, 3, heads, D) and out (B, N, heads, D) with N = H · W, D = D0 + D1. With ROWS = 1 ``table`` is (heads,
-    B · N, width), q times all positions; else it is the positions, (width, D), width a power of two.
+    B · N, width), q times all positions; else it is the positions, (width, D), width a power of two. A grid of more
+    rows than COLUMNS has no place in b, so those rows come one a tile.
     """
     LOG2E: tl.constexpr = 1.4426950408889634
     N: tl.constexpr = H * W
@@ -73,11 +75,8 @@ def _attend(
         if D1:
             g = tl.dot(q1, tl.load(table + t[None, :] * D + d1[:, None]), g, input_precision="ieee")
         j = tl.arange(0, 2 * COLUMNS)
-        away = tl.where(
-            j[None, :] < COLUMNS,
-            (m // W)[:, None] - j[None, :] + H - 1,
-            (m % W)[:, None] - j[None, :] + COLUMNS + W - 1 + 2 * H - 1,
-        )
+        of_row, of_column = (m // W)[:, None] - j + H - 1, (m % W)[:, None] - (j - COLUMNS) + W - 1 + 2 * H - 1
+        away = tl.where(j[None, :] < COLUMNS, of_row, of_column)
         b = tl.gather(g, tl.minimum(tl.maximum(away, 0), width - 1), 1).to(q0.dtype)
     most = tl.full([M], float("-inf"), tl.float32)
     total = tl.zeros([M], tl.float32)
@@ -123,18 +122,26 @@ def next_power(n: int) -> int:
     return 1 << (n - 1).bit_length()
 
 
+def parts(width: int) -> tuple[int, int] | None:
+    """A head's width as two powers of two of at least 16, or one and 0; None where it is neither."""
+    first = 1 << (width.bit_length() - 1)
+    rest = width - first
+    fits = first >= 16 and (rest == 0 or (rest >= 16 and rest == next_power(rest)))
+    return (first, rest) if fits else None
+
+
 def attention(qkv: Tensor, num_heads: int, rel_pos_h: Tensor | None = None, rel_pos_w: Tensor | None = None) -> Tensor:
     """qkv (B, H, W, 3 · C), laid out as (q k v, heads, D) → (B, H, W, C): what ``ops.attention`` gives."""
     B, H, W, C = qkv.shape
     D = C // 3 // num_heads
-    first, rest = 1 << (D.bit_length() - 1), D - (1 << (D.bit_length() - 1))
-    fits = min(first, rest or 16) >= 16 and rest == (rest and next_power(rest)) and W <= KEYS
-    tables = rel_pos_h is not None and rel_pos_w is not None and (len(rel_pos_h), len(rel_pos_w)) == (2 * H - 1, 2 * W - 1)
-    if not (fits and tables and qkv.dtype in (torch.bfloat16, torch.float16)) or qkv.requires_grad:
+    widths = parts(D)
+    if rel_pos_h is None or rel_pos_w is None or (len(rel_pos_h), len(rel_pos_w)) != (2 * H - 1, 2 * W - 1):
         return fast.attention(qkv, num_heads, rel_pos_h, rel_pos_w)
-    assert rel_pos_h is not None and rel_pos_w is not None
+    if widths is None or W > KEYS or qkv.dtype not in HALVES or qkv.requires_grad:
+        return fast.attention(qkv, num_heads, rel_pos_h, rel_pos_w)
+    first, rest = widths
     qkv = qkv.contiguous()
-    columns = next_power(max(W, H if W < KEYS else 1, 16))
+    columns = next_power(max(W, H if W < KEYS else 1, 16))  # of a tile; in windows rows are counted as far as columns
     rows = max(1, KEYS // columns)
     positions = torch.cat([rel_pos_h, rel_pos_w]).to(qkv.dtype)
     if rows == 1:

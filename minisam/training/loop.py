@@ -26,6 +26,7 @@ from minisam.checkpoint import save_checkpoint
 from minisam.files import atomic
 from minisam.reference import fast
 from minisam.training import start
+from minisam.training.graphs import Recorder
 from minisam.training.log import Stop, cut_log
 from minisam.training.optimiser import Optimiser
 from minisam.training.rounds import Interaction
@@ -64,8 +65,9 @@ def _leave_group(worker: int) -> None:
 class Trainer:
     """A training that can stop at any step and go on: model, optimiser, running average, step number, log.
 
-    ``compiled`` lets torch compile the encoder and the decoder; ``compact`` keeps the optimiser's moments in a
-    checkpoint as bfloat16, three quarters of the size, for carrying (going on is then no longer exact to the bit).
+    ``compiled`` lets torch compile the losses, on a GPU also encoder and decoder; ``recorded`` plays a step on one GPU
+    as one recording (see ``graphs``); ``compact`` keeps the optimiser's moments in a checkpoint as bfloat16, three
+    quarters of the size, for carrying (going on is then no longer exact to the bit).
     """
 
     def __init__(
@@ -80,6 +82,9 @@ class Trainer:
         settings.check()
         self.settings, self.folder, self.step, self.compact = settings, Path(folder), 0, compact
         self.team = team or Team(torch.device("cpu"))
+        if recorded and (self.team.size > 1 or self.team.device.type != "cuda"):
+            got = f"{self.team.size} on {self.team.device.type}"
+            raise InputError(f"expected one process with --device cuda for --record, got {got}")
         if settings.batch % self.team.size:
             raise InputError(f"expected --batch to be a multiple of {self.team.size} processes, got {settings.batch}")
         torch.manual_seed(settings.seed)
@@ -98,13 +103,9 @@ class Trainer:
         if compiled:
             self.task.compile_parts()
         self.module: Any = self.task
-        self.recorder: Any = None
+        self.recorder = Recorder(self.task) if recorded else None
         if self.team.size > 1:
             self.module = DistributedDataParallel(self.task, gradient_as_bucket_view=True)
-        elif recorded:
-            from minisam.training.graphs import Recorder
-
-            self.recorder = Recorder(self.task)
 
     def _resume(self) -> None:
         path = self.folder / "checkpoint.pt"
