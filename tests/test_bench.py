@@ -18,6 +18,7 @@ import pytest
 
 import minisam
 from minisam.benchmark import contenders, flops, goals, measure, plots, profile, report, workloads
+from minisam.benchmark import environment as machine
 from minisam.benchmark.worker import Worker, WorkerError, environment
 from minisam.checkpoint import save_checkpoint
 from minisam.sam import build
@@ -150,6 +151,15 @@ def test_workers_forget_pins(monkeypatch):
     pinned = environment(3, pinned=True)
     assert pinned["OPENBLAS_CORETYPE"] == "Haswell"
     assert {pinned[name] for name in ("MINISAM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")} == {"3"}
+
+
+def test_the_commit_of_a_copy(monkeypatch):
+    """A copy without history, or with an older one, says where it comes from."""
+    monkeypatch.setenv("MINISAM_COMMIT", "abc1234")
+    assert machine.commit() == "abc1234" == machine.environment()["commit"]
+    monkeypatch.delenv("MINISAM_COMMIT")
+    monkeypatch.setenv("PATH", "")  # no git
+    assert machine.commit() == ""
 
 
 def test_a_contender_that_fails_does_not_end_the_run(place, monkeypatch):

@@ -72,7 +72,6 @@ def _add_options(parser: argparse.ArgumentParser, options: dict[str, tuple[Any, 
     parser.add_argument("--workers", type=count, default=1, metavar="N", help="processes making pictures (default 1)")
     parser.add_argument("--minutes", type=float, default=math.inf, metavar="M", help="stop after so long, saved")
     parser.add_argument("--compile", action="store_true", help="let torch compile the losses, on a GPU the model too")
-    parser.add_argument("--record", action="store_true", help="on one GPU: play each step as a recording (CUDA graph)")
     parser.add_argument("--compact", action="store_true", help="smaller checkpoints: the optimiser's moments as bf16")
     parser.add_argument("--plot", action="store_true", help="only draw FOLDER/log.jsonl into FOLDER/log.png")
 
@@ -87,6 +86,7 @@ def add(parsers: Any) -> None:
         "Several GPUs or machines: torchrun --nproc-per-node N -m minisam train FOLDER …",
     )
     _add_options(train, COMMON | TRAIN, "pictures with masks in SA-1B's schema, or a packed file; repeatable")
+    train.add_argument("--record", action="store_true", help="on one GPU: play each step as a recording (CUDA graph)")
     train.set_defaults(run=run)
 
     pretrain = parsers.add_parser(
@@ -147,7 +147,8 @@ def _train(options: argparse.Namespace, settings: Any, bare: bool) -> Any:
             if isinstance(source, Folder):
                 source.check()
     group = team.join(options.device)
-    trainer = Trainer(settings, folder, group, options.compile, options.compact, options.record)
+    recorded = getattr(options, "record", False)  # the autoencoder has no such thing
+    trainer = Trainer(settings, folder, group, options.compile, options.compact, recorded)
     try:
         reason = trainer.run(options.workers, options.minutes - (time.monotonic() - began) / 60)
     finally:

@@ -27,7 +27,7 @@ from minisam.config import SamConfig
 from minisam.preprocess import MEAN, STD
 from minisam.reference import automatic, fast, ops
 from minisam.reference import device as devices
-from minisam.reference.model import Block, ImageEncoderViT
+from minisam.reference.model import Block
 from minisam.reference.model import Sam as ReferenceSam
 from minisam.sam import Sam
 from minisam_kernels.nms import nms
@@ -142,14 +142,6 @@ def attention(form: str) -> Callable[..., Tensor]:
     return {"eager": ops.attention, "flex": fast.flex_attention}.get(form, fast.attention)
 
 
-def encode_by(step: Callable[[Any, Tensor], Tensor], encoder: ImageEncoderViT, image: Tensor) -> Tensor:
-    """The encoder with ``step`` in the place of a block's ``forward``: compiled once for all blocks of a kind."""
-    x = encoder.patch_embed(image) + encoder.pos_embed
-    for block in encoder.blocks:
-        x = step(block, x)
-    return encoder.neck(x.movedim(-1, 1)).movedim(1, -1)
-
-
 def parts(model: ReferenceSam, form: str, backend: str) -> tuple[Callable[[Tensor], Tensor], Callable[..., Any]]:
     """The encoder and the decoder (``predict_masks``) in a form. Each is compiled anew for its shapes."""
     fast.use(model, attention(form))
@@ -158,7 +150,7 @@ def parts(model: ReferenceSam, form: str, backend: str) -> tuple[Callable[[Tenso
     torch.compiler.reset()  # kept code counts towards a limit beyond which torch runs eager without a word
     step = torch.compile(Block.forward, backend=backend, dynamic=False)
     decoder = torch.compile(model.mask_decoder.predict_masks, backend=backend, dynamic=False)
-    return functools.partial(encode_by, step, model.image_encoder), decoder
+    return functools.partial(fast.encode_by, step, model.image_encoder), decoder
 
 
 def everything(

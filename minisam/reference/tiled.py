@@ -18,6 +18,9 @@ linear layer left it, the output written where the next one wants it: nothing is
 
 Heads of 80 (ViT-H) are taken as 64 + 16: matrix units want powers of two, and 128 would waste 3 of 8 products.
 
+Measured once on an H100, a global layer's attention for 8 pictures in ViT-H, bfloat16: 2.1 ms; ``fast.attention`` 4.9,
+compiled 3.6; compiled ``fast.flex_attention`` 25.9; ``ops.attention`` 16.8.
+
 Inference alone, in half precision; everything else goes the way of ``fast.attention``.
 """
 

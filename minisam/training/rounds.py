@@ -26,9 +26,8 @@ from torch import Tensor, nn
 
 from minisam.config import SamConfig
 from minisam.preprocess import PIXEL_MEAN, PIXEL_STD
-from minisam.reference import ops
+from minisam.reference import fast, ops
 from minisam.reference.model import Block, Sam
-from minisam.reference.speed import encode_by
 from minisam.training import prompts, start
 from minisam.training.data import Pictures, smallest_mask
 from minisam.training.prompts import Draws
@@ -226,7 +225,7 @@ class Interaction(nn.Module):
         torch._dynamo.config.specialize_float = True  # ε of a norm and weights of a loss are no variables
         encoder = self.model.image_encoder
         step = torch.compile(Block.forward, dynamic=False, **how)
-        self.compiled_encoder = functools.partial(encode_by, step, encoder)
+        self.compiled_encoder = functools.partial(fast.encode_by, step, encoder)
         self.model.mask_decoder.transformer.compile(dynamic=True, **how)
 
     def embed(self, batch: dict[str, Tensor]) -> Tensor:
