@@ -64,6 +64,10 @@ def test_bench_refuses_what_a_device_has_not(tmp_path, monkeypatch, capsys):
     assert "expected --depth only with --device" in refused(capsys, "bench", "--depth", "1")
     assert "expected --precision only with --device" in refused(capsys, "bench", "--precision", "int8")
     assert "expected --form only with --device" in refused(capsys, "bench", "--form", "eager")
+    assert "expected a --form with rows of" in refused(capsys, "bench", "--device", "cpu", "--form", "tiled")
+    assert "rows of decoder on cpu, got fast" in refused(
+        capsys, "bench", "--device", "cpu", "--form", "fast", "--only", "prompts"
+    )
     assert "eager, fast, compiled, flex, tiled" in refused(capsys, "bench", "--device", "cpu", "--form", "lazy")
     assert "--report FOLDER with --redraw" in refused(capsys, "bench", "--device", "cpu", "--redraw")
     assert "existing folder" in refused(capsys, "bench", "--device", "cpu", "--report", "no")

@@ -26,8 +26,10 @@ SHAPES = [  # B, H, W, heads, D
     (2, 14, 14, 2, 80),  # the windows of ViT-H
     (2, 5, 7, 3, 16),
     (1, 20, 20, 2, 80),  # a tile of two rows of 32, the last columns empty
+    (1, 6, 16, 1, 16),  # the last rows of a tile empty, no column
     (1, 40, 8, 1, 64),  # more rows than columns
-    (1, 4, 64, 1, 80),  # a row a tile, as in the global layers
+    (1, 70, 8, 1, 64),  # and more than a tile's
+    (2, 3, 64, 2, 80),  # a row a tile, as in the global layers
     *([(1, 64, 64, 2, 80)] if HERE.type == "cuda" else []),
 ]
 

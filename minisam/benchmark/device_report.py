@@ -125,7 +125,7 @@ def notes(report: Report) -> list[str]:
     found = []
     if report["quick"]:
         found.append("**A quick run of small work: these figures show that the benchmark works, and nothing else.**")
-    if report["cut_short"]:
+    if report.get("cut_short"):
         found.append("**The run was ended before all its rows were there.** Every row that is here is whole.")
     return found
 

@@ -47,7 +47,7 @@ def add(parsers: Any) -> None:
     parser.add_argument("--precision", action="append", default=[], metavar="NAME",
                         help="with --device: only this one (float32, bfloat16, tf32, float16); repeatable")  # fmt: skip
     parser.add_argument("--form", action="append", default=[], metavar="NAME",
-                        help="with --device: only this (eager, fast, compiled, flex, tiled); repeatable")  # fmt: skip
+                        help="with --device: one of eager, fast, compiled, flex, tiled; repeatable")  # fmt: skip
     parser.add_argument("--peers", action="store_true", help="time the other libraries too (needs the extra bench)")
     parser.add_argument("--scaling", action="store_true", help="how cost grows with prompts, points, pixels, threads")
     parser.add_argument("--profile", action="store_true", help="where the time goes, stage by stage")
@@ -118,8 +118,8 @@ def _write_page(folder: Path) -> int:
     return 0
 
 
-def _plan(options: argparse.Namespace) -> Any:
-    """What to measure on a device."""
+def _plan(options: argparse.Namespace, device: Any) -> Any:
+    """What to measure on a device; raises where nothing is left to measure."""
     import dataclasses
 
     from minisam.reference import speed
@@ -134,8 +134,13 @@ def _plan(options: argparse.Namespace) -> Any:
     chosen = tuple(parts[name] for name in parts if name in (options.only or parts))
     plan = speed.QUICK if options.quick else speed.Plan()
     rounds = options.repeat or plan.rounds
-    given = tuple(options.form) or speed.FORMS
-    return dataclasses.replace(plan, rounds=rounds, parts=chosen, precisions=tuple(options.precision), forms=given)
+    given = tuple(options.form)
+    plan = dataclasses.replace(plan, rounds=rounds, parts=chosen, precisions=tuple(options.precision), forms=given)
+    dtypes = [speed.PRECISIONS[name][0] for name in plan.precisions or speed.PRECISIONS]
+    had = {form for dtype in dtypes for form in speed.forms(plan, device, dtype)}
+    if not (had & {"eager", "compiled"} if chosen == ("decoder",) else had):
+        raise InputError(f"expected a --form with rows of {', '.join(chosen)} on {device.type}, got {', '.join(given)}")
+    return plan
 
 
 def _run_on_device(options: argparse.Namespace) -> int:
@@ -168,7 +173,7 @@ def _run_on_device(options: argparse.Namespace) -> int:
         from minisam.benchmark.environment import environment
         from minisam.reference import speed
 
-        plan = _plan(options)
+        plan = _plan(options, device)
         here, sam = environment(), load_or_build_model(options)
         about = {
             "schema": device_report.SCHEMA,

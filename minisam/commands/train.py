@@ -86,7 +86,7 @@ def add(parsers: Any) -> None:
         "Several GPUs or machines: torchrun --nproc-per-node N -m minisam train FOLDER …",
     )
     _add_options(train, COMMON | TRAIN, "pictures with masks in SA-1B's schema, or a packed file; repeatable")
-    train.add_argument("--record", action="store_true", help="on one GPU: play each step as a recording (CUDA graph)")
+    train.add_argument("--record", action="store_true", help="in one process on a GPU: play each step as a recording")
     train.set_defaults(run=run)
 
     pretrain = parsers.add_parser(

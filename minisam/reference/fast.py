@@ -89,7 +89,8 @@ def use(model: M, attend: Callable[..., Tensor] = attention) -> M:
 
 
 def encode_by(step: Callable[[Any, Tensor], Tensor], encoder: ImageEncoderViT, image: Tensor) -> Tensor:
-    """The encoder with ``step`` in the place of a block's ``forward``: compiled once for all blocks of a kind."""
+    """The encoder, image (B, S, S, 3) → (B, h, w, C), with ``step`` in the place of a block's ``forward``: compiled
+    once for all blocks of a kind."""
     x = encoder.patch_embed(image) + encoder.pos_embed
     for block in encoder.blocks:
         x = step(block, x)

@@ -15,6 +15,7 @@ import functools
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -48,7 +49,8 @@ Call = Callable[[], Any]
 @dataclass(frozen=True)
 class Plan:
     """What to measure. ``side``: of the matrices whose product is the ceiling; ``copied``: bytes of the copy that is
-    the other; ``grid``: points a side for everything; ``backend``: of ``torch.compile``; ``precisions``: () for all."""
+    the other; ``grid``: points a side for everything; ``backend``: of ``torch.compile``; ``precisions``: () for all;
+    ``forms``: () for all that the device has."""
 
     precisions: tuple[str, ...] = ()
     parts: tuple[str, ...] = PARTS
@@ -61,7 +63,7 @@ class Plan:
     rounds: int = 9
     budget: float = 30.0  # seconds a row: its rounds end early
     backend: str = "inductor"
-    forms: tuple[str, ...] = FORMS
+    forms: tuple[str, ...] = ()
 
 
 QUICK = Plan((), PARTS, (2,), (3,), 2, 4, 128, 2**20, 2, 5.0, "eager")
@@ -129,12 +131,12 @@ def ceilings(device: torch.device, plan: Plan) -> dict[str, float]:
 
 def forms(plan: Plan, device: torch.device, dtype: torch.dtype) -> list[str]:
     """Those of the plan that the device has."""
-    tiles = device.type == "cuda" and dtype in devices.HALVES
-    return [form for form in plan.forms if form != "tiled" or tiles]
+    tiles = device.type == "cuda" and dtype in devices.HALVES and find_spec("triton") is not None
+    return [form for form in plan.forms or FORMS if form != "tiled" or tiles]
 
 
 def attention(form: str) -> Callable[..., Tensor]:
-    """The encoder's in a form."""
+    """What the encoder's blocks call in a form: ``ops.attention`` or what gives the same."""
     if form == "tiled":
         from minisam.reference import tiled  # needs Triton, which comes with torch for a GPU
 
@@ -193,7 +195,7 @@ def measure(
     tell("ceilings")
     found: dict[str, Any] = {"ceilings": ceilings(device, plan), "rows": []}
     truths: dict[tuple[str, int], Tensor] = {}
-    for precision in plan.precisions or PRECISIONS:
+    for precision in sorted(plan.precisions or PRECISIONS, key=lambda name: name != "float32"):  # its results first
         dtype, tf32 = PRECISIONS[precision]
         model = devices.load(sam, device, torch.float32)  # anew: half precision rounds the weights
         devices.place(model, device, dtype)

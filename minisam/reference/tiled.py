@@ -18,8 +18,9 @@ linear layer left it, the output written where the next one wants it: nothing is
 
 Heads of 80 (ViT-H) are taken as 64 + 16: matrix units want powers of two, and 128 would waste 3 of 8 products.
 
-Measured once on an H100, a global layer's attention for 8 pictures in ViT-H, bfloat16: 2.1 ms; ``fast.attention`` 4.9,
-compiled 3.6; compiled ``fast.flex_attention`` 25.9; ``ops.attention`` 16.8.
+Measured once on an H100 (events around ten calls; no command repeats it), the attention of a global layer of ViT-H for
+8 pictures in bfloat16: 2.1 ms; ``fast.attention`` 4.9, compiled 3.6; compiled ``fast.flex_attention`` 25.9;
+``ops.attention`` 16.8.
 
 Inference alone, in half precision; everything else goes the way of ``fast.attention``.
 """
@@ -134,17 +135,21 @@ def parts(width: int) -> tuple[int, int] | None:
 
 
 def attention(qkv: Tensor, num_heads: int, rel_pos_h: Tensor | None = None, rel_pos_w: Tensor | None = None) -> Tensor:
-    """qkv (B, H, W, 3 · C), laid out as (q k v, heads, D) → (B, H, W, C): what ``ops.attention`` gives."""
+    """qkv (B, H, W, 3 · C), laid out as (q k v, heads, D), tables (2H − 1, D) and (2W − 1, D) → (B, H, W, C): what
+    ``ops.attention`` gives."""
     B, H, W, C = qkv.shape
     D = C // 3 // num_heads
     widths = parts(D)
     if rel_pos_h is None or rel_pos_w is None or (len(rel_pos_h), len(rel_pos_w)) != (2 * H - 1, 2 * W - 1):
         return fast.attention(qkv, num_heads, rel_pos_h, rel_pos_w)
-    if widths is None or W > KEYS or qkv.dtype not in HALVES or qkv.requires_grad:
+    learns = torch.is_grad_enabled() and any(x.requires_grad for x in (qkv, rel_pos_h, rel_pos_w))
+    if widths is None or W > KEYS or qkv.dtype not in HALVES or learns:
         return fast.attention(qkv, num_heads, rel_pos_h, rel_pos_w)
     first, rest = widths
     qkv = qkv.contiguous()
-    columns = next_power(max(W, H if W < KEYS else 1, 16))  # of a tile; in windows rows are counted as far as columns
+    columns = min(
+        KEYS, next_power(max(W, H, 16))
+    )  # of a tile; with several rows a tile b counts rows as far as columns
     rows = max(1, KEYS // columns)
     positions = torch.cat([rel_pos_h, rel_pos_w]).to(qkv.dtype)
     if rows == 1:

@@ -2,8 +2,8 @@
 
 A step of the small model is some five thousand short operations, and a GPU that is told them one by one waits for the
 processor that tells. Recorded, they are one. A recording has fixed shapes and fixed places in memory: every batch is
-copied to where the first one was, and the gradients lie where they lay. Which rounds bring a new point is part of it,
-so there is one recording for each place of the pause (``prompts.new_points``).
+copied to where the first one was, and the gradients keep their addresses. Which rounds bring a new point is part of it
+(``prompts.new_points``): eleven rounds have nine recordings, ten or fewer have one. Each holds a step's memory.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from minisam.training.prompts import Draws
+from minisam.training.prompts import Draws, new_points
 
 WARM_UP = 3  # runs before a recording: libraries choose algorithms, compilers compile
 CHANCES = ("box", "noise", "points")
@@ -52,16 +52,23 @@ class Recording:
 
 
 class Recorder:
-    """Gives for a batch and its chances what ``task`` gives, with the gradients in place already. Shapes must stay."""
+    """``recorder(batch, draws)`` gives what ``task`` (``rounds.Interaction``) gives for a batch on the device and its
+    chances, a scalar loss and scalar figures, and sets every parameter's ``grad``. Shapes must stay those of the first
+    batch. ``prepare`` makes the recording that a batch needs; it draws random numbers, so seed after it."""
 
     def __init__(self, task: nn.Module, record: Callable[..., Any] = record) -> None:
         self.task, self.record = task, record
-        self.known: dict[int, Recording] = {}
+        self.known: dict[tuple[bool, ...], Recording] = {}
+
+    def prepare(self, batch: dict[str, Tensor], draws: Draws) -> Recording:
+        """The recording for these rounds, which is made when it is new."""
+        rounds = tuple(new_points(draws.points.shape[1], draws.pause))
+        if rounds not in self.known:
+            self.known[rounds] = self._recording(batch, draws)
+        return self.known[rounds]
 
     def __call__(self, batch: dict[str, Tensor], draws: Draws) -> Result:
-        if draws.pause not in self.known:
-            self.known[draws.pause] = self._recording(batch, draws)
-        known = self.known[draws.pause]
+        known = self.prepare(batch, draws)
         for key, value in batch.items():
             known.batch[key].copy_(value, non_blocking=True)
         for name in CHANCES:

@@ -85,6 +85,8 @@ class Trainer:
         if recorded and (self.team.size > 1 or self.team.device.type != "cuda"):
             got = f"{self.team.size} on {self.team.device.type}"
             raise InputError(f"expected one process with --device cuda for --record, got {got}")
+        if recorded and not isinstance(settings, Settings):
+            raise InputError("expected the training of a whole model to record, got a pretraining")
         if settings.batch % self.team.size:
             raise InputError(f"expected --batch to be a multiple of {self.team.size} processes, got {settings.batch}")
         torch.manual_seed(settings.seed)
@@ -158,8 +160,10 @@ class Trainer:
         """
         s, device = self.settings, self.team.device
         batch = {key: value.to(device, non_blocking=True) for key, value in batch.items()}
-        torch.manual_seed(s.seed * 1_000_003 + self.step * 64 + self.team.rank)  # what drop path draws from
         draws = self.task.draw(self.step, self.team).to(device)
+        if self.recorder:
+            self.recorder.prepare(batch, draws)
+        torch.manual_seed(s.seed * 1_000_003 + self.step * 64 + self.team.rank)  # what drop path draws from
         if self.recorder:
             loss, figures = self.recorder(batch, draws)
         else:

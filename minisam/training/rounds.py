@@ -221,8 +221,9 @@ class Interaction(nn.Module):
             self.compile_model(**how)
 
     def compile_model(self, **how: Any) -> None:
-        """The encoder, one code for all blocks of a kind, and the decoder."""
-        torch._dynamo.config.specialize_float = True  # ε of a norm and weights of a loss are no variables
+        """The encoder, one code for all blocks of a kind, and the decoder. For the whole process it makes numbers such
+        as the ε of a norm constants of compiled code: as variables they have failed on a GPU (torch 2.11)."""
+        torch._dynamo.config.specialize_float = True
         encoder = self.model.image_encoder
         step = torch.compile(Block.forward, dynamic=False, **how)
         self.compiled_encoder = functools.partial(fast.encode_by, step, encoder)

@@ -99,12 +99,15 @@ class DropPath(nn.Module):
     """Stochastic depth: while training, a picture's branch x (B, …) is left out with probability ``rate``, or else
     multiplied by 1 / (1 − rate)."""
 
+    rate: Tensor
+
     def __init__(self, rate: float) -> None:
         super().__init__()
-        self.rate = rate
+        self.drops = rate > 0
+        self.register_buffer("rate", torch.tensor(rate), persistent=False)  # as a number, each block had its own code
 
     def forward(self, x: Tensor) -> Tensor:
-        if not self.training or self.rate == 0:
+        if not self.training or not self.drops:
             return x
         keep = torch.rand(len(x), *[1] * (x.ndim - 1), device=x.device) >= self.rate
         return x * (keep / (1 - self.rate))
