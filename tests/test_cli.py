@@ -366,8 +366,8 @@ def test_train_hands_its_options_over(place, capsys, monkeypatch):
     seen = {}
 
     class Trainer:
-        def __init__(self, settings, folder, team, compiled, compact):
-            seen.update(settings=settings, compact=compact, device=team.device.type)
+        def __init__(self, settings, folder, team, compiled, compact, recorded):
+            seen.update(settings=settings, compact=compact, recorded=recorded, device=team.device.type)
             self.settings, self.folder, self.step = settings, folder, 5
 
         def run(self, workers, minutes):
@@ -379,8 +379,9 @@ def test_train_hands_its_options_over(place, capsys, monkeypatch):
     code, out, _ = run(capsys, "train", "run", *given)
     assert code == 0 and "weights.safetensors" in out
     assert seen["settings"] == loop.Settings(steps=5, final_lr=1e-5, seed=3, mask_feedback=False)
-    assert seen["workers"] == 0 and seen["compact"] and seen["device"] == "cpu"
-    code, _, err = run(capsys, "train", "run", "--workers", "2")
+    assert seen["workers"] == 0 and seen["compact"] and not seen["recorded"] and seen["device"] == "cpu"
+    code, _, err = run(capsys, "train", "run", "--workers", "2", "--record")
+    assert seen["recorded"] and not seen["compact"]
     assert code == 130 and "step 5" in err and err.strip().count("\n") == 0
     given = ["--decay", "steps", "--drop", "3", "--drop", "4", "--minutes", "9", "--workers", "3", "--steps", "9"]
     code, out, _ = run(capsys, "train", "run", *given)
