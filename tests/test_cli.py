@@ -394,6 +394,20 @@ def test_train_hands_its_options_over(place, capsys, monkeypatch):
     assert "got stepz" in refused(capsys, "train", "run", "--config", "c.json")
 
 
+def test_a_packed_file_needs_no_pycocotools(place, capsys, monkeypatch):
+    """Its masks are in another form. Kills: one need for folders and files."""
+    from minisam.commands import train
+
+    asked: list[str] = []
+    monkeypatch.setattr(train, "need", lambda extra, *packages: asked.extend(packages))
+    (place / "folder").mkdir()
+    (place / "packed").write_bytes(b"")
+    for name, needed in (("packed", False), ("folder", True)):
+        asked.clear()
+        refused(capsys, "train", "run", "--data", name, "--world", "0.5")  # neither holds pictures
+        assert ("pycocotools" in asked) == needed
+
+
 def test_training_from_the_command_line(place, capsys):
     """Pretrain, train from it, draw the log: small, but nothing is replaced."""
     small = ["--size", "64", "--steps", "2", "--batch", "2", "--warmup", "1", "--workers", "0"]

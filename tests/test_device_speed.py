@@ -29,7 +29,7 @@ def test_bench_on_a_device(tmp_path, monkeypatch, capsys):
     stale compiled step, bfloat16 that was never set."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("minisam.commands.options.shallow", lambda config, depth: TWO_BLOCKS)
-    monkeypatch.setattr(speed, "PRECISIONS", {name: speed.PRECISIONS[name] for name in ("float32", "bfloat16")})
+    monkeypatch.setattr(speed, "PRECISIONS", {name: speed.PRECISIONS[name] for name in ("bfloat16", "float32")})
     Path("all").mkdir()
     code, out, _ = run(capsys, "bench", "--device", "cpu", "--depth", "2", "--quick", "--report", "all", "--json", "f")
     assert code == 0 and "A quick run of small work" in out
@@ -122,6 +122,17 @@ def test_a_gpus_time_and_memory(monkeypatch):
     assert len(slow["seconds"]) == 2, "out of time: two rounds and no more"
 
 
+def test_the_tiled_form_is_for_a_gpu_with_triton(monkeypatch):
+    cuda, plan = torch.device("cuda"), speed.Plan()
+    for found in (None, object()):
+        monkeypatch.setattr(speed, "find_spec", lambda name, found=found: found)
+        assert ("tiled" in speed.forms(plan, cuda, torch.float16)) == (found is not None)
+        assert "tiled" not in speed.forms(plan, cuda, torch.float32) + speed.forms(
+            plan, torch.device("cpu"), torch.half
+        )
+    assert speed.forms(dataclasses.replace(plan, forms=("eager",)), cuda, torch.half) == ["eager"]
+
+
 def test_work_that_does_not_fit_is_not_begun(monkeypatch):
     monkeypatch.setattr(devices, "free_bytes", lambda device: 0.0)
     monkeypatch.setattr(speed, "PRECISIONS", {"float32": speed.PRECISIONS["float32"]})
@@ -154,6 +165,7 @@ def test_a_run_that_is_cut_short_keeps_its_rows(tmp_path, monkeypatch, capsys):
     found = [(row["part"], row["precision"], row["form"]) for row in data["rows"]]
     assert found == [("encoder", "bfloat16", form) for form in speed.FORMS[:3]]
     assert not any("error" in row for row in data["rows"])
+    assert data["cut_short"] and "The run was ended" in device_report.page([data])
     assert "--only among encode, prompts, everything" in refused(capsys, *wanted, "--only", "starts")
     assert "--precision among float32, bfloat16, tf32, float16 with --device, got int8" in refused(
         capsys, *wanted, "--precision", "int8"

@@ -84,6 +84,8 @@ def test_what_the_kernel_leaves_to_others():
     qkv = torch.randn(1, 4, 4, 48, device=HERE, dtype=half, requires_grad=True)
     tiled.attention(qkv, 1, *torch.randn(2, 7, 16, device=HERE, dtype=half)).sum().backward()
     assert qkv.grad is not None and qkv.grad.abs().sum() > 0
+    down, right = torch.randn(2, 7, 16, device=HERE, dtype=half)
+    assert tiled.attention(qkv.detach(), 1, down.requires_grad_(), right).requires_grad, "a table that learns"
 
 
 @pytest.mark.skipif(HERE.type == "cuda" or INTERPRETED, reason="the tests above run here")

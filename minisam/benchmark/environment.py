@@ -26,7 +26,6 @@ def _proc(path: str, key: str) -> str:
 def commit() -> str:
     """The commit of a source checkout, with a + if files differ from it; empty where there is none. The variable
     MINISAM_COMMIT says it for a copy that has no history, or an older one."""
-
     if os.environ.get("MINISAM_COMMIT"):
         return os.environ["MINISAM_COMMIT"]
 

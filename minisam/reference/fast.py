@@ -19,7 +19,7 @@ scores 8 and 13 ms, a bias and held scores 10 and 21, ``ops.attention`` 20 and 4
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.nn.attention import flex_attention as flex
 
 from minisam.reference import ops
-from minisam.reference.model import Attention, ImageEncoderViT
+from minisam.reference.model import Attention
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -86,12 +86,3 @@ def use(model: M, attend: Callable[..., Tensor] = attention) -> M:
         if isinstance(module, Attention):
             module.attend = attend
     return model
-
-
-def encode_by(step: Callable[[Any, Tensor], Tensor], encoder: ImageEncoderViT, image: Tensor) -> Tensor:
-    """The encoder, image (B, S, S, 3) → (B, h, w, C), with ``step`` in the place of a block's ``forward``: compiled
-    once for all blocks of a kind."""
-    x = encoder.patch_embed(image) + encoder.pos_embed
-    for block in encoder.blocks:
-        x = step(block, x)
-    return encoder.neck(x.movedim(-1, 1)).movedim(1, -1)

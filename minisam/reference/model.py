@@ -10,6 +10,8 @@ Image tensors are channels-last, (B, H, W, C), except inside ``nn.Conv2d``.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -98,7 +100,8 @@ class PatchEmbed(nn.Module):
 
 
 class ImageEncoderViT(nn.Module):
-    """Normalised picture (B, S, S, 3) → image embedding (B, h, w, prompt_embed_dim)."""
+    """Normalised picture (B, S, S, 3) → image embedding (B, h, w, prompt_embed_dim). ``step`` may stand for a block's
+    ``forward``: one that is compiled once for all blocks of a kind."""
 
     def __init__(self, c: SamConfig) -> None:
         super().__init__()
@@ -116,10 +119,10 @@ class ImageEncoderViT(nn.Module):
             LayerNorm2d(out),
         )
 
-    def forward(self, image: Tensor) -> Tensor:
+    def forward(self, image: Tensor, step: Callable[[nn.Module, Tensor], Tensor] | None = None) -> Tensor:
         x = self.patch_embed(image) + self.pos_embed
         for block in self.blocks:
-            x = block(x)
+            x = step(block, x) if step else block(x)
         return self.neck(x.movedim(-1, 1)).movedim(1, -1)
 
 

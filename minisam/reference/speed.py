@@ -152,7 +152,7 @@ def parts(model: ReferenceSam, form: str, backend: str) -> tuple[Callable[[Tenso
     torch.compiler.reset()  # kept code counts towards a limit beyond which torch runs eager without a word
     step = torch.compile(Block.forward, backend=backend, dynamic=False)
     decoder = torch.compile(model.mask_decoder.predict_masks, backend=backend, dynamic=False)
-    return functools.partial(fast.encode_by, step, model.image_encoder), decoder
+    return functools.partial(model.image_encoder, step=step), decoder
 
 
 def everything(

@@ -147,9 +147,7 @@ def attention(qkv: Tensor, num_heads: int, rel_pos_h: Tensor | None = None, rel_
         return fast.attention(qkv, num_heads, rel_pos_h, rel_pos_w)
     first, rest = widths
     qkv = qkv.contiguous()
-    columns = min(
-        KEYS, next_power(max(W, H, 16))
-    )  # of a tile; with several rows a tile b counts rows as far as columns
+    columns = min(KEYS, next_power(max(W, H, 16)))  # of a tile; H too, for b has as many places for rows
     rows = max(1, KEYS // columns)
     positions = torch.cat([rel_pos_h, rel_pos_w]).to(qkv.dtype)
     if rows == 1:

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from minisam.config import SamConfig
 from minisam.preprocess import PIXEL_MEAN, PIXEL_STD
-from minisam.reference import fast, ops
+from minisam.reference import ops
 from minisam.reference.model import Block, Sam
 from minisam.training import prompts, start
 from minisam.training.data import Pictures, smallest_mask
@@ -224,9 +224,8 @@ class Interaction(nn.Module):
         """The encoder, one code for all blocks of a kind, and the decoder. For the whole process it makes numbers such
         as the ε of a norm constants of compiled code: as variables they have failed on a GPU (torch 2.11)."""
         torch._dynamo.config.specialize_float = True
-        encoder = self.model.image_encoder
         step = torch.compile(Block.forward, dynamic=False, **how)
-        self.compiled_encoder = functools.partial(fast.encode_by, step, encoder)
+        self.compiled_encoder = functools.partial(self.model.image_encoder, step=step)
         self.model.mask_decoder.transformer.compile(dynamic=True, **how)
 
     def embed(self, batch: dict[str, Tensor]) -> Tensor:
