@@ -96,15 +96,15 @@ bench: $(VENV)/.stamp-test
 	$(SAY) 'Benchmarks of ViT-B (random weights), the same way; an hour or less'
 	@$(VENV)/bin/minisam bench --model vit_b --peers --scaling --profile --report benchmarks/cpu
 
-# The training of the shipped weights in ten stages, each from what the one before left: DATA is what
+# The training of the shipped weights in eleven stages, each from what the one before left: DATA is what
 # minisam pack made of the public sets, PROCESSES (one a core) must divide a batch of 24. It goes on where it was stopped.
 PROCESSES ?= 2
 STAGE = OMP_NUM_THREADS=1 $(VENV)/bin/torchrun --nproc-per-node $(PROCESSES) -m minisam train --data $(DATA) --compile
-STAGES = 1 2:1/raw 3:2/raw 4:3/weights 5:4/raw 6:5/raw 7:6/weights 8:7/raw 9:8/raw 10:9/weights
+STAGES = 1 2:1/raw 3:2/raw 4:3/weights 5:4/raw 6:5/raw 7:6/weights 8:7/raw 9:8/raw 10:9/weights 11:10/weights
 
 weights: $(VENV)/.stamp-test
 	@test -f '$(DATA)' || { echo "Name the packed pictures like this: make weights DATA=pictures.safetensors"; exit 1; }
-	$(SAY) 'Training the tiny model in ten stages; its weights will be runs/tiny-10/weights.safetensors'
+	$(SAY) 'Training the tiny model in eleven stages; its weights will be runs/tiny-11/weights.safetensors'
 	@for stage in $(STAGES); do number=$${stage%%:*} from=$${stage#*:}; \
 	  [ $$from = $$stage ] && begin= || begin="--init runs/tiny-$$from.safetensors"; \
 	  $(STAGE) runs/tiny-$$number --config minisam/weights/stage-$$number.json $$begin || exit; \

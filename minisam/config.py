@@ -142,7 +142,7 @@ CONFIGS: dict[str, SamConfig] = {
     for config in (
         SamConfig(
             name="tiny",
-            image_size=256,
+            image_size=320,
             patch_size=8,
             encoder_embed_dim=192,
             encoder_depth=8,

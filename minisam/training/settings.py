@@ -36,7 +36,7 @@ class Common:
     model: str = "tiny"
     depth: int = 0
     width: int = 0
-    size: int = 256
+    size: int = 320
     steps: int = 1000
     batch: int = 16
     optimizer: str = "adamw"
