@@ -128,8 +128,8 @@ def test_a_hint_is_given_only_for_the_mistake_that_explains_it() -> None:
 
 
 def test_what_is_seen_is_the_models_input(seen: tokens.Seen) -> None:
-    image = resize_image(tokens.photos(["chelsea"])[0].image, 256)
-    np.testing.assert_array_equal(seen.x, normalise_and_pad(image, 256))
+    image = resize_image(tokens.photos(["chelsea"])[0].image, 320)
+    np.testing.assert_array_equal(seen.x, normalise_and_pad(image, 320))
     np.testing.assert_array_equal(seen.pixels[: seen.size[0]], image)
     assert (np.abs(seen.pixels[seen.size[0] :] - np.array(PIXEL_MEAN)) < 1).all()
 
@@ -242,8 +242,8 @@ def test_similarity_is_a_cosine_about_the_pictures_mean() -> None:
 
 def test_figure_of_similar_tokens(seen: tokens.Seen) -> None:
     said = captions(similar_tokens.similar_tokens(seen.sam, "chelsea", {"nose": (238, 164)}))
-    alike = similar_tokens.similarity(patch_filters.responses(seen), (11, 16), (22, 32))
-    assert f"token row 11, column 16): {(alike[:22] > 0.5).sum()} of the picture&#x27;s 704 tokens" in said[0]
+    alike = similar_tokens.similarity(patch_filters.responses(seen), (14, 21), (27, 40))
+    assert f"token row 14, column 21): {(alike[:27] > 0.5).sum()} of the picture&#x27;s 1080 tokens" in said[0]
     with pytest.raises(InputError, match="expected at least one point"):
         similar_tokens.similar_tokens(seen.sam, "chelsea", {})
     with pytest.raises(InputError, match=r"expected a point \(x, y\) inside the picture of 451 × 300 pixels"):
@@ -259,12 +259,12 @@ def test_numbers_of_the_input_in_the_text() -> None:
     text = path(2).read_text()
     for number in (*PIXEL_MEAN, *PIXEL_STD):
         assert f"{number:g}" in text
-    assert input_size(300, 451, 256) == (170, 256)
+    assert input_size(300, 451, 320) == (213, 320)
 
 
 def test_sizes_in_the_text() -> None:
     tiny, large = minisam.CONFIGS["tiny"], [minisam.CONFIGS[name] for name in ("vit_b", "vit_l", "vit_h")]
-    assert (tiny.image_size, tiny.encoder_depth, tiny.prompt_embed_dim, tiny.window_size) == (256, 8, 128, 8)
+    assert (tiny.image_size, tiny.encoder_depth, tiny.prompt_embed_dim, tiny.window_size) == (320, 8, 128, 8)
     assert [c.encoder_depth for c in large] == [12, 24, 32]
     assert {(c.image_size, c.prompt_embed_dim, c.image_embedding_size) for c in large} == {(1024, 256, 64)}
 

@@ -173,20 +173,20 @@ def test_block_inputs_are_the_encoders(seen, inputs) -> None:
 
 def test_figure_of_reach(seen, inputs) -> None:
     said = captions(reach.reach(seen.sam, "chelsea", {"nose": (238, 164)}, blocks=[0, 3]))
-    weights = encoder_attention.look(seen.sam, 3, inputs[3], (11, 16)).weights().mean(0)
+    weights = encoder_attention.look(seen.sam, 3, inputs[3], (14, 21)).weights().mean(0)
     order = np.sort(weights.ravel())[::-1]
-    half = next(n for n in range(1, 1025) if order[:n].sum() >= 0.5)
-    assert said[0].startswith("Block 0 looks in its window. nose (token row 11, column 16) has 64 tokens")
-    assert said[1].startswith("Block 3 looks everywhere.") and "has 1024 tokens to look at" in said[1]
+    half = next(n for n in range(1, 1601) if order[:n].sum() >= 0.5)
+    assert said[0].startswith("Block 0 looks in its window. nose (token row 14, column 21) has 64 tokens")
+    assert said[1].startswith("Block 3 looks everywhere.") and "has 1600 tokens to look at" in said[1]
     assert f"lies on {half} of them" in said[1]
-    assert f"stripe get {weights[22:].sum():.0%} of it" in said[1]
-    rows, columns = np.indices((32, 32))
-    far = (weights * np.sqrt((rows - 11) ** 2 + (columns - 16) ** 2)).sum()
+    assert f"stripe get {weights[27:].sum():.0%} of it" in said[1]
+    rows, columns = np.indices((40, 40))
+    far = (weights * np.sqrt((rows - 14) ** 2 + (columns - 21) ** 2)).sum()
     assert f"mean distance of {far:.1f} tokens" in said[1]
     in_window = (
-        encoder_attention.look(seen.sam, 0, inputs[0], (11, 16)).weights().mean(0)
+        encoder_attention.look(seen.sam, 0, inputs[0], (14, 21)).weights().mean(0)
     )  # rows 8 to 15, columns 16 to 23
-    far = (in_window * np.hypot(rows[8:16, 16:24] - 11, columns[8:16, 16:24] - 16)).sum()
+    far = (in_window * np.hypot(rows[8:16, 16:24] - 14, columns[8:16, 16:24] - 21)).sum()
     assert f"mean distance of {far:.1f} tokens" in said[0]
     for wrong in ({"points": {}}, {"blocks": []}):
         with pytest.raises(InputError, match="expected at least one point and one block"):
@@ -194,7 +194,7 @@ def test_figure_of_reach(seen, inputs) -> None:
     with pytest.raises(InputError, match="expected a block from 0 to 7, got 8"):
         reach.reach(seen.sam, "chelsea", blocks=[8])
     with pytest.raises(InputError, match="expected a token"):
-        encoder_attention.look(seen.sam, 0, inputs[0], (32, 0))
+        encoder_attention.look(seen.sam, 0, inputs[0], (40, 0))
 
 
 def test_pairs_are_the_scores_that_there_are() -> None:
@@ -203,8 +203,8 @@ def test_pairs_are_the_scores_that_there_are() -> None:
         windows = window_partition_numpy(np.ones((1, side, side, 1)), window).reshape(-1, window**2, 1)
         assert pairs.window_pairs(side, window) == (windows @ windows.swapaxes(1, 2)).size
     tiny = pairs.count_pairs(CONFIGS["tiny"])
-    assert tiny["as it is built"] == 3 * (6 * 16 * 64**2 + 2 * 1024**2)
-    assert tiny["global only"] == 3 * 8 * 1024**2 and tiny["windows only"] == 3 * 8 * 16 * 64**2
+    assert tiny["as it is built"] == 3 * (6 * 25 * 64**2 + 2 * 1600**2)
+    assert tiny["global only"] == 3 * 8 * 1600**2 and tiny["windows only"] == 3 * 8 * 25 * 64**2
     for config in CONFIGS.values():
         assert verdict("3.3", lambda c: pairs.count_pairs(c)["as it is built"]) == ""
         counts = list(pairs.count_pairs(config).values())
@@ -249,7 +249,7 @@ def test_figure_of_filling(seen, inputs) -> None:
     qkv = encoder_attention.qkv_of(seen.sam, 1, inputs[1])
     share, _, _ = pad_share.pad_effect(qkv, attn["qkv.bias"], 12, (attn["rel_pos_h"], attn["rel_pos_w"]))
     assert f"give it {share[share > 0].mean():.0%} of their attention" in said[1]
-    assert f"{1 - (24 / 32) ** 2:.0%} of the real tokens" in said[1] and "(33% of an edge" in said[1]
+    assert f"{1 - (36 / 40) ** 2:.0%} of the real tokens" in said[1] and "(67% of an edge" in said[1]
     with pytest.raises(InputError, match="expected a windowed block from 0 to 7, got 3"):
         pad_share.pad_share(seen.sam, "chelsea", block=3)
     with pytest.raises(InputError, match="expected sizes of at least 1"):

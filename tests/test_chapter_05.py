@@ -169,10 +169,10 @@ def test_mask_forms(sam: minisam.Sam, image: np.ndarray) -> None:
 def test_at_point_is_the_pixels_own_logit(sam: minisam.Sam) -> None:
     from minisam.world import render
 
-    predictor, _, _ = look(render(3, 128).image[:64], None, sam)  # 64 × 128 pixels: a cell is 1 × 1 of them
-    grid = np.arange(128.0 * 128).reshape(128, 128)
+    predictor, _, _ = look(render(3, 160).image[:80], None, sam)  # 80 × 160 pixels: a cell is 1 × 1 of them
+    grid = np.arange(160.0 * 160).reshape(160, 160)
     assert at_point(predictor, grid, np.array([5, 9])) == grid[9, 5]
-    assert at_point(predictor, grid, np.array([127, 63])) == grid[63, 127]
+    assert at_point(predictor, grid, np.array([159, 79])) == grid[79, 159]
 
 
 def test_widgets_build_and_refuse(sam: minisam.Sam, image: np.ndarray) -> None:

@@ -1,6 +1,6 @@
 """background: one object in an ever larger picture. What happens to the losses, and to the pixels that are missed?
 
-The logits are real ones of the tiny model, 256 × 256. The picture is then enlarged by background pixels that all have
+The logits are real ones of the tiny model, 320 × 320. The picture is then enlarged by background pixels that all have
 the same logit, and ``minisam_kernels.focal_loss`` and ``minisam_kernels.dice_loss`` are asked again.
 """
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from minisam.figures.loss_maps import logits_of
 from minisam.figures.states import Axis, State, states
-from minisam.figures.subjects import Subject, subjects
+from minisam.figures.subjects import SIZE, Subject, subjects
 from minisam_kernels.dice_loss import dice_loss, dice_loss_backward
 from minisam_kernels.errors import InputError
 from minisam_kernels.focal_loss import focal_loss, focal_loss_backward
@@ -23,7 +23,7 @@ QUESTION = (
     "The picture grows to eight times its width, by background that the model is very sure of. What happens to the "
     "focal loss, and what to the dice loss?"
 )
-SIDES = (256, 384, 512, 768, 1024, 1536, 2048)
+SIDES = tuple(round(SIZE * times) for times in (1, 1.5, 2, 3, 4, 6, 8))
 ADDED = (-12.0, -6.0, -3.0)  # the logit of every added pixel
 Row = dict[str, float]
 
@@ -91,7 +91,7 @@ def _draw(sides: Sequence[int], rows: Sequence[Row]) -> Any:
         for panel in panels:
             panel.set_xscale("log", base=2)
             panel.set_yscale("log")
-            panel.set_xticks([256, 512, 1024, 2048], ["256", "512", "1024", "2048"])
+            panel.set_xticks(SIDES[::2], [str(side) for side in SIDES[::2]])
             panel.set(xlabel="side of the picture, pixels", ylim=(0.008, 30))
             panel.grid(alpha=0.3)
             panel.legend(fontsize=11)

@@ -13,6 +13,7 @@ import ipywidgets as widgets
 import numpy as np
 
 from minisam.figures.states import Axis, State, states
+from minisam.figures.subjects import SIZE
 from minisam_kernels.errors import InputError
 from minisam_kernels.iou import iou
 
@@ -20,7 +21,6 @@ QUESTION = (
     "A head is trained with a squared error to guess an IoU that it cannot see. It is unsure. Will its guesses be "
     "spread as widely as the true values, more widely, or less?"
 )
-SIZE = 256
 
 
 @functools.cache

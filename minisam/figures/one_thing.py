@@ -3,7 +3,7 @@
     from minisam.figures.one_thing import one_thing
     one_thing()
 
-A shape of noise on a ground of noise, 256 × 256 pixels, clicked inside. It is made thinner, smaller, paler, or cut in
+A shape of noise on a ground of noise, 320 × 320 pixels, clicked inside. It is made thinner, smaller, paler, or cut in
 two, and nothing else. Real masks of the real model; pictures as simple as can be, so that what changes is known.
 """
 
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from minisam.config import CONFIGS
 from minisam.figures.overlay import BLUE, ORANGE, SKY, layout, outline, point, show, tint
 from minisam.figures.states import Axis, State, states
 from minisam.figures.three_masks import overlaps
@@ -22,7 +23,7 @@ from minisam_kernels.errors import InputError
 if TYPE_CHECKING:
     from minisam.sam import Sam
 
-SIDE = 256
+SIDE = CONFIGS["tiny"].image_size  # so that nothing is resized
 STEPS: dict[str, tuple[float, ...]] = {
     "thickness (px)": (2, 4, 6, 8, 12, 16, 24, 40),
     "diameter (px)": (4, 8, 12, 16, 24, 40, 80, 140),
@@ -44,7 +45,7 @@ class Try:
 
 
 def picture(changed: str, value: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:
-    """(image (256, 256, 3) uint8, truth, click): the ellipse with one property set, the others as they were.
+    """(image (320, 320, 3) uint8, truth, click): the ellipse with one property set, the others as they were.
 
     thickness: the short axis of an ellipse 140 long; diameter: of a disc; contrast: of a disc of 80, the difference
     of the mean greys in standard deviations of the noise; gap: a bar of 140 × 40 whose middle is cut out, so that it

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from minisam.config import CONFIGS
 from minisam_kernels.errors import InputError
 from minisam_kernels.iou import iou
 
 if TYPE_CHECKING:
     from minisam.sam import Sam
 
-SIZE = 256  # pixels each way: the input of the tiny model, so that nothing is resized
+SIZE = CONFIGS["tiny"].image_size  # pixels each way, so that nothing is resized
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ def chains(scene: Scene, least: float = 0.002) -> list[list[int]]:
 
 
 def question(
-    seed: int, size: int = 256, depth: int = 2, least: float = 0.002, domain: str | None = None
+    seed: int, size: int = 320, depth: int = 2, least: float = 0.002, domain: str | None = None
 ) -> Question | None:
     """An ambiguous point of one scene with at least ``depth`` truths around it; None where the scene has none.
 
@@ -66,7 +66,7 @@ def question(
 
 
 def questions(
-    count: int, size: int = 256, depth: int = 2, least: float = 0.002, domain: str | None = None
+    count: int, size: int = 320, depth: int = 2, least: float = 0.002, domain: str | None = None
 ) -> Iterator[Question]:
     """The first ``count`` ambiguous points among the held-out scenes, one a scene."""
     seed = HELD_OUT

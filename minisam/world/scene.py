@@ -37,7 +37,7 @@ def choose(dice: Dice, domain: str | Sequence[str] | None) -> str:
     return dice.pick(choice)
 
 
-def render(seed: int, size: int = 256, domain: str | Sequence[str] | None = None) -> Scene:
+def render(seed: int, size: int = 320, domain: str | Sequence[str] | None = None) -> Scene:
     """The scene of ``seed`` as a picture of ``size`` × ``size`` pixels with its masks.
 
     domain: one of ``DOMAINS``, or several to choose from with equal chance; None: all of them. The same seed and choice
