@@ -115,7 +115,7 @@ class Small:
 
     @classmethod
     def of(cls, seed: int) -> Small:
-        q, at = known(seed), slice(EVERY // 2, None, EVERY)
+        q, at = known(seed, 64 * EVERY), slice(EVERY // 2, None, EVERY)
         x, y = q.point
         return cls(q.scene.image[at, at], q.truths[:, at, at], (x / EVERY - 0.5, y / EVERY - 0.5), q.names)
 

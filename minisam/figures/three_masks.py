@@ -70,9 +70,9 @@ def answers(sam: Sam, image: np.ndarray, place: tuple[int, int], truths: np.ndar
 
 
 @lru_cache(maxsize=32)
-def known(seed: int) -> Question:
-    """The ambiguous point of a scene with three truths."""
-    found = question(seed, depth=3, least=0.004)
+def known(seed: int, size: int = 320) -> Question:
+    """The ambiguous point of a scene with three truths, drawn ``size`` pixels wide."""
+    found = question(seed, size, depth=3, least=0.004)
     if found is None:
         raise InputError(f"expected the seed of a scene with a part in a part in a whole, got {seed}")
     return found
