@@ -74,7 +74,7 @@ def break_even(encode: float, decode: float, whole: float) -> int | None:
     """The smallest number of prompts for which E + N · d < N · m; None where no number is enough."""
     if not whole > decode:
         return None
-    return math.floor(encode / (whole - decode)) + 1
+    return math.floor(round(encode / (whole - decode), 6)) + 1  # 10.000000000000002 is 10
 
 
 def words(clock: Clock, n: int) -> str:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from minisam.sam import Sam
 
 QUESTION = (
-    "32 tokens in windows of 12 leave 4 rows and columns to be filled up. Their keys and values are one and the same "
+    "40 tokens in windows of 12 leave 8 rows and columns to be filled up. Their keys and values are one and the same "
     "vector. How much of its attention will a real token of the last window give them: next to nothing, their fair "
     "share by number, or more?"
 )

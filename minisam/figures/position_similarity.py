@@ -32,7 +32,7 @@ def expected(distance: np.ndarray, deviation: float = 1.0) -> np.ndarray:
     return np.exp(-8 * np.pi**2 * deviation**2 * np.square(distance))
 
 
-def position_similarity(sam: Sam | None = None, side: int = 32, columns: int = 7, source: str = "") -> widgets.VBox:
+def position_similarity(sam: Sam | None = None, side: int = 40, columns: int = 7, source: str = "") -> widgets.VBox:
     """Move a place and watch its similarity to all others, with the model's own matrix and with a far wider one.
 
     ``side``: cells each way; ``columns``: places along x. ``sam``: by default the tiny model.

@@ -1,9 +1,9 @@
 """A procedural world: pictures of nested, occluding, textured objects with exact masks. SA-1B in miniature.
 
     from minisam.world import DOMAINS, render
-    scene = render(seed=0, size=256)               # or domain="street", or domain=[name for name in DOMAINS if …]
-    scene.image                    # uint8 (256, 256, 3)
-    scene.masks[0].segmentation    # bool (256, 256), .level "whole" | "part" | "subpart", .parent, .name
+    scene = render(seed=0, size=320)               # or domain="street", or domain=[name for name in DOMAINS if …]
+    scene.image                    # uint8 (320, 320, 3)
+    scene.masks[0].segmentation    # bool (320, 320), .level "whole" | "part" | "subpart", .parent, .name
     scene.domain, scene.caption    # "street", "A photo of a street: two cars and a person, with the road in view."
 
 Files, in the order in which a picture comes about:
