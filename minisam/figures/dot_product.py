@@ -1,4 +1,4 @@
-"""A mask put together term by term: real features times a real hypernetwork's vector. The first figure of chapter 7.
+"""A mask put together term by term: real features times a real hypernetwork's vector. The second figure of chapter 7.
 
     logit[y, x] = Σ over c of vector[c] · features[y, x, c]
 

@@ -78,7 +78,7 @@ def pad_share(
     sam: Sam | None = None,
     image: Photo | np.ndarray | str = "astronaut",
     block: int = 1,
-    sizes: Sequence[int] = (8, 10, 12, 14, 20),
+    sizes: Sequence[int] = (8, 9, 11, 12, 14),
     source: str = "",
 ) -> ipywidgets.VBox:
     """Buttons for the ``sizes`` of windows; ``block`` is the one whose q, k, v are used. Raises ``InputError`` for a

@@ -48,7 +48,7 @@ def count_pairs(config: SamConfig, side: int | None = None) -> dict[str, int]:
 
 def pairs(
     names: Sequence[str] = ("tiny", "vit_b", "vit_l", "vit_h"),
-    sides: Sequence[int] = (16, 40, 64, 128),
+    sides: Sequence[int] = (16, 32, 40, 64, 80, 128),
     source: str = "",
 ) -> ipywidgets.VBox:
     """Buttons for the models ``names``, a slider over ``sides``, the tokens along a side. Raises ``InputError`` for a
