@@ -82,7 +82,7 @@ def photos(names: Sequence[str] = ("chelsea", "coffee", "astronaut", "rocket")) 
             skimage.data.rocket(),
             "Photograph: a rocket on its launch pad at dusk, between lightning towers, with floodlights below.",
             (322, 250),
-            "The point lies on the rocket. It is slim, a few patches wide. Will any mask keep to it?",
+            "The point lies on the rocket. It is slim, less than two patches wide. Will any mask keep to it?",
         ),
     }
     return [known[name] for name in names]
