@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 
 import ipywidgets as widgets
@@ -240,6 +241,14 @@ def test_filling_as_in_the_kernel_and_as_masked() -> None:
         scores += np.einsum("id,ijd->ij", q, tables[1][columns[:, None] - columns + 3])
         found = masked[4:, 4:].reshape(9, 2, 4)[:, head]
         np.testing.assert_allclose(found, softmax_numpy(scores) @ v, atol=1e-9)
+
+
+def test_defaults_fit_the_models() -> None:
+    """The slider over tokens has every model's own number, and few windows of the buttons divide tiny's."""
+    sides = inspect.signature(pairs.pairs).parameters["sides"].default
+    assert {config.image_embedding_size for config in minisam.CONFIGS.values()} <= set(sides)
+    sizes = inspect.signature(pad_share.pad_share).parameters["sizes"].default
+    assert [size for size in sizes if minisam.CONFIGS["tiny"].image_embedding_size % size == 0] == [8]
 
 
 def test_figure_of_filling(seen, inputs) -> None:

@@ -82,6 +82,7 @@ def test_break_even_is_the_first_cheaper_number() -> None:
         assert n is not None and encode + n * decode < n * whole
         assert n == 1 or encode + (n - 1) * decode >= (n - 1) * whole
     assert amortised.break_even(1, 2, 2) is None
+    assert amortised.break_even(125, 7.61, 125 / 10 + 7.61) == 11, "ten cost as much: rounding is no gain"
 
 
 def test_amortised_says_its_numbers() -> None:

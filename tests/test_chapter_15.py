@@ -152,6 +152,16 @@ def test_picture_without_contrast_holds_nothing() -> None:
     assert np.array_equal(paint[..., 0], noise.clip(0, 255).round().astype(np.uint8))
 
 
+def test_the_score_notices_that_nothing_is_there() -> None:
+    """Claims of the text: the score falls with the contrast, and is low at 1, where the mask is better than at 0."""
+    sam, found = minisam.load("tiny"), {}
+    for contrast in (0, 1, 4):
+        tries = [one_thing.attempt(sam, "contrast (spreads)", contrast, seed) for seed in range(3)]
+        found[contrast] = np.mean([[t.iou, t.predicted] for t in tries], axis=0)
+    assert found[4][1] > 0.7 and found[1][1] < 0.4 and found[0][1] < 0.4
+    assert found[1][0] > found[0][0] + 0.05
+
+
 # ---- the figures -----------------------------------------------------------------------------------------
 
 

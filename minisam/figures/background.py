@@ -14,7 +14,8 @@ import numpy as np
 
 from minisam.figures.loss_maps import logits_of
 from minisam.figures.states import Axis, State, states
-from minisam.figures.subjects import SIZE, Subject, subjects
+from minisam.figures.subjects import Subject, subjects
+from minisam.world.scene import SIZE
 from minisam_kernels.dice_loss import dice_loss, dice_loss_backward
 from minisam_kernels.errors import InputError
 from minisam_kernels.focal_loss import focal_loss, focal_loss_backward

@@ -13,7 +13,7 @@ import ipywidgets as widgets
 import numpy as np
 
 from minisam.figures.states import Axis, State, states
-from minisam.figures.subjects import SIZE
+from minisam.world.scene import SIZE
 from minisam_kernels.errors import InputError
 from minisam_kernels.iou import iou
 

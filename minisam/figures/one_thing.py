@@ -14,16 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minisam.config import CONFIGS
 from minisam.figures.overlay import BLUE, ORANGE, SKY, layout, outline, point, show, tint
 from minisam.figures.states import Axis, State, states
 from minisam.figures.three_masks import overlaps
+from minisam.world.scene import SIZE as SIDE
 from minisam_kernels.errors import InputError
 
 if TYPE_CHECKING:
     from minisam.sam import Sam
 
-SIDE = CONFIGS["tiny"].image_size  # so that nothing is resized
 STEPS: dict[str, tuple[float, ...]] = {
     "thickness (px)": (2, 4, 6, 8, 12, 16, 24, 40),
     "diameter (px)": (4, 8, 12, 16, 24, 40, 80, 140),

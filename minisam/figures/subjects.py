@@ -15,14 +15,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from minisam.config import CONFIGS
+from minisam.world.scene import SIZE
 from minisam_kernels.errors import InputError
 from minisam_kernels.iou import iou
 
 if TYPE_CHECKING:
     from minisam.sam import Sam
-
-SIZE = CONFIGS["tiny"].image_size  # pixels each way, so that nothing is resized
 
 
 @dataclass(frozen=True)

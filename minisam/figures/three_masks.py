@@ -20,6 +20,7 @@ import numpy as np
 from minisam.figures.overlay import GREEN, ORANGE, PURPLE, SKY, STYLES, layout, outline, point, show, tint
 from minisam.figures.states import Axis, State, states
 from minisam.world.nested import HELD_OUT, Question, question
+from minisam.world.scene import SIZE
 from minisam_kernels.errors import InputError
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def answers(sam: Sam, image: np.ndarray, place: tuple[int, int], truths: np.ndar
 
 
 @lru_cache(maxsize=32)
-def known(seed: int, size: int = 320) -> Question:
+def known(seed: int, size: int = SIZE) -> Question:
     """The ambiguous point of a scene with three truths, drawn ``size`` pixels wide."""
     found = question(seed, size, depth=3, least=0.004)
     if found is None:

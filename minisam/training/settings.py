@@ -12,7 +12,7 @@ import math
 from pathlib import Path
 from typing import Any, TypeVar
 
-from minisam.config import SamConfig, get_config
+from minisam.config import CONFIGS, SamConfig, get_config
 from minisam_kernels import InputError
 
 PRECISIONS = ("float32", "bf16")
@@ -36,7 +36,7 @@ class Common:
     model: str = "tiny"
     depth: int = 0
     width: int = 0
-    size: int = 320
+    size: int = CONFIGS["tiny"].image_size
     steps: int = 1000
     batch: int = 16
     optimizer: str = "adamw"

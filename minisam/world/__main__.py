@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw
 from .domains import DOMAINS
 from .exact import exact
 from .raster import eroded
-from .scene import Scene, render
+from .scene import SIZE, Scene, render
 
 GAP, LABEL = 4, 96
 
@@ -103,7 +103,7 @@ def main() -> None:
         prog="python -m minisam.world", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--seeds", default="0-24", help="first-last, both included")
-    parser.add_argument("--size", type=int, default=320, help="side of each picture in pixels")
+    parser.add_argument("--size", type=int, default=SIZE, help="side of each picture in pixels")
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--domain", choices=DOMAINS, metavar="NAME", help="only this one: " + ", ".join(DOMAINS))
     which.add_argument("--all-domains", action="store_true", help="a row for each domain")

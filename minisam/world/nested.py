@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .scene import Scene, render
+from .scene import SIZE, Scene, render
 
 HELD_OUT = 2**30  # training never takes a scene from this seed on (``minisam.training.data``)
 LARGER = 1.5  # a part of nearly all of its whole asks nothing
@@ -47,7 +47,7 @@ def chains(scene: Scene, least: float = 0.002) -> list[list[int]]:
 
 
 def question(
-    seed: int, size: int = 320, depth: int = 2, least: float = 0.002, domain: str | None = None
+    seed: int, size: int = SIZE, depth: int = 2, least: float = 0.002, domain: str | None = None
 ) -> Question | None:
     """An ambiguous point of one scene with at least ``depth`` truths around it; None where the scene has none.
 
@@ -66,7 +66,7 @@ def question(
 
 
 def questions(
-    count: int, size: int = 320, depth: int = 2, least: float = 0.002, domain: str | None = None
+    count: int, size: int = SIZE, depth: int = 2, least: float = 0.002, domain: str | None = None
 ) -> Iterator[Question]:
     """The first ``count`` ambiguous points among the held-out scenes, one a scene."""
     seed = HELD_OUT

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from minisam.config import CONFIGS
 from minisam_kernels import InputError
 
 from .camera import photograph
@@ -16,6 +17,8 @@ from .domains import DOMAIN, DOMAINS
 from .paint import Canvas
 from .painter import Painter, SceneMask
 from .stage import Stage
+
+SIZE = CONFIGS["tiny"].image_size  # what the shipped model sees, so that nothing is resized
 
 
 @dataclass
@@ -37,7 +40,7 @@ def choose(dice: Dice, domain: str | Sequence[str] | None) -> str:
     return dice.pick(choice)
 
 
-def render(seed: int, size: int = 320, domain: str | Sequence[str] | None = None) -> Scene:
+def render(seed: int, size: int = SIZE, domain: str | Sequence[str] | None = None) -> Scene:
     """The scene of ``seed`` as a picture of ``size`` × ``size`` pixels with its masks.
 
     domain: one of ``DOMAINS``, or several to choose from with equal chance; None: all of them. The same seed and choice
