@@ -19,7 +19,7 @@ from minisam.figures import averaging, multimask, three_masks
 from minisam.figures.averaging import LOSSES, MIXES, Small, descend, rings, stability
 from minisam.figures.states import encode
 from minisam.figures.three_masks import SEEDS, answers, containment, known, overlaps
-from minisam.world import nested
+from minisam.world import HELD_OUT, nested
 from minisam_kernels.errors import InputError
 from minisam_kernels.iou import iou
 
@@ -157,7 +157,7 @@ def test_truths_around_a_point_are_nested() -> None:
         assert (containment(q.truths)[0] == 1).all() and containment(q.truths)[1, 2] == 1
         areas = q.truths.sum(axis=(1, 2))
         assert (areas[1:] >= nested.LARGER * areas[:-1]).all()
-        assert q.seed >= nested.HELD_OUT
+        assert q.seed >= HELD_OUT
 
 
 def test_questions_are_the_first_scenes_that_ask_something() -> None:
@@ -165,11 +165,6 @@ def test_questions_are_the_first_scenes_that_ask_something() -> None:
     assert [q.seed for q in found] == sorted({q.seed for q in found}) and found[0].scene.image.shape == (64, 64, 3)
     again = nested.question(found[1].seed, 64, domain="facade")
     assert again is not None and again.point == found[1].point
-
-
-def test_held_out_is_training_s_own() -> None:
-    data = pytest.importorskip("minisam.training.data", exc_type=ImportError)
-    assert nested.HELD_OUT == data.HELD_OUT
 
 
 # ---- the figures -----------------------------------------------------------------------------------------

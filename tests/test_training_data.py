@@ -13,10 +13,10 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from minisam.training import augment, data
-from minisam.training.data import HELD_OUT, Bare, Pictures, choose_masks, find_records, smallest_mask, window
+from minisam.training.data import Bare, Pictures, choose_masks, find_records, smallest_mask, window
 from minisam.training.pack import pack, run_lengths
 from minisam.training.sources import Folder, open_sources
-from minisam.world import render
+from minisam.world import HELD_OUT, render
 from minisam_kernels import InputError
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of pycocotools, about NumPy 2

@@ -148,10 +148,10 @@ def funnel(
     """
     import minisam
     from minisam.figures.click import photos
-    from minisam.world import render
+    from minisam.world import HELD_OUT, render
 
     if pictures is None:
-        pictures = {"photo": photos(["coffee"])[0].image, "world scene": render(2**30 + 3).image}
+        pictures = {"photo": photos(["coffee"])[0].image, "world scene": render(HELD_OUT + 3).image}
     if not pictures:
         raise InputError("expected at least one picture, got none")
     predictor = minisam.SamPredictor(minisam.load("tiny") if sam is None else sam)

@@ -32,8 +32,7 @@ SIZE = 256
 @functools.cache
 def objects(scenes: int = 12) -> list[np.ndarray]:
     """The masks (SIZE, SIZE) bool of the first held-out scenes that keep a margin to the picture's border."""
-    from minisam.transfer.held_out import HELD_OUT
-    from minisam.world import render
+    from minisam.world import HELD_OUT, render
 
     far = max(PIXELS) + 1
     found = []

@@ -25,8 +25,7 @@ NOW_0, NOW_1 = (245, 217, 160), (230, 159, 0)  # a zero and a one of the run tha
 def small_mask(size: int = 40) -> np.ndarray:
     """A cup of a held-out scene of ``size`` × ``size`` pixels, cut out with a margin of one: (H, W) bool."""
     from minisam.figures.subjects import KNOWN
-    from minisam.transfer.held_out import HELD_OUT
-    from minisam.world import render
+    from minisam.world import HELD_OUT, render
 
     number, name, _ = KNOWN["a cup"]
     found = [mask.segmentation for mask in render(HELD_OUT + number, size).masks if mask.name == name]

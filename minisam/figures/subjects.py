@@ -80,9 +80,8 @@ def _subject(title: str) -> Subject:
 def ask(sam: Sam, title: str) -> Subject:
     """Render the scene, click on the largest object of the name, keep what the model says."""
     from minisam import SamPredictor
-    from minisam.transfer.held_out import HELD_OUT
     from minisam.transfer.prompting import centre_point
-    from minisam.world import render
+    from minisam.world import HELD_OUT, render
 
     number, name, alt = KNOWN[title]
     scene = render(HELD_OUT + number, SIZE)

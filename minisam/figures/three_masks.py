@@ -19,7 +19,8 @@ import numpy as np
 
 from minisam.figures.overlay import GREEN, ORANGE, PURPLE, SKY, STYLES, layout, outline, point, show, tint
 from minisam.figures.states import Axis, State, states
-from minisam.world.nested import HELD_OUT, Question, question
+from minisam.world import HELD_OUT
+from minisam.world.nested import Question, question
 from minisam.world.scene import SIZE
 from minisam_kernels.errors import InputError
 

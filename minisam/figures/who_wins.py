@@ -18,8 +18,7 @@ from minisam.figures.interaction import sample_pixel
 from minisam.figures.overlay import BLUE, ORANGE, SKY
 from minisam.figures.states import Axis, State, states
 from minisam.figures.three_masks import overlaps
-from minisam.world import render
-from minisam.world.nested import HELD_OUT
+from minisam.world import HELD_OUT, render
 from minisam_kernels.errors import InputError
 
 if TYPE_CHECKING:

@@ -30,12 +30,12 @@ import torch
 from minisam.benchmark.environment import commit
 from minisam.commands.options import exit_code
 from minisam.files import atomic
-from minisam.training.data import HELD_OUT, Pictures, smallest_mask
+from minisam.training.data import Pictures, smallest_mask
 from minisam.training.log import read_log
 from minisam.training.loop import Trainer
 from minisam.training.rounds import normalise, true_iou, upsample
 from minisam.training.settings import MULTIMASK, Settings
-from minisam.world import render
+from minisam.world import HELD_OUT, render
 from minisam.world.nested import questions
 
 STEPS, SEEDS, POINTS, DOMAIN = 500, (0, 1), 150, "facade"

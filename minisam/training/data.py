@@ -16,15 +16,14 @@ from torch.utils.data import Dataset
 
 from minisam.training import augment
 from minisam.training.sources import decode_masks, find_records, kept_numbers, open_sources, resize_masks
-from minisam.world import Scene, render
+from minisam.world import HELD_OUT, Scene, render
 from minisam_kernels import InputError
 
-__all__ = ["HELD_OUT", "Bare", "Pictures", "decode_masks", "find_records", "resize_masks", "smallest_mask"]
+__all__ = ["Bare", "Pictures", "decode_masks", "find_records", "resize_masks", "smallest_mask"]
 
 MAX_COVERAGE = 0.9  # masks over 90 % of the picture are left out (appendix A)
 MIN_CELLS = 8  # of the decoder's masks: what is smaller cannot be told from noise
 TRIES = 200  # pictures of a set, until one has a mask of a fitting size
-HELD_OUT = 2**30  # the world's scenes from this seed on are never trained on
 
 
 def smallest_mask(patch_size: int) -> int:

@@ -17,7 +17,6 @@ from minisam.transfer.prompting import centre_point, mask_iou
 if TYPE_CHECKING:
     from minisam.predictor import SamPredictor
 
-HELD_OUT = 2**30  # the same as minisam.training.data.HELD_OUT, which needs torch
 OBJECTS, PARTS = 6, 4  # of a scene, at most
 MIN_SHARE = 32 / 256**2  # of the picture: smaller masks are not asked for
 DIFFERENT = 0.8  # a part larger than this share of its whole is no ambiguity
@@ -36,7 +35,7 @@ class Case:
 
 def world_cases(count: int, size: int) -> Iterator[Case]:
     """The first ``count`` held-out scenes; objects are drawn with a chance ∝ √area, as in training, none twice."""
-    from minisam.world import render
+    from minisam.world import HELD_OUT, render
 
     for number in range(count):
         scene, rng = render(HELD_OUT + number, size), np.random.default_rng(number)

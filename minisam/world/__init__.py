@@ -20,6 +20,6 @@ Files, in the order in which a picture comes about:
 """
 
 from .domains import DOMAINS
-from .scene import Scene, SceneMask, render
+from .scene import HELD_OUT, Scene, SceneMask, render
 
-__all__ = ["DOMAINS", "Scene", "SceneMask", "render"]
+__all__ = ["DOMAINS", "HELD_OUT", "Scene", "SceneMask", "render"]

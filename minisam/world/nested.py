@@ -10,9 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .scene import SIZE, Scene, render
+from .scene import HELD_OUT, SIZE, Scene, render
 
-HELD_OUT = 2**30  # training never takes a scene from this seed on (``minisam.training.data``)
 LARGER = 1.5  # a part of nearly all of its whole asks nothing
 
 

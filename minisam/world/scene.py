@@ -19,6 +19,7 @@ from .painter import Painter, SceneMask
 from .stage import Stage
 
 SIZE = CONFIGS["tiny"].image_size  # what the shipped model sees, so that nothing is resized
+HELD_OUT = 2**30  # training never takes a scene from this seed on
 
 
 @dataclass
