@@ -16,6 +16,8 @@ from minisam.preprocess import binary_mask_to_logits
 from minisam_kernels import InputError
 from minisam_kernels.position_encoding import position_encoding_numpy
 
+LOW = minisam.CONFIGS["tiny"].low_res_size  # side of the decoder's masks
+
 
 @pytest.fixture(scope="module")
 def sam() -> minisam.Sam:
@@ -169,10 +171,10 @@ def test_mask_forms(sam: minisam.Sam, image: np.ndarray) -> None:
 def test_at_point_is_the_pixels_own_logit(sam: minisam.Sam) -> None:
     from minisam.world import render
 
-    predictor, _, _ = look(render(3, 160).image[:80], None, sam)  # 80 × 160 pixels: a cell is 1 × 1 of them
-    grid = np.arange(160.0 * 160).reshape(160, 160)
+    predictor, _, _ = look(render(3, LOW).image[: LOW // 2], None, sam)  # as wide as a mask: a cell is a pixel
+    grid = np.arange(float(LOW * LOW)).reshape(LOW, LOW)
     assert at_point(predictor, grid, np.array([5, 9])) == grid[9, 5]
-    assert at_point(predictor, grid, np.array([159, 79])) == grid[79, 159]
+    assert at_point(predictor, grid, np.array([LOW - 1, 79])) == grid[79, LOW - 1]
 
 
 def test_widgets_build_and_refuse(sam: minisam.Sam, image: np.ndarray) -> None:

@@ -19,6 +19,9 @@ from minisam_kernels import InputError
 from minisam_kernels.two_way import two_way_attention_numpy
 
 ONE = np.array([1])
+GRID = minisam.CONFIGS["tiny"].image_embedding_size  # tokens along a side
+WIDE, HIGH = 4 * GRID, 4 * GRID * 2 // 3 + 1  # a picture that is as wide as the decoder's masks, so a pixel is a logit
+ROWS = -(-HIGH // 4)  # of tokens that show some of it
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +34,7 @@ def seen(sam: minisam.Sam) -> tuple[SamPredictor, np.ndarray, np.ndarray]:
     """A picture that is not square, so that part of the input is padding."""
     from minisam.world import render
 
-    return look(render(11, 160).image[:107], (70, 60), sam)
+    return look(render(11, WIDE).image[:HIGH], (70, 60), sam)
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +113,7 @@ def test_wrong_answers_get_a_hint(number: str, answer, hint: str) -> None:
 
 
 def prompts(seen: tuple[SamPredictor, np.ndarray, np.ndarray]) -> list[dict[str, np.ndarray]]:
-    box, logits = np.array([20.0, 10.0, 120.0, 100.0]), np.zeros((1, 160, 160), np.float32)
+    box, logits = np.array([20.0, 10.0, 120.0, 100.0]), np.zeros((1, WIDE, WIDE), np.float32)
     point = {"point_coords": seen[2], "point_labels": ONE}
     return [point, {"box": box}, {**point, "box": box, "mask_input": logits}, {"mask_input": logits}]
 
@@ -134,7 +137,7 @@ def test_steps_are_predict_masks_bit_for_bit(seen: tuple[SamPredictor, np.ndarra
     decoder = predictor.model.mask_decoder
     logits, iou = decoder.predict_masks(predictor.get_image_embedding(), predictor.image_pe, sparse, dense)
     assert np.array_equal(logits[0], steps.logits) and np.array_equal(iou[0], steps.iou_predictions)
-    assert np.array_equal(decoder.upscale(steps.images[-1].reshape(1, 40, 40, -1))[0], steps.features)
+    assert np.array_equal(decoder.upscale(steps.images[-1].reshape(1, GRID, GRID, -1))[0], steps.features)
     assert np.allclose(steps.features @ steps.vectors.T, steps.logits.transpose(1, 2, 0), atol=1e-4)
 
 
@@ -183,7 +186,7 @@ def test_parts_that_are_left_out(seen: tuple[SamPredictor, np.ndarray, np.ndarra
 
     # without adding the prompt again: the plain blocks with zeros for it
     plain = TwoWayTransformer(predictor.model.config, state)
-    places = predictor.image_pe.reshape(1600, -1)
+    places = predictor.image_pe.reshape(GRID**2, -1)
     tokens, source = steps.tokens[0][None], steps.images[0][None]
     zero = np.zeros_like(tokens)
     for i in (0, 1):
@@ -201,9 +204,9 @@ def test_parts_that_are_left_out(seen: tuple[SamPredictor, np.ndarray, np.ndarra
 
 def test_within_picture(seen: tuple[SamPredictor, np.ndarray, np.ndarray]) -> None:
     """160 × 107 pixels become 320 × 214: 40 columns and 27 rows of tokens, the last row partly padding."""
-    grid, extent = within_picture(np.zeros((3, 40, 40)), seen[0])
-    assert grid.shape == (3, 27, 40)
-    assert extent == pytest.approx((-0.5, 159.5, 27 * 8 * 107 / 214 - 0.5, -0.5))
+    grid, extent = within_picture(np.zeros((3, GRID, GRID)), seen[0])
+    assert (WIDE, HIGH, GRID, ROWS) == (160, 107, 40, 27) and grid.shape == (3, 27, 40)
+    assert extent == pytest.approx((-0.5, 159.5, 107.5, -0.5))
 
 
 # ---- figures ---------------------------------------------------------------------------------------------
@@ -216,14 +219,14 @@ def test_maps_of_tokens(seen: tuple[SamPredictor, np.ndarray, np.ndarray], steps
         "final_attn_token_to_image",
     ]
     maps = attention_maps.reading(steps, 2, 3)
-    assert maps.shape == (4, 40, 40)
+    assert maps.shape == (4, GRID, GRID)
     assert np.array_equal(maps.reshape(4, -1), steps.weights["final_attn_token_to_image"][:, 3])
     assert attention_maps.spread(np.full(40, 1 / 40)) == pytest.approx(40)
     assert attention_maps.spread(np.eye(1, 40)[0]) == pytest.approx(1)
     state = attention_maps.draw_reading(*seen[:2], seen[2][0], steps, 2, 3, "the last")
     assert "Token “mask 2” in the last" in state.words
     assert f"head 1 {attention_maps.spread(maps[1]):.0f}" in state.words
-    inside = maps[:, :27].sum(axis=(1, 2)).mean()
+    inside = maps[:, :ROWS].sum(axis=(1, 2)).mean()
     assert f"{inside:.0%} of it" in state.words
 
 
@@ -231,17 +234,17 @@ def test_listening(seen: tuple[SamPredictor, np.ndarray, np.ndarray], steps: Ste
     mean, one = listening.listening(steps, 1, None), listening.listening(steps, 1, 2)
     np.testing.assert_allclose(mean.sum(axis=0), 1, rtol=1e-5)
     weights = steps.weights["layers.1.cross_attn_image_to_token"]
-    assert one[4, 3, 7] == weights[2, 3 * 40 + 7, 4] and mean.shape == (7, 40, 40)
+    assert one[4, 3, 7] == weights[2, 3 * GRID + 7, 4] and mean.shape == (7, GRID, GRID)
     state = listening.draw_listening(*seen[:2], seen[2][0], steps, 1, 2, 1)
-    answer = steps.logits[1].reshape(40, 4, 40, 4).mean(axis=(1, 3))[:27] > 0
-    outside = one[:, :27][:, ~answer].mean(axis=1)
+    answer = steps.logits[1].reshape(GRID, 4, GRID, 4).mean(axis=(1, 3))[:ROWS] > 0
+    outside = one[:, :ROWS][:, ~answer].mean(axis=1)
     assert f"outside on “{steps.names[outside.argmax()]}” ({outside.max():.2f})" in state.words
 
 
 def test_left_out(seen: tuple[SamPredictor, np.ndarray, np.ndarray], steps: Steps) -> None:
     less = decode_steps(seen[0], seen[2], ONE, without=["last token to image"])
     state = left_out.draw_left_out(*seen[:2], seen[2][0], "last token to image", less, steps, 1)
-    a, b = (s.logits[1, :107] for s in (less, steps))
+    a, b = (s.logits[1, :HIGH] for s in (less, steps))
     overlap = ((a > 0) & (b > 0)).sum() / max(((a > 0) | (b > 0)).sum(), 1)
     assert f"mask is {overlap:.2f}" in state.words and f"up to {np.abs(a - b).max():.2f}" in state.words
 

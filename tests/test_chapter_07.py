@@ -17,6 +17,8 @@ from minisam.predictor import SamPredictor
 from minisam_kernels import InputError
 
 ONE = np.array([1])
+LOW = minisam.CONFIGS["tiny"].low_res_size  # side of the decoder's masks
+ROWS = LOW * 3 // 4  # of them that show the picture
 Seen = tuple[SamPredictor, np.ndarray, np.ndarray]
 
 
@@ -27,10 +29,10 @@ def sam() -> minisam.Sam:
 
 @pytest.fixture(scope="module")
 def seen(sam: minisam.Sam) -> Seen:
-    """A picture that is not square, so that part of the input is padding: 120 of 160 rows of logits show it."""
+    """A picture that is not square, so that part of the input is padding: three quarters of the logits show it."""
     from minisam.world import render
 
-    return look(render(11, 160).image[:120], (70, 60), sam)
+    return look(render(11, LOW).image[:ROWS], (70, 60), sam)
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +102,7 @@ def test_terms_add_up_to_the_logits(steps: Steps) -> None:
     """Kills: another mask's vector, a bias, a term counted twice."""
     for mask in (0, 1, 3):
         shares = dot_product.terms(steps, mask)
-        assert shares.shape == (16, 160, 160)
+        assert shares.shape == (16, LOW, LOW)
         np.testing.assert_allclose(shares.sum(axis=0), steps.logits[mask], rtol=1e-3, atol=1e-3)
         np.testing.assert_allclose(shares[5], steps.features[..., 5] * steps.vectors[mask, 5])
     ranks = dot_product.order(shares)
@@ -116,7 +118,7 @@ def test_state_of_the_sum_says_its_numbers(seen: Seen, steps: Steps) -> None:
     assert f"at the click is {number} (all terms {number})" in state.words and "100% of the pixels" in state.words
     some = dot_product.draw_sum(*seen[:2], seen[2][0], away, steps, 1, 3)
     shares = dot_product.terms(steps, 1)
-    total = shares[dot_product.order(shares[:, :120])[:3]].sum(axis=0)
+    total = shares[dot_product.order(shares[:, :ROWS])[:3]].sum(axis=0)
     number = f"{total[60, 70]:+.2f}".replace("-", "−")
     assert f"3 of 16 terms: the logit at the click is {number} " in some.words
 
@@ -179,7 +181,7 @@ def test_lengths_of_vectors() -> None:
 
 
 def test_a_token_reaches_its_own_block_only(sam: minisam.Sam, steps: Steps) -> None:
-    source = steps.images[-1].reshape(1, 40, 40, -1).copy()
+    source = steps.images[-1].reshape(1, LOW // 4, LOW // 4, -1).copy()
     source[0, 3, 30] += 1
     changed = np.argwhere((sam.mask_decoder.upscale(source)[0] != steps.features).any(axis=2))
     assert changed.min(axis=0).tolist() == [12, 120] and changed.max(axis=0).tolist() == [15, 123]

@@ -17,6 +17,7 @@ from minisam_kernels.focal_loss import focal_loss, focal_loss_backward, focal_lo
 pytest.importorskip("ipywidgets")
 from minisam.figures import background, focal_curves, iou_regression, loss_maps
 from minisam.figures.subjects import Subject
+from minisam.world.scene import SIZE
 
 SOLUTIONS = solutions(8)
 ONE = np.ones(1, np.float32)
@@ -195,14 +196,14 @@ def test_map_widgets_build_and_refuse(disc: Subject) -> None:
 def test_background_doubles_and_focal_is_quartered(disc: Subject) -> None:
     """Claim: with settled background focal loss and its pull shrink by 4 as the side doubles, dice stays.
     Kills: a background that is drawn with the wrong sign, the object lost from the larger picture."""
-    small, large = (background.measured(disc, side, -12.0) for side in (320, 640))
+    small, large = (background.measured(disc, side, -12.0) for side in (SIZE, 2 * SIZE))
     assert np.isclose(small["focal"] / large["focal"], 4, rtol=1e-3)
     assert np.isclose(small["focal pull"] / large["focal pull"], 4, rtol=1e-3)
     assert np.isclose(small["dice"], large["dice"], atol=5e-3)
     assert np.isclose(small["dice pull"], large["dice pull"], rtol=0.02)
-    unsettled = background.measured(disc, 640, -3.0)
+    unsettled = background.measured(disc, 2 * SIZE, -3.0)
     assert unsettled["dice"] > large["dice"] + 0.2, "claim: logit −3 is right and drowns the object all the same"
-    words = background.state(disc, (320, 640), -12.0).words
+    words = background.state(disc, (SIZE, 2 * SIZE), -12.0).words
     assert f"dice loss {small['dice']:.3f} → {large['dice']:.3f}" in words
 
 

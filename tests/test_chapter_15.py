@@ -134,7 +134,7 @@ def test_picture_changes_one_thing(changed: str) -> None:
     """The measured property follows the one that was set; the click is on the object."""
     for value in one_thing.STEPS[changed]:
         image, truth, (x, y) = one_thing.picture(changed, value)
-        assert image.shape == (320, 320, 3) and truth[y, x]
+        assert image.shape == (one_thing.SIDE, one_thing.SIDE, 3) and truth[y, x]
         if changed.startswith("thickness"):
             assert abs(failures.thickness(truth) - value) <= 2
         if changed.startswith("contrast"):
@@ -148,7 +148,7 @@ def test_picture_changes_one_thing(changed: str) -> None:
 def test_picture_without_contrast_holds_nothing() -> None:
     """The same noise, the same bytes, whatever the disc's place: no model can find it."""
     paint = one_thing.picture("contrast (spreads)", 0)[0]
-    noise = 110 + 12 * np.random.default_rng(0).normal(size=(320, 320))
+    noise = 110 + 12 * np.random.default_rng(0).normal(size=(one_thing.SIDE, one_thing.SIDE))
     assert np.array_equal(paint[..., 0], noise.clip(0, 255).round().astype(np.uint8))
 
 

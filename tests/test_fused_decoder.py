@@ -269,7 +269,7 @@ def test_predictor_plain_and_fused_agree():
     for prompt in (
         {"point_coords": [[30, 20]], "point_labels": [1]},
         {"box": [5, 5, 80, 50]},
-        {"mask_input": 3 * np.random.default_rng(1).standard_normal((1, 160, 160))},
+        {"mask_input": 3 * np.random.default_rng(1).standard_normal((1, *2 * [fused.model.config.low_res_size]))},
     ):
         answers = [predictor.predict(**prompt, return_logits=True) for predictor in (fused, plain)]
         assert_near(*(answer[1:] for answer in answers))

@@ -15,6 +15,7 @@ from minisam_kernels import InputError
 from strategies import seeds
 
 SAM = minisam.build("tiny", seed=1)
+LOW = SAM.config.low_res_size  # of the decoder's masks and of mask prompts
 
 
 def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
@@ -82,12 +83,12 @@ def test_any_shape_of_picture(size):
     predictor.set_image(picture(*size))
     masks, iou, low = predictor.predict([[0, 0]], [1])
     assert masks.shape == (3, *size) and masks.dtype == bool
-    assert iou.shape == (3,) and low.shape == (3, 160, 160)
+    assert iou.shape == (3,) and low.shape == (3, LOW, LOW)
 
 
 def test_shapes_and_types_are_metas(predictor):
     masks, iou, low = predictor.predict(np.array([[10, 20], [40, 50]]), np.array([1, 0]), multimask_output=False)
-    assert masks.shape == (1, 60, 90) and iou.shape == (1,) and low.shape == (1, 160, 160)
+    assert masks.shape == (1, 60, 90) and iou.shape == (1,) and low.shape == (1, LOW, LOW)
     logits, _, again = predictor.predict(
         np.array([[10, 20], [40, 50]]), np.array([1, 0]), multimask_output=False, return_logits=True
     )
@@ -153,10 +154,10 @@ def test_bgr_is_rgb_turned_round():
         ({"box": [10, 10, 10, 20]}, r"x0 < x1 and y0 < y1, got \(10, 10, 10, 20\)"),
         ({"box": [10, 10, 95, 20]}, r"a box inside the picture of 90 × 60 pixels, got \(10, 10, 95, 20\)"),
         ({"box": [10, 10, 20]}, r"expected a box as \(x0, y0, x1, y1\), got shape \(3,\)"),
-        ({"mask_input": np.zeros((1, 64, 64))}, r"mask_input of shape \(1, 160, 160\), got \(1, 64, 64\)"),
-        ({"mask_input": np.zeros((1, 160, 160), bool)}, "expected mask_input as logits, got bool"),
-        ({"mask_input": np.full((1, 160, 160), np.inf)}, "expected mask_input to be finite, got inf"),
-        ({"mask_input": np.full((1, 160, 160), 1e300)}, r"expected mask_input to hold numbers of float32, got 1e\+300"),
+        ({"mask_input": np.zeros((1, 64, 64))}, rf"mask_input of shape \(1, {LOW}, {LOW}\), got \(1, 64, 64\)"),
+        ({"mask_input": np.zeros((1, LOW, LOW), bool)}, "expected mask_input as logits, got bool"),
+        ({"mask_input": np.full((1, LOW, LOW), np.inf)}, "expected mask_input to be finite, got inf"),
+        ({"mask_input": np.full((1, LOW, LOW), 1e300)}, r"expected mask_input to hold numbers of float32, got 1e\+300"),
         ({"point_coords": [[1, 2], [3]], "point_labels": [1, 1]}, r"expected point_coords to hold numbers, got \[\[1"),
         ({"box": [[1, 2], [3]]}, "expected box to hold numbers, got"),
     ],
@@ -188,8 +189,8 @@ def test_a_binary_mask_becomes_a_mask_prompt():
     mask = np.zeros((64, 128), bool)
     mask[16:48, 32:96] = True
     logits = minisam.binary_mask_to_logits(mask, SAM.config)
-    assert logits.shape == (1, 160, 160) and logits.dtype == np.float32
-    assert logits[0, 40, 80] == 8 and logits[0, 2, 2] == -8 and (logits[0, 80:] == -8).all()
+    assert logits.shape == (1, LOW, LOW) and logits.dtype == np.float32
+    assert logits[0, LOW // 4, LOW // 2] == 8 and logits[0, 2, 2] == -8 and (logits[0, LOW // 2 :] == -8).all()
     with pytest.raises(InputError, match=r"expected a mask of shape \(H, W\), got \(1, 2, 2\)"):
         minisam.binary_mask_to_logits(np.zeros((1, 2, 2)), SAM.config)
     with pytest.raises(InputError, match="expected a mask of numbers, got <U1"):
