@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -171,6 +172,20 @@ def test_a_full_disk_keeps_the_last_checkpoint(tmp_path):
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert answer.stdout.startswith("expected to be able to write") and answer.stdout.count("\n") == 1, answer.stderr
     assert (tmp_path / "checkpoint.pt").read_bytes() == kept and not list(tmp_path.glob(".*"))
+
+
+def test_an_error_that_torch_hides_comes_with_the_room_that_is_left(tmp_path, monkeypatch):
+    """Its writer says no more than "unexpected pos" on a disk without room."""
+    trainer = loop.Trainer(SETTINGS, tmp_path)
+
+    def full(state, file):
+        raise RuntimeError("[enforce fail] . unexpected pos 64 vs 0\nframe #0: nowhere")
+
+    monkeypatch.setattr(loop.torch, "save", full)
+    monkeypatch.setattr(loop.shutil, "disk_usage", lambda folder: SimpleNamespace(free=123_456))
+    with pytest.raises(InputError, match=r"checkpoint.pt, got: .* unexpected pos 64 vs 0 \(0.1 MB are free there\)$"):
+        trainer.save()
+    assert not list(tmp_path.iterdir())
 
 
 def test_checkpoints_that_do_not_fit(tmp_path):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -146,8 +147,9 @@ class Trainer:
             try:
                 with open(temporary, "wb") as file:
                     torch.save({**state, "step": self.step, "settings": self.settings.plain()}, file)
-            except RuntimeError as error:  # torch's writer may wrap the file's own error
-                raise OSError(str(error).split("\n")[0]) from error
+            except RuntimeError as error:  # torch's writer may hide the file's own error
+                free = shutil.disk_usage(self.folder).free / 1e6
+                raise OSError(f"{str(error).splitlines()[0]} ({free:.1f} MB are free there)") from error
         for name, values in (("weights", self.average), ("raw", self.model.state_dict())):
             weights, config, more = self.task.export({key: value.cpu().numpy() for key, value in values.items()})
             notes = start.note(self.settings, self.step, **more)
