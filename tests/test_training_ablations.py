@@ -140,8 +140,14 @@ def test_the_table_shows_what_the_text_says():
     photos = {name: sum(v) / len(v) for name, v in figure.reached(runs, "ecssd", "point_confident").items()}
     assert photos["source: world and public sets"] - photos[base] > 0.25
     assert world["point_confident"]["source: world and public sets"] > world["point_confident"][base] - 0.02
-    for name in ("start: autoencoder first", "encoder: 8 blocks of 192", "feedback: no mask fed back"):
-        assert abs(best[name] - best[base]) < 0.03
+    assert photos["optimiser: AdamW"] > 2 * photos[base]
+    for key, times in (("point_confident", 1.5), ("clicks_3", 2)):
+        assert world[key][base] > times * world[key]["optimiser: AdamW"]
+    seeds = figure.reached(runs, "world", "clicks_3")["feedback: no mask fed back"]
+    assert max(seeds) > world["clicks_3"][base] and min(seeds) < 0.5 * world["clicks_3"][base]
+    assert 0.02 < best[base] - best["start: autoencoder first"] < 0.05
+    assert abs(best["encoder: 8 blocks of 192"] - best[base]) < 0.02 > abs(best["encoder: 2 blocks of 64"] - best[base])
+    assert all(len(values) == 2 for values in figure.reached(runs, "world", "clicks_3").values())
 
 
 def test_the_figure_shows_what_was_reached(tmp_path):
