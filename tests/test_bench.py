@@ -11,6 +11,7 @@ import platform
 import re
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -83,7 +84,16 @@ def test_flops_by_hand():
 # ------------------------------------------------------------------------------------------------------ contenders
 
 
-def test_contenders_give_the_same(place):
+@pytest.fixture
+def torch_threads() -> Iterator[None]:
+    """Contenders set how many threads torch has in their process, which here is that of all tests."""
+    torch = pytest.importorskip("torch")
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def test_contenders_give_the_same(place, torch_threads):
     """What is timed is the same work: the same masks from the same weights."""
     pytest.importorskip("transformers")
     found = {
