@@ -11,6 +11,7 @@ import importlib.abc
 import importlib.util
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,17 @@ class NoTorch(importlib.abc.MetaPathFinder):
 
 if importlib.util.find_spec("torch") is None:
     sys.meta_path.insert(0, NoTorch())
+
+
+@pytest.fixture(scope="module")
+def torch_at_one_thread() -> Iterator[None]:
+    """torch computes with one thread to the end of a file of tests, then with as many as before."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

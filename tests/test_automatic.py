@@ -184,19 +184,16 @@ def compare(ours: list[dict], expected: list[dict], score: float = 1e-4) -> None
 
 
 @pytest.fixture(scope="module")
-def models():
+def models(torch_at_one_thread):  # for so little work others only stand in the way
     """Ours and torch's with the same weights: the shipped ones, and random ones of a very small model."""
     from minisam.reference import build as build_reference
 
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # for so little work others only stand in the way
     pairs = {}
     for name, sam in {"tiny": minisam.load("tiny"), "small": build(SMALL, seed=7)}.items():
         model = build_reference(sam.config)
         model.load_state_dict({key: torch.from_numpy(np.array(value)) for key, value in sam.state_dict().items()})
         pairs[name] = sam, model.eval()
-    yield pairs
-    torch.set_num_threads(threads)
+    return pairs
 
 
 @pytest.mark.parametrize("name", ["tiny", "small"])

@@ -11,7 +11,6 @@ import platform
 import re
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -84,17 +83,9 @@ def test_flops_by_hand():
 # ------------------------------------------------------------------------------------------------------ contenders
 
 
-@pytest.fixture
-def torch_threads() -> Iterator[None]:
-    """Contenders set how many threads torch has in their process, which here is that of all tests."""
-    torch = pytest.importorskip("torch")
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
-
-
-def test_contenders_give_the_same(place, torch_threads):
-    """What is timed is the same work: the same masks from the same weights."""
+def test_contenders_give_the_same(place, torch_at_one_thread):
+    """What is timed is the same work: the same masks from the same weights. Contenders set torch's threads, which here
+    are those of all tests."""
     pytest.importorskip("transformers")
     found = {
         name: contenders.contender(name)("small.safetensors", ".", 1)

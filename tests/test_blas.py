@@ -102,7 +102,6 @@ def interrupted_at(event: int) -> bool:
             sys.setprofile(None)
             raise KeyboardInterrupt
 
-    collects = gc.isenabled()
     gc.disable()
     try:
         sys.setprofile(count)
@@ -112,8 +111,7 @@ def interrupted_at(event: int) -> bool:
         return True
     finally:
         sys.setprofile(None)
-        if collects:
-            gc.enable()
+        gc.enable()
     return False
 
 

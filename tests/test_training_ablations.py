@@ -136,7 +136,8 @@ def test_the_table_shows_what_the_text_says():
     clicks = [world["clicks_3"][name] for name in ("rounds: 1", base, "rounds: 3", "rounds: 11")]
     assert clicks == sorted(clicks) and clicks[-1] - clicks[0] > 0.1
     assert world["point_best"]["rounds: 1"] >= best[base]
-    assert world["difference"]["pictures: a hundredth"] > 0.25 > 0.15 > world["difference"]["pictures: a tenth"]
+    assert round(world["difference"]["pictures: a hundredth"], 2) == 0.3
+    assert world["difference"]["pictures: a tenth"] < 0.15
     photos = {name: sum(v) / len(v) for name, v in figure.reached(runs, "ecssd", "point_confident").items()}
     assert photos["source: world and public sets"] - photos[base] > 0.25
     assert world["point_confident"]["source: world and public sets"] > world["point_confident"][base] - 0.02
@@ -146,7 +147,8 @@ def test_the_table_shows_what_the_text_says():
     seeds = figure.reached(runs, "world", "clicks_3")["feedback: no mask fed back"]
     assert max(seeds) > world["clicks_3"][base] and min(seeds) < 0.5 * world["clicks_3"][base]
     assert 0.02 < best[base] - best["start: autoencoder first"] < 0.05
-    assert abs(best["encoder: 8 blocks of 192"] - best[base]) < 0.02 > abs(best["encoder: 2 blocks of 64"] - best[base])
+    for name in ("encoder: 2 blocks of 64", "encoder: 8 blocks of 192"):
+        assert abs(best[name] - best[base]) < 0.02
     assert all(len(values) == 2 for values in figure.reached(runs, "world", "clicks_3").values())
 
 
