@@ -39,25 +39,25 @@ $(VENV)/.stamp-test: pyproject.toml | $(PY)
 
 read: $(VENV)/.stamp-book
 	$(SAY) 'Building the textbook, then serving it on this machine (Ctrl-C stops it)'
-	@$(PY) -m minisam.book_server read
+	@$(PY) -m book.tools.server read
 
 lab: $(VENV)/.stamp-book
 	$(SAY) 'Opening the chapters as live notebooks in JupyterLab (Ctrl-C stops it)'
-	@$(PY) -m minisam.book_server lab
+	@$(PY) -m book.tools.server lab
 
 book: $(VENV)/.stamp-book
 	$(SAY) 'Building the textbook from clean; a warning or a failing cell is an error'
-	@$(PY) -m minisam.book_server build --clean
+	@$(PY) -m book.tools.server build --clean
 
 pdf: $(VENV)/.stamp-book
 	$(SAY) 'Printing the textbook with headless Chromium into book/_build/minisam.pdf'
-	@$(PY) -m minisam.book_pdf
+	@$(PY) -m book.tools.pdf
 
 screenshots: $(VENV)/.stamp-test
 	$(SAY) 'Pictures of every page at 1280 and 390 pixels into book/_build/screenshots'
-	@$(PY) -m minisam.book_server build
+	@$(PY) -m book.tools.server build
 	@MINISAM_BOOK_HTML=$(abspath book/_build/html) MINISAM_BOOK_SCREENSHOTS=$(abspath book/_build/screenshots) \
-	  $(PY) -m pytest -m book tests/test_book_pages.py -k wide_and_on_a_phone
+	  $(PY) -m pytest -m book tests/book/test_book_pages.py -k wide_and_on_a_phone
 
 lint: $(VENV)/.stamp-test
 	$(SAY) 'Lint (ruff) and types (mypy)'

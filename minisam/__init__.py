@@ -16,11 +16,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from minisam.automatic import SamAutomaticMaskGenerator
-    from minisam.config import CONFIGS, SamConfig
-    from minisam.loading import load
+    from minisam.automatic.generator import SamAutomaticMaskGenerator
+    from minisam.checkpoints.loading import load
+    from minisam.model.config import CONFIGS, SamConfig
+    from minisam.model.preprocess import binary_mask_to_logits
     from minisam.predictor import SamPredictor
-    from minisam.preprocess import binary_mask_to_logits
     from minisam.sam import Sam, build
     from minisam_kernels import InputError
 
@@ -38,15 +38,15 @@ __all__ = [
 ]
 
 _HOMES = {
-    "CONFIGS": "minisam.config",
+    "CONFIGS": "minisam.model.config",
     "InputError": "minisam_kernels",
     "Sam": "minisam.sam",
-    "SamAutomaticMaskGenerator": "minisam.automatic",
-    "SamConfig": "minisam.config",
+    "SamAutomaticMaskGenerator": "minisam.automatic.generator",
+    "SamConfig": "minisam.model.config",
     "SamPredictor": "minisam.predictor",
-    "binary_mask_to_logits": "minisam.preprocess",
+    "binary_mask_to_logits": "minisam.model.preprocess",
     "build": "minisam.sam",
-    "load": "minisam.loading",
+    "load": "minisam.checkpoints.loading",
 }
 
 

@@ -8,7 +8,7 @@ import sys
 def main() -> int:
     """The command's exit code. What it imports is imported here, where an interruption is one line as well."""
     try:
-        from minisam.cli import main
+        from minisam.commands.main import main
     except KeyboardInterrupt:
         print("\nminisam: interrupted", file=sys.stderr)
         return 130

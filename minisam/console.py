@@ -10,10 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from minisam_kernels.errors import InputError
+from minisam_kernels.runtime.errors import InputError
 
 if TYPE_CHECKING:
-    from minisam.config import SamConfig
+    from minisam.model.config import SamConfig
     from minisam.sam import Sam
 
 
@@ -52,7 +52,7 @@ def shallow(config: SamConfig, depth: int) -> SamConfig:
 
 def planned_config(options: argparse.Namespace) -> SamConfig | None:
     """The sizes that ``load_or_build_model`` will have, before it loads; None where only a checkpoint says them."""
-    from minisam.config import get_config
+    from minisam.model.config import get_config
 
     depth = getattr(options, "depth", None)
     if depth is not None and options.checkpoint is not None:
@@ -65,7 +65,7 @@ def planned_config(options: argparse.Namespace) -> SamConfig | None:
 
 def trained(options: argparse.Namespace) -> bool:
     """Whether ``load_or_build_model`` finds weights."""
-    from minisam.loading import WEIGHTS
+    from minisam.checkpoints.loading import WEIGHTS
 
     shipped = (WEIGHTS / f"{options.model or 'tiny'}.safetensors").exists() and getattr(options, "depth", None) is None
     return options.checkpoint is not None or shipped
@@ -76,7 +76,7 @@ def load_model(options: argparse.Namespace) -> Sam:
     import minisam
 
     if options.checkpoint is None:
-        from minisam.config import get_config
+        from minisam.model.config import get_config
 
         return minisam.load(get_config(options.model or "tiny").name)
     if options.model is None:

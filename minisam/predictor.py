@@ -9,17 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from minisam.fused_decoder import ImageTerms
-from minisam.preprocess import apply_coords, normalise_and_pad, postprocess_masks, resize_image
+from minisam.fused.decoder import ImageTerms
+from minisam.model.preprocess import apply_coords, normalise_and_pad, postprocess_masks, resize_image
 from minisam.sam import Sam
 from minisam_kernels import InputError
-from minisam_kernels.threads import blas_at_one_thread
+from minisam_kernels.runtime.threads import blas_at_one_thread
 
 
 class SamPredictor:
     """Ask ``sam`` about one picture at a time.
 
-    Masks come from the fused decoder (``minisam.fused_decoder``), whose picture's terms ``set_image`` computes; with
+    Masks come from the fused decoder (``minisam.fused.decoder``), whose picture's terms ``set_image`` computes; with
     ``plain=True`` from the plain one, which is the same function in the order of the paper.
     """
 
@@ -52,7 +52,7 @@ class SamPredictor:
         resized = resize_image(image if image_format == "RGB" else image[..., ::-1], size)
         with blas_at_one_thread():  # once for all layers
             features = self.model.image_encoder(normalise_and_pad(resized, size))
-            self.terms = None if self.plain else self.model.mask_decoder.prepare(features, self.image_pe)
+            self.terms = None if self.plain else self.model.fused_decoder.prepare(features, self.image_pe)
         self.features = features
         self.original_size, self.input_size = image.shape[:2], resized.shape[:2]
 
@@ -127,13 +127,13 @@ class SamPredictor:
             raise InputError(f"expected as many prompts of every kind, got {sorted(lengths)}")
         threshold = None if return_logits else self.model.mask_threshold
         with blas_at_one_thread():
-            encoder, decoder = self.model.prompt_encoder, self.model.mask_decoder
+            encoder = self.model.prompt_encoder
             sparse = encoder.embed_sparse(points, boxes, next(iter(lengths)))
             if self.terms is None:
                 dense = encoder.embed_masks(mask_input) if mask_input is not None and len(sparse) else encoder.no_mask()
-                low_res, iou = decoder(features, self.image_pe, sparse, dense, multimask_output)
+                low_res, iou = self.model.mask_decoder(features, self.image_pe, sparse, dense, multimask_output)
             else:
-                low_res, iou = decoder.decode(self.terms, sparse, mask_input, multimask_output)
+                low_res, iou = self.model.fused_decoder.decode(self.terms, sparse, mask_input, multimask_output)
             flat = postprocess_masks(low_res.reshape(-1, *low_res.shape[2:]), original_size, size, threshold)
         return flat.reshape(*low_res.shape[:2], *original_size), iou, low_res
 

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from minisam.config import SamConfig, get_config
-from minisam.image_encoder import ImageEncoderViT
-from minisam.mask_decoder import MaskDecoder
-from minisam.prompt_encoder import PromptEncoder
-from minisam.state import State
+from minisam.fused.decoder import FusedDecoder
+from minisam.model.config import SamConfig, get_config
+from minisam.model.image_encoder import ImageEncoderViT
+from minisam.model.mask_decoder import MaskDecoder
+from minisam.model.prompt_encoder import PromptEncoder
+from minisam.model.state import State
 from minisam_kernels import InputError
 
 
@@ -29,7 +30,8 @@ class Sam:
         self._state = dict(state)
         self.image_encoder = ImageEncoderViT(config, State(self._state, "image_encoder."))
         self.prompt_encoder = PromptEncoder(config, State(self._state, "prompt_encoder."))
-        self.mask_decoder = MaskDecoder(config, State(self._state, "mask_decoder."), self.prompt_encoder)
+        self.mask_decoder = MaskDecoder(config, State(self._state, "mask_decoder."))
+        self.fused_decoder = FusedDecoder(self.mask_decoder, self.prompt_encoder)
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Every weight under its official name. The arrays are the model's own: treat them as read-only."""

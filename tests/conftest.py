@@ -72,11 +72,11 @@ def no_device() -> str:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """``test_<op>.py`` beside ``minisam_kernels/<op>.py`` is a test of a kernel: the marker of the three passes, and of
-    tests whose oracle can be on a GPU. What cannot run on the device is skipped."""
-    kernels = {path.stem for path in (Path(__file__).parents[1] / "kernels" / "minisam_kernels").glob("*.py")}
+    """``tests/kernels`` are tests of kernels: the marker of the three passes, and of tests whose oracle can be on a
+    GPU. What cannot run on the device is skipped."""
+    kernels = Path(__file__).parent / "kernels"
     for item in items:
-        if item.path.stem.removeprefix("test_") in kernels:
+        if item.path.is_relative_to(kernels):
             item.add_marker("kernel")
             item.add_marker("gpu")
     reason = no_device()

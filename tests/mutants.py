@@ -1,6 +1,6 @@
 """Break every kernel on purpose and show that the tests notice: ``python tests/mutants.py [op …]``.
 
-Each ``tests/test_<op>.py`` holds a table ``MUTANTS``: wrong version → (text in ``<op>.py``, its replacement). For each
+Each ``test_<op>.py`` holds a table ``MUTANTS``: wrong version → (text in ``<op>.py``, its replacement). For each
 one the kernels are copied to a temporary folder, the text is replaced there, and the op's own tests run against the
 copy, uncompiled, with few random examples and, should a mutant survive those, with many. A mutant that survives both, a
 text that is not found, or tests that fail without a mutant are errors.
@@ -27,16 +27,26 @@ KERNELS = TESTS.parent / "kernels"
 
 
 def table(op: str) -> dict[str, tuple[str, str]]:
-    """The literal ``MUTANTS`` of ``tests/test_<op>.py``, read without importing it."""
-    for node in ast.parse((TESTS / f"test_{op}.py").read_text()).body:
+    """The literal ``MUTANTS`` of ``test_<op>.py``, read without importing it."""
+    for node in ast.parse(test_file(op).read_text()).body:
         if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "MUTANTS":
             return ast.literal_eval(node.value)
-    raise SystemExit(f"expected tests/test_{op}.py to hold a table MUTANTS, found none")
+    raise SystemExit(f"expected test_{op}.py to hold a table MUTANTS, found none")
+
+
+def kernel_file(op: str) -> Path:
+    """``<folder>/<op>.py`` in ``kernels/minisam_kernels``."""
+    return next(KERNELS.glob(f"minisam_kernels/*/{op}.py"))
+
+
+def test_file(op: str) -> Path:
+    """The tests of a kernel: the same folder below ``tests/kernels``."""
+    return TESTS / "kernels" / kernel_file(op).parent.name / f"test_{op}.py"
 
 
 def ops() -> list[str]:
     """Every kernel file that has a test file of its own."""
-    return sorted(p.stem for p in KERNELS.glob("minisam_kernels/*.py") if (TESTS / f"test_{p.stem}.py").exists())
+    return sorted(p.stem for p in KERNELS.glob("minisam_kernels/*/[!_]*.py") if test_file(p.stem).exists())
 
 
 def run(job: tuple[str, str, tuple[str, str] | None]) -> tuple[bool, str]:
@@ -45,7 +55,7 @@ def run(job: tuple[str, str, tuple[str, str] | None]) -> tuple[bool, str]:
     with tempfile.TemporaryDirectory() as folder:
         shutil.copytree(KERNELS, Path(folder) / "kernels", ignore=shutil.ignore_patterns("__pycache__"))
         if change:
-            path = Path(folder) / "kernels" / "minisam_kernels" / f"{op}.py"
+            path = Path(folder) / kernel_file(op).relative_to(TESTS.parent)
             source = path.read_text()
             if change[0] not in source:
                 return True, f"expected {op}.py to hold {change[0]!r}, which this mutant replaces"
@@ -79,7 +89,7 @@ def pytest_in_child(op: str, folder: str, profile: str) -> tuple[bool, str]:
 
             np.empty, np.empty_like = poisoned(np.empty), poisoned(np.empty_like)
             options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:cov", "--no-header", "--tb=short"]
-            code = int(pytest.main([*options, str(TESTS / f"test_{op}.py")]))
+            code = int(pytest.main([*options, str(test_file(op))]))
             import minisam_kernels
 
             if not minisam_kernels.__file__.startswith(folder):

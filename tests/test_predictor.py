@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minisam
-from minisam.preprocess import apply_coords, input_size, normalise_and_pad, postprocess_masks, resize_image
+from minisam.model.preprocess import apply_coords, input_size, normalise_and_pad, postprocess_masks, resize_image
 from minisam_kernels import InputError
 from strategies import seeds
 

@@ -1,5 +1,5 @@
 // A page on paper (make pdf, or the browser's print): every figure shows its picture, folded cells are open, colours are light.
-// `page.html?print` does so at once; `?print=12` begins with page 12. When all is there, the page's title loses the name of the book, by which minisam/book_pdf.py knows.
+// `page.html?print` does so at once; `?print=12` begins with page 12. When all is there, the page's title loses the name of the book, by which book/tools/pdf.py knows.
 (function () {
   const all = (selector) => [...document.querySelectorAll(selector)];
   const wanted = new URLSearchParams(location.search).get("print");

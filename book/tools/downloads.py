@@ -14,7 +14,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from minisam_kernels.errors import InputError
+from minisam_kernels.runtime.errors import InputError
 
 ELSEWHERE = """\
 # Only where this notebook lies outside of the project, such as on Colab: put in the

@@ -1,4 +1,4 @@
-"""The textbook as one PDF, printed page by page by a Chromium without a window: ``python -m minisam.book_pdf``.
+"""The textbook as one PDF, printed page by page by a Chromium without a window: ``python -m book.tools.pdf``.
 
 ``make pdf`` runs it. ``book/_static/print.js`` reveals every figure and opens every folded cell, the print part of
 ``book/_static/book.css`` leaves out what paper cannot do, and here the pages are joined: page numbers go on, links to
@@ -28,9 +28,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from minisam import book_server
-from minisam.commands.options import exit_code
-from minisam_kernels.errors import InputError
+from book.tools import server as book_server
+from minisam.console import exit_code
+from minisam_kernels.runtime.errors import InputError
 
 if TYPE_CHECKING:
     from pypdf import PdfReader, PdfWriter
@@ -233,8 +233,8 @@ def _outline(writer: PdfWriter, targets: dict[str, dict[str, Any]]) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """``python -m minisam.book_pdf [PAGE …]``."""
-    parser = argparse.ArgumentParser(prog="python -m minisam.book_pdf", description="Print the textbook into one PDF.")
+    """``python -m book.tools.pdf [PAGE …]``."""
+    parser = argparse.ArgumentParser(prog="python -m book.tools.pdf", description="Print the textbook into one PDF.")
     parser.add_argument("pages", nargs="*", metavar="PAGE", help="pages as built, such as 08-losses (default: all)")
     parser.add_argument("-o", "--output", type=Path, default=PDF, help="default: book/_build/minisam.pdf")
     chosen = parser.parse_args(argv)

@@ -1,6 +1,6 @@
 """The textbook on this machine: build it, serve it, open its chapters as live notebooks.
 
-``python -m minisam.book_server build|read|lab`` is what ``make book``, ``make read`` and ``make lab`` run; ``minisam
+``python -m book.tools.server build|read|lab`` is what ``make book``, ``make read`` and ``make lab`` run; ``minisam
 read`` and ``minisam lab`` call :func:`read` and :func:`lab`. All of it needs a source checkout (the chapters are not
 part of the package) and the extra ``book``.
 """
@@ -24,10 +24,10 @@ import time
 import webbrowser
 from pathlib import Path
 
-from minisam.commands.options import exit_code
-from minisam_kernels.errors import InputError
+from minisam.console import exit_code
+from minisam_kernels.runtime.errors import InputError
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 BOOK = ROOT / "book"
 HTML = BOOK / "_build" / "html"
 LOCAL = BOOK / "_static" / "local"
@@ -261,9 +261,9 @@ def lab() -> int:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """``python -m minisam.book_server build|read|lab``."""
+    """``python -m book.tools.server build|read|lab``."""
     parser = argparse.ArgumentParser(
-        prog="python -m minisam.book_server", description="Build, serve or open the textbook."
+        prog="python -m book.tools.server", description="Build, serve or open the textbook."
     )
     parser.add_argument("what", choices=["build", "read", "lab"])
     parser.add_argument("--clean", action="store_true", help="build: run every chapter again")

@@ -20,6 +20,6 @@ it says otherwise (those on masks take booleans and return pixels, boxes or coun
 official checkpoints. Bad input raises ``InputError``.
 """
 
-from minisam_kernels.errors import InputError
+from minisam_kernels.runtime.errors import InputError
 
 __all__ = ["InputError"]

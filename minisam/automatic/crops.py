@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from minisam_kernels.errors import InputError
+from minisam_kernels.runtime.errors import InputError
 
 Crop = tuple[int, int, int, int]
 

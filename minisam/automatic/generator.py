@@ -8,10 +8,10 @@ and order of records these are.
     largest = max(records, key=lambda record: record["area"])["segmentation"]   # bool (H, W)
 
 Why it is quick, exactly: the predicted IoU is known before a mask is upscaled, so answers under the threshold are never
-upscaled; and one pass (``minisam_kernels.mask_runs``) leads from the decoder's small logits to run lengths, stability
-and box, so there is no float mask of the picture's size at all. Masks stay run lengths, in COCO's compressed form,
-until they are handed out: a mask of a megapixel takes some kilobytes, and memory grows with the masks that pass the
-filters, not with the batch.
+upscaled; and one pass (``minisam_kernels.masks.mask_runs``) leads from the decoder's small logits to run lengths,
+stability and box, so there is no float mask of the picture's size at all. Masks stay run lengths, in COCO's compressed
+form, until they are handed out: a mask of a megapixel takes some kilobytes, and memory grows with the masks that pass
+the filters, not with the batch.
 """
 
 from __future__ import annotations
@@ -22,17 +22,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minisam.crops import PRESETS, Crop, checked, crop_boxes, cut_off
-from minisam.funnel import KEPT, STEPS, Funnel
+from minisam.automatic.crops import PRESETS, Crop, checked, crop_boxes, cut_off
+from minisam.automatic.funnel import KEPT, STEPS, Funnel
+from minisam.automatic.regions import remove_small_regions
+from minisam.model.preprocess import apply_coords
 from minisam.predictor import SamPredictor, check_image
-from minisam.preprocess import apply_coords
-from minisam.regions import remove_small_regions
 from minisam.sam import Sam
-from minisam_kernels import InputError, rle
-from minisam_kernels.box_from_mask import box_from_mask
-from minisam_kernels.mask_runs import mask_runs
-from minisam_kernels.nms import nms
-from minisam_kernels.threads import blas_at_one_thread, parallel_for
+from minisam_kernels import InputError
+from minisam_kernels.masks import rle
+from minisam_kernels.masks.box_from_mask import box_from_mask
+from minisam_kernels.masks.mask_runs import mask_runs
+from minisam_kernels.masks.nms import nms
+from minisam_kernels.runtime.threads import blas_at_one_thread, parallel_for
 
 Progress = Callable[[int, int], object]
 MAX_COVERAGE = 0.95  # of the picture: the paper drops masks that cover as much or more
@@ -249,7 +250,7 @@ class SamAutomaticMaskGenerator:
                 candidate = len(ious) * point + index
                 found[b].append(_Mask(rle.to_string(counts), area, box, ious[index], stability, candidate, crop))
 
-        sam.mask_decoder.decode_each(predictor.terms, sparse, True, wanted, consume)
+        sam.fused_decoder.decode_each(predictor.terms, sparse, True, wanted, consume)
         return found
 
     def _without_small_regions(self, masks: list[_Mask], size: tuple[int, int], run: _Run) -> list[_Mask]:

@@ -1,7 +1,7 @@
 """``minisam bench``: minisam beside the same model in other libraries, in one run, and the report that it writes.
 
     worker        a process of its own for each contender, which waits stopped until it is its turn
-    contenders    the same work in NumPy + Numba and ONNX Runtime; ``minisam.reference.contenders``: torch, transformers
+    contenders    the same work in NumPy + Numba and ONNX Runtime; ``torch_contenders``: torch, transformers
     workloads     what is measured: encoder, prompts, every object; and how cost grows
     measure       turns, medians, memory
     profile       where the time goes inside ours

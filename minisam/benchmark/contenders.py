@@ -7,57 +7,11 @@ the weights in the way that takes it the least memory.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-Call = Callable[[], Any]
-
-
-class Contender:
-    """``weights``: a safetensors file with official names; ``folder``: ONNX files and the picture of "everything"."""
-
-    packages: tuple[str, ...] = ()
-
-    def __init__(self, weights: str, folder: str, threads: int) -> None:
-        import minisam
-
-        self.folder, self.threads = Path(folder), threads
-        self.sam = minisam.load(weights)
-        self.config = self.sam.config
-
-    def math(self) -> list[str]:
-        """What multiplies the matrices."""
-        from threadpoolctl import threadpool_info
-
-        found = (info for info in threadpool_info() if info["user_api"] == "blas" and "numpy" in info["filepath"])
-        return sorted(f"{info['internal_api']} {info['version']} {info.get('architecture', '')}" for info in found)
-
-    def prepare(self, kind: str, options: dict[str, Any]) -> Call:
-        """A function that does the work once."""
-        return getattr(self, kind)(**options)
-
-    def picture(self) -> np.ndarray:
-        """uint8 (S, S, 3): noise, for the arithmetic does not care."""
-        size = self.config.image_size
-        return np.random.default_rng(0).integers(0, 256, (size, size, 3), dtype=np.uint8)
-
-    def embedding(self) -> np.ndarray:
-        """(1, h, w, C) as an encoder might give it: its last step is a LayerNorm, so mean 0 and deviation 1."""
-        side, rng = self.config.image_embedding_size, np.random.default_rng(1)
-        return rng.standard_normal((1, side, side, self.config.prompt_embed_dim), dtype=np.float32)
-
-    def points(self, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """coords (count, 1, 2) in pixels of the model's input, labels (count, 1)."""
-        coords = np.random.default_rng(2).uniform(0, self.config.image_size, (count, 1, 2))
-        return coords.astype(np.float32), np.ones((count, 1), np.float32)
-
-    def sgemm(self, size: int) -> Call:
-        """A product of two matrices in NumPy."""
-        a, b = np.ones((2, size, size), np.float32)
-        return lambda: a @ b
+from minisam.benchmark.contender import Call, Contender, subset
 
 
 class Minisam(Contender):
@@ -72,15 +26,15 @@ class Minisam(Contender):
         return lambda: predictor.set_image(picture)
 
     def prompts(self, count: int) -> Call:
-        from minisam_kernels.threads import blas_at_one_thread
+        from minisam_kernels.runtime.threads import blas_at_one_thread
 
         sam = self.sam
-        terms = sam.mask_decoder.prepare(self.embedding(), sam.prompt_encoder.get_dense_pe())
+        terms = sam.fused_decoder.prepare(self.embedding(), sam.prompt_encoder.get_dense_pe())
         points = self.points(count)
 
         def call() -> Any:
             with blas_at_one_thread():
-                return sam.mask_decoder.decode(terms, sam.prompt_encoder(points)[0], None, True)
+                return sam.fused_decoder.decode(terms, sam.prompt_encoder(points)[0], None, True)
 
         return call
 
@@ -90,7 +44,7 @@ class Minisam(Contender):
 
         predictor, size = SamPredictor(self.sam), self.config.image_size
         predictor.features = np.load(self.folder / "embedding.npy")
-        predictor.terms = self.sam.mask_decoder.prepare(predictor.features, predictor.image_pe)
+        predictor.terms = self.sam.fused_decoder.prepare(predictor.features, predictor.image_pe)
         predictor.original_size, predictor.input_size = (picture, picture), (size, size)
         return predictor
 
@@ -117,7 +71,7 @@ class Minisam(Contender):
             assert predictor.terms is not None
             np.save(self.folder / "embedding.npy", predictor.get_image_embedding())
             sparse = self.sam.prompt_encoder(self.points(64))[0]
-            _, iou = self.sam.mask_decoder.decode(predictor.terms, sparse, None, True)
+            _, iou = self.sam.fused_decoder.decode(predictor.terms, sparse, None, True)
             return {"pred_iou_thresh": float(np.quantile(iou, 2 / 3))}
 
         return call
@@ -160,16 +114,6 @@ class OnnxRuntime(Contender):
         return lambda: session.run(None, inputs)
 
 
-def subset(options: dict[str, Any], every: int) -> dict[str, Any]:
-    """Every ``every``-th point of the grid in both directions, from its middle; nothing to change where that is all."""
-    if every == 1:
-        return {}
-    side = options["points_per_side"]
-    middles = (np.arange(side)[every // 2 :: every] + 0.5) / side
-    x, y = np.meshgrid(middles, middles)
-    return {"points_per_side": None, "point_grids": [np.stack([x.ravel(), y.ravel()], axis=1)]}
-
-
 TITLES = {
     "minisam": "minisam",
     "pinned": "minisam, BLAS as pinned",
@@ -183,7 +127,7 @@ PEERS = ("reference", "hugging_face", "onnxruntime")
 def contender(name: str) -> type[Contender]:
     """The class of a contender; that of torch's are imported here, in their own process."""
     if name in ("reference", "hugging_face"):
-        from minisam.reference import contenders
+        from minisam.benchmark import torch_contenders
 
-        return contenders.Reference if name == "reference" else contenders.HuggingFace
+        return torch_contenders.Reference if name == "reference" else torch_contenders.HuggingFace
     return OnnxRuntime if name == "onnxruntime" else Minisam

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from minisam.benchmark import parity
-from minisam.benchmark.report import Report, Table, gigabytes, markdown, plain, read_reports, seconds
+from minisam.reports.tables import Report, Table, gigabytes, markdown, plain, read_reports, seconds
+from minisam.verify import page as parity
 
 SCHEMA = "device-1"
 EACH = {"encoder": "image", "decoder": "prompt", "everything": "image"}

@@ -24,14 +24,14 @@ from torch import Tensor
 
 from minisam.benchmark import flops
 from minisam.benchmark.measure import spread
-from minisam.config import SamConfig
-from minisam.preprocess import MEAN, STD
+from minisam.model.config import SamConfig
+from minisam.model.preprocess import MEAN, STD
 from minisam.reference import automatic, fast, ops
-from minisam.reference import device as devices
 from minisam.reference.model import Block
 from minisam.reference.model import Sam as ReferenceSam
 from minisam.sam import Sam
-from minisam_kernels.nms import nms
+from minisam.verify import device as devices
+from minisam_kernels.masks.nms import nms
 
 PRECISIONS = {
     "float32": (torch.float32, False),

@@ -7,7 +7,7 @@ compute it: minisam's fused form gives the same result with less, so its rate is
 
 from __future__ import annotations
 
-from minisam.config import SamConfig
+from minisam.model.config import SamConfig
 
 
 def encoder(c: SamConfig, padded: bool = False) -> dict[str, int]:

@@ -13,7 +13,8 @@ from typing import Any
 from minisam.benchmark.contenders import PEERS, TITLES
 from minisam.benchmark.worker import Worker, WorkerError, environment
 from minisam.benchmark.workloads import MATRIX, Series, Workload
-from minisam.config import SamConfig
+from minisam.model.config import SamConfig
+from minisam.reports.environment import available_bytes
 
 AT_LEAST = 0.25  # seconds of one measurement: shorter work is repeated within it
 
@@ -180,15 +181,6 @@ def spread(seconds: list[float]) -> dict[str, Any]:
         return {"median": seconds[0], "quartiles": [seconds[0], seconds[0]]}
     low, middle, high = statistics.quantiles(seconds, n=4, method="inclusive")
     return {"median": middle, "quartiles": [low, high]}
-
-
-def available_bytes() -> float:
-    """Memory that can still be had; without limit where the system does not say."""
-    try:
-        with open("/proc/meminfo") as lines:
-            return next(int(line.split()[1]) * 1024.0 for line in lines if line.startswith("MemAvailable:"))
-    except (OSError, StopIteration):
-        return float("inf")
 
 
 FIRST_MASK = (

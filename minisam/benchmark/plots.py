@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from minisam.benchmark.goals import Report
-from minisam.benchmark.report import seconds
-from minisam.files import atomic
+from minisam.files.atomic import atomic
+from minisam.reports.tables import seconds
 
 STYLE = {  # contender → colour, marker, line
     "minisam": ("#0072B2", "o", "-"),

@@ -20,19 +20,19 @@ from typing import Any
 PARTS: dict[str, str | Callable[..., str]] = {
     "minisam.predictor:resize_image": "pixels",
     "minisam.predictor:normalise_and_pad": "pixels",
-    "minisam.image_encoder:ImageEncoderViT.embed_patches": "patch embedding",
-    "minisam.image_encoder:ImageEncoderViT.block": lambda self, i, x: (
+    "minisam.model.image_encoder:ImageEncoderViT.embed_patches": "patch embedding",
+    "minisam.model.image_encoder:ImageEncoderViT.block": lambda self, i, x: (
         f"{'global' if i in self.config.encoder_global_attn_indexes else 'windowed'} blocks"
     ),
-    "minisam.image_encoder:ImageEncoderViT.neck": "neck",
-    "minisam.fused_decoder:image_terms": "decoder's terms of the picture",
-    "minisam.prompt_encoder:PromptEncoder.__call__": "prompt encoder",
-    "minisam.fused_prompt:FusedPrompts.self_attention": "tokens to tokens",
-    "minisam.fused_prompt:FusedPrompts.read_image": "tokens to image",
-    "minisam.fused_prompt:FusedPrompts.update_basis": "image to tokens, set up",
-    "minisam.fused_prompt:FusedPrompts.update_tile": "image to tokens",
-    "minisam.fused_prompt:FusedPrompts.mlp": "heads of the tokens",
-    "minisam.fused_prompt:FusedPrompts.masks": "upscaling and masks",
+    "minisam.model.image_encoder:ImageEncoderViT.neck": "neck",
+    "minisam.fused.decoder:image_terms": "decoder's terms of the picture",
+    "minisam.model.prompt_encoder:PromptEncoder.__call__": "prompt encoder",
+    "minisam.fused.prompts:FusedPrompts.self_attention": "tokens to tokens",
+    "minisam.fused.prompts:FusedPrompts.read_image": "tokens to image",
+    "minisam.fused.prompts:FusedPrompts.update_basis": "image to tokens, set up",
+    "minisam.fused.prompts:FusedPrompts.update_tile": "image to tokens",
+    "minisam.fused.prompts:FusedPrompts.mlp": "heads of the tokens",
+    "minisam.fused.prompts:FusedPrompts.masks": "upscaling and masks",
 }
 NAMES = {"norm_linear": "norm1 and qkv", "window_attention": "attention", "linear": "proj", "mlp": "norm2 and mlp"}
 NAMES["merge_tiles"] = "merge tiles"

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from minisam.benchmark import goals
-from minisam.benchmark.goals import Goal, Report
-from minisam_kernels.errors import InputError
+from minisam.benchmark.goals import Goal
+from minisam.reports.tables import Report, Table, gigabytes, machine, markdown, plain, read_reports, seconds
 
 SCHEMA = 1  # of the JSON: a number that grows when older readers could not read it
 ORDER = ("vit_b", "tiny")  # models on the page; others follow
-Table = list[list[str]]  # the first row is the head
 Picture = dict[str, str]  # file, title, alt
 
 HOW = """\
@@ -27,22 +25,6 @@ where they were set, a column shows what that costs. GFLOP/s count the plain for
 products in the same run."""
 
 
-def read_reports(folder: Path, schema: int | str, command: str) -> list[Report]:
-    """Every JSON file of the folder; one that ``command`` did not write, or no file at all, is an error."""
-    found = []
-    for path in sorted(folder.glob("*.json")):
-        try:
-            figures = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError:
-            figures = None
-        if not isinstance(figures, dict) or figures.get("schema") != schema:
-            raise InputError(f"expected a report of {command}, got {path}")
-        found.append(figures)
-    if not found:
-        raise InputError(f"expected reports of {command} in {folder}, got none")
-    return found
-
-
 def read_folder(folder: Path) -> list[Report]:
     """Every model's figures, in the page's order."""
     found = read_reports(folder, SCHEMA, "minisam bench")
@@ -54,23 +36,11 @@ def read_folder(folder: Path) -> list[Report]:
 # ------------------------------------------------------------------------------------------------------- numbers
 
 
-def seconds(value: float) -> str:
-    """With three digits, in the unit that suits."""
-    if value >= 1:
-        return f"{value:.3g} s" if value < 100 else f"{value:.0f} s"
-    return f"{value * 1e3:.3g} ms" if value >= 1e-3 else f"{value * 1e6:.3g} µs"
-
-
 def _spread(result: dict[str, Any], per: int) -> str:
     middle, (low, high) = result["median"] / per, (q / per for q in result["quartiles"])
     unit = seconds(middle).split()[1]
     scale = {"s": 1.0, "ms": 1e3, "µs": 1e6}[unit]
     return f"{seconds(middle)} ({low * scale:.3g}–{high * scale:.3g})"
-
-
-def gigabytes(value: float) -> str:
-    """Of 10⁹ bytes."""
-    return f"{value / 1e9:.2f} GB"
 
 
 # -------------------------------------------------------------------------------------------------------- tables
@@ -182,13 +152,6 @@ def stages(profile: dict[str, Any]) -> Table:
     return table
 
 
-def machine(e: dict[str, Any]) -> str:
-    """Processor, cores and memory of an environment."""
-    memory = "" if e["memory_gb"] is None else f", {e['memory_gb']} GB of memory"
-    cores = f"{e['cores']} cores, {e['usable_cores']} usable"
-    return f"{e['processor']} ({e['family']}; {', '.join(e['vectors'])}), {cores}{memory}"
-
-
 def environment(report: Report) -> Table:
     """What the figures depend on."""
     e = report["environment"]
@@ -227,25 +190,6 @@ def notes(report: Report) -> list[str]:
 
 
 # ----------------------------------------------------------------------------------------------- text and Markdown
-
-
-def markdown(table: Table) -> str:
-    """A Markdown table, numbers to the right."""
-    head, *rows = ([cell.replace("|", "\\|") for cell in row] for row in table)
-    lines = [head, ["---", *("---:" for _ in head[1:])], *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-def plain(table: Table) -> str:
-    """Columns for a terminal."""
-    table = [[cell.replace("**", "").replace("`", "") for cell in row] for row in table]
-    widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
-
-    def line(row: list[str]) -> str:
-        cells = [cell.rjust(width) for cell, width in zip(row, widths)]
-        return "  ".join([row[0].ljust(widths[0]), *cells[1:]]).rstrip()
-
-    return "\n".join(map(line, table))
 
 
 def _tables(report: Report) -> list[tuple[str, Table]]:

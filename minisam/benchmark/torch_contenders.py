@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from safetensors.torch import load_file
 
-from minisam.benchmark.contenders import Call, Contender, subset
-from minisam.hugging_face import to_hugging_face
-from minisam.preprocess import MEAN, STD
+from minisam.benchmark.contender import Call, Contender, subset
+from minisam.checkpoints.hugging_face import to_hugging_face
+from minisam.model.preprocess import MEAN, STD
 from minisam.reference.automatic import straightforward
 from minisam.reference.model import Sam
 

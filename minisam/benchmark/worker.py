@@ -17,7 +17,7 @@ import tempfile
 import time
 from typing import Any
 
-PINS = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
+from minisam.reports.environment import PINS
 
 
 class WorkerError(RuntimeError):

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from minisam.benchmark import flops
-from minisam.config import SamConfig
+from minisam.model.config import SamConfig
 
 MATRIX = 2048  # side of the matrices whose product measures what BLAS can do
 SUBSET = 64  # points of the grid that a peer gets in "everything": one batch; its time is scaled up

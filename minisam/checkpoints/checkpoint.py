@@ -18,11 +18,11 @@ from pathlib import Path
 
 import numpy as np
 
-from minisam.config import CONFIGS, SamConfig
-from minisam.files import atomic
-from minisam.hugging_face import is_hugging_face, to_hugging_face, to_official
-from minisam.safetensors_file import read_safetensors
-from minisam.torch_file import read_torch_file
+from minisam.checkpoints.hugging_face import is_hugging_face, to_hugging_face, to_official
+from minisam.checkpoints.safetensors_file import read_safetensors
+from minisam.checkpoints.torch_file import read_torch_file
+from minisam.files.atomic import atomic
+from minisam.model.config import CONFIGS, SamConfig
 from minisam_kernels import InputError
 
 __all__ = [

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from minisam.checkpoint import fit_state, infer_config, read_checkpoint
-from minisam.config import CONFIGS, get_config
+from minisam.checkpoints.checkpoint import fit_state, infer_config, read_checkpoint
+from minisam.model.config import CONFIGS, get_config
 from minisam.sam import Sam
 from minisam_kernels import InputError
 
-WEIGHTS = Path(__file__).parent / "weights"
+WEIGHTS = Path(__file__).parents[1] / "weights"
 
 
 def load(name_or_path: str | Path = "tiny", checkpoint: str | Path | None = None) -> Sam:

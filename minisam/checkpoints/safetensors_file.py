@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from minisam.torch_file import widen_bfloat16
+from minisam.checkpoints.torch_file import widen_bfloat16
 from minisam_kernels import InputError
 
 DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4", "I16": "<i2"}

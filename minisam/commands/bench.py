@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from minisam.commands.options import (
+from minisam.console import (
     add_depth,
     add_model,
     load_or_build_model,
@@ -25,8 +25,8 @@ from minisam.commands.options import (
     progress,
     trained,
 )
-from minisam.files import atomic, check_output
-from minisam_kernels.errors import InputError
+from minisam.files.atomic import atomic, check_output
+from minisam_kernels.runtime.errors import InputError
 
 PARTS = ("encode", "prompts", "everything", "starts")
 ROWS = ("prompts-1", "prompts-16", "prompts-64", "prompts-256", "everything-filtered")
@@ -122,22 +122,22 @@ def _plan(options: argparse.Namespace, device: Any) -> Any:
     """What to measure on a device; raises where nothing is left to measure."""
     import dataclasses
 
-    from minisam.reference import speed
+    from minisam.benchmark import device_speed
 
     parts = {"encode": "encoder", "prompts": "decoder", "everything": "everything"}
     asked: list[tuple[str, Any, Any]] = [("only", options.only or (), parts)]
-    asked += [("precision", options.precision, speed.PRECISIONS), ("form", options.form, speed.FORMS)]
+    asked += [("precision", options.precision, device_speed.PRECISIONS), ("form", options.form, device_speed.FORMS)]
     for name, given, known in asked:
         wrong = sorted(set(given) - set(known))
         if wrong:
             raise InputError(f"expected --{name} among {', '.join(known)} with --device, got {wrong[0]}")
     chosen = tuple(parts[name] for name in parts if name in (options.only or parts))
-    plan = speed.QUICK if options.quick else speed.Plan()
+    plan = device_speed.QUICK if options.quick else device_speed.Plan()
     rounds = options.repeat or plan.rounds
     given = tuple(options.form)
     plan = dataclasses.replace(plan, rounds=rounds, parts=chosen, precisions=tuple(options.precision), forms=given)
-    dtypes = [speed.PRECISIONS[name][0] for name in plan.precisions or speed.PRECISIONS]
-    had = {form for dtype in dtypes for form in speed.forms(plan, device, dtype)}
+    dtypes = [device_speed.PRECISIONS[name][0] for name in plan.precisions or device_speed.PRECISIONS]
+    had = {form for dtype in dtypes for form in device_speed.forms(plan, device, dtype)}
     if not (had & {"eager", "compiled"} if chosen == ("decoder",) else had):
         raise InputError(f"expected a --form with rows of {', '.join(chosen)} on {device.type}, got {', '.join(given)}")
     return plan
@@ -147,13 +147,14 @@ def _run_on_device(options: argparse.Namespace) -> int:
     """The torch reference alone."""
     import dataclasses
 
-    from minisam.benchmark import device_report, parity
+    from minisam.benchmark import device_report
+    from minisam.verify import page as parity
 
     for name in ("peers", "scaling", "profile", "full", "threads"):
         if getattr(options, name):
             raise InputError(f"expected --device or --{name}, got both")
     need("reference", "torch")
-    from minisam.reference import device as devices
+    from minisam.verify import device as devices
 
     device = devices.check_device(options.device)
     if options.json is not None:
@@ -170,8 +171,8 @@ def _run_on_device(options: argparse.Namespace) -> int:
         config = planned_config(options)
         if config is not None:
             devices.check_memory(config, device, devices.DTYPES["float32"])
-        from minisam.benchmark.environment import environment
-        from minisam.reference import speed
+        from minisam.benchmark import device_speed
+        from minisam.reports.environment import environment
 
         plan = _plan(options, device)
         here, sam = environment(), load_or_build_model(options)
@@ -195,7 +196,7 @@ def _run_on_device(options: argparse.Namespace) -> int:
 
         with progress(desc="bench") as bar:
             tell = (lambda words: print(words, file=sys.stderr, flush=True)) if bar.disable else bar.set_description_str
-            found = speed.measure(sam, device, plan, tell, keep)
+            found = device_speed.measure(sam, device, plan, tell, keep)
         keep(found, cut_short=False)
         print(device_report.text(about | {"cut_short": False} | found))
     if folder is not None:
@@ -209,11 +210,12 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Everything that was asked for, as the report's data."""
     import dataclasses
 
-    from minisam.benchmark import environment, report, workloads
+    from minisam.benchmark import report, workloads
     from minisam.benchmark.contenders import PEERS, TITLES
     from minisam.benchmark.measure import Runner, starts
-    from minisam.benchmark.worker import PINS
-    from minisam.checkpoint import save_checkpoint
+    from minisam.checkpoints.checkpoint import save_checkpoint
+    from minisam.reports import environment
+    from minisam.reports.environment import PINS
 
     here = environment.environment()
     threads = options.threads or here["usable_cores"]

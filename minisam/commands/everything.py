@@ -10,8 +10,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from minisam.commands.options import add_model, load_model, progress
-from minisam_kernels.errors import InputError
+from minisam.console import add_model, load_model, progress
+from minisam_kernels.runtime.errors import InputError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -75,7 +75,7 @@ def add(parsers: Any) -> None:
 
 def _settings(options: argparse.Namespace) -> dict[str, Any]:
     """The generator's arguments: the preset's, and over them those that were given. All are checked."""
-    from minisam.crops import PRESETS, checked
+    from minisam.automatic.crops import PRESETS, checked
 
     if options.preset not in PRESETS:
         raise InputError(f"expected a preset among {', '.join(PRESETS)}, got {options.preset!r}")
@@ -103,7 +103,7 @@ def _read_grids(path: str) -> Any:
 
 def _outputs(options: argparse.Namespace) -> tuple[Path, Path | None]:
     """Where masks and overlay go; every place is checked before any work is done."""
-    from minisam.files import check_output
+    from minisam.files.atomic import check_output
 
     inputs = [path for path in (options.photo, options.point_grids, options.checkpoint) if path is not None]
     output = check_output(options.output, *inputs)
@@ -122,10 +122,10 @@ def run(options: argparse.Namespace) -> int:
     output, overlay = _outputs(options)
     settings = _settings(options)
 
-    from minisam.automatic import SamAutomaticMaskGenerator
-    from minisam.files import atomic
-    from minisam.images import read_image, save_png
-    from minisam.mosaic import mosaic
+    from minisam.automatic.generator import SamAutomaticMaskGenerator
+    from minisam.files.atomic import atomic
+    from minisam.files.images import read_image, save_png
+    from minisam.files.mosaic import mosaic
 
     image = read_image(options.photo)
     generator = SamAutomaticMaskGenerator(load_model(options), **settings)
@@ -170,7 +170,7 @@ def _most(scores: np.ndarray) -> str:
 
 def _mask(record: dict[str, Any]) -> np.ndarray:
     """A record's mask, bool (H, W)."""
-    from minisam_kernels import rle
+    from minisam_kernels.masks import rle
 
     runs = record["segmentation"]
     counts = runs["counts"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from minisam.commands.options import add_model, load_or_build_model, need
+from minisam.console import add_model, load_or_build_model, need
 
 
 def add(parsers: Any) -> None:
@@ -25,7 +25,7 @@ def add(parsers: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Export, compare, say what the files take and give. Exit code 1 when they differ from torch."""
     need("bench", "torch", "onnx", "onnxscript", *(() if options.no_check else ("onnxruntime",)))
-    from minisam.reference import export
+    from minisam.export import onnx as export
 
     export.check_folder(options.output)
     sam = load_or_build_model(options)

@@ -15,8 +15,8 @@ from typing import Any, NoReturn
 
 import minisam
 from minisam.commands import bench, everything, export, segment, train, transfer, verify
-from minisam.commands.options import add_model, load_or_build_model, positive, progress
-from minisam_kernels.errors import InputError
+from minisam.console import add_model, load_or_build_model, positive, progress
+from minisam_kernels.runtime.errors import InputError
 
 
 class _Parser(argparse.ArgumentParser):
@@ -56,10 +56,10 @@ def _warmup(options: argparse.Namespace) -> int:
     """One picture, every kind of prompt, and everything in it: what a first click would otherwise wait for."""
     import numpy as np
 
-    from minisam.automatic import SamAutomaticMaskGenerator
+    from minisam.automatic.generator import SamAutomaticMaskGenerator
     from minisam.commands.segment import describe
+    from minisam.model.preprocess import binary_mask_to_logits
     from minisam.predictor import SamPredictor
-    from minisam.preprocess import binary_mask_to_logits
 
     start = time.perf_counter()
     predictor = SamPredictor(load_or_build_model(options))
@@ -92,7 +92,7 @@ def _warmup(options: argparse.Namespace) -> int:
 
 
 def _read(options: argparse.Namespace) -> int:
-    from minisam import book_server
+    from book.tools import server as book_server
 
     if options.port > 65535:
         raise InputError(f"expected --port up to 65535, got {options.port}")
@@ -100,7 +100,7 @@ def _read(options: argparse.Namespace) -> int:
 
 
 def _lab(options: argparse.Namespace) -> int:
-    from minisam import book_server
+    from book.tools import server as book_server
 
     return book_server.lab()
 

@@ -10,8 +10,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from minisam.commands.options import add_model, load_model, progress
-from minisam_kernels.errors import InputError
+from minisam.console import add_model, load_model, progress
+from minisam_kernels.runtime.errors import InputError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -73,7 +73,7 @@ def add(parsers: Any) -> None:
 
 def _outputs(options: argparse.Namespace) -> tuple[Path | None, list[Path]]:
     """Where the overlay and the masks go; every place is checked before any work is done."""
-    from minisam.files import check_output
+    from minisam.files.atomic import check_output
 
     inputs = [path for path in (options.photo, options.mask) if path is not None]
     overlay = Path(options.overlay) if options.overlay is not None else None
@@ -97,10 +97,10 @@ def run(options: argparse.Namespace) -> int:
 
     import numpy as np
 
-    from minisam.files import atomic
-    from minisam.images import overlay, read_image, read_mask, save_png
+    from minisam.files.atomic import atomic
+    from minisam.files.images import overlay, read_image, read_mask, save_png
+    from minisam.model.preprocess import binary_mask_to_logits
     from minisam.predictor import SamPredictor, check_prompts
-    from minisam.preprocess import binary_mask_to_logits
 
     coords = np.array([[x, y] for x, y, _ in options.point]) if options.point else None
     labels = np.array([label for *_, label in options.point]) if options.point else None
@@ -176,7 +176,7 @@ def describe(predictor: SamPredictor, masks: np.ndarray, iou: np.ndarray, low_re
     Stability is the mask's IoU between the thresholds +1 and −1 (in logits), counted in the photo's pixels; None when
     the mask is empty at both.
     """
-    from minisam.preprocess import postprocess_masks
+    from minisam.model.preprocess import postprocess_masks
 
     entries = []
     for mask, confidence, logits in zip(masks, iou, low_res):

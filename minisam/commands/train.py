@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from minisam.commands.options import count, need, positive
-from minisam_kernels.errors import InputError
+from minisam.console import count, need, positive
+from minisam_kernels.runtime.errors import InputError
 
 # option → (kind, help); the names and the defaults are those of minisam.training.settings
 COMMON: dict[str, tuple[Any, str]] = {
@@ -109,8 +109,8 @@ def add(parsers: Any) -> None:
 
 def _settings(options: argparse.Namespace, kind: Any, names: dict[str, tuple[Any, str]]) -> Any:
     """The settings that file and options name, checked."""
+    from minisam.training.initialisation import find_weights
     from minisam.training.settings import read_settings
-    from minisam.training.start import find_weights
 
     given = read_settings(options.config, kind) if options.config else {}
     given |= {name: getattr(options, name) for name in names if getattr(options, name) is not None}
@@ -134,19 +134,19 @@ def _train(options: argparse.Namespace, settings: Any, bare: bool) -> Any:
     if folder.exists() and not folder.is_dir():
         raise InputError(f"expected a folder for the training, got the file {folder}")
 
-    from minisam.training import team
+    from minisam.training import distributed
     from minisam.training.loop import Trainer
     from minisam.training.sources import Folder, open_sources
 
     if settings.init:
-        from minisam.checkpoint import read_checkpoint
+        from minisam.checkpoints.checkpoint import read_checkpoint
 
         read_checkpoint(settings.init)
     for path in settings.data:
         for source in open_sources(path, bare):
             if isinstance(source, Folder):
                 source.check()
-    group = team.join(options.device)
+    group = distributed.join(options.device)
     recorded = getattr(options, "record", False)  # the autoencoder has no such thing
     trainer = Trainer(settings, folder, group, options.compile, options.compact, recorded)
     try:

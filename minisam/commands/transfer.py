@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from minisam.commands.options import add_model, need, positive
-from minisam_kernels.errors import InputError
+from minisam.console import add_model, need, positive
+from minisam_kernels.runtime.errors import InputError
 
 
 def add(parsers: Any) -> None:

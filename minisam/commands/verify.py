@@ -8,9 +8,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from minisam.commands.options import add_depth, add_model, load_or_build_model, need, planned_config, trained
-from minisam.files import atomic, check_output
-from minisam_kernels.errors import InputError
+from minisam.console import add_depth, add_model, load_or_build_model, need, planned_config, trained
+from minisam.files.atomic import atomic, check_output
+from minisam_kernels.runtime.errors import InputError
 
 
 def add(parsers: Any) -> None:
@@ -40,7 +40,7 @@ def add(parsers: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Check what can be checked before anything is loaded, compare, write; 1 where a line is not within tolerance."""
-    from minisam.benchmark import parity
+    from minisam.verify import page as parity
 
     if options.redraw and options.report is None:
         raise InputError("expected --report FOLDER with --redraw, got none")
@@ -57,7 +57,7 @@ def run(options: argparse.Namespace) -> int:
         if path is not None:
             check_output(path)
     need("reference", "torch")
-    from minisam.reference import device as devices
+    from minisam.verify import device as devices
 
     device, dtype = devices.check_device(options.device), devices.check_dtype(options.dtype)
     config = planned_config(options)
@@ -66,8 +66,8 @@ def run(options: argparse.Namespace) -> int:
     sam = load_or_build_model(options)
     if config is None:
         devices.check_memory(sam.config, device, dtype)
-    from minisam.benchmark.environment import environment
-    from minisam.reference import verify
+    from minisam.reports.environment import environment
+    from minisam.verify import stages as verify
 
     here = environment()
     lines = verify.main(sam, device, dtype)
@@ -97,7 +97,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _write_page(folder: Path) -> int:
     """README.md, from every report in the folder."""
-    from minisam.benchmark import parity
+    from minisam.verify import page as parity
 
     page = parity.page(parity.read_folder(folder))
     with atomic(folder / "README.md") as temporary:

@@ -11,7 +11,7 @@ import importlib
 from collections.abc import Callable
 from typing import Any
 
-from minisam_kernels.errors import InputError
+from minisam_kernels.runtime.errors import InputError
 
 __all__ = ["check", "same", "verdict"]
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from minisam.exercises import Test, same
-from minisam_kernels.iou import iou
+from minisam_kernels.losses.iou import iou
 
 Function = Callable[..., Any]
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from minisam.exercises import Test, same
-from minisam_kernels.iou import iou
-from minisam_kernels.rle import rle_numpy
+from minisam_kernels.losses.iou import iou
+from minisam_kernels.masks.rle import rle_numpy
 
 Function = Callable[..., Any]
 

@@ -9,9 +9,9 @@ import numpy as np
 
 from minisam.exercises import same
 from minisam.exercises.mistakes import hint_for
-from minisam.preprocess import input_size
-from minisam_kernels.layer_norm import layer_norm_numpy
-from minisam_kernels.patch_embed import patch_embed_numpy
+from minisam.model.preprocess import input_size
+from minisam_kernels.layers.layer_norm import layer_norm_numpy
+from minisam_kernels.layers.patch_embed import patch_embed_numpy
 
 
 def patches_by_product(answer: Callable[..., Any]) -> str:

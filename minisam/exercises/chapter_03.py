@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from minisam.config import CONFIGS, SamConfig
 from minisam.exercises import same
 from minisam.exercises.mistakes import hint_for
-from minisam_kernels.softmax import softmax_numpy
-from minisam_kernels.window import window_partition_numpy, window_unpartition_numpy
+from minisam.model.config import CONFIGS, SamConfig
+from minisam_kernels.attn.window import window_partition_numpy, window_unpartition_numpy
+from minisam_kernels.layers.softmax import softmax_numpy
 
 
 def stable_softmax(answer: Callable[..., Any]) -> str:

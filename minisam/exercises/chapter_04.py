@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from minisam.exercises.mistakes import hint_for
-from minisam_kernels.rel_pos import resize_table
-from minisam_kernels.softmax import softmax_numpy
+from minisam_kernels.attn.rel_pos import resize_table
+from minisam_kernels.layers.softmax import softmax_numpy
 
 
 def brute_force(q: np.ndarray, table_h: np.ndarray, table_w: np.ndarray) -> np.ndarray:

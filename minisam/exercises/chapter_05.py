@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from minisam.exercises import Test, same
-from minisam_kernels.position_encoding import position_encoding_numpy
+from minisam_kernels.layers.position_encoding import position_encoding_numpy
 
 
 def encode(answer: Callable[..., np.ndarray]) -> str:

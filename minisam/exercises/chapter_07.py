@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 
 from minisam.exercises import Test, same
-from minisam_kernels.conv_transpose2d import conv_transpose2d_numpy
-from minisam_kernels.resize import resize_numpy
+from minisam_kernels.layers.conv_transpose2d import conv_transpose2d_numpy
+from minisam_kernels.layers.resize import resize_numpy
 
 
 def double(answer: Callable[..., np.ndarray]) -> str:

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from minisam.exercises import Test, same
-from minisam_kernels.dice_loss import dice_loss_numpy
-from minisam_kernels.focal_loss import focal_loss_numpy
+from minisam_kernels.losses.dice_loss import dice_loss_numpy
+from minisam_kernels.losses.focal_loss import focal_loss_numpy
 
 Function = Callable[..., Any]
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from minisam.crops import crop_boxes, cut_off, point_grid
+from minisam.automatic.crops import crop_boxes, cut_off, point_grid
 from minisam.exercises import Test, same
-from minisam_kernels.nms import nms
+from minisam_kernels.masks.nms import nms
 
 
 def _boxes(rng: np.random.Generator, count: int) -> np.ndarray:

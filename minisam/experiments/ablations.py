@@ -1,6 +1,6 @@
 """What each part of the training is worth: small trainings that differ in one thing, measured on held-out pictures.
 
-    python -m minisam.training.ablations benchmarks/training/ablations.json --data FILE …
+    python -m minisam.experiments.ablations benchmarks/training/ablations.json --data FILE …
 
 Each line of the table changes one setting of the same small training (64 pixels, four blocks, width 128), for every
 seed, and measures the running average on scenes of the world that no training sees; with ``--data``, also on the
@@ -27,9 +27,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from minisam.benchmark.environment import commit, environment
-from minisam.commands.options import exit_code
-from minisam.files import atomic
+from minisam.console import exit_code
+from minisam.files.atomic import atomic
+from minisam.reports.environment import commit, environment
 from minisam.training.data import Pictures
 from minisam.training.loop import Trainer
 from minisam.training.settings import PretrainSettings, Settings
@@ -219,7 +219,7 @@ def in_processes(missing: list[tuple[Any, ...]], count: int) -> Iterator[dict[st
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the arguments; train what is missing in the file."""
-    parser = argparse.ArgumentParser(prog="python -m minisam.training.ablations", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m minisam.experiments.ablations", description=__doc__.split("\n")[0])
     parser.add_argument("output", type=Path)
     parser.add_argument("--data", action="append", default=[], help="real pictures: folders or a packed file")
     parser.add_argument("--measure", action="append", default=[], help="a folder whose held-out part is measured too")

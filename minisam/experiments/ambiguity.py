@@ -1,6 +1,6 @@
 """Best of three, mean of three, one alone: trainings that differ in nothing else, asked about ambiguous points.
 
-    python -m minisam.training.ambiguity benchmarks/training/multimask.json
+    python -m minisam.experiments.ambiguity benchmarks/training/multimask.json
 
 trains a very small model (64 pixels, two blocks, width 64) with each of the three ways to grade a first round, from the
 same first weights on the same pictures in the same order; then asks each about points in parts of held-out scenes,
@@ -27,9 +27,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from minisam.benchmark.environment import commit
-from minisam.commands.options import exit_code
-from minisam.files import atomic
+from minisam.console import exit_code
+from minisam.files.atomic import atomic
+from minisam.reports.environment import commit
 from minisam.training.data import Pictures, smallest_mask
 from minisam.training.log import read_log
 from minisam.training.loop import Trainer
@@ -127,7 +127,7 @@ def train(seed: int, steps: int, points: int) -> Iterator[dict[str, Any]]:
 
 def main() -> None:
     """Read the arguments, train, write the file."""
-    parser = argparse.ArgumentParser(prog="python -m minisam.training.ambiguity", description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m minisam.experiments.ambiguity", description=__doc__.split("\n")[0])
     parser.add_argument("output", type=Path)
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--points", type=int, default=POINTS)

@@ -39,7 +39,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from minisam.preprocess import MEAN, STD
+from minisam.model.preprocess import MEAN, STD
 from minisam.reference import model as reference
 from minisam.sam import Sam
 from minisam_kernels import InputError

@@ -3,7 +3,7 @@
     from minisam.figures.ablations import ablations
     ablations()                       # benchmarks/training/ablations.json
 
-``python -m minisam.training.ablations FILE`` trains and writes it. Here nothing is trained, and no torch is needed.
+``python -m minisam.experiments.ablations FILE`` trains and writes it. Here nothing is trained, and no torch is needed.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from minisam.figures.overlay import BLUE, GREEN, VERMILION
-from minisam.figures.states import Axis, State, states
-from minisam_kernels.errors import InputError
+from minisam.figures.shared.overlay import BLUE, GREEN, VERMILION
+from minisam.figures.shared.states import Axis, State, states
+from minisam_kernels.runtime.errors import InputError
 
 FILE = Path(__file__).parents[2] / "benchmarks" / "training" / "ablations.json"
 SHOWN = {
@@ -32,7 +32,7 @@ def read(path: str | Path = FILE) -> list[dict[str, Any]]:
         runs: list[dict[str, Any]] = json.loads(Path(path).read_text(encoding="utf-8"))["runs"]
         assert runs[0]["group"] == "base"
     except (OSError, ValueError, LookupError, TypeError, AssertionError) as error:
-        wanted = "a file that python -m minisam.training.ablations wrote, with its first line"
+        wanted = "a file that python -m minisam.experiments.ablations wrote, with its first line"
         raise InputError(f"expected {wanted}, got {path}") from error
     return runs
 

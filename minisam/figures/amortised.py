@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minisam.figures import committed
-from minisam.figures.committed import duration
-from minisam.figures.states import Axis, State, states
-from minisam_kernels.errors import InputError
+from minisam.figures.shared import bench_data
+from minisam.figures.shared.bench_data import duration
+from minisam.figures.shared.states import Axis, State, states
+from minisam_kernels.runtime.errors import InputError
 
 if TYPE_CHECKING:
     import ipywidgets
@@ -63,11 +63,11 @@ def measured(sam: Sam, image: np.ndarray, title: str = "this machine", repeats: 
 
 def kept(name: str) -> Clock | None:
     """What the benchmark of a model measured: a picture, and one point up to the decoder's logits."""
-    found = committed.report(name)
-    encode, decode = committed.seconds(found, "encode"), committed.seconds(found, "prompts-1")
+    found = bench_data.report(name)
+    encode, decode = bench_data.seconds(found, "encode"), bench_data.seconds(found, "prompts-1")
     if encode is None or decode is None:
         return None
-    return Clock(f"benchmark, {name} ({committed.machine(found)})", encode, decode)
+    return Clock(f"benchmark, {name} ({bench_data.machine(found)})", encode, decode)
 
 
 def break_even(encode: float, decode: float, whole: float) -> int | None:

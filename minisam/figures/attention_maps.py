@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import ipywidgets as widgets
 import numpy as np
 
-from minisam.figures.decoder_steps import Steps, decode_steps, within_picture
-from minisam.figures.paint import heat, look, mark, painted, side_by_side, style
-from minisam.figures.states import Axis, State, states
+from minisam.figures.shared.decoder_steps import Steps, decode_steps, within_picture
+from minisam.figures.shared.paint import heat, look, mark, painted, side_by_side, style
+from minisam.figures.shared.states import Axis, State, states
 
 if TYPE_CHECKING:
     from minisam.predictor import SamPredictor

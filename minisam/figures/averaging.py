@@ -5,8 +5,8 @@
     winners()          # three outputs, graded by their best or by their mean, from several random starts
 
 The "model" is nothing but free logits, one a pixel, so what is seen is what the loss wants and no fault of a network.
-The losses and their gradients are kernels (``minisam_kernels.focal_loss``, ``dice_loss``), the truths those around a
-point of a scene of the world. The descent is Adam (Kingma and Ba 2015).
+The losses and their gradients are kernels (``minisam_kernels.losses.focal_loss``, ``dice_loss``), the truths those
+around a point of a scene of the world. The descent is Adam (Kingma and Ba 2015).
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from minisam.figures.overlay import PURPLE, STYLES, outline, point, show, tint
-from minisam.figures.states import Axis, State, states
+from minisam.figures.shared.overlay import PURPLE, STYLES, outline, point, show, tint
+from minisam.figures.shared.states import Axis, State, states
 from minisam.figures.three_masks import SEEDS, TRUTH_COLOURS, known, overlaps
-from minisam_kernels.dice_loss import dice_loss, dice_loss_backward
-from minisam_kernels.errors import InputError
-from minisam_kernels.focal_loss import focal_loss, focal_loss_backward
-from minisam_kernels.stability_score import stability_score
+from minisam_kernels.losses.dice_loss import dice_loss, dice_loss_backward
+from minisam_kernels.losses.focal_loss import focal_loss, focal_loss_backward
+from minisam_kernels.losses.stability_score import stability_score
+from minisam_kernels.runtime.errors import InputError
 
 Grade = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 

@@ -1,7 +1,7 @@
 """background: one object in an ever larger picture. What happens to the losses, and to the pixels that are missed?
 
 The logits are real ones of the tiny model, 320 × 320. The picture is then enlarged by background pixels that all have
-the same logit, and ``minisam_kernels.focal_loss`` and ``minisam_kernels.dice_loss`` are asked again.
+the same logit, and ``minisam_kernels.losses.focal_loss`` and ``minisam_kernels.losses.dice_loss`` are asked again.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import ipywidgets as widgets
 import numpy as np
 
 from minisam.figures.loss_maps import logits_of
-from minisam.figures.states import Axis, State, states
-from minisam.figures.subjects import Subject, subjects
+from minisam.figures.shared.states import Axis, State, states
+from minisam.figures.shared.subjects import Subject, subjects
 from minisam.world.scene import SIZE
-from minisam_kernels.dice_loss import dice_loss, dice_loss_backward
-from minisam_kernels.errors import InputError
-from minisam_kernels.focal_loss import focal_loss, focal_loss_backward
+from minisam_kernels.losses.dice_loss import dice_loss, dice_loss_backward
+from minisam_kernels.losses.focal_loss import focal_loss, focal_loss_backward
+from minisam_kernels.runtime.errors import InputError
 
 QUESTION = (
     "The picture grows to eight times its width, by background that the model is very sure of. What happens to the "

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minisam.figures.click import Photo, photos
-from minisam.figures.overlay import GREEN
-from minisam.figures.states import Axis, State, states
-from minisam.figures.tokens import mark
+from minisam.figures.shared.overlay import GREEN
+from minisam.figures.shared.states import Axis, State, states
+from minisam.figures.shared.tokens import mark
 from minisam.sam import Sam
-from minisam_kernels.errors import InputError
-from minisam_kernels.iou import iou
+from minisam_kernels.losses.iou import iou
+from minisam_kernels.runtime.errors import InputError
 
 if TYPE_CHECKING:
     import ipywidgets

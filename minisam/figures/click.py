@@ -29,8 +29,8 @@ import numpy as np
 import traitlets
 from PIL import Image
 
-from minisam.figures.atlas import atlas, encode_mask
-from minisam_kernels.errors import InputError
+from minisam.figures.shared.atlas import atlas, encode_mask
+from minisam_kernels.runtime.errors import InputError
 
 if TYPE_CHECKING:
     from minisam.sam import Sam

@@ -12,11 +12,23 @@ from typing import TYPE_CHECKING
 import ipywidgets as widgets
 import numpy as np
 
-from minisam.figures.decoder_steps import Steps, decode_steps, within_picture
-from minisam.figures.overlay import BLUE, VERMILION
-from minisam.figures.paint import at_point, canvas, coarse, edge, evidence, limit, look, mark, painted, signed, style
-from minisam.figures.states import Axis, State, states
-from minisam_kernels.errors import InputError
+from minisam.figures.shared.decoder_steps import Steps, decode_steps, within_picture
+from minisam.figures.shared.overlay import BLUE, VERMILION
+from minisam.figures.shared.paint import (
+    at_point,
+    canvas,
+    coarse,
+    edge,
+    evidence,
+    limit,
+    look,
+    mark,
+    painted,
+    signed,
+    style,
+)
+from minisam.figures.shared.states import Axis, State, states
+from minisam_kernels.runtime.errors import InputError
 
 if TYPE_CHECKING:
     from minisam.predictor import SamPredictor

@@ -1,6 +1,6 @@
 """focal_curves: the focal loss of one pixel and its slope, against the probability given to the right answer.
 
-Both come from ``minisam_kernels.focal_loss``, asked about masks of one pixel.
+Both come from ``minisam_kernels.losses.focal_loss``, asked about masks of one pixel.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from typing import Any
 import ipywidgets as widgets
 import numpy as np
 
-from minisam.figures.states import Axis, State, states
-from minisam_kernels.errors import InputError
-from minisam_kernels.focal_loss import focal_loss, focal_loss_backward
+from minisam.figures.shared.states import Axis, State, states
+from minisam_kernels.losses.focal_loss import focal_loss, focal_loss_backward
+from minisam_kernels.runtime.errors import InputError
 
 QUESTION = (
     "A pixel is right with probability 0.9. Against cross-entropy (the dashed line), how much of its loss is left with "

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minisam.figures.candidates import STAGES, Candidate, Rules, ask, candidates, fitting, sift
-from minisam.figures.states import Axis, State, states
-from minisam_kernels import rle
-from minisam_kernels.errors import InputError
+from minisam.figures.shared.candidates import STAGES, Candidate, Rules, ask, candidates, fitting, sift
+from minisam.figures.shared.states import Axis, State, states
+from minisam_kernels.masks import rle
+from minisam_kernels.runtime.errors import InputError
 
 if TYPE_CHECKING:
     import ipywidgets

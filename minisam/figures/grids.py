@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minisam.figures.candidates import ask, fitting
 from minisam.figures.funnel import overlay
-from minisam.figures.states import Axis, State, states
-from minisam_kernels import rle
-from minisam_kernels.errors import InputError
+from minisam.figures.shared.candidates import ask, fitting
+from minisam.figures.shared.states import Axis, State, states
+from minisam_kernels.masks import rle
+from minisam_kernels.runtime.errors import InputError
 
 if TYPE_CHECKING:
     import ipywidgets

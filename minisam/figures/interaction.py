@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minisam.figures.overlay import BLUE, SKY, VERMILION, layout, outline, show, tint
-from minisam.figures.overlay import point as mark
-from minisam.figures.states import Axis, State, states
+from minisam.figures.shared.overlay import BLUE, SKY, VERMILION, layout, outline, show, tint
+from minisam.figures.shared.overlay import point as mark
+from minisam.figures.shared.states import Axis, State, states
 from minisam.figures.three_masks import overlaps
 from minisam.world import HELD_OUT, render
-from minisam_kernels.errors import InputError
+from minisam_kernels.runtime.errors import InputError
 
 if TYPE_CHECKING:
     from minisam.predictor import SamPredictor

@@ -12,10 +12,10 @@ from typing import Any
 import ipywidgets as widgets
 import numpy as np
 
-from minisam.figures.states import Axis, State, states
+from minisam.figures.shared.states import Axis, State, states
 from minisam.world.scene import SIZE
-from minisam_kernels.errors import InputError
-from minisam_kernels.iou import iou
+from minisam_kernels.losses.iou import iou
+from minisam_kernels.runtime.errors import InputError
 
 QUESTION = (
     "A head is trained with a squared error to guess an IoU that it cannot see. It is unsure. Will its guesses be "

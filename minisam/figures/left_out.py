@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import ipywidgets as widgets
 import numpy as np
 
-from minisam.figures.decoder_steps import PARTS, Steps, decode_steps, overlap, within_picture
-from minisam.figures.paint import look, mark, outlined, painted, style
-from minisam.figures.states import Axis, State, states
+from minisam.figures.shared.decoder_steps import PARTS, Steps, decode_steps, overlap, within_picture
+from minisam.figures.shared.paint import look, mark, outlined, painted, style
+from minisam.figures.shared.states import Axis, State, states
 
 if TYPE_CHECKING:
     from minisam.predictor import SamPredictor

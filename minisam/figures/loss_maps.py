@@ -1,8 +1,8 @@
 """Where a loss pulls: maps of the loss of every pixel and of its gradient, on real logits of the tiny model.
 
-``focal_maps`` turns γ and α, ``loss_maps`` compares cross-entropy, focal, dice and their sum on objects of three
-sizes. Logits and truth are those of ``subjects``: of the three masks the one that training would grade, the one of
-lowest 20 · focal + dice. All numbers come from ``minisam_kernels.focal_loss`` and ``minisam_kernels.dice_loss``.
+``focal_maps`` turns γ and α, ``loss_maps`` compares cross-entropy, focal, dice and their sum on objects of three sizes.
+Logits and truth are those of ``subjects``: of the three masks the one that training would grade, the one of lowest 20 ·
+focal + dice. All numbers come from ``minisam_kernels.losses.focal_loss`` and ``minisam_kernels.losses.dice_loss``.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import Any
 import ipywidgets as widgets
 import numpy as np
 
-from minisam.figures.states import Axis, State, states
-from minisam.figures.subjects import Subject, subjects
-from minisam_kernels.dice_loss import dice_loss, dice_loss_backward
-from minisam_kernels.errors import InputError
-from minisam_kernels.focal_loss import focal_loss, focal_loss_backward
+from minisam.figures.shared.states import Axis, State, states
+from minisam.figures.shared.subjects import Subject, subjects
+from minisam_kernels.losses.dice_loss import dice_loss, dice_loss_backward
+from minisam_kernels.losses.focal_loss import focal_loss, focal_loss_backward
+from minisam_kernels.runtime.errors import InputError
 
 GAMMAS, ALPHAS = (0.0, 1.0, 2.0, 5.0), (0.25, 0.5, 0.75)
 EASY = 0.9  # a pixel is easy if its right answer has at least this probability

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import ipywidgets as widgets
 import numpy as np
 
-from minisam.figures.decoder_steps import decode_steps, overlap, within_picture
-from minisam.figures.paint import at_point, look, mark, outlined, painted, signed, style
-from minisam.figures.states import Axis, State, states
-from minisam.preprocess import binary_mask_to_logits
-from minisam_kernels.errors import InputError
+from minisam.figures.shared.decoder_steps import decode_steps, overlap, within_picture
+from minisam.figures.shared.paint import at_point, look, mark, outlined, painted, signed, style
+from minisam.figures.shared.states import Axis, State, states
+from minisam.model.preprocess import binary_mask_to_logits
+from minisam_kernels.runtime.errors import InputError
 
 if TYPE_CHECKING:
     from minisam.predictor import SamPredictor

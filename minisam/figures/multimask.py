@@ -3,9 +3,9 @@
     from minisam.figures.multimask import multimask
     multimask()                       # benchmarks/training/multimask.json
 
-``python -m minisam.training.ambiguity FILE`` trains and writes it: for each seed three very small models from the same
-first weights on the same pictures. One is graded by the best of its three masks, one by their mean, one has a single
-mask. Here nothing is trained, and no torch is needed: the numbers are read and averaged.
+``python -m minisam.experiments.ambiguity FILE`` trains and writes it: for each seed three very small models from the
+same first weights on the same pictures. One is graded by the best of its three masks, one by their mean, one has a
+single mask. Here nothing is trained, and no torch is needed: the numbers are read and averaged.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from minisam.figures.overlay import BLUE, GREEN, VERMILION
-from minisam.figures.states import Axis, State, states
-from minisam_kernels.errors import InputError
+from minisam.figures.shared.overlay import BLUE, GREEN, VERMILION
+from minisam.figures.shared.states import Axis, State, states
+from minisam_kernels.runtime.errors import InputError
 
 FILE = Path(__file__).parents[2] / "benchmarks" / "training" / "multimask.json"
 RULES = {"best": "best of three", "mean": "mean of three", "single": "one mask"}
@@ -34,7 +34,7 @@ def read(path: str | Path = FILE) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
         assert found["runs"]
     except (OSError, ValueError, KeyError, AssertionError) as error:
-        raise InputError(f"expected a file that python -m minisam.training.ambiguity wrote, got {path}") from error
+        raise InputError(f"expected a file that python -m minisam.experiments.ambiguity wrote, got {path}") from error
     return found
 
 

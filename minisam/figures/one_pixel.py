@@ -17,8 +17,8 @@ import ipywidgets as widgets
 import numpy as np
 
 from minisam.figures.score import band_of, measures
-from minisam.figures.states import Axis, State, states
-from minisam_kernels.errors import InputError
+from minisam.figures.shared.states import Axis, State, states
+from minisam_kernels.runtime.errors import InputError
 
 QUESTION = (
     "Every outline is drawn one pixel too far out, all around. Which objects lose more than a tenth of their IoU by "

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from minisam.figures.encoder_attention import block_inputs, qkv_of
-from minisam.figures.states import Axis, State, states
-from minisam.figures.tokens import over, see
-from minisam_kernels.errors import InputError
-from minisam_kernels.rel_pos import decomposed_rel_pos_numpy, get_rel_pos_numpy
-from minisam_kernels.softmax import softmax_numpy
-from minisam_kernels.window import window_partition_numpy, window_unpartition_numpy
+from minisam.figures.shared.encoder_attention import block_inputs, qkv_of
+from minisam.figures.shared.states import Axis, State, states
+from minisam.figures.shared.tokens import over, see
+from minisam_kernels.attn.rel_pos import decomposed_rel_pos_numpy, get_rel_pos_numpy
+from minisam_kernels.attn.window import window_partition_numpy, window_unpartition_numpy
+from minisam_kernels.layers.softmax import softmax_numpy
+from minisam_kernels.runtime.errors import InputError
 
 if TYPE_CHECKING:
     import ipywidgets

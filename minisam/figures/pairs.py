@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from minisam.config import CONFIGS, SamConfig
-from minisam.figures.overlay import BLUE, GREEN, ORANGE
-from minisam.figures.states import Axis, State, states
-from minisam_kernels.errors import InputError
+from minisam.figures.shared.overlay import BLUE, GREEN, ORANGE
+from minisam.figures.shared.states import Axis, State, states
+from minisam.model.config import CONFIGS, SamConfig
+from minisam_kernels.runtime.errors import InputError
 
 if TYPE_CHECKING:
     import ipywidgets

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minisam.figures.overlay import VERMILION
-from minisam.figures.states import Axis, State, states
-from minisam.figures.tokens import Seen, over, see
-from minisam_kernels.errors import InputError
-from minisam_kernels.patch_embed import patch_embed
+from minisam.figures.shared.overlay import VERMILION
+from minisam.figures.shared.states import Axis, State, states
+from minisam.figures.shared.tokens import Seen, over, see
+from minisam_kernels.layers.patch_embed import patch_embed
+from minisam_kernels.runtime.errors import InputError
 
 if TYPE_CHECKING:
     import ipywidgets

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from minisam.figures.states import Axis, State, states
-from minisam.figures.tokens import Seen, as_pixels, see
-from minisam_kernels.errors import InputError
+from minisam.figures.shared.states import Axis, State, states
+from minisam.figures.shared.tokens import Seen, as_pixels, see
+from minisam_kernels.runtime.errors import InputError
 
 if TYPE_CHECKING:
     import ipywidgets
@@ -77,7 +77,7 @@ def best_possible(rows: np.ndarray, basis: np.ndarray, k: int) -> np.ndarray:
 
 def psnr(image: np.ndarray, truth: np.ndarray) -> float:
     """Peak signal-to-noise ratio of normalised pictures in decibel, of 255 levels; before any rounding to levels."""
-    from minisam.preprocess import STD
+    from minisam.model.preprocess import STD
 
     error = float((((image - truth) * STD) ** 2).mean())
     return 10 * float(np.log10(255**2 / max(error, 1e-30)))

@@ -1,6 +1,6 @@
 """Figure of chapter 15: failures on photographs, where nobody gives a truth.
 
-    from minisam.figures.doubts import doubts
+    from minisam.figures.photo_failures import doubts
     doubts()                     # the photographs of chapter 0
     doubts([image])              # yours
 
@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minisam.figures.atlas import grid_points
-from minisam.figures.overlay import SKY, VERMILION, outline, point, show, tint
-from minisam.figures.states import Axis, State, states
+from minisam.figures.shared.atlas import grid_points
+from minisam.figures.shared.overlay import SKY, VERMILION, outline, point, show, tint
+from minisam.figures.shared.states import Axis, State, states
 from minisam.figures.three_masks import overlaps
-from minisam_kernels.errors import InputError
+from minisam_kernels.runtime.errors import InputError
 
 if TYPE_CHECKING:
     from minisam.predictor import SamPredictor

@@ -8,10 +8,10 @@ import ipywidgets as widgets
 import numpy as np
 from matplotlib.colors import ListedColormap
 
-from minisam.figures.decoder_steps import Steps, decode_steps, within_picture
-from minisam.figures.overlay import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, YELLOW
-from minisam.figures.paint import bare, canvas, coarse, edge, look, mark, painted, photograph, style
-from minisam.figures.states import Axis, State, states
+from minisam.figures.shared.decoder_steps import Steps, decode_steps, within_picture
+from minisam.figures.shared.overlay import BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, YELLOW
+from minisam.figures.shared.paint import bare, canvas, coarse, edge, look, mark, painted, photograph, style
+from minisam.figures.shared.states import Axis, State, states
 
 if TYPE_CHECKING:
     from minisam.predictor import SamPredictor

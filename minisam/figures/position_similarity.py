@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 import ipywidgets as widgets
 import numpy as np
 
-from minisam.figures.overlay import BLUE, ORANGE
-from minisam.figures.paint import canvas, painted, style
-from minisam.figures.states import Axis, State, states
-from minisam_kernels.errors import InputError
-from minisam_kernels.position_encoding import position_encoding, position_grid
+from minisam.figures.shared.overlay import BLUE, ORANGE
+from minisam.figures.shared.paint import canvas, painted, style
+from minisam.figures.shared.states import Axis, State, states
+from minisam_kernels.layers.position_encoding import position_encoding, position_grid
+from minisam_kernels.runtime.errors import InputError
 
 if TYPE_CHECKING:
     from minisam.sam import Sam

@@ -16,12 +16,12 @@ import numpy as np
 
 from minisam.benchmark import flops
 from minisam.benchmark.profile import profiled
-from minisam.config import CONFIGS, SamConfig
-from minisam.figures import committed
-from minisam.figures.committed import duration
-from minisam.figures.states import Axis, State, states
-from minisam_kernels.errors import InputError
-from minisam_kernels.threads import num_threads, parallel_for
+from minisam.figures.shared import bench_data
+from minisam.figures.shared.bench_data import duration
+from minisam.figures.shared.states import Axis, State, states
+from minisam.model.config import CONFIGS, SamConfig
+from minisam_kernels.runtime.errors import InputError
+from minisam_kernels.runtime.threads import num_threads, parallel_for
 
 if TYPE_CHECKING:
     import ipywidgets
@@ -47,7 +47,7 @@ class Profile:
 def matrix_rate(side: int = 1024, times: int = 4) -> float:
     """GFLOP/s of the best of some products of (side, side) matrices, a share of the rows on each of the pool's threads.
 
-    As the model itself multiplies: BLAS with one thread, called from the threads of ``minisam_kernels.threads``.
+    As the model multiplies: BLAS with one thread, called from the threads of ``minisam_kernels.runtime.threads``.
     """
     rng = np.random.default_rng(0)
     a, b = rng.standard_normal((2, side, side), np.float32)
@@ -98,11 +98,11 @@ def here(sam: Sam, image: np.ndarray, job: str, title: str, peak: float | None, 
 
 def kept(name: str, job: str) -> Profile | None:
     """What the benchmark measured; None where its file has no such profile."""
-    found = committed.report(name)
-    stages = committed.stages(found, job)
+    found = bench_data.report(name)
+    stages = bench_data.stages(found, job)
     if not stages:
         return None
-    return Profile(f"benchmark, {name} ({committed.machine(found)})", stages, CONFIGS[name], committed.peak(found))
+    return Profile(f"benchmark, {name} ({bench_data.machine(found)})", stages, CONFIGS[name], bench_data.peak(found))
 
 
 def parts(stages: list[tuple[str, float]]) -> list[tuple[str, float]]:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minisam.figures.encoder_attention import Look, block_inputs, look
-from minisam.figures.overlay import SKY
-from minisam.figures.states import Axis, State, states
-from minisam.figures.tokens import Seen, centre, mark, named_points, over, see, token_under
-from minisam_kernels.errors import InputError
+from minisam.figures.shared.encoder_attention import Look, block_inputs, look
+from minisam.figures.shared.overlay import SKY
+from minisam.figures.shared.states import Axis, State, states
+from minisam.figures.shared.tokens import Seen, centre, mark, named_points, over, see, token_under
+from minisam_kernels.runtime.errors import InputError
 
 if TYPE_CHECKING:
     import ipywidgets

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minisam.figures.states import Axis, State, states
-from minisam_kernels.errors import InputError
-from minisam_kernels.threads import blas_at_one_thread
+from minisam.figures.shared.states import Axis, State, states
+from minisam_kernels.runtime.errors import InputError
+from minisam_kernels.runtime.threads import blas_at_one_thread
 
 if TYPE_CHECKING:
     import ipywidgets

@@ -1,7 +1,7 @@
 """runs: a small real mask, read down its columns, one run length after the other. A figure of chapter 1.
 
-The counts come from ``minisam_kernels.rle`` and the characters from ``minisam_kernels.rle_text``; each state shows
-which pixels one number stands for.
+The counts come from ``minisam_kernels.masks.rle`` and the characters from ``minisam_kernels.masks.rle_text``; each
+state shows which pixels one number stands for.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from typing import Any
 import ipywidgets as widgets
 import numpy as np
 
-from minisam.figures.states import Axis, State, states
-from minisam_kernels import rle
-from minisam_kernels.errors import InputError
+from minisam.figures.shared.states import Axis, State, states
+from minisam_kernels.masks import rle
+from minisam_kernels.runtime.errors import InputError
 
 QUESTION = (
     "The mask is read down its columns, the first column first. Its first number counts the zeros before the first "
@@ -24,7 +24,7 @@ NOW_0, NOW_1 = (245, 217, 160), (230, 159, 0)  # a zero and a one of the run tha
 
 def small_mask(size: int = 40) -> np.ndarray:
     """A cup of a held-out scene of ``size`` × ``size`` pixels, cut out with a margin of one: (H, W) bool."""
-    from minisam.figures.subjects import KNOWN
+    from minisam.figures.shared.subjects import KNOWN
     from minisam.world import HELD_OUT, render
 
     number, name, _ = KNOWN["a cup"]

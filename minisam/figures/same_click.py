@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 import ipywidgets as widgets
 import numpy as np
 
-from minisam.figures.decoder_steps import KINDS, Steps, decode_steps, overlap, watch, within_picture
-from minisam.figures.overlay import SKY
-from minisam.figures.paint import look, mark, outlined, painted, style
-from minisam.figures.states import Axis, State, states
+from minisam.figures.shared.decoder_steps import KINDS, Steps, decode_steps, overlap, watch, within_picture
+from minisam.figures.shared.overlay import SKY
+from minisam.figures.shared.paint import look, mark, outlined, painted, style
+from minisam.figures.shared.states import Axis, State, states
+from minisam.model.preprocess import apply_coords
 from minisam.predictor import SamPredictor
-from minisam.preprocess import apply_coords
-from minisam_kernels.errors import InputError
+from minisam_kernels.runtime.errors import InputError
 
 if TYPE_CHECKING:
     from minisam.sam import Sam

@@ -2,7 +2,7 @@
 
 The page counts by itself (``score.js``), so the figure is the same with a kernel and without one. ``measures`` here
 gives the same numbers with the kernels, and a test compares the two. Masks travel to the page in COCO's own text
-(``minisam_kernels.rle_text``).
+(``minisam_kernels.masks.rle_text``).
 
 IoU, Dice and pixel accuracy come from four counts: pixels in both, missed, spilled, in neither. Boundary IoU (Cheng et
 al. 2021) is the IoU of the two rims, the pixels of each mask within ``band`` pixels of its outline; the authors' band
@@ -21,11 +21,11 @@ import numpy as np
 import traitlets
 from PIL import Image
 
-from minisam.figures.subjects import Subject, subjects
-from minisam_kernels import rle
-from minisam_kernels.box_from_mask import box_from_mask
-from minisam_kernels.errors import InputError
-from minisam_kernels.iou import iou
+from minisam.figures.shared.subjects import Subject, subjects
+from minisam_kernels.losses.iou import iou
+from minisam_kernels.masks import rle
+from minisam_kernels.masks.box_from_mask import box_from_mask
+from minisam_kernels.runtime.errors import InputError
 
 HERE = Path(__file__).parent
 

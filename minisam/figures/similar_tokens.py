@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from minisam.figures.patch_filters import responses
-from minisam.figures.states import Axis, State, states
-from minisam.figures.tokens import Seen, centre, mark, named_points, over, see, token_under
-from minisam_kernels.errors import InputError
+from minisam.figures.shared.states import Axis, State, states
+from minisam.figures.shared.tokens import Seen, centre, mark, named_points, over, see, token_under
+from minisam_kernels.runtime.errors import InputError
 
 if TYPE_CHECKING:
     import ipywidgets

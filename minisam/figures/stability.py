@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from minisam.figures.states import Axis, State, states
-from minisam_kernels.errors import InputError
-from minisam_kernels.stability_score import stability_score
+from minisam.figures.shared.states import Axis, State, states
+from minisam_kernels.losses.stability_score import stability_score
+from minisam_kernels.runtime.errors import InputError
 
 if TYPE_CHECKING:
     import ipywidgets

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import ipywidgets as widgets
 import numpy as np
 
-from minisam.figures.decoder_steps import decode_steps
-from minisam.figures.overlay import BLUE, ORANGE, VERMILION, YELLOW
-from minisam.figures.paint import canvas, look, mark, painted, photograph, signed, style
-from minisam.figures.states import Axis, State, states
-from minisam.preprocess import postprocess_masks
-from minisam_kernels.errors import InputError
+from minisam.figures.shared.decoder_steps import decode_steps
+from minisam.figures.shared.overlay import BLUE, ORANGE, VERMILION, YELLOW
+from minisam.figures.shared.paint import canvas, look, mark, painted, photograph, signed, style
+from minisam.figures.shared.states import Axis, State, states
+from minisam.model.preprocess import postprocess_masks
+from minisam_kernels.runtime.errors import InputError
 
 if TYPE_CHECKING:
     from minisam.sam import Sam

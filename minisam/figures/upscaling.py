@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import ipywidgets as widgets
 import numpy as np
 
-from minisam.figures.decoder_steps import decode_steps, within_picture
-from minisam.figures.paint import (
+from minisam.figures.shared.decoder_steps import decode_steps, within_picture
+from minisam.figures.shared.paint import (
     bare,
     coarse,
     edge,
@@ -27,8 +27,8 @@ from minisam.figures.paint import (
     signed,
     style,
 )
-from minisam.figures.states import Axis, State, states
-from minisam.preprocess import postprocess_masks
+from minisam.figures.shared.states import Axis, State, states
+from minisam.model.preprocess import postprocess_masks
 
 if TYPE_CHECKING:
     from minisam.sam import Sam

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from minisam.files import atomic
+from minisam.files.atomic import atomic
 from minisam_kernels import InputError
 
 # Formats that Pillow decodes itself. (It would start another program for some of the others.)

@@ -37,19 +37,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from minisam.fused_prompt import FusedPrompts
-from minisam.fused_terms import FusedWeights, ImageTerms, image_terms, place_terms, with_mask
-from minisam.prompt_encoder import PromptEncoder
-from minisam_kernels.scratch import scratch
-from minisam_kernels.threads import blas_at_one_thread, num_threads, parallel_for
-
-if TYPE_CHECKING:
-    from minisam.mask_decoder import MaskDecoder
-
+from minisam.fused.prompts import FusedPrompts
+from minisam.fused.terms import FusedWeights, ImageTerms, image_terms, place_terms, with_mask
+from minisam.model.mask_decoder import MaskDecoder
+from minisam.model.prompt_encoder import PromptEncoder
+from minisam_kernels.runtime.scratch import scratch
+from minisam_kernels.runtime.threads import blas_at_one_thread, num_threads, parallel_for
 
 MANY = 24  # embeddings of a prompt; more are answered by the plain form, which is then quicker
 TOGETHER = 8  # prompts that a thread takes at once, at most: it reads weights and picture once for all of them

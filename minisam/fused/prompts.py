@@ -9,24 +9,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from minisam.fused_terms import FusedWeights, ImageTerms
-from minisam.state import State
-from minisam.transformer import EPS
-from minisam_kernels.few_rows import few_rows
-from minisam_kernels.image_to_tokens import image_to_tokens_tiles
-from minisam_kernels.implied_layer_norm import implied_layer_norm_tiles
-from minisam_kernels.layer_norm import layer_norm
-from minisam_kernels.scratch import scratch
-from minisam_kernels.threads import cancelled, parallel_for
-from minisam_kernels.tokens_to_image import merge_tiles, tokens_to_image_tiles
-from minisam_kernels.upscale import gelu_masks_tile, norm_gelu_tile
-
-if TYPE_CHECKING:
-    from minisam.mask_decoder import MaskDecoder
+from minisam.fused.terms import FusedWeights, ImageTerms
+from minisam.model.mask_decoder import MaskDecoder
+from minisam.model.state import State
+from minisam.model.transformer import EPS
+from minisam_kernels.decoder.image_to_tokens import image_to_tokens_tiles
+from minisam_kernels.decoder.implied_layer_norm import implied_layer_norm_tiles
+from minisam_kernels.decoder.skinny_linear import skinny_linear
+from minisam_kernels.decoder.tokens_to_image import merge_tiles, tokens_to_image_tiles
+from minisam_kernels.decoder.upscale import gelu_masks_tile, norm_gelu_tile
+from minisam_kernels.layers.layer_norm import layer_norm
+from minisam_kernels.runtime.scratch import scratch
+from minisam_kernels.runtime.threads import cancelled, parallel_for
 
 RATIO = 64.0  # of the terms of σ² to σ² itself: above it the plain form answers
 
@@ -230,7 +228,7 @@ class FusedPrompts:
 
 def _linear(state: State, x: np.ndarray, relu: bool = False) -> np.ndarray:
     """x (..., C_in) → (..., C_out)."""
-    return few_rows(x.reshape(-1, x.shape[-1]), state["weight"], state["bias"], relu).reshape(*x.shape[:-1], -1)
+    return skinny_linear(x.reshape(-1, x.shape[-1]), state["weight"], state["bias"], relu).reshape(*x.shape[:-1], -1)
 
 
 def _norm(state: State, x: np.ndarray) -> np.ndarray:

@@ -20,11 +20,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from minisam.config import SamConfig
-from minisam.prompt_encoder import PromptEncoder
-from minisam.state import State
-from minisam.transformer import EPS
-from minisam_kernels.threads import parallel_for
+from minisam.model.config import SamConfig
+from minisam.model.prompt_encoder import PromptEncoder
+from minisam.model.state import State
+from minisam.model.transformer import EPS
+from minisam_kernels.runtime.threads import parallel_for
 
 PIXELS = 256  # image tokens of a tile, at most: fixed, so that the number of threads changes no bit
 

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from minisam.config import SamConfig
-from minisam.state import State
+from minisam.model.config import SamConfig
+from minisam.model.state import State
 from minisam_kernels import InputError
-from minisam_kernels.attention import attention
-from minisam_kernels.gelu import gelu
-from minisam_kernels.linear import linear
-from minisam_kernels.mlp import mlp
-from minisam_kernels.norm_linear import norm_linear
-from minisam_kernels.patch_embed import patch_embed
-from minisam_kernels.threads import blas_at_one_thread
-from minisam_kernels.window import window_partition, window_unpartition
-from minisam_kernels.window_attention import window_attention
+from minisam_kernels.attn.attention import attention
+from minisam_kernels.attn.window import window_partition, window_unpartition
+from minisam_kernels.attn.window_attention import window_attention
+from minisam_kernels.layers.gelu import gelu
+from minisam_kernels.layers.linear import linear
+from minisam_kernels.layers.mlp import mlp
+from minisam_kernels.layers.norm_linear import norm_linear
+from minisam_kernels.layers.patch_embed import patch_embed
+from minisam_kernels.runtime.threads import blas_at_one_thread
 
 
 class ImageEncoderViT:

@@ -9,25 +9,21 @@ from __future__ import annotations
 
 import numpy as np
 
-from minisam.config import SamConfig
-from minisam.fused_decoder import FusedDecoder
-from minisam.prompt_encoder import PromptEncoder
-from minisam.state import State
-from minisam.transformer import TwoWayTransformer
-from minisam_kernels.gelu import gelu
+from minisam.model.config import SamConfig
+from minisam.model.state import State
+from minisam.model.transformer import TwoWayTransformer
+from minisam_kernels.layers.gelu import gelu
 
 
 class MaskDecoder:
-    """The plain form, to be read: ``__call__`` gives the masks that a caller asked for, ``predict_masks`` all four.
+    """To be read: ``__call__`` gives the masks that a caller asked for, ``predict_masks`` all four.
 
-    ``prepare`` once a picture, then ``decode`` or ``decode_each``, are the same function fast (``fused_decoder``).
+    ``minisam.fused.decoder`` is the same function in another order, for speed.
     """
 
-    def __init__(self, config: SamConfig, state: State, prompt_encoder: PromptEncoder) -> None:
+    def __init__(self, config: SamConfig, state: State) -> None:
         self.config, self.state = config, state
         self.transformer = TwoWayTransformer(config, state / "transformer")
-        self.fused = FusedDecoder(self, prompt_encoder)
-        self.prepare, self.decode, self.decode_each = self.fused.prepare, self.fused.decode, self.fused.decode_each
 
     def __call__(
         self, image: np.ndarray, image_pe: np.ndarray, sparse: np.ndarray, dense: np.ndarray, multimask_output: bool

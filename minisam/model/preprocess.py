@@ -10,10 +10,10 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from minisam.config import SamConfig
+from minisam.model.config import SamConfig
 from minisam_kernels import InputError
-from minisam_kernels.mask_pixels import mask_pixels
-from minisam_kernels.resize import resize
+from minisam_kernels.layers.resize import resize
+from minisam_kernels.masks.mask_pixels import mask_pixels
 
 PIXEL_MEAN = (123.675, 116.28, 103.53)  # of ImageNet's pictures, red, green, blue
 PIXEL_STD = (58.395, 57.12, 57.375)

@@ -10,11 +10,11 @@ from functools import cached_property
 
 import numpy as np
 
-from minisam.config import SamConfig
-from minisam.state import State
+from minisam.model.config import SamConfig
+from minisam.model.state import State
 from minisam_kernels import InputError
-from minisam_kernels.gelu import gelu
-from minisam_kernels.position_encoding import position_encoding, position_grid
+from minisam_kernels.layers.gelu import gelu
+from minisam_kernels.layers.position_encoding import position_encoding, position_grid
 
 NOT_A_POINT, BACKGROUND, FOREGROUND, TOP_LEFT, BOTTOM_RIGHT = -1, 0, 1, 2, 3
 

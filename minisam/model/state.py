@@ -10,10 +10,10 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from minisam_kernels.conv2d import conv2d
-from minisam_kernels.conv_transpose2d import conv_transpose2d
-from minisam_kernels.layer_norm import layer_norm
-from minisam_kernels.linear import linear
+from minisam_kernels.layers.conv2d import conv2d
+from minisam_kernels.layers.conv_transpose2d import conv_transpose2d
+from minisam_kernels.layers.layer_norm import layer_norm
+from minisam_kernels.layers.linear import linear
 
 
 class State:

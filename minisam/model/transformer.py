@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from minisam.config import SamConfig
-from minisam.state import State
-from minisam_kernels.two_way import two_way_attention
+from minisam.model.config import SamConfig
+from minisam.model.state import State
+from minisam_kernels.attn.cross_attention import cross_attention
 
 EPS = 1e-5  # of every LayerNorm in this file; the encoder's is 1e-6
 
@@ -56,4 +56,4 @@ class TwoWayTransformer:
     def attend(self, state: State, q: np.ndarray, k: np.ndarray, v: np.ndarray) -> np.ndarray:
         """Attention of q (B, Nq, C) to k, v (B, Nk, C), inside a width of C or C / 2, and back to C."""
         q, k, v = (state / "q_proj").linear(q), (state / "k_proj").linear(k), (state / "v_proj").linear(v)
-        return (state / "out_proj").linear(two_way_attention(q, k, v, self.config.decoder_num_heads))
+        return (state / "out_proj").linear(cross_attention(q, k, v, self.config.decoder_num_heads))

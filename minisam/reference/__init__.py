@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from minisam.config import SamConfig, get_config
+from minisam.model.config import SamConfig, get_config
 from minisam.reference import fast as fast_attention
 from minisam.reference.model import Sam
 

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from minisam.preprocess import apply_coords, input_size, normalise_and_pad, resize_image
+from minisam.model.preprocess import apply_coords, input_size, normalise_and_pad, resize_image
 from minisam.reference.model import Sam
 
 MaskData = dict[str, Any]

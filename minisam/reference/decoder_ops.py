@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def few_rows(x: Tensor, weight: Tensor, bias: Tensor, relu: bool = False) -> Tensor:
+def skinny_linear(x: Tensor, weight: Tensor, bias: Tensor, relu: bool = False) -> Tensor:
     """x (T, C_in), weight (C_out, C_in) → (T, C_out)."""
     y = F.linear(x, weight, bias)
     return F.relu(y) if relu else y

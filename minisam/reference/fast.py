@@ -52,7 +52,7 @@ def attention(qkv: Tensor, num_heads: int, rel_pos_h: Tensor | None = None, rel_
     zeros = q.new_zeros(1).expand(B, num_heads, H * W, -(D + H + W) % 8)  # fused kernels want widths of 8 · n
     long_q = torch.cat([q * D**-0.5, bias, zeros], dim=-1)
     long_k = torch.cat([k, places(H, W, k).expand(B, num_heads, -1, -1), zeros], dim=-1)
-    if q.requires_grad and q.device.type == "cpu":  # see above, and ``ops.two_way_attention``
+    if q.requires_grad and q.device.type == "cpu":  # see above, and ``ops.cross_attention``
         y = F.softmax(long_q @ long_k.transpose(-2, -1), dim=-1).to(v.dtype) @ v
     else:
         y = F.scaled_dot_product_attention(long_q, long_k, F.pad(v, (0, long_q.shape[-1] - D)), scale=1.0)[..., :D]

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from minisam.checkpoint import to_hugging_face
-from minisam.config import SamConfig
+from minisam.checkpoints.checkpoint import to_hugging_face
+from minisam.model.config import SamConfig
 from minisam.sam import Sam
 
 

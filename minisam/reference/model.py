@@ -1,6 +1,6 @@
 """Segment Anything in torch: the oracle of the NumPy model, the trainer, and the full ViT-H on a GPU.
 
-Written to be read beside ``minisam/image_encoder.py``, ``prompt_encoder.py``, ``transformer.py`` and
+Written to be read beside ``minisam/model/image_encoder.py``, ``prompt_encoder.py``, ``transformer.py`` and
 ``mask_decoder.py``: the same classes in the same order with the same shapes. The attributes carry the names of the
 official checkpoints, so ``state_dict()`` has the official keys. Sources: Kirillov et al. 2023, section 3 and
 appendix A; Li et al. 2022 (ViTDet) for the encoder.
@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from minisam.config import SamConfig
+from minisam.model.config import SamConfig
 from minisam.reference import ops
 
 
@@ -217,7 +217,7 @@ class DecoderAttention(nn.Module):
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         projected = (self.q_proj(q), self.k_proj(k), self.v_proj(v))  # each (1 or B, N, C / downsample)
-        return self.out_proj(ops.two_way_attention(*projected, self.heads))
+        return self.out_proj(ops.cross_attention(*projected, self.heads))
 
 
 class TwoWayAttentionBlock(nn.Module):

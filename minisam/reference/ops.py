@@ -147,7 +147,7 @@ def position_grid(size: tuple[int, int], gaussian: Tensor) -> Tensor:
     return position_encoding(torch.stack([x, y], dim=-1), gaussian)
 
 
-def two_way_attention(q: Tensor, k: Tensor, v: Tensor, num_heads: int) -> Tensor:
+def cross_attention(q: Tensor, k: Tensor, v: Tensor, num_heads: int) -> Tensor:
     """q (B, Nq, C), k, v (B, Nk, C) → (B, Nq, C)."""
     batch = max(len(q), len(k), len(v))
     q, k, v = (x.expand(batch, -1, -1).unflatten(2, (num_heads, -1)).transpose(1, 2) for x in (q, k, v))

@@ -23,14 +23,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from minisam.files import atomic
-from minisam.preprocess import PIXEL_MEAN, PIXEL_STD
+from minisam.files.atomic import atomic
+from minisam.model.preprocess import PIXEL_MEAN, PIXEL_STD
 from minisam.reference.model import Block, ImageEncoderViT
-from minisam.training import start
+from minisam.training import initialisation
 from minisam.training.data import Bare
+from minisam.training.distributed import Team
 from minisam.training.rounds import Figures, autocast, normalise
 from minisam.training.settings import PretrainSettings
-from minisam.training.team import Team
 
 
 def patches(images: Tensor, patch: int) -> Tensor:
@@ -83,12 +83,12 @@ class Autoencoder(nn.Module):
     @classmethod
     def begin(cls, settings: PretrainSettings) -> Autoencoder:
         model = Model(settings)
-        start.initialise(model)
+        initialisation.initialise(model)
         nn.init.normal_(model.hidden_embed, std=0.02)
         nn.init.trunc_normal_(model.positions, std=0.02)
-        start.add_drop_path(model, settings.drop_path)
+        initialisation.add_drop_path(model, settings.drop_path)
         if settings.init:
-            start.load_weights(model, settings.init, settings.config())
+            initialisation.load_weights(model, settings.init, settings.config())
         return cls(model, settings)
 
     def pictures(self) -> Bare:
@@ -105,7 +105,7 @@ class Autoencoder(nn.Module):
     def export(self, state: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], None, dict[str, str]]:
         """The encoder without its neck."""
         kept = {k: v for k, v in state.items() if k.startswith("image_encoder.") and ".neck." not in k}
-        return kept, None, {"holds": start.ENCODER_ONLY}
+        return kept, None, {"holds": initialisation.ENCODER_ONLY}
 
     def compile_parts(self, **how: Any) -> None:
         self.model.compile(**how)

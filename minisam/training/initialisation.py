@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from minisam.config import SamConfig
+from minisam.model.config import SamConfig
 from minisam.training.settings import Common
 from minisam_kernels import InputError
 
@@ -79,7 +79,7 @@ def find_weights(place: str | Path, raw: bool = False) -> Path:
 
 def load_weights(model: nn.Module, path: str | Path, config: SamConfig) -> None:
     """Fill the model from a file, positions stretched; a pretrained encoder alone leaves the rest as it is."""
-    from minisam.checkpoint import read_checkpoint
+    from minisam.checkpoints.checkpoint import read_checkpoint
 
     arrays = read_checkpoint(path)
     shapes = config.shapes()

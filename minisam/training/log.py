@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from minisam.files import atomic
+from minisam.files.atomic import atomic
 from minisam_kernels import InputError
 
 

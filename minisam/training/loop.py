@@ -23,16 +23,16 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, Sampler
 from tqdm import tqdm
 
-from minisam.checkpoint import save_checkpoint
-from minisam.files import atomic
+from minisam.checkpoints.checkpoint import save_checkpoint
+from minisam.files.atomic import atomic
 from minisam.reference import fast
-from minisam.training import start
-from minisam.training.graphs import Recorder
+from minisam.training import initialisation
+from minisam.training.cuda_graphs import Recorder
+from minisam.training.distributed import Team
 from minisam.training.log import Stop, cut_log
 from minisam.training.optimiser import Optimiser
 from minisam.training.rounds import Interaction
 from minisam.training.settings import Common, PretrainSettings, Settings
-from minisam.training.team import Team
 from minisam_kernels import InputError
 
 __all__ = ["PretrainSettings", "Settings", "Trainer"]
@@ -152,7 +152,7 @@ class Trainer:
                 raise OSError(f"{str(error).splitlines()[0]} ({free:.1f} MB are free there)") from error
         for name, values in (("weights", self.average), ("raw", self.model.state_dict())):
             weights, config, more = self.task.export({key: value.cpu().numpy() for key, value in values.items()})
-            notes = start.note(self.settings, self.step, **more)
+            notes = initialisation.note(self.settings, self.step, **more)
             write_weights(self.folder / f"{name}.safetensors", weights, config, notes)
 
     def train_step(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:

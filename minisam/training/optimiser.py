@@ -17,8 +17,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from minisam.training.initialisation import parameter_groups
 from minisam.training.settings import Common
-from minisam.training.start import parameter_groups
 
 MOMENTS = ("exp_avg", "exp_avg_sq", "momentum_buffer")
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from minisam.files import atomic, check_output
+from minisam.files.atomic import atomic, check_output
 from minisam.training.sources import Folder, resize_masks
 from minisam_kernels import InputError
 
@@ -54,7 +54,7 @@ def pack(folders: Sequence[str | Path], output: str | Path, side: int, quality: 
     """
     from safetensors.numpy import save_file
 
-    from minisam.commands.options import progress
+    from minisam.console import progress
 
     check_output(output)
     if not folders:

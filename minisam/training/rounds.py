@@ -24,15 +24,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from minisam.config import SamConfig
-from minisam.preprocess import PIXEL_MEAN, PIXEL_STD
+from minisam.model.config import SamConfig
+from minisam.model.preprocess import PIXEL_MEAN, PIXEL_STD
 from minisam.reference import ops
 from minisam.reference.model import Block, Sam
-from minisam.training import prompts, start
+from minisam.training import initialisation, prompts
 from minisam.training.data import Pictures, smallest_mask
+from minisam.training.distributed import Team
 from minisam.training.prompts import Draws
 from minisam.training.settings import Settings
-from minisam.training.team import Team
 
 Figures = dict[str, Tensor]
 
@@ -188,10 +188,10 @@ class Interaction(nn.Module):
     def begin(cls, settings: Settings) -> Interaction:
         """A fresh model, or the weights that the settings name, on the CPU."""
         model = Sam(settings.config())
-        start.initialise(model)
-        start.add_drop_path(model, settings.drop_path)
+        initialisation.initialise(model)
+        initialisation.add_drop_path(model, settings.drop_path)
         if settings.init:
-            start.load_weights(model, settings.init, settings.config())
+            initialisation.load_weights(model, settings.init, settings.config())
         return cls(model, settings)
 
     def pictures(self) -> Pictures:

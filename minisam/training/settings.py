@@ -12,7 +12,7 @@ import math
 from pathlib import Path
 from typing import Any, TypeVar
 
-from minisam.config import CONFIGS, SamConfig, get_config
+from minisam.model.config import CONFIGS, SamConfig, get_config
 from minisam_kernels import InputError
 
 PRECISIONS = ("float32", "bf16")

@@ -218,7 +218,7 @@ class Packed:
         self.indices = np.flatnonzero(self._arrays["sets"] == number)
 
     def _map(self) -> None:
-        from minisam.safetensors_file import read_safetensors
+        from minisam.checkpoints.safetensors_file import read_safetensors
 
         self._arrays, notes = read_safetensors(self.path)
         if "minisam_pack" not in notes:
@@ -269,7 +269,7 @@ class Packed:
 
 def pack_names(path: str | Path) -> list[str]:
     """The names of the sets in a packed file."""
-    from minisam.checkpoint import read_checkpoint
+    from minisam.checkpoints.checkpoint import read_checkpoint
 
     notes = read_checkpoint(path).metadata
     if "minisam_pack" not in notes:

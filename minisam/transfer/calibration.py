@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from minisam.files import atomic
+from minisam.files.atomic import atomic
 
 BINS = 10
 

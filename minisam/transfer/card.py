@@ -23,11 +23,11 @@ from pathlib import Path
 from typing import Any
 
 import minisam
-from minisam.benchmark.environment import commit, environment
-from minisam.commands.options import exit_code
-from minisam.files import atomic
-from minisam.loading import WEIGHTS
+from minisam.checkpoints.loading import WEIGHTS
+from minisam.console import exit_code
+from minisam.files.atomic import atomic
 from minisam.predictor import SamPredictor
+from minisam.reports.environment import commit, environment
 from minisam.transfer import calibration, gallery
 from minisam.transfer.held_out import THRESHOLDS, world_cases
 from minisam.transfer.points import ROWS, evaluate, folder_cases

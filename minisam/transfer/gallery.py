@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minisam.files import atomic
+from minisam.files.atomic import atomic
 from minisam.transfer.held_out import Case
 from minisam.transfer.prompting import centre_point, mask_iou
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minisam.images import read_image
+from minisam.files.images import read_image
 from minisam.transfer import gallery
 from minisam.transfer.baselines import SCALES, Baselines
 from minisam.transfer.calibration import calibration, draw
@@ -129,7 +129,7 @@ def evaluate(
     ``every``: only every so many pictures, those that a training on this folder and ``others`` has not seen.
     Without a folder: ``world`` held-out scenes of the procedural world, at the model's own size.
     """
-    from minisam.commands.options import progress
+    from minisam.console import progress
 
     if folder is None:
         name, total = f"world, held out, {world} scenes", world
@@ -196,8 +196,8 @@ def table(report: dict[str, Any]) -> str:
 
 def main(options: argparse.Namespace) -> int:
     """``minisam transfer points``."""
-    from minisam.commands.options import load_model
-    from minisam.files import atomic, check_output
+    from minisam.console import load_model
+    from minisam.files.atomic import atomic, check_output
     from minisam.predictor import SamPredictor
 
     for path in (options.json, options.plot, options.worst):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minisam_kernels.stability_score import stability_score
+from minisam_kernels.losses.stability_score import stability_score
 
 if TYPE_CHECKING:
     from minisam.predictor import SamPredictor

@@ -1,6 +1,6 @@
 """Where torch computes, how exactly, and whether it fits: devices, dtypes, memory, float32 with or without TF32.
 
-What a CPU can show of it is tested in ``make test``, the rest by ``make test-gpu`` (``tests/test_device.py``).
+What a CPU can show of it is tested in ``make test``, the rest by ``make test-gpu`` (``tests/verify/test_device.py``).
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from minisam.benchmark.measure import available_bytes
-from minisam.config import SamConfig
+from minisam.model.config import SamConfig
 from minisam.reference import build
 from minisam.reference.model import Sam as ReferenceSam
+from minisam.reports.environment import available_bytes
 from minisam.sam import Sam
-from minisam_kernels.errors import InputError
+from minisam_kernels.runtime.errors import InputError
 
 DEVICES = ("cpu", "cuda")
 DTYPES = {

@@ -14,36 +14,28 @@ import torch
 from torch import Tensor
 
 from minisam.reference import decoder_ops, ops
-from minisam_kernels import (
-    attention,
-    box_from_mask,
-    conv2d,
-    conv_transpose2d,
-    dice_loss,
-    few_rows,
-    focal_loss,
-    gelu,
+from minisam_kernels.attn import attention, cross_attention, rel_pos, window
+from minisam_kernels.decoder import (
     head_products,
     image_to_tokens,
     implied_layer_norm,
-    iou,
+    skinny_linear,
+    tokens_to_image,
+    upscale,
+)
+from minisam_kernels.layers import (
+    conv2d,
+    conv_transpose2d,
+    gelu,
     layer_norm,
     linear,
-    mask_pixels,
-    mask_runs,
-    nms,
     patch_embed,
     position_encoding,
-    rel_pos,
     resize,
-    rle,
     softmax,
-    stability_score,
-    tokens_to_image,
-    two_way,
-    upscale,
-    window,
 )
+from minisam_kernels.losses import dice_loss, focal_loss, iou, stability_score
+from minisam_kernels.masks import box_from_mask, mask_pixels, mask_runs, nms, rle
 
 
 @dataclass
@@ -162,11 +154,11 @@ def kernel_cases(rng: np.random.Generator) -> Iterator[Case]:
         dots = np.abs(q[0].reshape(-1, 8, 16)).sum(-1).max() * np.abs(k).max() / 4
         largest = (1 + dots) * np.abs(v).max()
         yield Case(
-            f"two_way_attention ({kind})",
-            two_way.two_way_attention,
-            ops.two_way_attention,
+            f"cross_attention ({kind})",
+            cross_attention.cross_attention,
+            ops.cross_attention,
             (q, k, v, 8),
-            two_way.TOLERANCE,
+            cross_attention.TOLERANCE,
             largest,
         )
     picture = normal(3, 256, 256, 1)
@@ -214,8 +206,15 @@ def decoder_cases(rng: np.random.Generator) -> Iterator[Case]:
         return oracle(*(np.abs(a).astype(np.float64) for a in arguments))
 
     arguments: tuple[Any, ...] = (normal(7, 256), normal(2048, 256, scale=0.06), normal(2048))
-    size = absolute(few_rows.few_rows_numpy, *arguments)
-    yield Case("few_rows", few_rows.few_rows, decoder_ops.few_rows, arguments, few_rows.TOLERANCE, size)
+    size = absolute(skinny_linear.skinny_linear_numpy, *arguments)
+    yield Case(
+        "skinny_linear",
+        skinny_linear.skinny_linear,
+        decoder_ops.skinny_linear,
+        arguments,
+        skinny_linear.TOLERANCE,
+        size,
+    )
     a, x, y = normal(8, 7, 16), normal(8, 16, 256), normal(8, 7, 256)
     size = absolute(head_products.head_products_numpy, a, x, y)
     limit = head_products.TOLERANCE

@@ -10,7 +10,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from minisam.benchmark.report import Report, Table, machine, markdown, read_reports, seconds
+from minisam.reports.tables import Report, Table, machine, markdown, read_reports, seconds
 
 SCHEMA = "verify-1"
 ORDER = ("vit_h", "vit_l", "vit_b", "tiny")  # of the models; then by dtype, the most exact first

@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from minisam.reference import device as devices
 from minisam.reference import fast, ops
-from minisam.reference.cases import kernel_cases
-from minisam.reference.device import decode, embed_prompt, tensor
 from minisam.reference.model import Sam as ReferenceSam
 from minisam.sam import Sam
+from minisam.verify import device as devices
+from minisam.verify.device import decode, embed_prompt, tensor
+from minisam.verify.kernels import kernel_cases
 
 EPS = float(np.finfo(np.float32).eps)
 STAGE_TOLERANCE = 1e-4  # relative, for features and mask logits
@@ -244,7 +244,7 @@ def verify_decoder(
     logits, yes/no masks and predicted IoU."""
     rng = np.random.default_rng(1)
     pe = sam.prompt_encoder.get_dense_pe()
-    terms = sam.mask_decoder.prepare(ours, pe)
+    terms = sam.fused_decoder.prepare(ours, pe)
     allowed = tolerance(theirs.dtype, encoder_roundings(sam.config.encoder_depth) + 4 + DECODER_ROUNDINGS)
     tokens: list[torch.Tensor] = []  # a hook sees what the transformer gives
     pairs: list[tuple[np.ndarray, torch.Tensor]] = []
@@ -258,7 +258,7 @@ def verify_decoder(
 
         def fused(multimask_output, prompt=prompt):
             sparse, _ = sam.prompt_encoder(*prompt[:2])
-            return sam.mask_decoder.decode(terms, sparse, prompt[2], multimask_output)
+            return sam.fused_decoder.decode(terms, sparse, prompt[2], multimask_output)
 
         def there(prompt=prompt):
             return decode(reference, theirs, embed_prompt(reference, *prompt))

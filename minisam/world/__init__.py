@@ -8,7 +8,7 @@
 
 Files, in the order in which a picture comes about:
     exact        compiled loops and roundings that give the same bits on every machine
-    dice         chance
+    rng         chance
     tiles        natural noise
     shapes       outlines                           materials, surfaces   what things are made of
     objects      trees of shapes                    living, bodies, made, goods, dishes, traffic, crowds   things
@@ -19,7 +19,7 @@ Files, in the order in which a picture comes about:
     scene        ``render``                         nested       points with several right answers
 """
 
-from .domains import DOMAINS
-from .scene import HELD_OUT, Scene, SceneMask, render
+from minisam.world.domains.catalogue import DOMAINS
+from minisam.world.scene import HELD_OUT, Scene, SceneMask, render
 
 __all__ = ["DOMAINS", "HELD_OUT", "Scene", "SceneMask", "render"]

@@ -14,10 +14,10 @@ import time
 import numpy as np
 from PIL import Image, ImageDraw
 
-from .domains import DOMAINS
-from .exact import exact
-from .raster import eroded
-from .scene import SIZE, Scene, render
+from minisam.world.domains.catalogue import DOMAINS
+from minisam.world.render.exact import exact
+from minisam.world.render.raster import eroded
+from minisam.world.scene import SIZE, Scene, render
 
 GAP, LABEL = 4, 96
 

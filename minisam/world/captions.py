@@ -10,8 +10,8 @@ from collections import Counter
 
 import numpy as np
 
-from .exact import exact
-from .painter import SceneMask
+from minisam.world.render.exact import exact
+from minisam.world.render.painter import SceneMask
 
 COLOURS = (
     "black", "dark grey", "grey", "white", "red", "orange", "yellow", "green", "blue", "purple", "pink", "brown",

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .scene import HELD_OUT, SIZE, Scene, render
+from minisam.world.scene import HELD_OUT, SIZE, Scene, render
 
 LARGER = 1.5  # a part of nearly all of its whole asks nothing
 

@@ -7,16 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minisam.config import CONFIGS
+from minisam.model.config import CONFIGS
+from minisam.world.captions import caption
+from minisam.world.domains.catalogue import DOMAIN, DOMAINS
+from minisam.world.domains.stage import Stage
+from minisam.world.render.camera import photograph
+from minisam.world.render.painter import Painter, SceneMask
+from minisam.world.render.rng import Rng
+from minisam.world.render.shading import Canvas
 from minisam_kernels import InputError
-
-from .camera import photograph
-from .captions import caption
-from .dice import Dice
-from .domains import DOMAIN, DOMAINS
-from .paint import Canvas
-from .painter import Painter, SceneMask
-from .stage import Stage
 
 SIZE = CONFIGS["tiny"].image_size  # what the shipped model sees, so that nothing is resized
 HELD_OUT = 2**30  # training never takes a scene from this seed on
@@ -32,13 +31,13 @@ class Scene:
     caption: str
 
 
-def choose(dice: Dice, domain: str | Sequence[str] | None) -> str:
+def choose(rng: Rng, domain: str | Sequence[str] | None) -> str:
     """The domain of a scene: the only one, or one of several with equal chance; a number is drawn in any case."""
     choice = DOMAINS if domain is None else (domain,) if isinstance(domain, str) else tuple(domain)
     unknown = [name for name in choice if name not in DOMAIN]
     if unknown or not choice:
         raise InputError(f"expected domains out of {', '.join(DOMAINS)}, got {', '.join(unknown) or 'none'}")
-    return dice.pick(choice)
+    return rng.pick(choice)
 
 
 def render(seed: int, size: int = SIZE, domain: str | Sequence[str] | None = None) -> Scene:
@@ -48,13 +47,13 @@ def render(seed: int, size: int = SIZE, domain: str | Sequence[str] | None = Non
     gives the same scene at every size, and the same bytes at the same size on every machine; and
     ``render(seed)`` is ``render(seed, domain=render(seed).domain)``. Raises ``InputError`` for an unknown domain.
     """
-    dice = Dice(seed)
-    name = choose(dice, domain)
+    rng = Rng(seed)
+    name = choose(rng, domain)
     chosen = DOMAIN[name]
-    light_x, light_y = dice.direction()
-    canvas = Canvas(size, (light_x, -abs(light_y) if dice.chance(0.7) else light_y))  # mostly from above
-    painter = Painter(canvas, dice)
-    chosen.paint(Stage(dice, painter))
-    image = photograph(dice, canvas.colour, chosen.camera)
+    light_x, light_y = rng.direction()
+    canvas = Canvas(size, (light_x, -abs(light_y) if rng.chance(0.7) else light_y))  # mostly from above
+    painter = Painter(canvas, rng)
+    chosen.paint(Stage(rng, painter))
+    image = photograph(rng, canvas.colour, chosen.camera)
     masks = painter.masks()
     return Scene(image, masks, name, caption(image, masks, chosen.picture))

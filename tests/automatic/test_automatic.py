@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 
 import minisam
 from minisam import InputError, SamAutomaticMaskGenerator
-from minisam.config import SamConfig
+from minisam.model.config import SamConfig
 from minisam.reference import automatic as reference
 from minisam.sam import build
-from minisam_kernels import rle
+from minisam_kernels.masks import rle
 from strategies import seeds
 
 coco = pytest.importorskip("pycocotools.mask")
@@ -476,7 +476,7 @@ def test_paper_rule_of_crumbs():
 def test_one_thread_and_two_give_the_same_bits(tmp_path):
     """In processes of their own, with crops, for 1, 2 and 3 threads."""
     program = (
-        "import sys, pickle, numpy as np, minisam; from minisam.automatic import SamAutomaticMaskGenerator as G;"
+        "import sys, pickle, numpy as np, minisam; from minisam import SamAutomaticMaskGenerator as G;"
         "image = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8);"
         "g = G(minisam.load('tiny'), points_per_side=4, pred_iou_thresh=0, stability_score_thresh=0, crop_n_layers=1,"
         "min_mask_region_area=9, output_mode='coco_rle'); pickle.dump(g.generate(image), open(sys.argv[1], 'wb'))"
@@ -536,7 +536,9 @@ def test_an_interruption_comes_out_and_leaves_the_generator_usable(models):
 
 
 def test_import_is_lazy():
-    code = "import sys, minisam; assert 'minisam.automatic' not in sys.modules and 'numpy' not in sys.modules;"
+    code = (
+        "import sys, minisam; assert 'minisam.automatic.generator' not in sys.modules and 'numpy' not in sys.modules;"
+    )
     code += "from minisam import SamAutomaticMaskGenerator;"
     code += "print(sorted({'torch', 'scipy.ndimage', 'matplotlib'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

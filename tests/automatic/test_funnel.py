@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from test_automatic import ALL, Answers, answering, squares
 
 from minisam import SamAutomaticMaskGenerator
-from minisam.funnel import KEPT, STEPS, Funnel
-from test_automatic import ALL, Answers, answering, squares
+from minisam.automatic.funnel import KEPT, STEPS, Funnel
 
 
 def run(answers: Answers, size: tuple[int, int] = (128, 256), **settings) -> tuple[list[dict], Funnel]:

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minisam.crops import crop_boxes, cut_off, point_grid
-from minisam.images import COLOURS
-from minisam.mosaic import mosaic
+from minisam.automatic.crops import crop_boxes, cut_off, point_grid
+from minisam.automatic.regions import remove_small_regions
+from minisam.files.images import COLOURS
+from minisam.files.mosaic import mosaic
 from minisam.reference import automatic as reference
-from minisam.regions import remove_small_regions
 from strategies import seeds
 
 

@@ -15,14 +15,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from test_cli import SMALL, refused, run
 
 import minisam
 from minisam.benchmark import contenders, flops, goals, measure, plots, profile, report, workloads
-from minisam.benchmark import environment as machine
 from minisam.benchmark.worker import Worker, WorkerError, environment
-from minisam.checkpoint import save_checkpoint
+from minisam.checkpoints.checkpoint import save_checkpoint
+from minisam.reports import environment as machine
+from minisam.reports import tables
 from minisam.sam import build
-from test_cli import SMALL, refused, run
 
 PADDED = dataclasses.replace(SMALL, name="padded", window_size=5)  # 8 tokens a side: windows of 5 are filled up
 
@@ -286,7 +287,7 @@ def test_spread():
     [(123.4, "123 s"), (7.806, "7.81 s"), (0.0123, "12.3 ms"), (4e-5, "40 µs"), (1.0, "1 s"), (0.001, "1 ms")],
 )
 def test_seconds(value, text):
-    assert report.seconds(value) == text
+    assert tables.seconds(value) == text
 
 
 def test_the_page_and_the_plots(tmp_path, capsys):

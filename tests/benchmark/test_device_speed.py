@@ -14,22 +14,24 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from minisam.benchmark import device_report, report
-from minisam.reference import automatic, speed
-from minisam.reference import device as devices
-from minisam.sam import build
-from strategies import seeds
 from test_cli import refused, run
 from test_device import TWO_BLOCKS, made
+
+from minisam.benchmark import device_report, device_speed, report
+from minisam.reference import automatic
+from minisam.sam import build
+from minisam.verify import device as devices
+from strategies import seeds
 
 
 def test_bench_on_a_device(tmp_path, monkeypatch, capsys):
     """The whole command. What is timed gives what eager float32 gives. Kills: a form that times another form's work, a
     stale compiled step, bfloat16 that was never set."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("minisam.commands.options.shallow", lambda config, depth: TWO_BLOCKS)
-    monkeypatch.setattr(speed, "PRECISIONS", {name: speed.PRECISIONS[name] for name in ("bfloat16", "float32")})
+    monkeypatch.setattr("minisam.console.shallow", lambda config, depth: TWO_BLOCKS)
+    monkeypatch.setattr(
+        device_speed, "PRECISIONS", {name: device_speed.PRECISIONS[name] for name in ("bfloat16", "float32")}
+    )
     Path("all").mkdir()
     code, out, _ = run(capsys, "bench", "--device", "cpu", "--depth", "2", "--quick", "--report", "all", "--json", "f")
     assert code == 0 and "A quick run of small work" in out
@@ -49,7 +51,7 @@ def test_bench_on_a_device(tmp_path, monkeypatch, capsys):
             assert row["error"] < 1e-5 and (row["form"] != "eager" or row["error"] == 0), row
     found = [(row["part"], row["precision"], row["form"]) for row in data["rows"]]
     decoder = [("decoder", p, f) for p in ("float32", "bfloat16") for f in ("eager", "compiled")]
-    forms = [form for form in speed.FORMS if form != "tiled"]  # a GPU's
+    forms = [form for form in device_speed.FORMS if form != "tiled"]  # a GPU's
     both = [(part, p, f) for part in ("encoder", "everything") for p in ("float32", "bfloat16") for f in forms]
     assert sorted(found) == sorted(decoder + both)
     Path("all/README.md").unlink()
@@ -83,9 +85,9 @@ def test_everything_is_the_plain_generators(seed, grid, together):
     0 among them, duplicates kept, masks of another order."""
     model = devices.load(build(TWO_BLOCKS, seed % 100), torch.device("cpu"), torch.float32)
     image = np.random.default_rng(seed).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    plan = dataclasses.replace(speed.QUICK, grid=grid, points=together)
-    encode, decode = speed.parts(model, "eager", "eager")
-    masks, boxes, iou, stability = speed.everything(model, encode, decode, torch.from_numpy(image), plan)
+    plan = dataclasses.replace(device_speed.QUICK, grid=grid, points=together)
+    encode, decode = device_speed.parts(model, "eager", "eager")
+    masks, boxes, iou, stability = device_speed.everything(model, encode, decode, torch.from_numpy(image), plan)
     records = automatic.straightforward(model, image, grid, 64, 0.0, 0.0)
     assert [mask.sum() for mask in masks] == [record["area"] for record in records]
     assert [automatic.xywh(box) for box in boxes] == [record["bbox"] for record in records]
@@ -101,7 +103,7 @@ def test_a_gpus_time_and_memory(monkeypatch):
         monkeypatch.setattr(torch.cuda, name, lambda *device, name=name: log.append(name))
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 123)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (5e9, 8e9))
-    found = speed.time_of(lambda: log.append("work"), torch.device("cuda"), 3, 60.0)
+    found = device_speed.time_of(lambda: log.append("work"), torch.device("cuda"), 3, 60.0)
     once = ["synchronize", "work", "synchronize"]
     assert log == ["empty_cache", *once, *once, "reset_peak_memory_stats", *once, *once, *once]
     assert len(found["seconds"]) == 3 and found["peak_bytes"] == 123
@@ -109,35 +111,35 @@ def test_a_gpus_time_and_memory(monkeypatch):
     def full():
         raise torch.cuda.OutOfMemoryError("no room")
 
-    assert "5.0 GB" in speed.time_of(full, torch.device("cuda"), 3, 60.0)["failed"]
+    assert "5.0 GB" in device_speed.time_of(full, torch.device("cuda"), 3, 60.0)["failed"]
 
     def broken(words):
         raise RuntimeError(f"{words}\nand more")
 
-    failed = speed.time_of(lambda: broken("no kernel"), torch.device("cuda"), 3, 60.0)["failed"]
+    failed = device_speed.time_of(lambda: broken("no kernel"), torch.device("cuda"), 3, 60.0)["failed"]
     assert failed == "not run: RuntimeError: no kernel and more"
     with pytest.raises(RuntimeError, match="illegal memory access"):  # nothing after it could be believed
-        speed.time_of(lambda: broken("an illegal memory access"), torch.device("cuda"), 3, 60.0)
-    slow = speed.time_of(lambda: None, torch.device("cpu"), 9, 0.0)
+        device_speed.time_of(lambda: broken("an illegal memory access"), torch.device("cuda"), 3, 60.0)
+    slow = device_speed.time_of(lambda: None, torch.device("cpu"), 9, 0.0)
     assert len(slow["seconds"]) == 2, "out of time: two rounds and no more"
 
 
 def test_the_tiled_form_is_for_a_gpu_with_triton(monkeypatch):
-    cuda, plan = torch.device("cuda"), speed.Plan()
+    cuda, plan = torch.device("cuda"), device_speed.Plan()
     for found in (None, object()):
-        monkeypatch.setattr(speed, "find_spec", lambda name, found=found: found)
-        assert ("tiled" in speed.forms(plan, cuda, torch.float16)) == (found is not None)
-        assert "tiled" not in speed.forms(plan, cuda, torch.float32) + speed.forms(
+        monkeypatch.setattr(device_speed, "find_spec", lambda name, found=found: found)
+        assert ("tiled" in device_speed.forms(plan, cuda, torch.float16)) == (found is not None)
+        assert "tiled" not in device_speed.forms(plan, cuda, torch.float32) + device_speed.forms(
             plan, torch.device("cpu"), torch.half
         )
-    assert speed.forms(dataclasses.replace(plan, forms=("eager",)), cuda, torch.half) == ["eager"]
+    assert device_speed.forms(dataclasses.replace(plan, forms=("eager",)), cuda, torch.half) == ["eager"]
 
 
 def test_work_that_does_not_fit_is_not_begun(monkeypatch):
     monkeypatch.setattr(devices, "free_bytes", lambda device: 0.0)
-    monkeypatch.setattr(speed, "PRECISIONS", {"float32": speed.PRECISIONS["float32"]})
-    monkeypatch.setattr(speed, "FORMS", ("eager",))
-    data = speed.measure(build(TWO_BLOCKS), torch.device("cpu"), speed.QUICK, lambda text: None)
+    monkeypatch.setattr(device_speed, "PRECISIONS", {"float32": device_speed.PRECISIONS["float32"]})
+    monkeypatch.setattr(device_speed, "FORMS", ("eager",))
+    data = device_speed.measure(build(TWO_BLOCKS), torch.device("cpu"), device_speed.QUICK, lambda text: None)
     assert [row["part"] for row in data["rows"]] == ["encoder", "decoder", "everything"]
     assert all(row["failed"].startswith("not run: expected to need") for row in data["rows"])
 
@@ -146,8 +148,8 @@ def test_a_run_that_is_cut_short_keeps_its_rows(tmp_path, monkeypatch, capsys):
     """Kills: a file that is written at the end alone; a choice of parts and precisions that is not kept to; an error
     from something else than eager float32."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("minisam.commands.options.shallow", lambda config, depth: TWO_BLOCKS)
-    work, begun = speed.work, []
+    monkeypatch.setattr("minisam.console.shallow", lambda config, depth: TWO_BLOCKS)
+    work, begun = device_speed.work, []
 
     def some(model, form, dtype, plan):
         for item in work(model, form, dtype, plan):
@@ -156,14 +158,14 @@ def test_a_run_that_is_cut_short_keeps_its_rows(tmp_path, monkeypatch, capsys):
                 raise KeyboardInterrupt
             yield item
 
-    monkeypatch.setattr(speed, "work", some)
+    monkeypatch.setattr(device_speed, "work", some)
     wanted = ["bench", "--device", "cpu", "--depth", "2", "--quick", "--precision", "bfloat16", "--only", "encode"]
     code, _, err = run(capsys, *wanted, "--json", "f")
     assert code == 130 and "encoder 2: bfloat16, eager" in err
     data = json.loads(Path("f").read_text())
     assert data["command"].endswith("--only encode --precision bfloat16 --device cpu --depth 2")
     found = [(row["part"], row["precision"], row["form"]) for row in data["rows"]]
-    assert found == [("encoder", "bfloat16", form) for form in speed.FORMS[:3]]
+    assert found == [("encoder", "bfloat16", form) for form in device_speed.FORMS[:3]]
     assert not any("error" in row for row in data["rows"])
     assert data["cut_short"] and "The run was ended" in device_report.page([data])
     assert "--only among encode, prompts, everything" in refused(capsys, *wanted, "--only", "starts")
@@ -217,8 +219,8 @@ def test_goals_and_shares_by_hand():
 keys = st.tuples(
     st.sampled_from(list(device_report.EACH)),
     st.sampled_from([1, 8, 64]),
-    st.sampled_from(list(speed.PRECISIONS)),
-    st.sampled_from(speed.FORMS),
+    st.sampled_from(list(device_speed.PRECISIONS)),
+    st.sampled_from(device_speed.FORMS),
 )
 
 

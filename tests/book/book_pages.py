@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from minisam import book_server
+from book.tools import server as book_server
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from minisam import book_server
+from book.tools import server as book_server
 from waiting import wait_for
 
 pytest_plugins = ["book_pages"]
@@ -199,7 +199,7 @@ def test_a_mask_is_painted_and_scored(address: str, browser: Any) -> None:
 
 
 class States:
-    """One figure of ``minisam.figures.states`` on the open page, as a reader with a mouse or a keyboard sees it."""
+    """One figure of ``minisam.figures.shared.states`` on the open page, as a reader with mouse or keyboard sees it."""
 
     def __init__(self, window: Any, root: Any) -> None:
         self.window, self.root = window, root

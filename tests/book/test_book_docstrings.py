@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import minisam
-from minisam.book_docstrings import as_rest
+from book.tools.docstrings import as_rest
 
 ROOT = Path(minisam.__file__).parents[1]
 
@@ -51,7 +51,7 @@ def test_code_ends_where_it_ends(text: str, same: str) -> None:
 
 def test_every_kernel_and_public_name_is_on_the_page() -> None:
     page = (ROOT / "chapters" / "api.md").read_text()
-    kernels = {path.stem for path in (ROOT / "kernels" / "minisam_kernels").glob("*.py")} - {"__init__"}
-    assert set(re.findall(r"automodule:: minisam_kernels\.(\w+)", page)) == kernels
+    kernels = {path.stem for path in (ROOT / "kernels" / "minisam_kernels").glob("*/[!_]*.py")}
+    assert set(re.findall(r"automodule:: minisam_kernels\.\w+\.(\w+)", page)) == kernels
     named = set(re.findall(r"auto(?:function|class|exception):: (\w+)", page))
     assert named == set(minisam.__all__) - {"CONFIGS"}

@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from minisam import book_pdf, book_server
-from minisam.book_downloads import _launch, notebook, repository
-from minisam_kernels.errors import InputError
+from book.tools import pdf as book_pdf
+from book.tools import server as book_server
+from book.tools.downloads import _launch, notebook, repository
+from minisam_kernels.runtime.errors import InputError
 
 pytest.importorskip("jupytext")
 ROOT = book_server.ROOT

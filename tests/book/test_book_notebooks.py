@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from minisam import book_server
+from book.tools import server as book_server
 
 pytestmark = pytest.mark.book
 CHAPTERS = book_server.ROOT / "chapters"

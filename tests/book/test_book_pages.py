@@ -20,8 +20,10 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from minisam import book_pdf, book_server, book_streams
-from minisam_kernels.errors import InputError
+from book.tools import pdf as book_pdf
+from book.tools import server as book_server
+from book.tools import streams as book_streams
+from minisam_kernels.runtime.errors import InputError
 from waiting import wait_for
 
 pytest_plugins = ["book_pages"]

@@ -9,7 +9,7 @@ import pytest
 
 from chapter import printed, solutions
 from minisam.exercises import verdict
-from minisam_kernels.iou import iou
+from minisam_kernels.losses.iou import iou
 
 pytest.importorskip("skimage")
 SOLUTIONS = solutions(0)

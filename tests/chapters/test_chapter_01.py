@@ -11,18 +11,18 @@ from typing import Any
 import numpy as np
 import pytest
 
+from book.tools import server as book_server
 from chapter import printed, solutions
-from minisam import book_server
 from minisam.exercises import verdict
-from minisam_kernels import rle
-from minisam_kernels.errors import InputError
-from minisam_kernels.iou import iou
-from minisam_kernels.rle import rle_numpy
+from minisam_kernels.losses.iou import iou
+from minisam_kernels.masks import rle
+from minisam_kernels.masks.rle import rle_numpy
+from minisam_kernels.runtime.errors import InputError
 
 pytest.importorskip("anywidget")
 pytest.importorskip("skimage")
 from minisam.figures import one_pixel, runs, score
-from minisam.figures.subjects import KNOWN, Subject, subjects
+from minisam.figures.shared.subjects import KNOWN, Subject, subjects
 
 SOLUTIONS = solutions(1)
 

@@ -12,16 +12,17 @@ import minisam
 from chapter import path, printed, solutions
 from minisam.exercises import verdict
 from minisam.exercises.mistakes import hint_for
-from minisam.figures import patch_filters, patch_rebuild, similar_tokens, tokens
-from minisam.figures.measure import EPS, milliseconds, worst
-from minisam.preprocess import PIXEL_MEAN, PIXEL_STD, input_size, normalise_and_pad, resize_image
+from minisam.figures import patch_filters, patch_rebuild, similar_tokens
+from minisam.figures.shared import tokens
+from minisam.figures.shared.measure import EPS, milliseconds, worst
+from minisam.model.preprocess import PIXEL_MEAN, PIXEL_STD, input_size, normalise_and_pad, resize_image
 from minisam_kernels import InputError
-from minisam_kernels.conv2d import conv2d
-from minisam_kernels.gelu import gelu, gelu_numpy
-from minisam_kernels.layer_norm import layer_norm, layer_norm_numpy
-from minisam_kernels.linear import linear
-from minisam_kernels.mlp import mlp, mlp_numpy
-from minisam_kernels.patch_embed import patch_embed, patch_embed_numpy
+from minisam_kernels.layers.conv2d import conv2d
+from minisam_kernels.layers.gelu import gelu, gelu_numpy
+from minisam_kernels.layers.layer_norm import layer_norm, layer_norm_numpy
+from minisam_kernels.layers.linear import linear
+from minisam_kernels.layers.mlp import mlp, mlp_numpy
+from minisam_kernels.layers.patch_embed import patch_embed, patch_embed_numpy
 
 
 @pytest.fixture(scope="module")

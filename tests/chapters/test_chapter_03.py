@@ -11,14 +11,15 @@ import pytest
 
 import minisam
 from chapter import printed, solutions
-from minisam.config import CONFIGS
 from minisam.exercises import verdict
-from minisam.figures import encoder_attention, pad_share, pairs, reach, tokens
+from minisam.figures import pad_share, pairs, reach
+from minisam.figures.shared import encoder_attention, tokens
+from minisam.model.config import CONFIGS
 from minisam_kernels import InputError
-from minisam_kernels.attention import attention, attention_numpy
-from minisam_kernels.softmax import softmax, softmax_numpy
-from minisam_kernels.window import window_partition, window_partition_numpy, window_unpartition
-from minisam_kernels.window_attention import window_attention, window_attention_numpy
+from minisam_kernels.attn.attention import attention, attention_numpy
+from minisam_kernels.attn.window import window_partition, window_partition_numpy, window_unpartition
+from minisam_kernels.attn.window_attention import window_attention, window_attention_numpy
+from minisam_kernels.layers.softmax import softmax, softmax_numpy
 
 
 @pytest.fixture(scope="module")

@@ -13,18 +13,19 @@ import minisam
 from chapter import printed, solutions
 from minisam.exercises import verdict
 from minisam.exercises.chapter_04 import brute_force
-from minisam.figures import bias_map, bias_off, encoder_attention, tokens
+from minisam.figures import bias_map, bias_off
 from minisam.figures.click import photos
+from minisam.figures.shared import encoder_attention, tokens
 from minisam_kernels import InputError
-from minisam_kernels.attention import attention
-from minisam_kernels.iou import iou
-from minisam_kernels.rel_pos import (
+from minisam_kernels.attn.attention import attention
+from minisam_kernels.attn.rel_pos import (
     decomposed_rel_pos,
     decomposed_rel_pos_numpy,
     get_rel_pos,
     get_rel_pos_numpy,
     resize_table,
 )
+from minisam_kernels.losses.iou import iou
 
 
 @pytest.fixture(scope="module")

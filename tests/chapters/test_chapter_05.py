@@ -11,10 +11,10 @@ import minisam
 from minisam.exercises import verdict
 from minisam.exercises.chapter_05 import EXERCISES
 from minisam.figures import mask_prompt, position_similarity, same_click
-from minisam.figures.paint import at_point, look
-from minisam.preprocess import binary_mask_to_logits
+from minisam.figures.shared.paint import at_point, look
+from minisam.model.preprocess import binary_mask_to_logits
 from minisam_kernels import InputError
-from minisam_kernels.position_encoding import position_encoding_numpy
+from minisam_kernels.layers.position_encoding import position_encoding_numpy
 
 LOW = minisam.CONFIGS["tiny"].low_res_size  # side of the decoder's masks
 

@@ -10,13 +10,13 @@ import chapter
 import minisam
 from minisam.exercises import chapter_06 as exercises
 from minisam.exercises import verdict
-from minisam.figures import attention_maps, left_out, listening
-from minisam.figures.decoder_steps import PARTS, Steps, attention_weights, decode_steps, within_picture
-from minisam.figures.paint import look
+from minisam.figures import attention_maps, left_out, pixel_attention
+from minisam.figures.shared.decoder_steps import PARTS, Steps, attention_weights, decode_steps, within_picture
+from minisam.figures.shared.paint import look
+from minisam.model.transformer import EPS, TwoWayTransformer
 from minisam.predictor import SamPredictor
-from minisam.transformer import EPS, TwoWayTransformer
 from minisam_kernels import InputError
-from minisam_kernels.two_way import two_way_attention_numpy
+from minisam_kernels.attn.cross_attention import cross_attention_numpy
 
 ONE = np.array([1])
 GRID = minisam.CONFIGS["tiny"].image_embedding_size  # tokens along a side
@@ -160,7 +160,7 @@ def test_attention_weights_are_the_kernels() -> None:
     q, k, v = (np.random.default_rng(0).standard_normal((n, 12)) for n in (3, 5, 5))
     weights = attention_weights(q, k, 3)
     mixed = np.einsum("hqk,khd->qhd", weights, v.reshape(5, 3, 4)).reshape(3, 12)
-    np.testing.assert_allclose(mixed, two_way_attention_numpy(q[None], k[None], v[None], 3)[0], rtol=1e-10)
+    np.testing.assert_allclose(mixed, cross_attention_numpy(q[None], k[None], v[None], 3)[0], rtol=1e-10)
 
 
 def test_parts_that_are_left_out(seen: tuple[SamPredictor, np.ndarray, np.ndarray], steps: Steps) -> None:
@@ -231,11 +231,11 @@ def test_maps_of_tokens(seen: tuple[SamPredictor, np.ndarray, np.ndarray], steps
 
 
 def test_listening(seen: tuple[SamPredictor, np.ndarray, np.ndarray], steps: Steps) -> None:
-    mean, one = listening.listening(steps, 1, None), listening.listening(steps, 1, 2)
+    mean, one = pixel_attention.listening(steps, 1, None), pixel_attention.listening(steps, 1, 2)
     np.testing.assert_allclose(mean.sum(axis=0), 1, rtol=1e-5)
     weights = steps.weights["layers.1.cross_attn_image_to_token"]
     assert one[4, 3, 7] == weights[2, 3 * GRID + 7, 4] and mean.shape == (7, GRID, GRID)
-    state = listening.draw_listening(*seen[:2], seen[2][0], steps, 1, 2, 1)
+    state = pixel_attention.draw_listening(*seen[:2], seen[2][0], steps, 1, 2, 1)
     answer = steps.logits[1].reshape(GRID, 4, GRID, 4).mean(axis=(1, 3))[:ROWS] > 0
     outside = one[:, :ROWS][:, ~answer].mean(axis=1)
     assert f"outside on “{steps.names[outside.argmax()]}” ({outside.max():.2f})" in state.words
@@ -254,7 +254,7 @@ def test_widgets_build(seen: tuple[SamPredictor, np.ndarray, np.ndarray], sam: m
     with pytest.raises(InputError, match="a point as"):
         attention_maps.attention_maps(seen[1], (1, 2, 3), sam)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="picture of uint8"):
-        listening.who_listens(seen[1] / 255, sam=sam)
+        pixel_attention.who_listens(seen[1] / 255, sam=sam)
 
 
 # ---- what the text says ----------------------------------------------------------------------------------

@@ -11,8 +11,8 @@ import minisam
 from minisam.exercises import verdict
 from minisam.exercises.chapter_07 import EXERCISES
 from minisam.figures import dot_product, thresholds, upscaling
-from minisam.figures.decoder_steps import Steps, decode_steps
-from minisam.figures.paint import at_point, coarse, look
+from minisam.figures.shared.decoder_steps import Steps, decode_steps
+from minisam.figures.shared.paint import at_point, coarse, look
 from minisam.predictor import SamPredictor
 from minisam_kernels import InputError
 

@@ -10,13 +10,13 @@ import pytest
 
 from chapter import printed, solutions
 from minisam.exercises import verdict
-from minisam_kernels.dice_loss import dice_loss, dice_loss_backward, dice_loss_numpy
-from minisam_kernels.errors import InputError
-from minisam_kernels.focal_loss import focal_loss, focal_loss_backward, focal_loss_numpy
+from minisam_kernels.losses.dice_loss import dice_loss, dice_loss_backward, dice_loss_numpy
+from minisam_kernels.losses.focal_loss import focal_loss, focal_loss_backward, focal_loss_numpy
+from minisam_kernels.runtime.errors import InputError
 
 pytest.importorskip("ipywidgets")
 from minisam.figures import background, focal_curves, iou_regression, loss_maps
-from minisam.figures.subjects import Subject
+from minisam.figures.shared.subjects import Subject
 from minisam.world.scene import SIZE
 
 SOLUTIONS = solutions(8)

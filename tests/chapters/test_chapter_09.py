@@ -17,11 +17,11 @@ pytest.importorskip("matplotlib")
 import minisam
 from minisam.figures import averaging, multimask, three_masks
 from minisam.figures.averaging import LOSSES, MIXES, Small, descend, rings, stability
-from minisam.figures.states import encode
+from minisam.figures.shared.states import encode
 from minisam.figures.three_masks import SEEDS, answers, containment, known, overlaps
 from minisam.world import HELD_OUT, nested
-from minisam_kernels.errors import InputError
-from minisam_kernels.iou import iou
+from minisam_kernels.losses.iou import iou
+from minisam_kernels.runtime.errors import InputError
 
 SOLUTIONS = chapter.solutions(9)
 
@@ -229,7 +229,7 @@ def test_recorded_run_compares_like_with_like() -> None:
 
 
 def test_recorded_run_is_of_today_s_settings() -> None:
-    ambiguity = pytest.importorskip("minisam.training.ambiguity", exc_type=ImportError)
+    ambiguity = pytest.importorskip("minisam.experiments.ambiguity", exc_type=ImportError)
     for run in multimask.read()["runs"]:
         s = run["settings"]
         today = ambiguity.settings(s["multimask"], s["seed"])

@@ -16,8 +16,8 @@ pytest.importorskip("matplotlib")
 import minisam
 from minisam.figures import interaction, who_wins
 from minisam.figures.interaction import Chances, correction, draw, new_points, noisy_box, play, sample_pixel
-from minisam.figures.states import encode
-from minisam_kernels.errors import InputError
+from minisam.figures.shared.states import encode
+from minisam_kernels.runtime.errors import InputError
 
 SOLUTIONS = chapter.solutions(10)
 
@@ -172,7 +172,7 @@ def test_trainer_plays_the_same_game(starts_with_box: float) -> None:
     predictor.set_image(image)
     ours = list(play(predictor, truth, chances))
 
-    from minisam.checkpoint import read_checkpoint
+    from minisam.checkpoints.checkpoint import read_checkpoint
 
     model = Sam(sam.config).eval()
     file = minisam.__path__[0] + "/weights/tiny.safetensors"

@@ -12,13 +12,14 @@ import pytest
 import chapter
 import minisam
 from minisam.benchmark import flops
-from minisam.config import CONFIGS
 from minisam.exercises import verdict
+from minisam.model.config import CONFIGS
 from minisam_kernels import InputError
 
 pytest.importorskip("ipywidgets")
 pytest.importorskip("matplotlib")
-from minisam.figures import amortised, committed, roofline, where
+from minisam.figures import amortised, profile, roofline
+from minisam.figures.shared import bench_data
 
 SOLUTIONS = chapter.solutions(11)
 CLOCK = amortised.Clock("a clock", 4.0, 0.5)
@@ -113,26 +114,26 @@ def test_committed_reads_what_the_benchmark_wrote(tmp_path: Any) -> None:
     profile = [{"title": "encode a picture", "stages": [{"name": "neck", "seconds": 0.5, "calls": 1}]}]
     found = {"workloads": rows, "profile": profile, "threads": 2, "blas_peak": {"2": {"minisam": 99.0}}}
     (tmp_path / "tiny.json").write_text(json.dumps(found))
-    read = committed.report("tiny", tmp_path)
-    assert committed.seconds(read, "encode") == 2 and committed.seconds(read, "encode", "onnxruntime") is None
-    assert committed.seconds(read, "prompts-1") is None and committed.stages(read, "one prompt") is None
-    assert committed.stages(read, "encode") == [("neck", 0.5)] and committed.peak(read) == 99
+    read = bench_data.report("tiny", tmp_path)
+    assert bench_data.seconds(read, "encode") == 2 and bench_data.seconds(read, "encode", "onnxruntime") is None
+    assert bench_data.seconds(read, "prompts-1") is None and bench_data.stages(read, "one prompt") is None
+    assert bench_data.stages(read, "encode") == [("neck", 0.5)] and bench_data.peak(read) == 99
     (tmp_path / "vit_b.json").write_text("{")
     for name in ("vit_b", "vit_h"):
-        missing = committed.report(name, tmp_path)
-        assert missing is None and committed.seconds(missing, "encode") is None and committed.peak(missing) is None
-        assert committed.stages(missing, "encode") is None
+        missing = bench_data.report(name, tmp_path)
+        assert missing is None and bench_data.seconds(missing, "encode") is None and bench_data.peak(missing) is None
+        assert bench_data.stages(missing, "encode") is None
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(2.5, "2.5 s"), (0.0123, "12.3 ms"), (4e-6, "4 µs")])
 def test_durations(seconds: float, text: str) -> None:
-    assert committed.duration(seconds) == text
+    assert bench_data.duration(seconds) == text
 
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_operations_by_stage_are_those_of_the_encoder(name: str) -> None:
     """Kills: windowed and global blocks mixed up, a stage left out."""
-    counted = where.operations(CONFIGS[name])
+    counted = profile.operations(CONFIGS[name])
     assert sum(counted.values()) == sum(flops.encoder(CONFIGS[name]).values())
     if name != "tiny":
         assert counted["global blocks · attention"] > counted["windowed blocks · attention"]
@@ -141,27 +142,27 @@ def test_operations_by_stage_are_those_of_the_encoder(name: str) -> None:
 
 def test_where_shows_shares_that_add_up() -> None:
     stages = [("a · mlp", 3.0), ("a · attention", 1.0), ("b", 0.5), ("the rest", 0.5)]
-    assert where.largest(stages, rows=3) == [("a · mlp", 3.0), ("a · attention", 1.0), ("2 smaller stages", 1.0)]
-    assert where.parts(stages) == [("a", 4.0), ("b", 0.5), ("the rest", 0.5)]
-    profile = where.Profile("a clock", [("neck · conv2d", 3.0), ("the rest", 1.0)], CONFIGS["tiny"], 10.0)
-    words = where.draw(profile, "encode").words
-    rate = where.operations(CONFIGS["tiny"])["neck · conv2d"] / 3e9
+    assert profile.largest(stages, rows=3) == [("a · mlp", 3.0), ("a · attention", 1.0), ("2 smaller stages", 1.0)]
+    assert profile.parts(stages) == [("a", 4.0), ("b", 0.5), ("the rest", 0.5)]
+    found = profile.Profile("a clock", [("neck · conv2d", 3.0), ("the rest", 1.0)], CONFIGS["tiny"], 10.0)
+    words = profile.draw(found, "encode").words
+    rate = profile.operations(CONFIGS["tiny"])["neck · conv2d"] / 3e9
     assert "encode a picture: 4 s" in words and f"neck · conv2d 3 s, 75% · {rate:.0f} GFLOP/s" in words
     total = sum(flops.encoder(CONFIGS["tiny"]).values()) / 4e9
     assert f"{total:.0f} GFLOP/s, {total / 10:.0%} of the 10 GFLOP/s" in words
-    words = where.draw(dataclasses.replace(profile, peak=None), "one prompt").words
+    words = profile.draw(dataclasses.replace(found, peak=None), "one prompt").words
     assert "neck 3 s, 75%" in words and "matrix products reach" not in words
 
 
 def test_where_builds_and_its_stages_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
     sam, image = minisam.load("tiny"), np.zeros((40, 60, 3), np.uint8)
-    found = where.here(sam, image, "encode", "here", 1.0, times=1)
+    found = profile.here(sam, image, "encode", "here", 1.0, times=1)
     assert {"windowed blocks · norm2 and mlp", "global blocks · attention"} <= {name for name, _ in found.stages}
-    monkeypatch.setattr(where, "here", lambda *_: found)
-    monkeypatch.setattr(where, "kept", lambda *_: None)
-    assert "Guess first" in where.where(sam, image).children[0].value
+    monkeypatch.setattr(profile, "here", lambda *_: found)
+    monkeypatch.setattr(profile, "kept", lambda *_: None)
+    assert "Guess first" in profile.where(sam, image).children[0].value
     with pytest.raises(InputError, match=r"\(H, W, 3\)"):
-        where.where(sam, image[..., 0])
+        profile.where(sam, image[..., 0])
 
 
 def test_roofline_counts_and_measures() -> None:

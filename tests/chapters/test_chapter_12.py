@@ -10,17 +10,18 @@ import pytest
 
 import chapter
 import minisam
-from minisam.crops import crop_boxes
+from minisam.automatic.crops import crop_boxes
 from minisam.exercises import verdict
-from minisam_kernels import InputError, rle
-from minisam_kernels.nms import nms as right_nms
-from minisam_kernels.stability_score import stability_score
+from minisam_kernels import InputError
+from minisam_kernels.losses.stability_score import stability_score
+from minisam_kernels.masks import rle
+from minisam_kernels.masks.nms import nms as right_nms
 
 pytest.importorskip("ipywidgets")
 pytest.importorskip("matplotlib")
 pytest.importorskip("skimage")
-from minisam.figures import candidates as fates
 from minisam.figures import funnel, grids, stability
+from minisam.figures.shared import candidates
 
 SOLUTIONS = chapter.solutions(12)
 
@@ -111,25 +112,25 @@ def image() -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def answers(sam: minisam.Sam, image: np.ndarray) -> fates.Answers:
+def answers(sam: minisam.Sam, image: np.ndarray) -> candidates.Answers:
     predictor = minisam.SamPredictor(sam)
     predictor.set_image(image)
-    return fates.ask(predictor, 6)
+    return candidates.ask(predictor, 6)
 
 
-def settings(rules: fates.Rules) -> dict[str, Any]:
+def settings(rules: candidates.Rules) -> dict[str, Any]:
     return {name: getattr(rules, name) for name in rules.__dataclass_fields__}
 
 
 @pytest.mark.parametrize("region", [0, 60])
 @pytest.mark.parametrize("share", [1 / 3, 0.9])
 def test_survivors_are_the_generators_records(
-    sam: minisam.Sam, image: np.ndarray, answers: fates.Answers, region: int, share: float
+    sam: minisam.Sam, image: np.ndarray, answers: candidates.Answers, region: int, share: float
 ) -> None:
     """Kills: a threshold with the wrong strictness, another order, another offset, cleaning without NMS."""
-    rules = replace(fates.fitting(answers, share), min_mask_region_area=region)
-    every = fates.candidates(answers, rules.stability_score_offset)
-    left = fates.sift(every, rules, image.shape[:2])
+    rules = replace(candidates.fitting(answers, share), min_mask_region_area=region)
+    every = candidates.candidates(answers, rules.stability_score_offset)
+    left = candidates.sift(every, rules, image.shape[:2])
     generator = minisam.SamAutomaticMaskGenerator(sam, 6, **settings(rules))
     records = generator.generate_encoded(answers.predictor)
     assert len(left) == len(records) > 0
@@ -146,18 +147,18 @@ def test_survivors_are_the_generators_records(
 
 @pytest.mark.parametrize("thresholds", [(0.0, 0.0), (0.0, 1.0), (1.0, 0.0)])
 def test_extreme_rules_are_the_generators_too(
-    sam: minisam.Sam, image: np.ndarray, answers: fates.Answers, thresholds: tuple[float, float]
+    sam: minisam.Sam, image: np.ndarray, answers: candidates.Answers, thresholds: tuple[float, float]
 ) -> None:
-    rules = fates.Rules(*thresholds)
-    left = fates.sift(fates.candidates(answers), rules, image.shape[:2])
+    rules = candidates.Rules(*thresholds)
+    left = candidates.sift(candidates.candidates(answers), rules, image.shape[:2])
     records = minisam.SamAutomaticMaskGenerator(sam, 6, **settings(rules)).generate_encoded(answers.predictor)
     assert [c.area for c in left] == [record["area"] for record in records]
 
 
-def made(iou: float, stable: float, box: tuple[int, int, int, int]) -> fates.Candidate:
+def made(iou: float, stable: float, box: tuple[int, int, int, int]) -> candidates.Candidate:
     mask = np.zeros((1, 20, 20), bool)
     mask[0, box[1] : box[3] + 1, box[0] : box[2] + 1] = True
-    return fates.Candidate((1.0, 2.0), 1, iou, stable, rle.encode(mask)[0], int(mask.sum()), np.array(box))
+    return candidates.Candidate((1.0, 2.0), 1, iou, stable, rle.encode(mask)[0], int(mask.sum()), np.array(box))
 
 
 def test_reasons_tell_the_numbers() -> None:
@@ -169,36 +170,37 @@ def test_reasons_tell_the_numbers() -> None:
         made(0.8, float("nan"), (0, 0, 9, 9)),
         made(0.7, 0.9, (0, 0, 9, 8)),  # box IoU 72/81 with the second
     ]
-    left = fates.sift(every, fates.Rules(0.5, 0.5), (20, 20))
+    left = candidates.sift(every, candidates.Rules(0.5, 0.5), (20, 20))
     assert left == [every[1]]
     assert [c.dropped for c in every] == ["predicted IoU", "", "stability", "stability", "box NMS"]
     assert "0.500, not above 0.5" in every[0].reason and "0.400, not at least 0.5" in every[2].reason
     assert "NaN" in every[3].reason and "box IoU 0.889 above 0.7" in every[4].reason
     assert (
-        np.isnan(fates.box_iou(np.ones(4), np.ones(4))) and fates.box_iou(np.r_[0, 0, 2, 2], np.r_[0, 0, 2, 1]) == 0.5
+        np.isnan(candidates.box_iou(np.ones(4), np.ones(4)))
+        and candidates.box_iou(np.r_[0, 0, 2, 2], np.r_[0, 0, 2, 1]) == 0.5
     )
 
-    came = [funnel.words(every, fates.Rules(0.5, 0.5), stage) for stage in range(5)]
+    came = [funnel.words(every, candidates.Rules(0.5, 0.5), stage) for stage in range(5)]
     assert came[1].startswith("Stage 1, predicted IoU above 0.5: 5 came, 1 dropped, 4 stay.")
     assert "4 came, 2 dropped, 2 stay. 1 of the dropped were empty (NaN)." in came[2]
     assert "2 came, 1 dropped, 1 stay." in came[3] and "1 came, 0 dropped, 1 stay." in came[4]
-    state = funnel.draw_examples(np.zeros((20, 20, 3), np.uint8), every, fates.Rules(0.5, 0.5), 3, "made")
+    state = funnel.draw_examples(np.zeros((20, 20, 3), np.uint8), every, candidates.Rules(0.5, 0.5), 3, "made")
     assert "1 dropped by “box NMS”: box IoU 0.889" in state.words
 
 
-def test_fitting_rules_let_a_share_pass(answers: fates.Answers) -> None:
-    rules = fates.fitting(answers, 0.5)
+def test_fitting_rules_let_a_share_pass(answers: candidates.Answers) -> None:
+    rules = candidates.fitting(answers, 0.5)
     assert (answers.ious > rules.pred_iou_thresh).mean() == pytest.approx(0.5, abs=0.12)  # two digits
     assert 0 <= rules.stability_score_thresh <= 1 and rules.stability_score_offset in (1.0, 0.5, 0.2, 0.1, 0.05)
     with pytest.raises(InputError, match="share"):
-        fates.fitting(answers, 0)
+        candidates.fitting(answers, 0)
     with pytest.raises(InputError, match="without"):
-        fates.ask(minisam.SamPredictor(answers.predictor.model), 2)
+        candidates.ask(minisam.SamPredictor(answers.predictor.model), 2)
 
 
 def test_figures_build_small(sam: minisam.Sam, image: np.ndarray) -> None:
     small = image[::2, ::2]
-    rules = fates.Rules(0.1, 0.1, stability_score_offset=0.2)
+    rules = candidates.Rules(0.1, 0.1, stability_score_offset=0.2)
     for widget in (
         funnel.funnel({"small": small}, sam, 2, rules),
         stability.stability(small, (5, 5), sam, (0.0, 1.0)),
@@ -243,15 +245,15 @@ def test_grids_are_the_generators(sam: minisam.Sam, image: np.ndarray) -> None:
     assert f"cover {union.mean():.0%} of the picture" in words
 
 
-def test_statements_of_the_text(sam: minisam.Sam, image: np.ndarray, answers: fates.Answers) -> None:
+def test_statements_of_the_text(sam: minisam.Sam, image: np.ndarray, answers: candidates.Answers) -> None:
     """Untouched masks come first after cleaning; an X loses a bar; .45 to .55 is δ = .2; 20 crops."""
     assert [round(1 / (1 + np.exp(sign * 0.2)), 2) for sign in (1, -1)] == [0.45, 0.55]
     assert len(crop_boxes((400, 600), 2, 512 / 1500)) == 21
     assert np.isnan(stability_score(np.full((1, 2, 2), -9.0, np.float32))[0])
     mixed = 0
     for area in (2, 4, 8, 15, 30, 60):  # which of them leaves some masks as they were depends on the weights
-        rules = replace(fates.fitting(answers, 0.9), min_mask_region_area=area)
-        left = fates.sift(fates.candidates(answers, rules.stability_score_offset), rules, image.shape[:2])
+        rules = replace(candidates.fitting(answers, 0.9), min_mask_region_area=area)
+        left = candidates.sift(candidates.candidates(answers, rules.stability_score_offset), rules, image.shape[:2])
         cleaned = ["cleaned" in c.reason for c in left]
         assert cleaned == sorted(cleaned)
         mixed += any(cleaned) and not all(cleaned)

@@ -15,12 +15,12 @@ pytest.importorskip("ipywidgets")
 pytest.importorskip("matplotlib")
 
 import minisam
-from minisam.config import get_config
-from minisam.figures import doubts, failures, one_thing
-from minisam.figures.states import encode
+from minisam.figures import failures, one_thing, photo_failures
+from minisam.figures.shared.states import encode
 from minisam.figures.three_masks import overlaps
-from minisam_kernels.errors import InputError
-from minisam_kernels.nms import nms
+from minisam.model.config import get_config
+from minisam_kernels.masks.nms import nms
+from minisam_kernels.runtime.errors import InputError
 
 SOLUTIONS = chapter.solutions(15)
 
@@ -99,7 +99,7 @@ def test_measure_of_known_shapes() -> None:
     assert failures.scattered(two) == pytest.approx(100 * 10 / 50)
     diagonal = np.eye(9, dtype=bool)
     assert failures.scattered(diagonal) == 0 and failures.scattered(np.zeros((4, 4), bool)) == 0
-    assert doubts.islands(two) == (1, pytest.approx(0.2)) and doubts.islands(diagonal) == (0, 0.0)
+    assert photo_failures.islands(two) == (1, pytest.approx(0.2)) and photo_failures.islands(diagonal) == (0, 0.0)
 
 
 def test_measure_of_contrast() -> None:
@@ -204,7 +204,7 @@ def test_figures_build_and_check() -> None:
         with pytest.raises(InputError, match="at least one"):
             wrong()
     with pytest.raises(InputError, match="at least one picture"):
-        doubts.doubts([], sam)
+        photo_failures.doubts([], sam)
 
 
 def test_one_thing_says_what_was_answered() -> None:
@@ -217,13 +217,13 @@ def test_one_thing_says_what_was_answered() -> None:
 def test_doubts_ask_again_inside_the_mask() -> None:
     image = one_thing.picture("diameter (px)", 80)[0][::2, ::2].copy()
     sam = minisam.load("tiny")
-    (found,) = doubts.collect(sam, [image], grid=2)
+    (found,) = photo_failures.collect(sam, [image], grid=2)
     assert [d.agreement for d in found] == sorted(d.agreement for d in found)
     worst = found[0]
     assert worst.mask[int(worst.other[1]), int(worst.other[0])] or not worst.mask.any()
-    words = doubts.draw(image, found, "noise", 0).words
+    words = photo_failures.draw(image, found, "noise", 0).words
     assert f"mean IoU of {worst.agreement:.2f}" in words and f"{worst.islands} islands" in words
-    assert doubts.doubts([image], sam, shown=1, grid=1).children
+    assert photo_failures.doubts([image], sam, shown=1, grid=1).children
 
 
 # ---- the corrections -------------------------------------------------------------------------------------
@@ -241,7 +241,7 @@ def test_correction_stability_and_attention() -> None:
     assert all(
         any(name in key for key in shapes) for name in ("cross_attn_image_to_token", "final_attn_token_to_image")
     )
-    from minisam_kernels.stability_score import stability_score
+    from minisam_kernels.losses.stability_score import stability_score
 
     logits = np.full((1, 4, 4), -5, np.float32)
     logits[0, :2], logits[0, 2] = 5, 0.5  # one row lies between −1 and 1

@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file as save_torch_safetensors
 
-from minisam.checkpoint import (
+from minisam.checkpoints.checkpoint import (
     fit_state,
     infer_config,
     read_checkpoint,
@@ -28,7 +28,7 @@ from minisam.checkpoint import (
     to_hugging_face,
     to_official,
 )
-from minisam.config import CONFIGS, SamConfig
+from minisam.model.config import CONFIGS, SamConfig
 from minisam.sam import random_state
 from minisam_kernels import InputError
 
@@ -545,7 +545,7 @@ def test_every_flip_of_the_pickle(whole, tmp_path):
 
 MEMORY = """
 import sys, os
-from minisam.checkpoint import read_checkpoint, infer_config, fit_state
+from minisam.checkpoints.checkpoint import read_checkpoint, infer_config, fit_state
 def private():  # bytes of memory of our own, mapped files left out
     return int(next(line for line in open("/proc/self/status") if line.startswith("RssAnon")).split()[1]) * 1024
 def resident():

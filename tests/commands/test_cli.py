@@ -18,10 +18,10 @@ import pytest
 from PIL import Image
 
 import minisam
-from minisam.checkpoint import save_checkpoint
-from minisam.cli import main
-from minisam.config import SamConfig
-from minisam.images import read_image, save_png
+from minisam.checkpoints.checkpoint import save_checkpoint
+from minisam.commands.main import main
+from minisam.files.images import read_image, save_png
+from minisam.model.config import SamConfig
 from minisam.sam import build
 
 SMALL = SamConfig(
@@ -448,7 +448,7 @@ def test_warmup(place, capsys):
 def test_verify_hands_over(place, capsys, monkeypatch):
     import torch
 
-    from minisam.reference import verify
+    from minisam.verify import stages as verify
 
     seen = []
 
@@ -469,7 +469,7 @@ def test_verify_hands_over(place, capsys, monkeypatch):
 
 
 def test_read_and_lab_hand_over(capsys, monkeypatch):
-    from minisam import book_server
+    from book.tools import server as book_server
 
     monkeypatch.setattr(book_server, "read", lambda port, open_browser: 10 * port + open_browser)
     monkeypatch.setattr(book_server, "lab", lambda: 7)
@@ -489,7 +489,7 @@ def test_as_a_process(place):
     assert done.stderr == "minisam: error: expected points inside the picture of 40 × 30 pixels, got (99, 4)\n"
 
 
-@pytest.mark.parametrize("module", ["minisam.cli", "argparse", "minisam.commands.everything"])
+@pytest.mark.parametrize("module", ["minisam.commands.main", "argparse", "minisam.commands.everything"])
 def test_ctrl_c_while_the_command_starts_is_one_line(module):
     """An interruption in the middle of an import, of the script's function and of ``-m``. Kills: a traceback."""
     code = (
@@ -508,12 +508,12 @@ def test_ctrl_c_while_the_command_starts_is_one_line(module):
 
 
 def test_ctrl_c_while_options_are_read(capsys, monkeypatch):
-    monkeypatch.setattr("minisam.cli._parser", mock.Mock(side_effect=KeyboardInterrupt))
+    monkeypatch.setattr("minisam.commands.main._parser", mock.Mock(side_effect=KeyboardInterrupt))
     assert main([]) == 130 and capsys.readouterr().err.strip() == "minisam: interrupted"
 
 
 def test_help_and_errors_load_nothing_heavy():
-    code = "import sys; from minisam.cli import main; main(['--help']); main(['segment', 'x.png']);"
+    code = "import sys; from minisam.commands.main import main; main(['--help']); main(['segment', 'x.png']);"
     code += "print(sorted({'torch', 'numba', 'matplotlib', 'scipy', 'ipywidgets', 'PIL'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip().splitlines()[-1] == "[]"
@@ -521,7 +521,7 @@ def test_help_and_errors_load_nothing_heavy():
 
 def test_every_program_says_bad_input_in_one_line(capsys):
     """Kills: a traceback, a code of 0 after an error or Ctrl-C."""
-    from minisam.commands.options import exit_code
+    from minisam.console import exit_code
     from minisam_kernels import InputError
 
     def fails(error):

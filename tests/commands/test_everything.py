@@ -14,16 +14,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from test_automatic import SMALL, picture
 
 from minisam import SamAutomaticMaskGenerator
-from minisam.checkpoint import save_checkpoint
-from minisam.cli import main
+from minisam.automatic.crops import PRESETS
+from minisam.checkpoints.checkpoint import save_checkpoint
 from minisam.commands.everything import SETTINGS, _most, as_sa1b
-from minisam.crops import PRESETS
-from minisam.images import read_image, save_png
+from minisam.commands.main import main
+from minisam.files.images import read_image, save_png
 from minisam.sam import build
 from minisam.training.data import find_records
-from test_automatic import SMALL, picture
 
 coco = pytest.importorskip("pycocotools.mask")
 COCO = pytest.importorskip("pycocotools.coco").COCO
@@ -268,7 +268,7 @@ def test_ctrl_c_is_one_line(place, capsys, monkeypatch):
     def interrupted(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("minisam.automatic.mask_runs", interrupted)
+    monkeypatch.setattr("minisam.automatic.generator.mask_runs", interrupted)
     code, out, err = everything(capsys, *KEEP, "--overlay", "o.png")
     assert (code, out, err.strip()) == (130, "", "minisam: interrupted")
     assert Path("masks.json").read_text() == "older" and not Path("o.png").exists()
@@ -280,7 +280,8 @@ def test_ctrl_c_in_a_process(place):
     """A real SIGINT while points are decoded: exit code 130, nothing written, soon."""
     program = (
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background ignores it
-        "import sys, minisam.automatic as automatic; from minisam.cli import main; step = automatic._Run.step\n"
+        "import sys, minisam.automatic.generator as automatic; from minisam.commands.main import main\n"
+        "step = automatic._Run.step\n"
         "automatic._Run.step = lambda self, points: (step(self, points), print(points, flush=True))\n"
         "sys.exit(main(sys.argv[1:]))"
     )

@@ -6,14 +6,15 @@ import json
 from pathlib import Path
 
 import pytest
-
-from minisam.figures import ablations as figure
-from minisam.training import ablations, loop
-from minisam.training.ablations import BASE, FIGURES, VARIANTS, settings, table
-from minisam_kernels import InputError
 from test_training_data import sa1b_folder
 
-ROOT = Path(__file__).parents[1]
+from minisam.experiments import ablations
+from minisam.experiments.ablations import BASE, FIGURES, VARIANTS, settings, table
+from minisam.figures import ablations as figure
+from minisam.training import loop
+from minisam_kernels import InputError
+
+ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of pycocotools, about NumPy 2
 
 
@@ -171,5 +172,5 @@ def test_the_figure_shows_what_was_reached(tmp_path):
     figure.ablations(path)
     for text in ("[]", "{", json.dumps({"runs": runs[2:]})):
         path.write_text(text)
-        with pytest.raises(InputError, match=r"expected a file that python -m minisam.training.ablations wrote"):
+        with pytest.raises(InputError, match=r"expected a file that python -m minisam.experiments.ablations wrote"):
             figure.read(path)

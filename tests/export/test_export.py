@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-import minisam
-from minisam.preprocess import normalise_and_pad
-from minisam.sam import build
 from test_cli import SMALL, refused, run
 
+import minisam
+from minisam.model.preprocess import normalise_and_pad
+from minisam.sam import build
+
 onnxruntime = pytest.importorskip("onnxruntime")
-export = pytest.importorskip("minisam.reference.export")
+export = pytest.importorskip("minisam.export.onnx")
 pytestmark = pytest.mark.slow
 
 
@@ -114,14 +114,14 @@ def test_a_wrong_number_of_masks_is_an_error(exported):
 @pytest.fixture
 def place(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    minisam.checkpoint.save_checkpoint("small.safetensors", build(SMALL, seed=1).state_dict(), SMALL)
+    minisam.checkpoints.checkpoint.save_checkpoint("small.safetensors", build(SMALL, seed=1).state_dict(), SMALL)
     return tmp_path
 
 
 def test_the_command_writes_and_compares(exported, place, capsys, monkeypatch):
     """The graphs are those of the fixture: making them takes most of the time."""
     sam, folder, *_ = exported
-    minisam.checkpoint.save_checkpoint("model.safetensors", sam.state_dict(), sam.config)
+    minisam.checkpoints.checkpoint.save_checkpoint("model.safetensors", sam.state_dict(), sam.config)
     monkeypatch.setattr(export, "encoder_program", lambda sam, model: Program((folder / "encoder.onnx").read_bytes()))
     monkeypatch.setattr(export, "decoder_program", lambda sam, model: Program((folder / "decoder.onnx").read_bytes()))
     code, out, _ = run(capsys, "export", "--checkpoint", "model.safetensors", "-o", "new")

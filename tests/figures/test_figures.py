@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minisam
-from minisam import book_server
-from minisam.figures.atlas import Atlas, atlas, decode_mask, encode_mask, grid_points
-from minisam_kernels.errors import InputError
+from book.tools import server as book_server
+from minisam.figures.shared.atlas import Atlas, atlas, decode_mask, encode_mask, grid_points
+from minisam_kernels.runtime.errors import InputError
 
 pytest.importorskip("anywidget")
 pytest.importorskip("skimage")

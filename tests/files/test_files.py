@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from minisam.files import atomic, check_output
+from minisam.files.atomic import atomic, check_output
 from minisam_kernels import InputError
 
 

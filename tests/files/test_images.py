@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image, ImageOps
 
-from minisam.images import COLOURS, outline, overlay, read_image, read_mask, save_png
+from minisam.files.images import COLOURS, outline, overlay, read_image, read_mask, save_png
 from minisam_kernels import InputError
 
 
@@ -135,7 +135,7 @@ def test_extreme_shapes(tmp_path, size):
 
 
 def test_strips_change_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr("minisam.images.STRIP", 50)
+    monkeypatch.setattr("minisam.files.images.STRIP", 50)
     test_transparency_is_laid_over_white(tmp_path)
     test_orientation(tmp_path, "png", 6)
     image = noise(40, 30, 3)
@@ -148,7 +148,7 @@ def test_strips_change_nothing(tmp_path, monkeypatch):
 BIG = """
 import resource, sys
 import numpy as np
-from minisam.images import read_image
+from minisam.files.images import read_image
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
 image = read_image(sys.argv[1])
 assert image.shape == (10000, 10000, 3) and image[5000, 5000].tolist() == [10, 200, 30]

@@ -14,8 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import minisam
-from minisam import fused_decoder, fused_prompt, fused_terms
-from minisam.config import CONFIGS
+from minisam.fused import decoder as fused_decoder
+from minisam.fused import prompts as fused_prompt
+from minisam.fused import terms as fused_terms
+from minisam.model.config import CONFIGS
 from minisam.sam import Sam, build
 from minisam_kernels import InputError
 from strategies import seeds
@@ -73,10 +75,10 @@ def assert_near(actual, expected, tolerance: float = TOLERANCE) -> None:
 def test_fused_is_plain(name, seed, batch, points, box, mask, multimask_output):
     """Any number of tokens (5 to 15), mask prompts, both outputs. Kills: a term that is left out, a wrong layer's."""
     sam, rng = MODELS[name], np.random.default_rng(seed)
-    decoder, pe = sam.mask_decoder, sam.prompt_encoder.get_dense_pe()
+    decoder, pe = sam.fused_decoder, sam.prompt_encoder.get_dense_pe()
     features, sparse, masks, dense = prompts(sam, rng, batch, points, box, mask)
     actual = decoder.decode(decoder.prepare(features, pe), sparse, masks, multimask_output)
-    assert_near(actual, decoder(features, pe, sparse, dense, multimask_output))
+    assert_near(actual, sam.mask_decoder(features, pe, sparse, dense, multimask_output))
 
 
 @settings(max_examples=8)
@@ -84,7 +86,7 @@ def test_fused_is_plain(name, seed, batch, points, box, mask, multimask_output):
 def test_a_prompt_has_the_same_bits_in_any_batch(seed, points, mask):
     """Law: alone, among others, in another place. Kills: room shared by two prompts, sums over the batch."""
     sam, rng = MODELS["25 tokens" if points % 2 else "441 tokens"], np.random.default_rng(seed)
-    decoder = sam.mask_decoder
+    decoder = sam.fused_decoder
     features, sparse, masks, _ = prompts(sam, rng, 4, points, False, mask)
     terms = decoder.prepare(features, sam.prompt_encoder.get_dense_pe())
     together = decoder.decode(terms, sparse, masks, True)
@@ -103,7 +105,7 @@ def test_prompts_that_a_thread_takes_together(seed, box, multimask_output):
     """Law: four at once, and one that is left over, have the bits of each alone; so has what the plain form answers
     among them. Kills: room shared by two prompts, masks or trust of another prompt, a last part left out."""
     sam, rng = MODELS["441 tokens" if box else "three layers"], np.random.default_rng(seed)
-    decoder = sam.mask_decoder
+    decoder = sam.fused_decoder
     features, sparse, _, _ = prompts(sam, rng, 9, 1, box, False)
     terms = decoder.prepare(features, sam.prompt_encoder.get_dense_pe())
     alone = [decoder.decode(terms, sparse[b : b + 1], None, multimask_output) for b in range(9)]
@@ -120,7 +122,9 @@ def test_prompts_that_a_thread_takes_together(seed, box, multimask_output):
             np.testing.assert_array_equal(one[0], other[b])
         dense = sam.prompt_encoder.no_mask()
         odd = b in (1, 3, 5, 7)  # parts of four
-        expected = decoder(features, terms.image_pe, sparse[b : b + 1], dense, multimask_output) if odd else alone[b]
+        expected = (
+            sam.mask_decoder(features, terms.image_pe, sparse[b : b + 1], dense, multimask_output) if odd else alone[b]
+        )
         for one, other in zip(expected, mixed):
             np.testing.assert_array_equal(one[0], other[b])
     assert sorted(got) == np.flatnonzero(choice.any(axis=1)).tolist()
@@ -133,7 +137,7 @@ def test_the_place_is_worked_out_once():
     sam = MODELS["25 tokens"]
     one, other = minisam.SamPredictor(sam), minisam.SamPredictor(sam)
     features = prompts(sam, np.random.default_rng(0), 1, 1, False, False)[0]
-    first, second = (sam.mask_decoder.prepare(features, p.image_pe) for p in (one, other))
+    first, second = (sam.fused_decoder.prepare(features, p.image_pe) for p in (one, other))
     assert first.place is second.place and not one.image_pe.flags.writeable
 
 
@@ -142,7 +146,7 @@ def test_the_place_is_worked_out_once():
 def test_decode_each_hands_on_what_is_wanted(seed, multimask_output):
     """The wanted masks of decode, bit by bit, and nothing else. Kills: masks of the wrong token, all or none."""
     sam, rng = MODELS["400 tokens"], np.random.default_rng(seed)
-    decoder = sam.mask_decoder
+    decoder = sam.fused_decoder
     features, sparse, _, _ = prompts(sam, rng, 5, 1, False, False)
     terms = decoder.prepare(features, sam.prompt_encoder.get_dense_pe())
     logits, iou = decoder.decode(terms, sparse, None, multimask_output)
@@ -165,7 +169,7 @@ def test_decode_each_hands_on_what_is_wanted(seed, multimask_output):
 def test_where_a_variance_cancels_the_plain_form_answers():
     """With no trust at all every answer is the plain form's, also through decode_each. Kills: a guard nobody asks."""
     sam = MODELS["25 tokens"]
-    decoder, pe = sam.mask_decoder, sam.prompt_encoder.get_dense_pe()
+    decoder, pe = sam.fused_decoder, sam.prompt_encoder.get_dense_pe()
     features, sparse, masks, _ = prompts(sam, np.random.default_rng(0), 2, 2, False, True)
     terms = decoder.prepare(features, pe)
     fused = decoder.decode(terms, sparse, masks, True)
@@ -174,7 +178,7 @@ def test_where_a_variance_cancels_the_plain_form_answers():
         answers = decoder.decode(terms, sparse, masks, True)
         for b in range(2):
             dense = sam.prompt_encoder.embed_masks(masks[b : b + 1])
-            for one, other in zip(answers, decoder(features, pe, sparse[b : b + 1], dense, True)):
+            for one, other in zip(answers, sam.mask_decoder(features, pe, sparse[b : b + 1], dense, True)):
                 np.testing.assert_array_equal(one[b], other[0])
         assert (answers[0] != fused[0]).any()
         decoder.decode_each(
@@ -184,7 +188,7 @@ def test_where_a_variance_cancels_the_plain_form_answers():
             lambda b, iou: np.array([False, b == 1, False]),
             lambda *args: got.update({args[0]: args}),
         )
-    plain = decoder(features, pe, sparse[1:], sam.prompt_encoder.no_mask(), True)
+    plain = sam.mask_decoder(features, pe, sparse[1:], sam.prompt_encoder.no_mask(), True)
     assert list(got) == [1] and got[1][1].tolist() == [1]
     np.testing.assert_array_equal(got[1][2][0], plain[0][0, 1])
 
@@ -192,18 +196,18 @@ def test_where_a_variance_cancels_the_plain_form_answers():
 def test_the_ratio_is_measured():
     """A mask prompt that takes the picture away, and an update that does, are noticed; ordinary ones are near 1."""
     sam = MODELS["25 tokens"]
-    decoder, encoder, rng = sam.mask_decoder, sam.prompt_encoder, np.random.default_rng(1)
+    decoder, encoder, rng = sam.fused_decoder, sam.prompt_encoder, np.random.default_rng(1)
     features, sparse, _, _ = prompts(sam, rng, 1, 1, False, False)
     masks = np.zeros((1, 1, sam.config.low_res_size, sam.config.low_res_size), np.float32)
     pe = encoder.get_dense_pe()
     terms = decoder.prepare(features, pe)
-    prompt = fused_prompt.FusedPrompts(decoder, decoder.fused.weights, terms, sparse)
+    prompt = fused_prompt.FusedPrompts(decoder, decoder.weights, terms, sparse)
     prompt.tokens(range(1))
     assert prompt.ratios.max() < 4 and prompt.trusted().all()
     gone = decoder.prepare(1e-3 * features - encoder.embed_masks(masks), pe)  # what a mask prompt of zeros adds
-    taken = fused_terms.with_mask(decoder.fused.weights, gone, encoder.mask_channels(masks))
+    taken = fused_terms.with_mask(decoder.weights, gone, encoder.mask_channels(masks))
     assert taken.ratio > fused_prompt.RATIO
-    expected = decoder(gone.image, pe, sparse, encoder.embed_masks(masks), False)
+    expected = sam.mask_decoder(gone.image, pe, sparse, encoder.embed_masks(masks), False)
     np.testing.assert_equal(decoder.decode(gone, sparse, masks, False), expected)
 
 
@@ -214,8 +218,8 @@ def test_nan_comes_through(seed, points, box):
     sam = MODELS["25 tokens"]
     features, sparse, _, _ = prompts(sam, np.random.default_rng(seed), 1, points, box, False)
     features[:] = np.nan
-    terms = sam.mask_decoder.prepare(features, sam.prompt_encoder.get_dense_pe())
-    assert np.isnan(sam.mask_decoder.decode(terms, sparse, None, True)[0]).all()
+    terms = sam.fused_decoder.prepare(features, sam.prompt_encoder.get_dense_pe())
+    assert np.isnan(sam.fused_decoder.decode(terms, sparse, None, True)[0]).all()
 
 
 @pytest.mark.parametrize("name", ["25 tokens", "one mask"])
@@ -224,11 +228,11 @@ def test_many_points_are_answered_by_the_plain_form(mask, name):
     """From ``MANY`` embeddings on: its bits, in a batch too. Kills: of one mask the other is given."""
     sam, rng = MODELS[name], np.random.default_rng(5)
     features, sparse, masks, dense = prompts(sam, rng, 2, fused_decoder.MANY, False, mask)
-    decoder, image_pe = sam.mask_decoder, sam.prompt_encoder.get_dense_pe()
+    decoder, image_pe = sam.fused_decoder, sam.prompt_encoder.get_dense_pe()
     logits, iou = decoder.decode(decoder.prepare(features, image_pe), sparse, masks, True)
     for b in range(2):
         here = dense if masks is None else dense[b : b + 1]
-        expected = decoder(features, image_pe, sparse[b : b + 1], here, True)
+        expected = sam.mask_decoder(features, image_pe, sparse[b : b + 1], here, True)
         assert np.array_equal(logits[b], expected[0][0]) and np.array_equal(iou[b], expected[1][0])
     with mock.patch.object(fused_decoder, "MANY", 999):
         close, _ = decoder.decode(decoder.prepare(features, image_pe), sparse, masks, True)
@@ -240,8 +244,8 @@ def test_no_prompt_at_all_in_a_batch():
     """B = 0 gives empty arrays."""
     sam = MODELS["25 tokens"]
     features, sparse, _, _ = prompts(sam, np.random.default_rng(0), 1, 1, False, False)
-    terms = sam.mask_decoder.prepare(features, sam.prompt_encoder.get_dense_pe())
-    logits, iou = sam.mask_decoder.decode(terms, sparse[:0], None, True)
+    terms = sam.fused_decoder.prepare(features, sam.prompt_encoder.get_dense_pe())
+    logits, iou = sam.fused_decoder.decode(terms, sparse[:0], None, True)
     assert logits.shape == (0, 3, 20, 20) and iou.shape == (0, 3)
 
 
@@ -249,13 +253,13 @@ def test_an_exception_of_a_caller_arrives():
     """What ``consume`` raises is raised, whichever thread it ran in."""
     sam = MODELS["25 tokens"]
     features, sparse, _, _ = prompts(sam, np.random.default_rng(0), 3, 1, False, False)
-    terms = sam.mask_decoder.prepare(features, sam.prompt_encoder.get_dense_pe())
+    terms = sam.fused_decoder.prepare(features, sam.prompt_encoder.get_dense_pe())
 
     def consume(b, indices, masks):
         raise KeyError("mine")
 
     with pytest.raises(KeyError, match="mine"):
-        sam.mask_decoder.decode_each(terms, sparse, True, lambda b, iou: iou == iou, consume)
+        sam.fused_decoder.decode_each(terms, sparse, True, lambda b, iou: iou == iou, consume)
 
 
 def test_predictor_plain_and_fused_agree():
@@ -279,7 +283,7 @@ def test_any_number_of_threads_gives_the_same_bits(tmp_path):
     """One prompt on tiles, three prompts side by side, a mask prompt: 1, 2 and 3 threads."""
     program = (
         "import sys, numpy as np; sys.path.insert(0, sys.argv[2]); import test_fused_decoder as t;"
-        "sam = t.MODELS['441 tokens']; d = sam.mask_decoder; r = np.random.default_rng(0); out = []\n"
+        "sam = t.MODELS['441 tokens']; d = sam.fused_decoder; r = np.random.default_rng(0); out = []\n"
         "for batch in (1, 3):\n"
         "  f, s, m, _ = t.prompts(sam, r, batch, 2, False, batch == 3)\n"
         "  out += d.decode(d.prepare(f, sam.prompt_encoder.get_dense_pe()), s, m, True)\n"

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minisam.config import CONFIGS, SamConfig
+from minisam.model.config import CONFIGS, SamConfig
 from minisam.sam import build
 from minisam_kernels import InputError
 from strategies import seeds, sizes

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from minisam.config import get_config
+from minisam.model.config import get_config
 from minisam.reference import build, fast, ops
 
 

@@ -92,6 +92,6 @@ def test_what_the_kernel_leaves_to_others():
 def test_the_kernel_interpreted():
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__]
     environment = os.environ | {"TRITON_INTERPRET": "1"}
-    done = subprocess.run(command, env=environment, cwd=Path(__file__).parents[1], capture_output=True, text=True)
+    done = subprocess.run(command, env=environment, cwd=Path(__file__).parents[2], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-3000:]
     assert f"{len(SHAPES) + 1} passed" in done.stdout, done.stdout[-500:]

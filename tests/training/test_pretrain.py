@@ -9,13 +9,13 @@ import pytest
 import torch
 from hypothesis import given
 from PIL import Image
+from test_training import SETTINGS, batch_of
 
 from minisam.training import loop
 from minisam.training.autoencoder import Autoencoder, figure, patches, unpatch
 from minisam.training.settings import PretrainSettings
 from minisam_kernels import InputError
 from strategies import seeds
-from test_training import SETTINGS, batch_of
 
 SMALL = PretrainSettings(size=64, steps=3, batch=2, warmup=1)
 

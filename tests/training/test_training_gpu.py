@@ -10,17 +10,17 @@ import dataclasses
 
 import pytest
 import torch
-from torch._subclasses.fake_tensor import FakeTensorMode
-
-from minisam.reference import device as devices
-from minisam.reference import ops
-from minisam.training import graphs, loop, prompts, rounds
-from minisam.training.autoencoder import Autoencoder
-from minisam.training.rounds import Interaction
-from minisam.training.team import Team
-from minisam_kernels.errors import InputError
 from test_pretrain import SMALL
 from test_training import SETTINGS, batch_of, begin
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from minisam.reference import ops
+from minisam.training import cuda_graphs, loop, prompts, rounds
+from minisam.training.autoencoder import Autoencoder
+from minisam.training.distributed import Team
+from minisam.training.rounds import Interaction
+from minisam.verify import device as devices
+from minisam_kernels.runtime.errors import InputError
 
 
 @pytest.fixture
@@ -163,14 +163,14 @@ def test_a_recording_is_played_for_every_batch(tmp_path):
     pauses = [plain.task.draw(step, plain.team).pause for step in range(7)]
     assert 1 < len(set(pauses)) < 6, "some come again, to be played"
     recorded = loop.Trainer(PAUSES, tmp_path / "recorded")
-    recorded.recorder = graphs.Recorder(recorded.task, imitated(recorded.task))
+    recorded.recorder = cuda_graphs.Recorder(recorded.task, imitated(recorded.task))
     torch.testing.assert_close(played(recorded), played(plain))
     assert len(recorded.recorder.known) == len(set(pauses))
 
 
 def test_few_rounds_have_one_recording(tmp_path):
     trainer = loop.Trainer(dataclasses.replace(PAUSES, rounds=3), tmp_path)
-    trainer.recorder = graphs.Recorder(trainer.task, imitated(trainer.task))
+    trainer.recorder = cuda_graphs.Recorder(trainer.task, imitated(trainer.task))
     played(trainer)
     assert len(trainer.recorder.known) == 1
 
@@ -185,7 +185,7 @@ def test_a_recording_is_for_one_gpu(tmp_path):
 def test_attention_for_training_is_the_same():
     """Few tokens, with and without a gradient: two forms in torch. Kills: a forgotten D^−½, a swap of k and v."""
     q, k, v = (torch.randn(2, n, 12, dtype=torch.float64, requires_grad=True) for n in (3, 9, 9))
-    trained = ops.two_way_attention(q, k, v, 3)
+    trained = ops.cross_attention(q, k, v, 3)
     with torch.no_grad():
-        torch.testing.assert_close(trained, ops.two_way_attention(q.detach(), k.detach(), v.detach(), 3))
-    assert torch.autograd.gradcheck(lambda *x: ops.two_way_attention(*x, 3), (q, k, v))
+        torch.testing.assert_close(trained, ops.cross_attention(q.detach(), k.detach(), v.detach(), 3))
+    assert torch.autograd.gradcheck(lambda *x: ops.cross_attention(*x, 3), (q, k, v))

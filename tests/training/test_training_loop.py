@@ -15,16 +15,16 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from test_training import SETTINGS, batch_of
+from test_training_data import sa1b_folder
 
 import minisam
 from minisam import reference
-from minisam.config import CONFIGS
-from minisam.training import loop, start
+from minisam.model.config import CONFIGS
+from minisam.training import initialisation, loop
 from minisam.training.log import read_log
 from minisam.training.settings import read_settings
 from minisam_kernels import InputError
-from test_training import SETTINGS, batch_of
-from test_training_data import sa1b_folder
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
@@ -279,7 +279,7 @@ def test_weights_can_be_used_and_trained_on(tmp_path):
     trainer = loop.Trainer(SETTINGS, tmp_path / "one")
     trainer.run(workers=0)
     assert minisam.load(tmp_path / "one" / "weights.safetensors").config.image_size == 64
-    average, raw = (start.find_weights(tmp_path / "one", raw) for raw in (False, True))
+    average, raw = (initialisation.find_weights(tmp_path / "one", raw) for raw in (False, True))
     assert average.name == "weights.safetensors" and raw.name == "raw.safetensors"
     for path, state in ((average, trainer.average), (raw, trainer.model.state_dict())):
         again = loop.Trainer(dataclasses.replace(SETTINGS, init=str(path)), tmp_path / "two")
@@ -287,7 +287,7 @@ def test_weights_can_be_used_and_trained_on(tmp_path):
     larger = loop.Trainer(dataclasses.replace(SETTINGS, size=128, init=str(average)), tmp_path / "three")
     assert larger.model.image_encoder.pos_embed.shape[1] == 16
     with pytest.raises(InputError, match="expected weights to begin with"):
-        start.find_weights(tmp_path / "nowhere")
+        initialisation.find_weights(tmp_path / "nowhere")
     with pytest.raises(InputError, match=r"expected the \d+ weights of vit_b|of shape .*, as the model has it"):
         loop.Trainer(dataclasses.replace(SETTINGS, model="vit_b", init=str(average)), tmp_path / "four")
 
@@ -308,7 +308,7 @@ def test_stretching_keeps_what_fits_and_interpolates_positions():
     small, large = (dataclasses.replace(CONFIGS["tiny"], image_size=s) for s in (64, 128))
     state = reference.build(small).state_dict()
     state["image_encoder.pos_embed"] = torch.linspace(0, 1, 8)[None, None, :, None].expand(1, 8, 8, 192)
-    stretched = start.stretch(state, large.shapes())
+    stretched = initialisation.stretch(state, large.shapes())
     reference.build(large).load_state_dict(stretched)
     row = stretched["image_encoder.pos_embed"][0, 3, :, 0]
     assert len(row) == 16 and (row[1:] >= row[:-1]).all() and row[0] == 0 and row[-1] == 1
@@ -340,7 +340,7 @@ def test_layers_learn_at_their_own_rates():
     task = loop.begin(settings)
     names = {id(parameter): name for name, parameter in task.model.named_parameters()}
     seen = {}
-    for group in start.parameter_groups(task.model, settings, 8):
+    for group in initialisation.parameter_groups(task.model, settings, 8):
         seen |= {names[id(p)]: (group["scale"], group["weight_decay"]) for p in group["params"]}
     assert len(seen) == len(names)
     assert seen["image_encoder.blocks.7.mlp.lin1.weight"] == (pytest.approx(0.8), 0.1)
@@ -354,7 +354,7 @@ def test_layers_learn_at_their_own_rates():
 
 def test_drop_path_is_for_training_alone():
     """A branch is left out or scaled, picture by picture, with the expected mean; evaluation leaves it alone."""
-    path = start.DropPath(0.25)
+    path = initialisation.DropPath(0.25)
     x = torch.ones(4000, 2, 3)
     torch.manual_seed(0)
     y = path(x)
@@ -362,7 +362,7 @@ def test_drop_path_is_for_training_alone():
     assert float(y.mean()) == pytest.approx(1, abs=0.03)
     assert torch.equal(path.eval()(x), x)
     model = reference.build(dataclasses.replace(CONFIGS["tiny"], image_size=64))
-    start.add_drop_path(model, 0.4)
+    initialisation.add_drop_path(model, 0.4)
     rates = [block.drop_path.rate for block in model.image_encoder.blocks]
     assert rates[0] == 0 and rates[-1] == 0.4 and rates == sorted(rates)
     assert model.state_dict().keys() == reference.build("tiny").state_dict().keys()

@@ -7,8 +7,8 @@ import re
 
 import pytest
 
-from minisam.checkpoint import read_checkpoint
-from minisam.loading import WEIGHTS
+from minisam.checkpoints.checkpoint import read_checkpoint
+from minisam.checkpoints.loading import WEIGHTS
 from minisam.training import loop
 from minisam.training.held_out import play_held_out
 from minisam.training.settings import Settings, read_settings

@@ -11,20 +11,21 @@ import sys
 import numpy as np
 import pytest
 import torch
+from test_training import SETTINGS
 
 from minisam.training import loop
+from minisam.training.distributed import Team
 from minisam.training.log import read_log
-from minisam.training.team import Team
 from minisam_kernels import InputError
-from test_training import SETTINGS
 
 PROGRAM = """
 import sys
 sys.path[:0] = {path!r}
 import dataclasses
-from minisam.training import loop, team
+from minisam.training import loop
+from minisam.training import distributed
 from test_training_team import TWO
-group = team.join("cpu")
+group = distributed.join("cpu")
 loop.Trainer(TWO, {folder!r}, group).run(workers=0)
 group.leave()
 """

@@ -7,13 +7,13 @@ import json
 from pathlib import Path
 
 import pytest
-
-from minisam.loading import WEIGHTS
-from minisam.transfer import card
-from minisam_kernels import InputError
 from test_transfer_points import folder  # noqa: F401
 
-TRANSFER = Path(__file__).parents[1] / "benchmarks" / "transfer"
+from minisam.checkpoints.loading import WEIGHTS
+from minisam.transfer import card
+from minisam_kernels import InputError
+
+TRANSFER = Path(__file__).parents[2] / "benchmarks" / "transfer"
 
 
 def test_measured_and_written(tmp_path, folder, monkeypatch):  # noqa: F811

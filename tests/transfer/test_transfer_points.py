@@ -11,9 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
+from test_cli import SMALL
+from test_training_data import sa1b_folder
 
-from minisam.cli import main
-from minisam.images import read_image, save_png
+from minisam.commands.main import main
+from minisam.files.images import read_image, save_png
 from minisam.predictor import SamPredictor
 from minisam.sam import build
 from minisam.transfer import held_out, points
@@ -23,8 +25,6 @@ from minisam.transfer.points import Baselines, bounding_box, centre_point, evalu
 from minisam.transfer.prompting import measure_clicks, next_click
 from minisam.world import HELD_OUT
 from minisam_kernels import InputError
-from test_cli import SMALL
-from test_training_data import sa1b_folder
 
 
 def scene() -> tuple[np.ndarray, list[np.ndarray]]:
@@ -105,7 +105,7 @@ def test_means(folder):
 
 
 def test_command(folder, capsys):
-    from minisam.checkpoint import save_checkpoint
+    from minisam.checkpoints.checkpoint import save_checkpoint
 
     weights = folder / "w.safetensors"
     save_checkpoint(weights, build(SMALL, seed=1).state_dict(), SMALL)

@@ -16,22 +16,23 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-import oracles
-from minisam.benchmark import parity, report
-from minisam.config import CONFIGS, SamConfig
-from minisam.reference import build as build_reference
-from minisam.reference import device as devices
-from minisam.reference import verify
-from minisam.reference.cases import kernel_cases
-from minisam.sam import build
-from strategies import seeds
 from test_cli import SMALL, refused, run
 from test_parity import small
 
+import oracles
+from minisam.benchmark import report
+from minisam.model.config import CONFIGS, SamConfig
+from minisam.reference import build as build_reference
+from minisam.sam import build
+from minisam.verify import device as devices
+from minisam.verify import page as parity
+from minisam.verify import stages as verify
+from minisam.verify.kernels import kernel_cases
+from strategies import seeds
+
 DEVICE = torch.device(oracles.DEVICE)
 ON_GPU = DEVICE.type == "cuda"
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 TWO_BLOCKS = small("tiny", image_size=64, window_size=5)
 
 
@@ -271,7 +272,7 @@ def test_verify_writes_what_it_found(tmp_path, monkeypatch, capsys):
     """JSON, page, and the page of a folder, from a whole run with one block."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(verify, "kernel_cases", lambda rng: list(kernel_cases(rng))[:2])
-    monkeypatch.setattr("minisam.commands.options.shallow", lambda config, depth: TWO_BLOCKS)
+    monkeypatch.setattr("minisam.console.shallow", lambda config, depth: TWO_BLOCKS)
     Path("all").mkdir()
     outputs = ["--json", "r.json", "--markdown", "r.md", "--report", "all"]
     code, out, _ = run(capsys, "verify", "--depth", "1", "--dtype", "bfloat16", *outputs)

@@ -16,15 +16,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minisam.config import CONFIGS, SamConfig
+from minisam.model.config import CONFIGS, SamConfig
+from minisam.model.state import State
 from minisam.reference import build as build_reference
-from minisam.reference import verify
-from minisam.reference.cases import mask_cases
-from minisam.reference.device import tensor
 from minisam.sam import Sam, build
-from minisam.state import State
-from minisam_kernels.attention import attention
-from minisam_kernels.gelu import gelu
+from minisam.verify import stages as verify
+from minisam.verify.device import tensor
+from minisam.verify.kernels import mask_cases
+from minisam_kernels.attn.attention import attention
+from minisam_kernels.layers.gelu import gelu
 from strategies import seeds
 
 CPU = torch.device("cpu")

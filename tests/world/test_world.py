@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 
 from minisam.world import Scene, render
-from minisam.world.dice import Dice
-from minisam.world.raster import blur, rasterise
-from minisam.world.shapes import box, ellipse, ring, union
-from minisam.world.tiles import EXPONENTS, tiles
+from minisam.world.render.raster import blur, rasterise
+from minisam.world.render.rng import Rng
+from minisam.world.render.shapes import box, ellipse, ring, union
+from minisam.world.render.tiles import EXPONENTS, tiles
 
 SEEDS = range(24)
 
@@ -188,10 +188,10 @@ def test_noise_tiles_fall_like_photographs() -> None:
 
 def test_dice_stays_in_bounds() -> None:
     """Every kind of draw respects its bounds; the stream depends on the seed alone."""
-    dice, twin = Dice(3), Dice(3)
-    assert [dice.random() for _ in range(5000)] == [twin.random() for _ in range(5000)]
+    rng, twin = Rng(3), Rng(3)
+    assert [rng.random() for _ in range(5000)] == [twin.random() for _ in range(5000)]
     for _ in range(500):
-        assert 2 <= dice.integer(2, 4) <= 4
-        assert 0.1 <= dice.log_uniform(0.1, 10.0) <= 10.0
-        assert abs(dice.signed(1.0)) <= 3.0
-        assert dice.weighted(((1, "a"), (0, "b"))) == "a"
+        assert 2 <= rng.integer(2, 4) <= 4
+        assert 0.1 <= rng.log_uniform(0.1, 10.0) <= 10.0
+        assert abs(rng.signed(1.0)) <= 3.0
+        assert rng.weighted(((1, "a"), (0, "b"))) == "a"

@@ -9,22 +9,22 @@ from pathlib import Path
 import numba
 import numpy as np
 import pytest
+from test_world import check_hierarchy, digest, digests_elsewhere, plain_processor
 
 from minisam.world import DOMAINS, Scene, render
 from minisam.world.__main__ import enclosed, main, statistics
 from minisam.world.captions import COLOURS, PLACES, colour_of, counted, plural
-from minisam.world.dice import Dice
-from minisam.world.domains import DOMAIN
-from minisam.world.lens import bend
-from minisam.world.materials import Material
-from minisam.world.objects import Node
-from minisam.world.paint import Canvas, sample_row
-from minisam.world.painter import Painter, SceneMask
+from minisam.world.domains.catalogue import DOMAIN
+from minisam.world.render.lens import bend
+from minisam.world.render.materials import Material
+from minisam.world.render.objects import Node
+from minisam.world.render.painter import Painter, SceneMask
+from minisam.world.render.rng import Rng
+from minisam.world.render.shading import Canvas, sample_row
+from minisam.world.render.shapes import affine, box, composed, ellipse, mapped
+from minisam.world.render.tiles import FOLDS, LEAVES, tiles
 from minisam.world.scene import choose
-from minisam.world.shapes import affine, box, composed, ellipse, mapped
-from minisam.world.tiles import FOLDS, LEAVES, tiles
 from minisam_kernels import InputError
-from test_world import check_hierarchy, digest, digests_elsewhere, plain_processor
 
 SEEDS = (3, 4)
 
@@ -76,7 +76,7 @@ def test_sizes_are_those_of_pictures(scenes: dict[tuple[str, int], Scene]) -> No
 
 def test_the_mix_is_even_and_equals_its_parts(scenes: dict[tuple[str, int], Scene]) -> None:
     """Every domain has its share of the mix. Kills: a domain that eats a random number before it is chosen."""
-    counts = Counter(choose(Dice(seed), None) for seed in range(2300))
+    counts = Counter(choose(Rng(seed), None) for seed in range(2300))
     assert set(counts) == set(DOMAINS)
     assert max(abs(count - 100) for count in counts.values()) < 5 * np.sqrt(100)
     mixed = render(17, 64)
@@ -86,7 +86,7 @@ def test_the_mix_is_even_and_equals_its_parts(scenes: dict[tuple[str, int], Scen
 def test_held_out_domains_never_appear() -> None:
     """A choice of domains is kept to, in any order that it is given in, and may be of one."""
     kept = [name for name in DOMAINS if name not in ("nuclei", "street")]
-    assert {choose(Dice(seed), kept) for seed in range(500)} == set(kept)
+    assert {choose(Rng(seed), kept) for seed in range(500)} == set(kept)
     assert digest(render(8, 64, ["plants"])) == digest(render(8, 64, "plants"))
 
 
@@ -223,7 +223,7 @@ def test_leaves_and_folds_are_not_clouds() -> None:
 def painted() -> tuple[Canvas, Painter]:
     """A black canvas of 64 pixels."""
     canvas = Canvas(64, (0.0, -1.0))
-    return canvas, Painter(canvas, Dice(0))
+    return canvas, Painter(canvas, Rng(0))
 
 
 def flat(value: float) -> Material:

@@ -20,13 +20,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from minisam_kernels.elementary import exp2
-from minisam_kernels.errors import InputError, as_float32, expect_ndim
-from minisam_kernels.jit import jit
-from minisam_kernels.rel_pos import decomposed_rel_pos_numpy, get_rel_pos_numpy, resize_table
-from minisam_kernels.scratch import scratch
-from minisam_kernels.softmax import row_max, softmax_numpy
-from minisam_kernels.threads import parallel_for
+from minisam_kernels.attn.rel_pos import decomposed_rel_pos_numpy, get_rel_pos_numpy, resize_table
+from minisam_kernels.layers.softmax import row_max, softmax_numpy
+from minisam_kernels.runtime.elementary import exp2
+from minisam_kernels.runtime.errors import InputError, as_float32, expect_ndim
+from minisam_kernels.runtime.jit import jit
+from minisam_kernels.runtime.scratch import scratch
+from minisam_kernels.runtime.threads import parallel_for
 
 TOLERANCE = 8.0  # × eps × magnitude; see above
 LOG2_E = 1 / np.log(2)  # exp x = 2^(x log₂ e): scores and biases are made log₂ e times as large, for ``exp2``

@@ -15,17 +15,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from minisam_kernels.elementary import exp
-from minisam_kernels.errors import InputError, as_float32, expect_ndim
-from minisam_kernels.jit import jit
-from minisam_kernels.threads import parallel_for
+from minisam_kernels.runtime.elementary import exp
+from minisam_kernels.runtime.errors import InputError, as_float32, expect_ndim
+from minisam_kernels.runtime.jit import jit
+from minisam_kernels.runtime.threads import parallel_for
 
 TOLERANCE = 8.0  # × eps × magnitude; see above
 TILE = 1024  # image tokens in one piece of work
 SCORES = 1 << 18  # scores in one piece, at most (a MiB), which makes pieces smaller when both sides are many
 
 
-def two_way_attention_numpy(q: np.ndarray, k: np.ndarray, v: np.ndarray, num_heads: int) -> np.ndarray:
+def cross_attention_numpy(q: np.ndarray, k: np.ndarray, v: np.ndarray, num_heads: int) -> np.ndarray:
     """The equation above. q (B, Nq, C), k, v (B, Nk, C) → (B, Nq, C), in the dtype of q."""
     width = q.shape[2] // num_heads
 
@@ -129,7 +129,7 @@ def _few_keys(q, k, v, num_heads, scale, out):
     parallel_for(piece, batch * tiles)
 
 
-def two_way_attention(q: np.ndarray, k: np.ndarray, v: np.ndarray, num_heads: int) -> np.ndarray:
+def cross_attention(q: np.ndarray, k: np.ndarray, v: np.ndarray, num_heads: int) -> np.ndarray:
     """q (B, Nq, C), k, v (B, Nk, C) → float32 (B, Nq, C); B = 1 serves all prompts. See the module's text."""
     q, k, v = as_float32("q", q), as_float32("k", k), as_float32("v", v)
     for name, x in (("q", q), ("k", k), ("v", v)):

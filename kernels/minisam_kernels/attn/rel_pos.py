@@ -21,8 +21,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from minisam_kernels.errors import InputError, as_float32, expect_ndim, expect_shape
-from minisam_kernels.threads import parallel_for
+from minisam_kernels.runtime.errors import InputError, as_float32, expect_ndim, expect_shape
+from minisam_kernels.runtime.threads import parallel_for
 
 TOLERANCE = 8.0  # × eps × Σ |q| |R|
 TABLE_TOLERANCE = 4.0  # × eps × max |table|: one weighted mean of two numbers

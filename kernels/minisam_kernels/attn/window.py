@@ -16,9 +16,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from minisam_kernels.errors import InputError, as_float32, expect_ndim
-from minisam_kernels.jit import jit
-from minisam_kernels.threads import parallel_for
+from minisam_kernels.runtime.errors import InputError, as_float32, expect_ndim
+from minisam_kernels.runtime.jit import jit
+from minisam_kernels.runtime.threads import parallel_for
 
 
 def window_partition_numpy(x: np.ndarray, window_size: int) -> np.ndarray:

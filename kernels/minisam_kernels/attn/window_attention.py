@@ -19,12 +19,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from minisam_kernels.attention import LOG2_E, TOLERANCE, _check, _tables, _weights, attention_numpy
-from minisam_kernels.errors import InputError, as_float32, expect_shape
-from minisam_kernels.jit import jit
-from minisam_kernels.scratch import scratch
-from minisam_kernels.threads import parallel_for
-from minisam_kernels.window import window_partition_numpy, window_unpartition_numpy
+from minisam_kernels.attn.attention import LOG2_E, TOLERANCE, _check, _tables, _weights, attention_numpy
+from minisam_kernels.attn.window import window_partition_numpy, window_unpartition_numpy
+from minisam_kernels.runtime.errors import InputError, as_float32, expect_shape
+from minisam_kernels.runtime.jit import jit
+from minisam_kernels.runtime.scratch import scratch
+from minisam_kernels.runtime.threads import parallel_for
 
 __all__ = ["TOLERANCE", "window_attention", "window_attention_numpy"]
 
@@ -95,9 +95,7 @@ def _pieces(H: int, W: int, size: int, heads: int) -> list[tuple[int, int, int, 
             n = max(1, min(count, SCORES // (scores * heads)))
             for i in range(0, count, n):
                 for first in range(0, heads, n_heads):
-                    pieces.append(
-                        (top, start + i * size, min(n, count - i), h, w, first, min(n_heads, heads - first))
-                    )
+                    pieces.append((top, start + i * size, min(n, count - i), h, w, first, min(n_heads, heads - first)))
     return pieces
 
 

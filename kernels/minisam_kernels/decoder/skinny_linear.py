@@ -17,22 +17,22 @@ from __future__ import annotations
 
 import numpy as np
 
-from minisam_kernels.errors import InputError, as_float32, expect_ndim, expect_shape
-from minisam_kernels.jit import jit
-from minisam_kernels.threads import parallel_for
+from minisam_kernels.runtime.errors import InputError, as_float32, expect_ndim, expect_shape
+from minisam_kernels.runtime.jit import jit
+from minisam_kernels.runtime.threads import parallel_for
 
 TOLERANCE = 8.0  # × eps × magnitude; see above
 SIZE = 1 << 18  # weights of a piece of work, in whole rows
 
 
-def few_rows_numpy(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, relu: bool = False) -> np.ndarray:
+def skinny_linear_numpy(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, relu: bool = False) -> np.ndarray:
     """The equation above. x (T, C_in) → (T, C_out), in the dtype of x."""
     y = x @ weight.T + bias
     return np.maximum(y, 0) if relu else y
 
 
 @jit
-def _few_rows(x, weight, bias, relu, begin, end, out):
+def _skinny_linear(x, weight, bias, relu, begin, end, out):
     """x (T, C_in), weight (C_out, C_in) → out (T, C_out), columns begin … end − 1. A last block that is short begins
     earlier and repeats."""
     tokens = len(x)
@@ -64,7 +64,7 @@ def _few_rows(x, weight, bias, relu, begin, end, out):
                 out[t, o] = np.float32(0) if out[t, o] < 0 else out[t, o]
 
 
-def few_rows(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, relu: bool = False) -> np.ndarray:
+def skinny_linear(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, relu: bool = False) -> np.ndarray:
     """The product with Wᵀ, the bias, a ReLU if ``relu``. x (T, C_in) → float32 (T, C_out). See the module's text."""
     x, weight, bias = as_float32("x", x), as_float32("weight", weight), as_float32("bias", bias)
     expect_ndim("weight", weight, 2, "(C_out, C_in)")
@@ -75,7 +75,7 @@ def few_rows(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, relu: bool = F
     rows = max(2, SIZE // max(1, x.shape[1]) // 2 * 2)
 
     def piece(i: int) -> None:
-        _few_rows(x, weight, bias, relu, i * rows, min((i + 1) * rows, len(weight)), out)
+        _skinny_linear(x, weight, bias, relu, i * rows, min((i + 1) * rows, len(weight)), out)
 
     if len(weight) <= rows and out.size:
         piece(0)

@@ -18,10 +18,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from minisam_kernels.elementary import exp
-from minisam_kernels.errors import InputError, as_float32, expect_ndim, expect_shape
-from minisam_kernels.head_products import add_head_products, scale_and_place, write_head_moments
-from minisam_kernels.jit import jit
+from minisam_kernels.decoder.head_products import add_head_products, scale_and_place, write_head_moments
+from minisam_kernels.runtime.elementary import exp
+from minisam_kernels.runtime.errors import InputError, as_float32, expect_ndim, expect_shape
+from minisam_kernels.runtime.jit import jit
 
 TOLERANCE = 8.0  # × eps × magnitude; see above
 LANES = 8  # running maxima: LLVM makes no vector code of a single one

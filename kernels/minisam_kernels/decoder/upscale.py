@@ -22,11 +22,11 @@ import math
 
 import numpy as np
 
-from minisam_kernels.elementary import _ERF_END, _P0, _P1, _P2, _P3, _P4, _P5, _Q1, _Q2, _Q3, _Q4, _Q5
-from minisam_kernels.errors import InputError, as_float32, expect_ndim, expect_shape
-from minisam_kernels.gelu import gelu_numpy
-from minisam_kernels.jit import jit
-from minisam_kernels.layer_norm import layer_norm_numpy
+from minisam_kernels.layers.gelu import gelu_numpy
+from minisam_kernels.layers.layer_norm import layer_norm_numpy
+from minisam_kernels.runtime.elementary import _ERF_END, _P0, _P1, _P2, _P3, _P4, _P5, _Q1, _Q2, _Q3, _Q4, _Q5
+from minisam_kernels.runtime.errors import InputError, as_float32, expect_ndim, expect_shape
+from minisam_kernels.runtime.jit import jit
 
 TOLERANCE = 16.0  # × eps × magnitude; see above
 _0, _1, _HALF, _SQRT_HALF = np.float32(0), np.float32(1), np.float32(0.5), np.float32(math.sqrt(0.5))

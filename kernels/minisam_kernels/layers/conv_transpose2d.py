@@ -16,8 +16,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from minisam_kernels.errors import as_float32, expect_ndim, expect_shape
-from minisam_kernels.threads import parallel_for
+from minisam_kernels.runtime.errors import as_float32, expect_ndim, expect_shape
+from minisam_kernels.runtime.threads import parallel_for
 
 TOLERANCE = 8.0  # × eps × magnitude; see above
 TILE = 1 << 16  # numbers in one piece of the output

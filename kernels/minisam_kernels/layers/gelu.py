@@ -17,10 +17,10 @@ import math
 
 import numpy as np
 
-from minisam_kernels.elementary import erf
-from minisam_kernels.errors import as_float32
-from minisam_kernels.jit import jit
-from minisam_kernels.threads import parallel_for
+from minisam_kernels.runtime.elementary import erf
+from minisam_kernels.runtime.errors import as_float32
+from minisam_kernels.runtime.jit import jit
+from minisam_kernels.runtime.threads import parallel_for
 
 TOLERANCE = 4.0  # × eps × |x|; see above
 SIZE = 1 << 16  # numbers of a piece of work: 256 KB

@@ -17,9 +17,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from minisam_kernels.errors import InputError, as_float32, expect_shape
-from minisam_kernels.jit import jit
-from minisam_kernels.threads import parallel_for
+from minisam_kernels.runtime.errors import InputError, as_float32, expect_shape
+from minisam_kernels.runtime.jit import jit
+from minisam_kernels.runtime.threads import parallel_for
 
 TOLERANCE = 16.0  # × eps × magnitude; see above
 SIZE = 1 << 16  # numbers of a piece of work, in whole rows

@@ -21,8 +21,8 @@ import os
 
 import numpy as np
 
-from minisam_kernels.errors import InputError, as_float32, expect_ndim, expect_shape
-from minisam_kernels.threads import parallel_for
+from minisam_kernels.runtime.errors import InputError, as_float32, expect_ndim, expect_shape
+from minisam_kernels.runtime.threads import parallel_for
 
 TOLERANCE = 8.0  # × eps × magnitude; see above
 # Rows of a piece at most. BLAS rearranges the weight for each: two cores take 3 to 7 % less time for 1024 rows than for

@@ -22,14 +22,14 @@ import math
 
 import numpy as np
 
-from minisam_kernels.elementary import erf
-from minisam_kernels.errors import InputError, as_float32, expect_ndim, expect_shape
-from minisam_kernels.gelu import gelu_numpy
-from minisam_kernels.jit import jit
-from minisam_kernels.layer_norm import _layer_norm_rows, layer_norm_numpy
-from minisam_kernels.linear import ROWS, linear_numpy, row_pieces
-from minisam_kernels.scratch import scratch
-from minisam_kernels.threads import parallel_for
+from minisam_kernels.layers.gelu import gelu_numpy
+from minisam_kernels.layers.layer_norm import _layer_norm_rows, layer_norm_numpy
+from minisam_kernels.layers.linear import ROWS, linear_numpy, row_pieces
+from minisam_kernels.runtime.elementary import erf
+from minisam_kernels.runtime.errors import InputError, as_float32, expect_ndim, expect_shape
+from minisam_kernels.runtime.jit import jit
+from minisam_kernels.runtime.scratch import scratch
+from minisam_kernels.runtime.threads import parallel_for
 
 TOLERANCE = 41.0  # × eps × magnitude; see above
 

@@ -18,11 +18,11 @@ import math
 
 import numpy as np
 
-from minisam_kernels.errors import InputError, as_float32, expect_ndim, expect_shape
-from minisam_kernels.layer_norm import _layer_norm_rows, layer_norm_numpy
-from minisam_kernels.linear import ROWS, linear_numpy, row_pieces
-from minisam_kernels.scratch import scratch
-from minisam_kernels.threads import parallel_for
+from minisam_kernels.layers.layer_norm import _layer_norm_rows, layer_norm_numpy
+from minisam_kernels.layers.linear import ROWS, linear_numpy, row_pieces
+from minisam_kernels.runtime.errors import InputError, as_float32, expect_ndim, expect_shape
+from minisam_kernels.runtime.scratch import scratch
+from minisam_kernels.runtime.threads import parallel_for
 
 TOLERANCE = 24.0  # × eps × magnitude; see above
 

@@ -15,10 +15,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from minisam_kernels.errors import InputError, as_float32, expect_ndim, expect_shape
-from minisam_kernels.jit import jit
-from minisam_kernels.linear import TOLERANCE, linear
-from minisam_kernels.threads import parallel_for
+from minisam_kernels.layers.linear import TOLERANCE, linear
+from minisam_kernels.runtime.errors import InputError, as_float32, expect_ndim, expect_shape
+from minisam_kernels.runtime.jit import jit
+from minisam_kernels.runtime.threads import parallel_for
 
 __all__ = ["TOLERANCE", "patch_embed", "patch_embed_numpy"]
 

@@ -17,8 +17,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from minisam_kernels.errors import InputError, as_float32, expect_ndim, expect_shape
-from minisam_kernels.jit import jit
+from minisam_kernels.runtime.errors import InputError, as_float32, expect_ndim, expect_shape
+from minisam_kernels.runtime.jit import jit
 
 TOLERANCE = 4.0  # × eps × magnitude; see above
 

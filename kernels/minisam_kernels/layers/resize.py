@@ -19,9 +19,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from minisam_kernels.errors import InputError, as_float32
-from minisam_kernels.jit import exact_jit
-from minisam_kernels.threads import parallel_for
+from minisam_kernels.runtime.errors import InputError, as_float32
+from minisam_kernels.runtime.jit import exact_jit
+from minisam_kernels.runtime.threads import parallel_for
 
 TOLERANCE = 4.0  # × eps × the largest |x|: for rows and for columns two weights, two products and a sum, ½ eps each
 TILE = 1 << 16  # numbers in one piece of the output, at least one row

@@ -15,10 +15,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from minisam_kernels.elementary import exp
-from minisam_kernels.errors import InputError, as_float32
-from minisam_kernels.jit import jit
-from minisam_kernels.threads import parallel_for
+from minisam_kernels.runtime.elementary import exp
+from minisam_kernels.runtime.errors import InputError, as_float32
+from minisam_kernels.runtime.jit import jit
+from minisam_kernels.runtime.threads import parallel_for
 
 TOLERANCE = 8.0  # × eps × magnitude; see above
 SIZE = 1 << 16  # numbers of a piece of work, in whole rows

@@ -17,10 +17,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from minisam_kernels.elementary import sigmoid
-from minisam_kernels.errors import InputError, as_float32, as_zeros_and_ones, expect_ndim, expect_shape
-from minisam_kernels.jit import jit
-from minisam_kernels.threads import parallel_for
+from minisam_kernels.runtime.elementary import sigmoid
+from minisam_kernels.runtime.errors import InputError, as_float32, as_zeros_and_ones, expect_ndim, expect_shape
+from minisam_kernels.runtime.jit import jit
+from minisam_kernels.runtime.threads import parallel_for
 
 TOLERANCE = 16.0  # × eps; sigmoid's own error is 6
 TILE = 1 << 14  # pixels in one piece; its sums are float32, the sums of pieces float64

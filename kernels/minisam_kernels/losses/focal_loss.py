@@ -17,10 +17,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from minisam_kernels.elementary import exp, log1p_exp, sigmoid
-from minisam_kernels.errors import InputError, as_float32, as_zeros_and_ones, expect_ndim, expect_shape
-from minisam_kernels.jit import jit
-from minisam_kernels.threads import parallel_for
+from minisam_kernels.runtime.elementary import exp, log1p_exp, sigmoid
+from minisam_kernels.runtime.errors import InputError, as_float32, as_zeros_and_ones, expect_ndim, expect_shape
+from minisam_kernels.runtime.jit import jit
+from minisam_kernels.runtime.threads import parallel_for
 
 TOLERANCE = 16.0  # × eps × magnitude; see above
 TILE = 1 << 14  # pixels in one piece; their sum is float32, the sum of pieces float64

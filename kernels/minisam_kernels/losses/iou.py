@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from minisam_kernels.errors import InputError, expect_ndim, expect_shape
-from minisam_kernels.jit import jit
+from minisam_kernels.runtime.errors import InputError, expect_ndim, expect_shape
+from minisam_kernels.runtime.jit import jit
 
 
 def iou_numpy(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from minisam_kernels.errors import InputError, as_float32, expect_ndim
-from minisam_kernels.jit import jit
+from minisam_kernels.runtime.errors import InputError, as_float32, expect_ndim
+from minisam_kernels.runtime.jit import jit
 
 
 def stability_score_numpy(logits: np.ndarray, threshold: float = 0.0, offset: float = 1.0) -> np.ndarray:

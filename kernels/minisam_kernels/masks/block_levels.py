@@ -23,10 +23,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minisam_kernels.errors import InputError
-from minisam_kernels.jit import exact_jit
-from minisam_kernels.mask_changes import STRIP, WORD
-from minisam_kernels.resize import _taps
+from minisam_kernels.layers.resize import _taps
+from minisam_kernels.masks.mask_changes import STRIP, WORD
+from minisam_kernels.runtime.errors import InputError
+from minisam_kernels.runtime.jit import exact_jit
 
 MIXED, WILD = 4, 5
 MARGIN, TINY, HUGE = np.float32(8 * 2.0**-23), np.float32(1e-37), np.float32(1e37)

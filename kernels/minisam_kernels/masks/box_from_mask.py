@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from minisam_kernels.errors import InputError, expect_ndim
-from minisam_kernels.jit import jit
+from minisam_kernels.runtime.errors import InputError, expect_ndim
+from minisam_kernels.runtime.jit import jit
 
 
 def box_from_mask_numpy(masks: np.ndarray) -> np.ndarray:

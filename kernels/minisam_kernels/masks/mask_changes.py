@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minisam_kernels.jit import jit
+from minisam_kernels.runtime.jit import jit
 
 STRIP = 64  # columns that are read together
 WORD = 32  # rows of a column in one word, the uppermost in the lowest bit

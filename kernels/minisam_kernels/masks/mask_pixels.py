@@ -19,13 +19,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from minisam_kernels.block_levels import MIXED, _block_levels, plan
-from minisam_kernels.errors import as_float32, expect_ndim
-from minisam_kernels.jit import exact_jit
-from minisam_kernels.mask_changes import STRIP, WORD
-from minisam_kernels.resize import resize_numpy
-from minisam_kernels.strip_bits import _strip_bits
-from minisam_kernels.threads import parallel_for
+from minisam_kernels.layers.resize import resize_numpy
+from minisam_kernels.masks.block_levels import MIXED, _block_levels, plan
+from minisam_kernels.masks.mask_changes import STRIP, WORD
+from minisam_kernels.masks.strip_bits import _strip_bits
+from minisam_kernels.runtime.errors import as_float32, expect_ndim
+from minisam_kernels.runtime.jit import exact_jit
+from minisam_kernels.runtime.threads import parallel_for
 
 TILE = 1 << 18  # pixels in one piece of work, at least one strip
 

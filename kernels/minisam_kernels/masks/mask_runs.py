@@ -25,15 +25,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minisam_kernels.block_levels import MIXED, _block_levels, plan
-from minisam_kernels.box_from_mask import box_from_mask_numpy
-from minisam_kernels.errors import InputError, as_float32, expect_ndim
-from minisam_kernels.jit import exact_jit
-from minisam_kernels.mask_changes import STRIP, WORD, append_changes, as_counts
-from minisam_kernels.resize import resize_numpy
-from minisam_kernels.rle import rle_numpy
-from minisam_kernels.stability_score import stability_score_numpy
-from minisam_kernels.strip_bits import _strip_bits
+from minisam_kernels.layers.resize import resize_numpy
+from minisam_kernels.losses.stability_score import stability_score_numpy
+from minisam_kernels.masks.block_levels import MIXED, _block_levels, plan
+from minisam_kernels.masks.box_from_mask import box_from_mask_numpy
+from minisam_kernels.masks.mask_changes import STRIP, WORD, append_changes, as_counts
+from minisam_kernels.masks.rle import rle_numpy
+from minisam_kernels.masks.strip_bits import _strip_bits
+from minisam_kernels.runtime.errors import InputError, as_float32, expect_ndim
+from minisam_kernels.runtime.jit import exact_jit
 
 
 class MaskRuns(NamedTuple):

@@ -19,8 +19,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from minisam_kernels.errors import InputError, as_float32, expect_ndim, expect_shape
-from minisam_kernels.jit import exact_jit
+from minisam_kernels.runtime.errors import InputError, as_float32, expect_ndim, expect_shape
+from minisam_kernels.runtime.jit import exact_jit
 
 
 def nms_numpy(boxes: np.ndarray, scores: np.ndarray, iou_threshold: float) -> np.ndarray:

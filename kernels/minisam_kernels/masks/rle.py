@@ -20,10 +20,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from minisam_kernels.errors import InputError, expect_ndim
-from minisam_kernels.jit import jit
-from minisam_kernels.mask_changes import STRIP, WORD, append_changes, as_counts
-from minisam_kernels.rle_text import from_string, to_string
+from minisam_kernels.masks.mask_changes import STRIP, WORD, append_changes, as_counts
+from minisam_kernels.masks.rle_text import from_string, to_string
+from minisam_kernels.runtime.errors import InputError, expect_ndim
+from minisam_kernels.runtime.jit import jit
 
 __all__ = ["area", "box", "decode", "encode", "from_string", "rle_numpy", "to_string", "uncrop"]
 

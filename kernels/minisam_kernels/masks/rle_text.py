@@ -17,8 +17,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from minisam_kernels.errors import InputError
-from minisam_kernels.jit import jit
+from minisam_kernels.runtime.errors import InputError
+from minisam_kernels.runtime.jit import jit
 
 GROUPS = 12  # of five bits, the most that a number may have
 LARGEST = 1 << 59  # from here on a difference may need one more

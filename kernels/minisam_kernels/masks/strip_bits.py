@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from minisam_kernels.block_levels import MIXED, Axis
-from minisam_kernels.jit import exact_jit
-from minisam_kernels.mask_changes import STRIP, WORD
+from minisam_kernels.masks.block_levels import MIXED, Axis
+from minisam_kernels.masks.mask_changes import STRIP, WORD
+from minisam_kernels.runtime.jit import exact_jit
 
 
 def strip_bits_numpy(

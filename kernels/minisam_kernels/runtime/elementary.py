@@ -31,7 +31,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minisam_kernels.jit import jit
+from minisam_kernels.runtime.jit import jit
 
 EXP_TOLERANCE = 4.0
 EXP2_TOLERANCE = 2.0

@@ -36,8 +36,8 @@ def compiler(package: Path, fastmath: set[str]) -> Callable[[Callable[..., Any]]
     Cached code is stale as soon as any source file of ``package``, a folder, changes.
     """
     digest = hashlib.sha256()
-    for path in sorted(package.glob("*.py")):
-        digest.update(path.name.encode() + path.read_bytes())
+    for path in sorted(package.rglob("*.py")):
+        digest.update(path.relative_to(package).as_posix().encode() + path.read_bytes())
     stamp = digest.hexdigest()
 
     def compile_lazily(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -51,5 +51,5 @@ def compiler(package: Path, fastmath: set[str]) -> Callable[[Callable[..., Any]]
     return compile_lazily
 
 
-jit = compiler(Path(__file__).parent, FASTMATH)
-exact_jit = compiler(Path(__file__).parent, set())
+jit = compiler(Path(__file__).parents[1], FASTMATH)
+exact_jit = compiler(Path(__file__).parents[1], set())

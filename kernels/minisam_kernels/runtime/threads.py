@@ -19,9 +19,9 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any
 
-from minisam_kernels.blas import blas_at_one_thread
-from minisam_kernels.errors import InputError
-from minisam_kernels.parallel_call import Call, cancelled, inside
+from minisam_kernels.runtime.blas import blas_at_one_thread
+from minisam_kernels.runtime.errors import InputError
+from minisam_kernels.runtime.parallel_call import Call, cancelled, inside
 
 __all__ = ["blas_at_one_thread", "cancelled", "num_threads", "parallel_for"]
 

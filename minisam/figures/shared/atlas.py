@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minisam_kernels.errors import InputError
+from minisam_kernels.runtime.errors import InputError
 
 if TYPE_CHECKING:
     from minisam.predictor import SamPredictor

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from minisam.crops import checked
-from minisam.regions import remove_small_regions
-from minisam_kernels import rle
-from minisam_kernels.box_from_mask import box_from_mask
-from minisam_kernels.errors import InputError
-from minisam_kernels.mask_runs import mask_runs
-from minisam_kernels.nms import nms
+from minisam.automatic.crops import checked
+from minisam.automatic.regions import remove_small_regions
+from minisam_kernels.masks import rle
+from minisam_kernels.masks.box_from_mask import box_from_mask
+from minisam_kernels.masks.mask_runs import mask_runs
+from minisam_kernels.masks.nms import nms
+from minisam_kernels.runtime.errors import InputError
 
 if TYPE_CHECKING:
     from minisam.predictor import SamPredictor

@@ -17,14 +17,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minisam.config import SamConfig
-from minisam.mask_decoder import MaskDecoder
+from minisam.model.config import SamConfig
+from minisam.model.mask_decoder import MaskDecoder
+from minisam.model.preprocess import apply_coords, input_size
+from minisam.model.state import State
+from minisam.model.transformer import TwoWayTransformer
 from minisam.predictor import SamPredictor, check_prompts
-from minisam.preprocess import apply_coords, input_size
-from minisam.state import State
-from minisam.transformer import TwoWayTransformer
-from minisam_kernels.errors import InputError
-from minisam_kernels.threads import blas_at_one_thread
+from minisam_kernels.runtime.errors import InputError
+from minisam_kernels.runtime.threads import blas_at_one_thread
 
 PARTS = (
     "self-attention",
@@ -149,7 +149,7 @@ class WatchedDecoder(MaskDecoder):
 
 def upscale_once(decoder: MaskDecoder, source: np.ndarray) -> np.ndarray:
     """The first half of ``MaskDecoder.upscale``: source (B, h, w, C) → (B, 2h, 2w, C/4)."""
-    from minisam_kernels.gelu import gelu
+    from minisam_kernels.layers.gelu import gelu
 
     up = decoder.state / "output_upscaling"
     return gelu((up / 1).layer_norm((up / 0).conv_transpose2d(source), eps=1e-6))

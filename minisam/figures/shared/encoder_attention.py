@@ -1,8 +1,8 @@
 """What one token of a picture looks at in one block of the encoder: the scores and weights of the real model.
 
 The score of query i and key j has two parts, q_i · k_j / √D (content) and the decomposed relative position (see
-``minisam_kernels.rel_pos``). Source: the model's own weights and ``attention_numpy``'s equation, for one query. In a
-windowed block the keys are the window's, those included that fill it up: their q, k, v are the bias of the qkv map.
+``minisam_kernels.attn.rel_pos``). Source: the model's own weights and ``attention_numpy``'s equation, for one query. In
+a windowed block the keys are the window's, those included that fill it up: their q, k, v are the bias of the qkv map.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minisam.figures.tokens import Seen
+from minisam.figures.shared.tokens import Seen
 from minisam.sam import Sam
-from minisam_kernels.errors import InputError
-from minisam_kernels.norm_linear import norm_linear
-from minisam_kernels.rel_pos import get_rel_pos
-from minisam_kernels.softmax import softmax_numpy
+from minisam_kernels.attn.rel_pos import get_rel_pos
+from minisam_kernels.layers.norm_linear import norm_linear
+from minisam_kernels.layers.softmax import softmax_numpy
+from minisam_kernels.runtime.errors import InputError
 
 
 @dataclass(frozen=True)

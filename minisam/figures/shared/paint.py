@@ -15,10 +15,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from minisam.figures.decoder_steps import within_picture
-from minisam.figures.overlay import BLUE, SKY, YELLOW
+from minisam.figures.shared.decoder_steps import within_picture
+from minisam.figures.shared.overlay import BLUE, SKY, YELLOW
 from minisam.predictor import SamPredictor
-from minisam_kernels.errors import InputError
+from minisam_kernels.runtime.errors import InputError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

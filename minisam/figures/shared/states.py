@@ -18,7 +18,7 @@ import ipywidgets as widgets
 import numpy as np
 from PIL import Image
 
-from minisam_kernels.errors import InputError
+from minisam_kernels.runtime.errors import InputError
 
 WIDTH = "min(100%, 60rem)"
 FEW = 5  # positions that are shown as buttons; more become a slider

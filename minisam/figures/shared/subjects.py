@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from minisam.world.scene import SIZE
-from minisam_kernels.errors import InputError
-from minisam_kernels.iou import iou
+from minisam_kernels.losses.iou import iou
+from minisam_kernels.runtime.errors import InputError
 
 if TYPE_CHECKING:
     from minisam.sam import Sam

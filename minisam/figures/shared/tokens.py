@@ -1,8 +1,8 @@
 """What the figures of chapters 2 to 4 share: a picture as the encoder gets it, and tokens drawn over it.
 
-Source: ``minisam.preprocess``, ``minisam.image_encoder``. Coordinates of a token are (row, column) in the grid of
-h × w tokens; pixels are those of the model's input, S × S, with the centre of the first pixel at (0, 0) on matplotlib's
-axes.
+Source: ``minisam.model.preprocess``, ``minisam.model.image_encoder``. Coordinates of a token are (row, column) in the
+grid of h × w tokens; pixels are those of the model's input, S × S, with the centre of the first pixel at (0, 0) on
+matplotlib's axes.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minisam.figures.click import Photo, photos
-from minisam.preprocess import MEAN, STD, input_size, normalise_and_pad, resize_image
-from minisam_kernels.errors import InputError
+from minisam.model.preprocess import MEAN, STD, input_size, normalise_and_pad, resize_image
+from minisam_kernels.runtime.errors import InputError
 
 if TYPE_CHECKING:
     from minisam.sam import Sam

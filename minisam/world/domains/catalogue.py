@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from . import above, everyday, heaps, microscope, nature, paper, rooms, streets
-from .camera import Camera
-from .stage import Stage
+from minisam.world.domains import above, documents, everyday, heaped, microscope, nature, rooms, streets
+from minisam.world.domains.stage import Stage
+from minisam.world.render.camera import Camera
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,10 @@ DOMAIN: dict[str, Domain] = {
     "hands": Domain(rooms.hands, "A photo of work as the worker sees it", "hands over things and under them", _HAND),
     "people": Domain(everyday.people, "A photo of people", "wholes of many colours, groups"),
     "crowd": Domain(everyday.crowd, "A photo of many small things", "small, alike, many"),
-    "documents": Domain(paper.documents, "A photo of papers", "flat print, thin letters, edges that are no objects"),
-    "painting": Domain(paper.painting, "A painting", "outlines drawn by a brush, unnatural colours", _PAINT),
+    "documents": Domain(
+        documents.documents, "A photo of papers", "flat print, thin letters, edges that are no objects"
+    ),
+    "painting": Domain(documents.painting, "A painting", "outlines drawn by a brush, unnatural colours", _PAINT),
     "street": Domain(streets.street, "A photo of a street", "perspective, near and far, thin poles"),
     "fisheye": Domain(streets.fisheye, "A wide-angle photo", "bowed lines, sizes that change across the picture"),
     "facade": Domain(streets.facade, "A photo of a house front", "doors, windows, signs: repeated parts of one whole"),
@@ -70,9 +72,9 @@ DOMAIN: dict[str, Domain] = {
     "parking": Domain(above.parking, "A photo of a car park from above", "rows of alike things with shadows", _SKY),
     "aerial": Domain(above.aerial, "A picture from the air", "roofs in two lights, trees, roads", _SKY),
     "plants": Domain(above.plants, "A photo of young plants from above", "leaves of one green over one another"),
-    "boulders": Domain(heaps.boulders, "A photo of rocks", "things of the ground's own texture, hard shadows", _SPACE),
-    "timber": Domain(heaps.timber, "A photo of timber", "packed ends and crossing trunks"),
-    "waste": Domain(heaps.waste, "A photo of waste on a belt", "crushed, torn, see-through, heaped"),
+    "boulders": Domain(heaped.boulders, "A photo of rocks", "things of the ground's own texture, hard shadows", _SPACE),
+    "timber": Domain(heaped.timber, "A photo of timber", "packed ends and crossing trunks"),
+    "waste": Domain(heaped.waste, "A photo of waste on a belt", "crushed, torn, see-through, heaped"),
     "nuclei": Domain(microscope.nuclei, "A fluorescence micrograph", "dim and bright, touching, soft edges", _SCOPE),
     "tissue": Domain(microscope.tissue, "A micrograph of stained tissue", "dark nuclei in a busy pale ground", _SLIDE),
     "xray": Domain(microscope.xray, "An X-ray picture of luggage", "transparency, things in one place", _SCANNER),

@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-from . import backgrounds, goods, living, made
-from .bodies import figure, portrait
-from .crowds import crowd as crowd_of
-from .dishes import cutlery, plate, sandwich
-from .objects import abstract, thin
-from .stage import Maker, Stage
-from .surfaces import surface
-from .traffic import bicycle
+from minisam.world.domains import backgrounds
+from minisam.world.domains.stage import Maker, Stage
+from minisam.world.render.objects import abstract, thin
+from minisam.world.render.surfaces import surface
+from minisam.world.things import creatures, large_objects, small_objects
+from minisam.world.things.bodies import figure, portrait
+from minisam.world.things.crowds import crowd as crowd_of
+from minisam.world.things.dishes import cutlery, plate, sandwich
+from minisam.world.things.traffic import bicycle
 
 Makers = tuple[tuple[float, Maker], ...]
 
 
 ANYTHING: Makers = (
-    (5, abstract), (1, thin), (2, living.animal), (0.7, living.fish), (1.2, living.bird), (0.7, living.insect),
-    (1, living.face), (2, figure), (1, portrait), (1.2, living.flower), (1.2, living.tree), (0.8, living.plant_leaf),
-    (1.2, living.fruit), (1, made.house), (1.5, made.vehicle), (1.5, goods.vessel), (1.5, goods.cup), (1.2, made.crate),
-    (1, made.books), (1.2, made.screen), (0.8, goods.sign), (1.5, made.furniture), (1, goods.tool), (0.8, goods.wheel),
-    (1, goods.garment), (0.8, goods.rope), (1, plate), (0.7, bicycle), (0.5, sandwich),
+    (5, abstract), (1, thin), (2, creatures.animal), (0.7, creatures.fish), (1.2, creatures.bird),
+    (0.7, creatures.insect), (1, creatures.face), (2, figure), (1, portrait), (1.2, creatures.flower),
+    (1.2, creatures.tree), (0.8, creatures.plant_leaf), (1.2, creatures.fruit), (1, large_objects.house),
+    (1.5, large_objects.vehicle), (1.5, small_objects.vessel), (1.5, small_objects.cup), (1.2, large_objects.crate),
+    (1, large_objects.books), (1.2, large_objects.screen), (0.8, small_objects.sign), (1.5, large_objects.furniture),
+    (1, small_objects.tool), (0.8, small_objects.wheel), (1, small_objects.garment), (0.8, small_objects.rope),
+    (1, plate), (0.7, bicycle), (0.5, sandwich),
 )  # fmt: skip
 
 
-FLYING = (living.fish, living.insect, living.plant_leaf, goods.tool)
+FLYING = (creatures.fish, creatures.insect, creatures.plant_leaf, small_objects.tool)
 
 
 STANDING: Makers = tuple(pair for pair in ANYTHING if pair[1] not in FLYING)
@@ -31,18 +34,18 @@ STANDING: Makers = tuple(pair for pair in ANYTHING if pair[1] not in FLYING)
 
 def everyday(stage: Stage) -> None:
     """Anything anywhere: a few large things, a scatter, a heap, things standing on a ground, one cut by the frame."""
-    dice = stage.dice
-    layout = dice.weighted(((3, "studio"), (3, "scatter"), (3, "standing"), (1.5, "heap"), (2, "close-up")))
+    rng = stage.rng
+    layout = rng.weighted(((3, "studio"), (3, "scatter"), (3, "standing"), (1.5, "heap"), (2, "close-up")))
     if layout == "standing":
-        stage.use(dice.pick((backgrounds.landscape, backgrounds.room)))
-    elif dice.chance(0.5):
-        kind = dice.pick(
+        stage.use(rng.pick((backgrounds.landscape, backgrounds.room)))
+    elif rng.chance(0.5):
+        kind = rng.pick(
             ("grass", "soil", "planks", "carpet", "cloth", "concrete", "plaster", "tiles", "sand", "foliage", "weave")
         )
-        stage.fill("background", surface(dice, kind, scale=dice.log_uniform(0.5, 2.0)))
+        stage.fill("background", surface(rng, kind, scale=rng.log_uniform(0.5, 2.0)))
     else:
         stage.use(
-            dice.weighted(
+            rng.weighted(
                 (
                     (3, backgrounds.plain_wall),
                     (2, backgrounds.room),
@@ -52,119 +55,113 @@ def everyday(stage: Stage) -> None:
                 )
             )
         )
-    if dice.chance(0.35):
-        stage.canvas.defocus(dice.uniform(0.003, 0.025))
+    if rng.chance(0.35):
+        stage.canvas.defocus(rng.uniform(0.003, 0.025))
     if layout == "standing":
         far = 0.5 if stage.horizon is None else stage.horizon
-        stage.standing(STANDING, dice.integer(1, 8), far, (0.3, 0.9))
+        stage.standing(STANDING, rng.integer(1, 8), far, (0.3, 0.9))
         return
     counts = {
-        "studio": dice.integer(1, 3),
-        "scatter": dice.weighted(((2, 4), (3, 7), (1, 16))),
-        "heap": dice.integer(8, 18),
-        "close-up": dice.integer(1, 3),
+        "studio": rng.integer(1, 3),
+        "scatter": rng.weighted(((2, 4), (3, 7), (1, 16))),
+        "heap": rng.integer(8, 18),
+        "close-up": rng.integer(1, 3),
     }
-    kinds: Makers = ANYTHING if dice.chance(0.85) else ((1.0, dice.weighted(ANYTHING)),)
-    cx, cy = 0.5 + dice.signed(0.1), 0.5 + dice.signed(0.1)
+    kinds: Makers = ANYTHING if rng.chance(0.85) else ((1.0, rng.weighted(ANYTHING)),)
+    cx, cy = 0.5 + rng.signed(0.1), 0.5 + rng.signed(0.1)
     for i in range(counts[layout]):
-        node = dice.weighted(kinds)(dice)
-        if dice.chance(0.1):
+        node = rng.weighted(kinds)(rng)
+        if rng.chance(0.1):
             stage.camouflaged(node, 0.08)
-        soft = dice.uniform(0.002, 0.01) if dice.chance(0.08) else 0.0
+        soft = rng.uniform(0.002, 0.01) if rng.chance(0.08) else 0.0
         if layout == "studio":
             stage.put(
                 node,
-                0.5 + dice.signed(0.16),
-                0.5 + dice.signed(0.13),
-                dice.uniform(0.35, 0.95),
+                0.5 + rng.signed(0.16),
+                0.5 + rng.signed(0.13),
+                rng.uniform(0.35, 0.95),
                 stage.turn(),
                 blurred=soft,
             )
         elif layout == "scatter":
-            stage.put(node, dice.random(), dice.random(), dice.log_uniform(0.1, 0.6), stage.turn(), blurred=soft)
+            stage.put(node, rng.random(), rng.random(), rng.log_uniform(0.1, 0.6), stage.turn(), blurred=soft)
         elif layout == "heap":
             stage.put(
-                node, cx + dice.signed(0.2), cy + dice.signed(0.2), dice.uniform(0.15, 0.45), stage.turn(), blurred=soft
+                node, cx + rng.signed(0.2), cy + rng.signed(0.2), rng.uniform(0.15, 0.45), stage.turn(), blurred=soft
             )
         else:
             stage.put(
                 node,
-                dice.uniform(0.2, 0.8),
-                dice.uniform(0.2, 0.8),
-                dice.uniform(0.9, 1.8) if i == 0 else dice.uniform(0.1, 0.5),
+                rng.uniform(0.2, 0.8),
+                rng.uniform(0.2, 0.8),
+                rng.uniform(0.9, 1.8) if i == 0 else rng.uniform(0.1, 0.5),
                 stage.turn(),
             )
 
 
 def crowd(stage: Stage) -> None:
     """Many small similar things: coins, berries, pills, pebbles, stars, buttons; perhaps something else among them."""
-    dice = stage.dice
-    if dice.chance(0.5):
-        kind = dice.pick(("cloth", "planks", "concrete", "plaster", "metal", "grass", "sand", "carpet"))
-        stage.fill("background", surface(dice, kind))
+    rng = stage.rng
+    if rng.chance(0.5):
+        kind = rng.pick(("cloth", "planks", "concrete", "plaster", "metal", "grass", "sand", "carpet"))
+        stage.fill("background", surface(rng, kind))
     else:
-        stage.use(
-            dice.weighted(((4, backgrounds.plain_wall), (0.5, backgrounds.patchwork), (0.5, backgrounds.thicket)))
-        )
-    soft = dice.uniform(0.002, 0.006) if dice.chance(0.2) else 0.0
-    for node, frame in crowd_of(dice, stage.ground):
+        stage.use(rng.weighted(((4, backgrounds.plain_wall), (0.5, backgrounds.patchwork), (0.5, backgrounds.thicket))))
+    soft = rng.uniform(0.002, 0.006) if rng.chance(0.2) else 0.0
+    for node, frame in crowd_of(rng, stage.ground):
         stage.at(node, frame, blurred=soft, reach=0.01)
-    if dice.chance(0.25):
-        stage.put(dice.weighted(ANYTHING)(dice), dice.random(), dice.random(), dice.uniform(0.1, 0.4), stage.turn())
+    if rng.chance(0.25):
+        stage.put(rng.weighted(ANYTHING)(rng), rng.random(), rng.random(), rng.uniform(0.1, 0.4), stage.turn())
 
 
 HELD: Makers = (
-    (2, goods.tool),
-    (2, goods.cup),
-    (2, goods.vessel),
-    (1, living.fruit),
-    (1, made.screen),
-    (1, made.crate),
+    (2, small_objects.tool),
+    (2, small_objects.cup),
+    (2, small_objects.vessel),
+    (1, creatures.fruit),
+    (1, large_objects.screen),
+    (1, large_objects.crate),
     (1, cutlery),
     (1, plate),
-    (1, goods.rope),
+    (1, small_objects.rope),
     (0.7, sandwich),
-    (0.7, living.flower),
+    (0.7, creatures.flower),
 )
 
 
 def people(stage: Stage) -> None:
     """A portrait, a pair, a group or a crowd of people before a room, a street, a field; bags, bicycles, dogs."""
-    dice = stage.dice
+    rng = stage.rng
     stage.use(
-        dice.weighted(
+        rng.weighted(
             ((2, backgrounds.landscape), (2, backgrounds.room), (1, backgrounds.plain_wall), (0.5, backgrounds.thicket))
         )
     )
-    if dice.chance(0.5):
-        stage.canvas.defocus(dice.uniform(0.003, 0.02))
-    if dice.chance(0.35):
-        for _ in range(dice.weighted(((3, 1), (2, 2), (1, 4)))):
-            size = dice.uniform(0.6, 1.3)
+    if rng.chance(0.5):
+        stage.canvas.defocus(rng.uniform(0.003, 0.02))
+    if rng.chance(0.35):
+        for _ in range(rng.weighted(((3, 1), (2, 2), (1, 4)))):
+            size = rng.uniform(0.6, 1.3)
             stage.put(
-                portrait(dice),
-                dice.uniform(0.2, 0.8),
-                1.02 + dice.uniform(0.0, 0.3 * size),
+                portrait(rng),
+                rng.uniform(0.2, 0.8),
+                1.02 + rng.uniform(0.0, 0.3 * size),
                 size,
-                dice.signed(0.06),
+                rng.signed(0.06),
                 True,
             )
-        if dice.chance(0.4):
-            stage.put(
-                dice.weighted(HELD)(dice), dice.random(), dice.uniform(0.7, 1.0), dice.uniform(0.2, 0.4), stage.turn()
-            )
+        if rng.chance(0.4):
+            stage.put(rng.weighted(HELD)(rng), rng.random(), rng.uniform(0.7, 1.0), rng.uniform(0.2, 0.4), stage.turn())
         return
     far = 0.4 if stage.horizon is None else stage.horizon
-    many = dice.weighted(((3, 2), (3, 4), (1.5, 12)))
+    many = rng.weighted(((3, 2), (3, 4), (1.5, 12)))
     kinds: Makers = (
         (8, figure),
         (0.5, bicycle),
-        (0.5, living.animal),
-        (0.5, made.furniture),
-        (0.4, living.potted),
-        (0.3, goods.garment),
+        (0.5, creatures.animal),
+        (0.5, large_objects.furniture),
+        (0.4, creatures.potted),
+        (0.3, small_objects.garment),
     )
-    stage.standing(kinds, dice.integer(1, many), far, (0.5, 1.2) if many < 12 else (0.25, 0.6))
-    stage.put(
-        figure(dice), dice.uniform(0.1, 0.9), dice.uniform(0.9, 1.15), dice.uniform(0.4, 1.1), dice.signed(0.03), True
-    )
+    stage.standing(kinds, rng.integer(1, many), far, (0.5, 1.2) if many < 12 else (0.25, 0.6))
+    stage.put(figure(rng), rng.uniform(0.1, 0.9), rng.uniform(0.9, 1.15), rng.uniform(0.4, 1.1), rng.signed(0.03), True)

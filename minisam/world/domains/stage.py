@@ -6,27 +6,27 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from .backgrounds import FRAME, OVER, Background
-from .dice import Dice
-from .materials import Colour, Material, similar
-from .objects import Node
-from .painter import Painter
-from .raster import rasterise
-from .shapes import Shape, affine, box, ellipse, path
-from .surfaces import solid, surface
+from minisam.world.domains.backgrounds import FRAME, OVER, Background
+from minisam.world.render.materials import Colour, Material, similar
+from minisam.world.render.objects import Node
+from minisam.world.render.painter import Painter
+from minisam.world.render.raster import rasterise
+from minisam.world.render.rng import Rng
+from minisam.world.render.shapes import Shape, affine, box, ellipse, path
+from minisam.world.render.surfaces import solid, surface
 
-Maker = Callable[[Dice], Node]
+Maker = Callable[[Rng], Node]
 
 
-def frame_at(dice: Dice, node: Node, x: float, y: float, size: float, turn: float, standing: bool) -> np.ndarray:
+def frame_at(rng: Rng, node: Node, x: float, y: float, size: float, turn: float, standing: bool) -> np.ndarray:
     """The map that puts ``node`` at (x, y) with its longer side about ``size`` (shares of the picture).
 
     standing: (x, y) is the middle of its lower edge; otherwise its centre. Half are mirrored, all stretched a little.
     """
     left, top, right, bottom = node.bounds()
     scale = size / max(right - left, bottom - top, 0.1)
-    matrix = affine(0.0, 0.0, scale, turn, dice.log_uniform(0.85, 1.18))
-    if dice.chance(0.5):
+    matrix = affine(0.0, 0.0, scale, turn, rng.log_uniform(0.85, 1.18))
+    if rng.chance(0.5):
         matrix[:, 0] = -matrix[:, 0]
     anchor_x, anchor_y = (left + right) / 2, bottom if standing else (top + bottom) / 2
     matrix[:, 2] = (x, y) - (matrix[:, 0] * anchor_x + matrix[:, 1] * anchor_y)
@@ -36,19 +36,19 @@ def frame_at(dice: Dice, node: Node, x: float, y: float, size: float, turn: floa
 class Stage:
     """A canvas with its light: one direction, strength, length and softness of shadows for all that is put on it."""
 
-    def __init__(self, dice: Dice, painter: Painter) -> None:
-        self.dice = dice
+    def __init__(self, rng: Rng, painter: Painter) -> None:
+        self.rng = rng
         self.painter = painter
         self.canvas = painter.canvas
-        self.shadow = dice.uniform(0.15, 0.6) if dice.chance(0.75) else 0.0
-        self.reach = dice.log_uniform(0.01, 0.25)  # of an object's size
-        self.soft = dice.log_uniform(0.05, 0.4)  # of the reach
+        self.shadow = rng.uniform(0.15, 0.6) if rng.chance(0.75) else 0.0
+        self.reach = rng.log_uniform(0.01, 0.25)  # of an object's size
+        self.soft = rng.log_uniform(0.05, 0.4)  # of the reach
         self.ground: Material = Material(np.full((64, 3), 0.5, np.float32))
         self.horizon: float | None = None
 
-    def use(self, background: Callable[[Dice, Painter], Background]) -> None:
+    def use(self, background: Callable[[Rng, Painter], Background]) -> None:
         """Paint one of the ready backgrounds."""
-        made = background(self.dice, self.painter)
+        made = background(self.rng, self.painter)
         self.ground, self.horizon = made.material, made.horizon
 
     def fill(
@@ -56,7 +56,7 @@ class Stage:
         horizon: float | None = None, scale: float = 1.0,
     ) -> Node:  # fmt: skip
         """Paint a region of the background, ``shape`` in frame coordinates [-1, 1]²; all of the frame if not given."""
-        material = surface(self.dice, stuff, scale=scale) if isinstance(stuff, str) else stuff
+        material = surface(self.rng, stuff, scale=scale) if isinstance(stuff, str) else stuff
         node = Node(name, box(-OVER, -OVER, OVER, OVER) if shape is None else shape, material)
         self.painter.draw(node, FRAME, horizon=horizon)
         if name in ("background", "ground", "floor", "table", "road", "soil", "belt"):
@@ -72,7 +72,7 @@ class Stage:
         shadow: float | None = None, blurred: float = 0.0,
     ) -> None:  # fmt: skip
         """Paint one object with its shadow; ``standing``: (x, y) is the middle of its foot, and it is dark there."""
-        frame = frame_at(self.dice, node, x, y, size, turn, standing)
+        frame = frame_at(self.rng, node, x, y, size, turn, standing)
         strength = self.shadow if shadow is None else shadow
         if standing and strength > 0.0:
             left, _, right, _ = node.bounds()
@@ -106,7 +106,7 @@ class Stage:
         self, shape: Shape, colour: Colour, opacity: float, frame: np.ndarray = FRAME, blurred: float = 0.0
     ) -> None:
         """Something on the ground that is not a thing: a patch of light, oil, dust. No mask, no owner."""
-        stuff = solid(self.dice, colour, 0.0, 0.0, 0.1)
+        stuff = solid(self.rng, colour, 0.0, 0.0, 0.1)
         stuff.opacity = opacity
         self.painter.draw(Node("stain", shape, stuff, ghost=True, labelled=False), frame, blurred=blurred)
 
@@ -116,13 +116,13 @@ class Stage:
 
     def turn(self) -> float:
         """Mostly upright, sometimes any angle."""
-        return self.dice.signed(0.15) if self.dice.chance(0.65) else self.dice.uniform(0, 6.2832)
+        return self.rng.signed(0.15) if self.rng.chance(0.65) else self.rng.uniform(0, 6.2832)
 
     def camouflaged(self, node: Node, shift: float = 0.06) -> Node:
         """The same thing in the ground's own material."""
         if node.material is not None:
-            node.material = similar(self.dice, self.ground, shift)
-            node.material.relief = self.dice.uniform(0.1, 0.8)
+            node.material = similar(self.rng, self.ground, shift)
+            node.material.relief = self.rng.uniform(0.1, 0.8)
         return node
 
     def spread(self, count: int, apart: float) -> list[tuple[float, float]]:
@@ -130,7 +130,7 @@ class Stage:
         found: list[tuple[float, float]] = []
         least = apart * apart
         for _ in range(3 * count):
-            x, y = self.dice.uniform(-0.03, 1.03), self.dice.uniform(-0.03, 1.03)
+            x, y = self.rng.uniform(-0.03, 1.03), self.rng.uniform(-0.03, 1.03)
             if all((x - u) ** 2 + (y - v) ** 2 > least for u, v in found):
                 found.append((x, y))
                 if len(found) >= count:
@@ -141,18 +141,18 @@ class Stage:
         self, makers: Sequence[tuple[float, Maker]], count: int, far: float, tall: tuple[float, float]
     ) -> None:
         """``count`` things on the ground from far to near; ``tall``: how large they are at the lower edge."""
-        dice = self.dice
-        depths = sorted(dice.log_uniform(0.25, 1.0) for _ in range(count))
-        if dice.chance(0.8):
-            depths[-1] = max(depths[-1], dice.uniform(0.7, 1.05))  # mostly somebody is near
+        rng = self.rng
+        depths = sorted(rng.log_uniform(0.25, 1.0) for _ in range(count))
+        if rng.chance(0.8):
+            depths[-1] = max(depths[-1], rng.uniform(0.7, 1.05))  # mostly somebody is near
         for near in depths:
             y = far + (1.08 - far) * near
             self.put(
-                dice.weighted(makers)(dice),
-                dice.random(),
+                rng.weighted(makers)(rng),
+                rng.random(),
                 y,
-                dice.uniform(*tall) * near + 0.03,
-                dice.signed(0.04),
+                rng.uniform(*tall) * near + 0.03,
+                rng.signed(0.04),
                 True,
             )
 
@@ -160,9 +160,9 @@ class Stage:
 class View:
     """A camera above a flat ground: ``point`` takes metres (right, up, ahead) to frame coordinates in [-1, 1]²."""
 
-    def __init__(self, dice: Dice, height: float) -> None:
-        self.x, self.y = dice.signed(0.15), dice.uniform(-0.35, 0.1)
-        self.focal, self.height = dice.uniform(0.9, 1.8), height
+    def __init__(self, rng: Rng, height: float) -> None:
+        self.x, self.y = rng.signed(0.15), rng.uniform(-0.35, 0.1)
+        self.focal, self.height = rng.uniform(0.9, 1.8), height
 
     def point(self, right: float, up: float, ahead: float) -> tuple[float, float]:
         """Where a point is seen; ahead > 0."""

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .dice import Dice
-from .exact import exact, snap
-from .materials import affine
-from .paint import sample_row
-from .raster import blur
-from .tiles import tiles
+from minisam.world.render.exact import exact, snap
+from minisam.world.render.materials import affine
+from minisam.world.render.raster import blur
+from minisam.world.render.rng import Rng
+from minisam.world.render.shading import sample_row
+from minisam.world.render.tiles import tiles
 
 
 @exact
@@ -151,28 +151,28 @@ class Camera:
     code: float = 0.35  # share that went through a lossy block code
 
 
-def photograph(dice: Dice, colour: np.ndarray, camera: Camera) -> np.ndarray:
+def photograph(rng: Rng, colour: np.ndarray, camera: Camera) -> np.ndarray:
     """The scene's colours (S, S, 3) float32 as the camera stores them: uint8 (S, S, 3)."""
     size = colour.shape[0]
-    if dice.chance(0.5):
-        colour = blur(colour, int(dice.uniform(0.0, camera.blur) * size + 0.5))
-    gain = np.array([1.0, 1.0, 1.0]) * dice.uniform(*camera.gain)
-    if dice.chance(0.6):
-        warm = dice.signed(camera.cast)
-        gain = gain * np.array([1.0 + warm, 1.0 + dice.signed(0.02), 1.0 - warm])
-    uneven = dice.uniform(0.03, 0.25) if dice.chance(camera.uneven) else 0.0
-    dapple = dice.uniform(0.2, 0.6) if dice.chance(camera.dapple) else 0.0
-    to_light = affine(dice.random(), dice.random(), dice.log_uniform(0.1, 0.5), dice.uniform(0, 6.2832))
-    vignette = dice.uniform(0.0, 0.7) if dice.chance(camera.vignette) else 0.0
+    if rng.chance(0.5):
+        colour = blur(colour, int(rng.uniform(0.0, camera.blur) * size + 0.5))
+    gain = np.array([1.0, 1.0, 1.0]) * rng.uniform(*camera.gain)
+    if rng.chance(0.6):
+        warm = rng.signed(camera.cast)
+        gain = gain * np.array([1.0 + warm, 1.0 + rng.signed(0.02), 1.0 - warm])
+    uneven = rng.uniform(0.03, 0.25) if rng.chance(camera.uneven) else 0.0
+    dapple = rng.uniform(0.2, 0.6) if rng.chance(camera.dapple) else 0.0
+    to_light = affine(rng.random(), rng.random(), rng.log_uniform(0.1, 0.5), rng.uniform(0, 6.2832))
+    vignette = rng.uniform(0.0, 0.7) if rng.chance(camera.vignette) else 0.0
     low, high = camera.noise
-    grain = dice.log_uniform(high, 4.0 * high) if dice.chance(camera.noisy) else dice.log_uniform(low, high)
-    grey = 1.0 if dice.chance(camera.grey) else 0.0
-    tone = dice.uniform(*camera.contrast), dice.uniform(*camera.lift)
+    grain = rng.log_uniform(high, 4.0 * high) if rng.chance(camera.noisy) else rng.log_uniform(low, high)
+    grey = 1.0 if rng.chance(camera.grey) else 0.0
+    tone = rng.uniform(*camera.contrast), rng.uniform(*camera.lift)
     numbers = np.array([uneven, dapple, vignette, *tone, grain, grey])
     out = np.empty((size, size, 3), np.uint8)
     light = tiles()[3 if dapple == 0.0 else 2][2]
     noise = _sensor_noise(3 * size + 512)
-    _develop(colour, light, to_light, noise, dice.integer(0, 255), numbers, gain.astype(np.float32), out)
-    if dice.chance(camera.code):
-        _block_code(out, _cosines(), dice.log_uniform(0.4, 5.0))
+    _develop(colour, light, to_light, noise, rng.integer(0, 255), numbers, gain.astype(np.float32), out)
+    if rng.chance(camera.code):
+        _block_code(out, _cosines(), rng.log_uniform(0.4, 5.0))
     return out

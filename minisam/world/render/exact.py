@@ -1,6 +1,6 @@
 """Compiled loops whose answers are the same bits on every machine.
 
-The kernels of the model are compiled with a few floating-point freedoms (``minisam_kernels.jit``): a sum may be
+The kernels of the model are compiled with a few floating-point freedoms (``minisam_kernels.runtime.jit``): a sum may be
 reordered, a multiply and an add may become one rounding. That is right for a network, where the seventh digit means
 nothing. A picture made from a seed is different: it is a file format of its own. A test, a training and a chapter name
 a scene by its seed, so the pixels must not depend on whether a processor has fused multiply-add. The loops of this
@@ -17,12 +17,12 @@ from pathlib import Path
 
 import numpy as np
 
-from minisam_kernels.jit import compiler
+from minisam_kernels.runtime.jit import compiler
 
 GRID = 2.0**20
 
 
-exact = compiler(Path(__file__).parent, fastmath=set())
+exact = compiler(Path(__file__).parents[1], fastmath=set())
 
 
 def snap(values: np.ndarray) -> np.ndarray:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from .exact import exact
-from .paint import Canvas, sample_row
-from .tiles import tiles
+from minisam.world.render.exact import exact
+from minisam.world.render.shading import Canvas, sample_row
+from minisam.world.render.tiles import tiles
 
 
 @exact

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from .dice import Dice
-from .exact import exact
-from .shapes import affine
+from minisam.world.render.exact import exact
+from minisam.world.render.rng import Rng
+from minisam.world.render.shapes import affine
 
 FLAT, GRADIENT, STRIPES, CHECKS, SPOTS, NOISE, WOOD, BRICKS, CELLS, RINGS = range(10)
 
@@ -91,30 +91,30 @@ TONES: dict[str, tuple[Colour, ...]] = {
 }
 
 
-def shifted(dice: Dice, base: Colour, light: float, hue: float) -> Colour:
+def shifted(rng: Rng, base: Colour, light: float, hue: float) -> Colour:
     """``base`` moved by about ``light`` in brightness and ``hue`` in each channel, kept within [0, 1]."""
-    move = dice.signed(light)
+    move = rng.signed(light)
     r, g, b = base
     return (
-        min(max(r + move + dice.signed(hue), 0.0), 1.0),
-        min(max(g + move + dice.signed(hue), 0.0), 1.0),
-        min(max(b + move + dice.signed(hue), 0.0), 1.0),
+        min(max(r + move + rng.signed(hue), 0.0), 1.0),
+        min(max(g + move + rng.signed(hue), 0.0), 1.0),
+        min(max(b + move + rng.signed(hue), 0.0), 1.0),
     )
 
 
-def tone(dice: Dice, name: str) -> Colour:
+def tone(rng: Rng, name: str) -> Colour:
     """A colour of a family in ``TONES``, varied."""
-    return shifted(dice, dice.pick(TONES[name]), 0.07, 0.025)
+    return shifted(rng, rng.pick(TONES[name]), 0.07, 0.025)
 
 
-def colour(dice: Dice) -> Colour:
+def colour(rng: Rng) -> Colour:
     """Any colour: mostly dull, warm or cold more often than green or magenta, sometimes vivid."""
-    if dice.chance(0.3):
-        return tone(dice, dice.pick(tuple(TONES)))
-    light = dice.uniform(0.06, 0.94)
-    vivid = dice.weighted(((5, 0.06), (4, 0.16), (2, 0.35), (1, 0.6))) * dice.uniform(0.3, 1.3)
+    if rng.chance(0.3):
+        return tone(rng, rng.pick(tuple(TONES)))
+    light = rng.uniform(0.06, 0.94)
+    vivid = rng.weighted(((5, 0.06), (4, 0.16), (2, 0.35), (1, 0.6))) * rng.uniform(0.3, 1.3)
     vivid *= min(1.0, 0.4 + 2.0 * light * (1.0 - light))
-    warm, green = dice.signed(1.0), dice.signed(0.7)
+    warm, green = rng.signed(1.0), rng.signed(0.7)
     chroma = (warm - 0.5 * green, 0.15 * warm + 0.6 * green, -warm - 0.5 * green)
     r, g, b = (min(max(light + vivid * part, 0.01), 0.99) for part in chroma)
     return r, g, b
@@ -139,15 +139,15 @@ def ramp(colours: list[Colour], jumps: bool = False) -> np.ndarray:
     return _ramp(np.array(colours), jumps)
 
 
-def random_ramp(dice: Dice, base: Colour, contrast: float) -> np.ndarray:
+def random_ramp(rng: Rng, base: Colour, contrast: float) -> np.ndarray:
     """A ramp about ``base``; ``contrast`` is how far its colours lie apart (about 0.02 weak, 0.5 strong)."""
     colours = []
-    for _ in range(dice.integer(2, 4)):
-        if contrast > 0.2 and dice.chance(0.12):
-            colours.append(colour(dice))
+    for _ in range(rng.integer(2, 4)):
+        if contrast > 0.2 and rng.chance(0.12):
+            colours.append(colour(rng))
         else:
-            colours.append(shifted(dice, base, contrast, 0.2 * contrast))
-    return ramp(colours, jumps=dice.chance(0.25))
+            colours.append(shifted(rng, base, contrast, 0.2 * contrast))
+    return ramp(colours, jumps=rng.chance(0.25))
 
 
 _PATTERNS = (
@@ -157,58 +157,58 @@ _PATTERNS = (
 
 
 def random_material(
-    dice: Dice, base: Colour | None = None, contrast: float | None = None, place: tuple[float, float, float] = (0, 0, 1)
+    rng: Rng, base: Colour | None = None, contrast: float | None = None, place: tuple[float, float, float] = (0, 0, 1)
 ) -> Material:
     """A material of a random kind about the colour ``base``, for a shape at ``place`` = (x, y, radius)."""
-    base = colour(dice) if base is None else base
-    contrast = dice.log_uniform(0.03, 0.45) if contrast is None else contrast
-    pattern = dice.weighted(_PATTERNS)
-    angle = dice.uniform(0, 6.28)
+    base = colour(rng) if base is None else base
+    contrast = rng.log_uniform(0.03, 0.45) if contrast is None else contrast
+    pattern = rng.weighted(_PATTERNS)
+    angle = rng.uniform(0, 6.28)
     if pattern == GRADIENT:
-        pattern_map = affine(0.5, 0.5, dice.uniform(0.3, 0.6), angle)
+        pattern_map = affine(0.5, 0.5, rng.uniform(0.3, 0.6), angle)
     elif pattern == NOISE:
-        pattern_map = affine(dice.random(), dice.random(), dice.log_uniform(0.02, 0.3), angle, dice.log_uniform(0.5, 2))
+        pattern_map = affine(rng.random(), rng.random(), rng.log_uniform(0.02, 0.3), angle, rng.log_uniform(0.5, 2))
     elif pattern == WOOD:
-        pattern_map = affine(dice.random(), dice.random(), dice.log_uniform(1.0, 5.0), angle, 0.15)
+        pattern_map = affine(rng.random(), rng.random(), rng.log_uniform(1.0, 5.0), angle, 0.15)
     else:
-        stretch = dice.log_uniform(0.6, 1.6)
-        pattern_map = affine(dice.random(), dice.random(), dice.log_uniform(0.8, 6.0), angle, stretch)
-    fine = dice.log_uniform(0.05, 0.9)
-    streaks = dice.log_uniform(0.6, 1.6) if dice.chance(0.75) else dice.log_uniform(4.0, 14.0)  # fur, grass, metal
-    noise_map = affine(dice.random(), dice.random(), fine / min(streaks, 3.0), dice.uniform(0, 6.28))
+        stretch = rng.log_uniform(0.6, 1.6)
+        pattern_map = affine(rng.random(), rng.random(), rng.log_uniform(0.8, 6.0), angle, stretch)
+    fine = rng.log_uniform(0.05, 0.9)
+    streaks = rng.log_uniform(0.6, 1.6) if rng.chance(0.75) else rng.log_uniform(4.0, 14.0)  # fur, grass, metal
+    noise_map = affine(rng.random(), rng.random(), fine / min(streaks, 3.0), rng.uniform(0, 6.28))
     noise_map[0] *= streaks
     x, y, radius = place
     if radius != 1.0 or x != 0.0 or y != 0.0:
         pattern_map, noise_map = _placed(pattern_map, x, y, radius), _placed(noise_map, x, y, radius)
-    textured = dice.chance(0.85)
+    textured = rng.chance(0.85)
     return Material(
-        ramp=random_ramp(dice, base, contrast),
+        ramp=random_ramp(rng, base, contrast),
         pattern=pattern,
         pattern_map=pattern_map,
         noise_map=noise_map,
-        tile=dice.integer(0, 2),
-        warp=dice.weighted(((2, 0.0), (1, 0.06), (1, 0.2), (0.5, 0.5))) + (0.15 if pattern == WOOD else 0.0),
-        edge=dice.log_uniform(0.02, 0.4),
-        duty=dice.uniform(0.15, 0.6),
-        grain=dice.log_uniform(0.02, 0.3) if textured else 0.0,
-        hue=dice.log_uniform(0.005, 0.06) if textured and dice.chance(0.3) else 0.0,
-        relief=dice.uniform(0.0, 1.1) if dice.chance(0.8) else 0.0,
-        gloss=dice.uniform(0.1, 0.6) if dice.chance(0.2) else 0.0,
-        bulge=dice.log_uniform(0.08, 0.45),
-        opacity=dice.uniform(0.55, 0.9) if dice.chance(0.03) else 1.0,
+        tile=rng.integer(0, 2),
+        warp=rng.weighted(((2, 0.0), (1, 0.06), (1, 0.2), (0.5, 0.5))) + (0.15 if pattern == WOOD else 0.0),
+        edge=rng.log_uniform(0.02, 0.4),
+        duty=rng.uniform(0.15, 0.6),
+        grain=rng.log_uniform(0.02, 0.3) if textured else 0.0,
+        hue=rng.log_uniform(0.005, 0.06) if textured and rng.chance(0.3) else 0.0,
+        relief=rng.uniform(0.0, 1.1) if rng.chance(0.8) else 0.0,
+        gloss=rng.uniform(0.1, 0.6) if rng.chance(0.2) else 0.0,
+        bulge=rng.log_uniform(0.08, 0.45),
+        opacity=rng.uniform(0.55, 0.9) if rng.chance(0.03) else 1.0,
     )
 
 
-def plain(dice: Dice, base: Colour, contrast: float = 0.1, place: tuple[float, float, float] = (0, 0, 1)) -> Material:
+def plain(rng: Rng, base: Colour, contrast: float = 0.1, place: tuple[float, float, float] = (0, 0, 1)) -> Material:
     """A quiet surface about the colour ``base``: for the parts of things, whose colours should tell them apart."""
-    return random_material(dice, base, contrast * dice.uniform(0.2, 1.5), place)
+    return random_material(rng, base, contrast * rng.uniform(0.2, 1.5), place)
 
 
-def ball(dice: Dice, base: Colour, x: float, y: float, radius: float) -> Material:
+def ball(rng: Rng, base: Colour, x: float, y: float, radius: float) -> Material:
     """A round thing's surface: shading from the outline, a highlight, little pattern."""
-    material = plain(dice, base, 0.06, (x, y, radius))
-    material.relief = dice.uniform(0.6, 1.4)
-    material.gloss = dice.uniform(0.2, 0.8) if dice.chance(0.5) else 0.0
+    material = plain(rng, base, 0.06, (x, y, radius))
+    material.relief = rng.uniform(0.6, 1.4)
+    material.gloss = rng.uniform(0.2, 0.8) if rng.chance(0.5) else 0.0
     return material
 
 
@@ -221,11 +221,11 @@ def _placed(matrix, x, y, radius):
     return result
 
 
-def similar(dice: Dice, material: Material, shift: float = 0.06) -> Material:
+def similar(rng: Rng, material: Material, shift: float = 0.06) -> Material:
     """The same kind of material, elsewhere on the roll: other offsets, colours moved by about ``shift``."""
-    light = dice.signed(shift)
-    change = np.array([light + dice.signed(0.4 * shift), light + dice.signed(0.4 * shift), light])
-    offset = np.array([[0, 0, dice.random()], [0, 0, dice.random()]])
+    light = rng.signed(shift)
+    change = np.array([light + rng.signed(0.4 * shift), light + rng.signed(0.4 * shift), light])
+    offset = np.array([[0, 0, rng.random()], [0, 0, rng.random()]])
     return replace(
         material,
         ramp=np.clip(material.ramp + change, 0.0, 1.0).astype(np.float32),

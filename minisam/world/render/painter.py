@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .dice import Dice
-from .exact import exact
-from .objects import Node
-from .paint import Canvas
-from .raster import Window, rasterise
+from minisam.world.render.exact import exact
+from minisam.world.render.objects import Node
+from minisam.world.render.raster import Window, rasterise
+from minisam.world.render.rng import Rng
+from minisam.world.render.shading import Canvas
 
 LEVELS = ("whole", "part", "subpart")
 MIN_AREA = 20.0 / 256.0**2  # of the picture; what is smaller is no mask
@@ -61,9 +61,9 @@ def _cut_out(owner, slots, masks):
 class Painter:
     """Numbers, paints and finally cuts out the nodes of a scene."""
 
-    def __init__(self, canvas: Canvas, dice: Dice) -> None:
+    def __init__(self, canvas: Canvas, rng: Rng) -> None:
         self.canvas = canvas
-        self.dice = dice
+        self.rng = rng
         self.entries: list[Entry] = []
 
     def number(self, node: Node, depth: int = 0, parent: int | None = None) -> int:

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .exact import exact
-from .shapes import extent
+from minisam.world.render.exact import exact
+from minisam.world.render.shapes import extent
 
 
 @exact

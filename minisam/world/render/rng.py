@@ -14,13 +14,13 @@ from typing import TypeVar
 
 import numpy as np
 
-from .exact import GRID
+from minisam.world.render.exact import GRID
 
 T = TypeVar("T")
 BLOCK = 2048
 
 
-class Dice:
+class Rng:
     """Random numbers of one scene, the same on every machine for the same seed."""
 
     def __init__(self, seed: int) -> None:

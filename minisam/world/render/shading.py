@@ -9,11 +9,23 @@ from __future__ import annotations
 
 import numpy as np
 
-from .exact import exact
-from .materials import BRICKS, CELLS, CHECKS, FLAT, GRADIENT, NOISE, RINGS, SPOTS, STRIPES, WOOD, Material
-from .raster import Window, blur, padded
-from .shapes import composed
-from .tiles import LEAVES, TILE, tiles
+from minisam.world.render.exact import exact
+from minisam.world.render.materials import (
+    BRICKS,
+    CELLS,
+    CHECKS,
+    FLAT,
+    GRADIENT,
+    NOISE,
+    RINGS,
+    SPOTS,
+    STRIPES,
+    WOOD,
+    Material,
+)
+from minisam.world.render.raster import Window, blur, padded
+from minisam.world.render.shapes import composed
+from minisam.world.render.tiles import LEAVES, TILE, tiles
 
 GRAIN = 2.7  # the grain is so much finer than the noise that bends the pattern
 UPRIGHT = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .dice import Dice, unit
-from .exact import GRID, exact, snap
+from minisam.world.render.exact import GRID, exact, snap
+from minisam.world.render.rng import Rng, unit
 
 
 @exact
@@ -147,38 +147,38 @@ def box(x0: float, y0: float, x1: float, y1: float, rounding: float = 0.0) -> Sh
     return polygon(np.concatenate([wrapped[5 * i : 5 * i + 6] + centre for i, centre in enumerate(centres)]))
 
 
-def blob(dice: Dice, roughness: float = 0.5, corners: int = 48) -> Shape:
+def blob(rng: Rng, roughness: float = 0.5, corners: int = 48) -> Shape:
     """A smooth closed curve: the radius is 1 plus a few Fourier terms whose size falls with their frequency."""
     radius = np.ones(corners)
     for k in range(2, 7):
-        c, s = dice.direction()
-        amplitude = roughness * dice.signed(0.5) / k
+        c, s = rng.direction()
+        amplitude = roughness * rng.signed(0.5) / k
         at = (k * np.arange(corners)) % corners
         radius += _CIRCLES[corners][at, 0] * (amplitude * c) + _CIRCLES[corners][at, 1] * (amplitude * s)
     radius = np.maximum(radius, 0.25)
     return polygon(_CIRCLES[corners] * radius[:, None])
 
 
-def shaggy(dice: Dice, roughness: float = 0.5, fringe: float = 0.08) -> Shape:
+def shaggy(rng: Rng, roughness: float = 0.5, fringe: float = 0.08) -> Shape:
     """A blob with a ragged rim (fur, foliage, torn paper): ``fringe`` is the size of the tatters."""
     corners = 96
-    smooth = blob(dice, roughness, corners).points
-    rough = 1.0 + fringe * 2.0 * (dice.array(corners) - 0.5)
-    rough += fringe * 1.5 * np.repeat(dice.array(corners // 4) - 0.5, 4)
+    smooth = blob(rng, roughness, corners).points
+    rough = 1.0 + fringe * 2.0 * (rng.array(corners) - 0.5)
+    rough += fringe * 1.5 * np.repeat(rng.array(corners // 4) - 0.5, 4)
     return polygon(smooth * rough[:, None])
 
 
-def convex(dice: Dice, corners: int) -> Shape:
+def convex(rng: Rng, corners: int) -> Shape:
     """A polygon with corners near the unit circle, irregular, mostly convex."""
-    angle = _angles(corners) + (dice.array(corners) - 0.5) * (4.0 / corners)
-    radius = 0.75 + 0.4 * dice.array(corners)
+    angle = _angles(corners) + (rng.array(corners) - 0.5) * (4.0 / corners)
+    radius = 0.75 + 0.4 * rng.array(corners)
     return polygon(np.stack([np.cos(angle), np.sin(angle)], axis=1) * radius[:, None])
 
 
-def star(dice: Dice, tips: int, inner: float) -> Shape:
+def star(rng: Rng, tips: int, inner: float) -> Shape:
     """A star with ``tips`` points; ``inner`` is the radius of the notches."""
     angle = _angles(2 * tips)
-    radius = np.where(np.arange(2 * tips) % 2 == 0, 1.0, inner) * (1.0 + 0.1 * (dice.array(2 * tips) - 0.5))
+    radius = np.where(np.arange(2 * tips) % 2 == 0, 1.0, inner) * (1.0 + 0.1 * (rng.array(2 * tips) - 0.5))
     return polygon(np.stack([np.cos(angle), np.sin(angle)], axis=1) * radius[:, None])
 
 
@@ -205,10 +205,10 @@ def capsule(x0: float, y0: float, x1: float, y1: float, r0: float, r1: float, co
     return Shape(points, np.array([0, len(points)]))
 
 
-def curve(dice: Dice, x: float, y: float, angle: float, length: float, r0: float, r1: float, bend: float) -> Shape:
+def curve(rng: Rng, x: float, y: float, angle: float, length: float, r0: float, r1: float, bend: float) -> Shape:
     """A bending band (tail, arm, rope): starts at (x, y), turns by about ``bend`` radians, radius r0 to r1."""
     steps = 9
-    turns = angle + bend * np.arange(steps) / steps + dice.signed(0.3) * np.sin(np.arange(steps) * 0.8)
+    turns = angle + bend * np.arange(steps) / steps + rng.signed(0.3) * np.sin(np.arange(steps) * 0.8)
     direction = snap(np.stack([np.cos(turns), np.sin(turns)], axis=1))
     centre = np.concatenate([[[x, y]], (x, y) + np.cumsum(direction, axis=0) * (length / steps)])
     normal = np.stack([-direction[:, 1], direction[:, 0]], axis=1)
@@ -230,7 +230,7 @@ def profile(widths: list[tuple[float, float]]) -> Shape:
     return polygon(np.concatenate([right, right[::-1] * (-1, 1)]))
 
 
-def branches(dice: Dice, depth: int = 3, spread: float = 0.6, thickness: float = 0.09) -> Shape:
+def branches(rng: Rng, depth: int = 3, spread: float = 0.6, thickness: float = 0.09) -> Shape:
     """A branching thing (twig, coral, vessel): capsules, each ending in two or three thinner ones."""
     parts: list[Shape] = []
 
@@ -239,26 +239,26 @@ def branches(dice: Dice, depth: int = 3, spread: float = 0.6, thickness: float =
         x1, y1 = x + ux * length, y + uy * length
         parts.append(capsule(x, y, x1, y1, radius, radius * 0.7, 8))
         if level > 0:
-            count = dice.integer(2, 3)
+            count = rng.integer(2, 3)
             for i in range(count):
-                turn = spread * (2.0 * (i + 0.5) / count - 1.0) * dice.uniform(0.7, 1.5)
-                grow(x1, y1, angle + turn, length * dice.uniform(0.6, 0.85), radius * 0.68, level - 1)
+                turn = spread * (2.0 * (i + 0.5) / count - 1.0) * rng.uniform(0.7, 1.5)
+                grow(x1, y1, angle + turn, length * rng.uniform(0.6, 0.85), radius * 0.68, level - 1)
 
-    grow(0.0, 0.9, -math.pi / 2 + dice.signed(0.2), dice.uniform(0.5, 0.8), thickness, depth)
+    grow(0.0, 0.9, -math.pi / 2 + rng.signed(0.2), rng.uniform(0.5, 0.8), thickness, depth)
     return union(*parts)
 
 
-def leaf(dice: Dice, width: float = 0.4, corners: int = 24) -> Shape:
+def leaf(rng: Rng, width: float = 0.4, corners: int = 24) -> Shape:
     """A pointed leaf or petal along +x, from the origin to (1, 0)."""
     t = np.linspace(0.0, 1.0, corners // 2)
-    half = width * np.sin(math.pi * t ** dice.uniform(0.6, 1.2)) ** dice.uniform(0.7, 1.2)
+    half = width * np.sin(math.pi * t ** rng.uniform(0.6, 1.2)) ** rng.uniform(0.7, 1.2)
     half = np.nan_to_num(half)
     return polygon(np.concatenate([np.stack([t, half], axis=1), np.stack([t, -half], axis=1)[::-1]]))
 
 
-def random_shape(dice: Dice) -> Shape:
+def random_shape(rng: Rng) -> Shape:
     """A shape of a random family, stretched at random, of radius about 1."""
-    kind = dice.weighted(
+    kind = rng.weighted(
         [
             (5, "blob"),
             (2, "shaggy"),
@@ -272,21 +272,21 @@ def random_shape(dice: Dice) -> Shape:
         ]
     )
     if kind == "blob":
-        shape = blob(dice, dice.uniform(0.1, 1.3))
+        shape = blob(rng, rng.uniform(0.1, 1.3))
     elif kind == "shaggy":
-        shape = shaggy(dice, dice.uniform(0.1, 1.0), dice.log_uniform(0.02, 0.2))
+        shape = shaggy(rng, rng.uniform(0.1, 1.0), rng.log_uniform(0.02, 0.2))
     elif kind == "polygon":
-        shape = convex(dice, dice.integer(3, 8))
+        shape = convex(rng, rng.integer(3, 8))
     elif kind == "super":
-        shape = superellipse(dice.pick((1.2, 1.6, 3.0, 4.0, 6.0)))
+        shape = superellipse(rng.pick((1.2, 1.6, 3.0, 4.0, 6.0)))
     elif kind == "ellipse":
         shape = ellipse()
     elif kind == "box":
-        shape = box(-1, -dice.uniform(0.3, 1.0), 1, dice.uniform(0.3, 1.0), dice.pick((0.0, 0.0, 0.1, 0.3)))
+        shape = box(-1, -rng.uniform(0.3, 1.0), 1, rng.uniform(0.3, 1.0), rng.pick((0.0, 0.0, 0.1, 0.3)))
     elif kind == "star":
-        shape = star(dice, dice.integer(4, 9), dice.uniform(0.35, 0.75))
+        shape = star(rng, rng.integer(4, 9), rng.uniform(0.35, 0.75))
     elif kind == "ring":
-        shape = ring(dice.pick((ellipse(), superellipse(4.0), blob(dice, 0.4))), dice.uniform(0.45, 0.8))
+        shape = ring(rng.pick((ellipse(), superellipse(4.0), blob(rng, 0.4))), rng.uniform(0.45, 0.8))
     else:
-        return branches(dice, dice.integer(1, 3), dice.uniform(0.4, 0.8), dice.uniform(0.05, 0.15))
-    return shape.at(0, 0, 1.0, dice.uniform(0, 6.28), dice.log_uniform(0.4, 1.0))
+        return branches(rng, rng.integer(1, 3), rng.uniform(0.4, 0.8), rng.uniform(0.05, 0.15))
+    return shape.at(0, 0, 1.0, rng.uniform(0, 6.28), rng.log_uniform(0.4, 1.0))

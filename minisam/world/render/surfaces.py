@@ -10,10 +10,22 @@ from dataclasses import replace
 
 import numpy as np
 
-from .dice import Dice
-from .materials import BRICKS, CHECKS, FLAT, GRADIENT, NOISE, STRIPES, Colour, Material, ramp, shifted, tone
-from .shapes import affine
-from .tiles import FOLDS, LEAVES
+from minisam.world.render.materials import (
+    BRICKS,
+    CHECKS,
+    FLAT,
+    GRADIENT,
+    NOISE,
+    STRIPES,
+    Colour,
+    Material,
+    ramp,
+    shifted,
+    tone,
+)
+from minisam.world.render.rng import Rng
+from minisam.world.render.shapes import affine
+from minisam.world.render.tiles import FOLDS, LEAVES
 
 # name: tones, tile, periods a unit (low, high), contrast (low, high), grain (low, high), stretch along one direction
 _CLOUDED: dict[str, tuple[tuple[str, ...], tuple[int, ...], tuple[float, float], tuple[float, float],
@@ -40,72 +52,70 @@ _CLOUDED: dict[str, tuple[tuple[str, ...], tuple[int, ...], tuple[float, float],
 }  # fmt: skip
 
 
-def surface(dice: Dice, name: str, base: Colour | None = None, scale: float = 1.0) -> Material:
+def surface(rng: Rng, name: str, base: Colour | None = None, scale: float = 1.0) -> Material:
     """A flat surface of the kind ``name``, about the colour ``base``; ``scale`` > 1: finer, seen from further away."""
     if name == "sky":
-        return sky(dice)
+        return sky(rng)
     if name in ("planks", "tiles", "bricks", "weave"):
-        return _built(dice, name, base, scale)
+        return _built(rng, name, base, scale)
     tones, kinds, periods, contrasts, grains, stretch = _CLOUDED[name]
-    base = tone(dice, dice.pick(tones)) if base is None else base
-    contrast = dice.log_uniform(*contrasts)
-    colours = [shifted(dice, base, contrast, 0.15 * contrast) for _ in range(dice.integer(2, 4))]
-    size, angle = dice.log_uniform(*periods) * scale, dice.uniform(0.0, 6.2832) if name != "water" else 1.5708
-    place = affine(dice.random(), dice.random(), size, angle, 1.0)
+    base = tone(rng, rng.pick(tones)) if base is None else base
+    contrast = rng.log_uniform(*contrasts)
+    colours = [shifted(rng, base, contrast, 0.15 * contrast) for _ in range(rng.integer(2, 4))]
+    size, angle = rng.log_uniform(*periods) * scale, rng.uniform(0.0, 6.2832) if name != "water" else 1.5708
+    place = affine(rng.random(), rng.random(), size, angle, 1.0)
     place[0] /= stretch
-    finest = affine(dice.random(), dice.random(), size, angle)
+    finest = affine(rng.random(), rng.random(), size, angle)
     finest[0] /= stretch
     return Material(
-        ramp(colours), NOISE, place, finest, tile=dice.pick(kinds), grain=dice.log_uniform(*grains),
-        hue=dice.uniform(0.0, 0.02) if dice.chance(0.4) else 0.0, relief=0.0,
+        ramp(colours), NOISE, place, finest, tile=rng.pick(kinds), grain=rng.log_uniform(*grains),
+        hue=rng.uniform(0.0, 0.02) if rng.chance(0.4) else 0.0, relief=0.0,
     )  # fmt: skip
 
 
-def _built(dice: Dice, name: str, base: Colour | None, scale: float) -> Material:
+def _built(rng: Rng, name: str, base: Colour | None, scale: float) -> Material:
     """Boards, tiles, bricks, woven stripes: a pattern of one colour, joints in another."""
     base = base or tone(
-        dice, {"planks": "wood", "bricks": "earth", "tiles": "white"}.get(name, dice.pick(("sky", "fruit")))
+        rng, {"planks": "wood", "bricks": "earth", "tiles": "white"}.get(name, rng.pick(("sky", "fruit")))
     )
-    step = dice.log_uniform(1.5, 5.0) * scale
-    angle = dice.signed(0.1) + (1.5708 if dice.chance(0.3) else 0.0)
-    joint = shifted(dice, base, 0.12, 0.02)
-    colours = [joint, shifted(dice, base, 0.05, 0.015), shifted(dice, base, 0.05, 0.015)]
-    pattern = {"planks": BRICKS, "bricks": BRICKS, "tiles": dice.pick((BRICKS, CHECKS))}.get(name, STRIPES)
-    place = affine(dice.random(), dice.random(), step, angle)
+    step = rng.log_uniform(1.5, 5.0) * scale
+    angle = rng.signed(0.1) + (1.5708 if rng.chance(0.3) else 0.0)
+    joint = shifted(rng, base, 0.12, 0.02)
+    colours = [joint, shifted(rng, base, 0.05, 0.015), shifted(rng, base, 0.05, 0.015)]
+    pattern = {"planks": BRICKS, "bricks": BRICKS, "tiles": rng.pick((BRICKS, CHECKS))}.get(name, STRIPES)
+    place = affine(rng.random(), rng.random(), step, angle)
     if pattern == BRICKS:
         place[0] *= {"planks": 0.12, "bricks": 0.45}.get(name, 0.9)
-    fine = affine(dice.random(), dice.random(), 0.3 * scale, angle)
+    fine = affine(rng.random(), rng.random(), 0.3 * scale, angle)
     fine[0] /= 6.0 if name == "planks" else 1.0
     return Material(
-        ramp(colours), pattern, place, fine, tile=dice.integer(0, 2), edge=dice.uniform(0.03, 0.15),
-        duty=dice.uniform(0.08, 0.3), grain=dice.uniform(0.03, 0.2), relief=0.0,
+        ramp(colours), pattern, place, fine, tile=rng.integer(0, 2), edge=rng.uniform(0.03, 0.15),
+        duty=rng.uniform(0.08, 0.3), grain=rng.uniform(0.03, 0.2), relief=0.0,
     )  # fmt: skip
 
 
-def sky(dice: Dice) -> Material:
+def sky(rng: Rng) -> Material:
     """Clear gradient, clouds, dusk, overcast or night."""
-    base = tone(dice, "sky")
-    if dice.chance(0.5):
-        place = affine(dice.random(), dice.random(), dice.uniform(0.05, 0.2), 0, 0.5)
-        cloud = tone(dice, "white")
+    base = tone(rng, "sky")
+    if rng.chance(0.5):
+        place = affine(rng.random(), rng.random(), rng.uniform(0.05, 0.2), 0, 0.5)
+        cloud = tone(rng, "white")
         colours = (
-            [base, shifted(dice, base, 0.03, 0.01), cloud]
-            if dice.chance(0.6)
-            else [base, shifted(dice, base, 0.1, 0.02)]
+            [base, shifted(rng, base, 0.03, 0.01), cloud] if rng.chance(0.6) else [base, shifted(rng, base, 0.1, 0.02)]
         )
-        return Material(ramp(colours), NOISE, place, tile=dice.integer(1, 3), grain=dice.uniform(0.0, 0.03), relief=0.0)
-    colours = [base, shifted(dice, base, 0.12, 0.03), tone(dice, "sky")]
+        return Material(ramp(colours), NOISE, place, tile=rng.integer(1, 3), grain=rng.uniform(0.0, 0.03), relief=0.0)
+    colours = [base, shifted(rng, base, 0.12, 0.03), tone(rng, "sky")]
     place = np.array([[0.0, 0.5, 0.5], [0.5, 0.0, 0.5]])
-    return Material(ramp(colours), GRADIENT, place, tile=3, grain=dice.uniform(0.0, 0.03), relief=0.0)
+    return Material(ramp(colours), GRADIENT, place, tile=3, grain=rng.uniform(0.0, 0.03), relief=0.0)
 
 
-def solid(dice: Dice, base: Colour, relief: float = 0.5, gloss: float = 0.0, grain: float = 0.06) -> Material:
+def solid(rng: Rng, base: Colour, relief: float = 0.5, gloss: float = 0.0, grain: float = 0.06) -> Material:
     """A body of one colour with a little natural noise: paint, plastic, glazing."""
-    place = affine(dice.random(), dice.random(), dice.log_uniform(0.05, 0.4), dice.uniform(0, 6.2832))
-    colours = [shifted(dice, base, 0.03, 0.006), shifted(dice, base, 0.03, 0.006)]
+    place = affine(rng.random(), rng.random(), rng.log_uniform(0.05, 0.4), rng.uniform(0, 6.2832))
+    colours = [shifted(rng, base, 0.03, 0.006), shifted(rng, base, 0.03, 0.006)]
     return Material(
-        ramp(colours), NOISE if dice.chance(0.7) else FLAT, place, place, tile=dice.integer(1, 3),
-        grain=grain * dice.random(), relief=relief, gloss=gloss, bulge=dice.log_uniform(0.08, 0.45),
+        ramp(colours), NOISE if rng.chance(0.7) else FLAT, place, place, tile=rng.integer(1, 3),
+        grain=grain * rng.random(), relief=relief, gloss=gloss, bulge=rng.log_uniform(0.08, 0.45),
     )  # fmt: skip
 
 

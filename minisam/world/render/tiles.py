@@ -14,7 +14,7 @@ import functools
 
 import numpy as np
 
-from .exact import exact
+from minisam.world.render.exact import exact
 
 TILE = 256
 EXPONENTS = (0.9, 1.4, 1.9, 2.6)

@@ -4,11 +4,23 @@ from __future__ import annotations
 
 import math
 
-from .dice import Dice
-from .materials import Colour, ball, colour, shifted, tone
-from .objects import Node, move
-from .shapes import affine, blob, box, capsule, ellipse, leaf, path, ring, shaggy, superellipse, union
-from .surfaces import rounded, solid, surface
+from minisam.world.render.materials import Colour, ball, colour, shifted, tone
+from minisam.world.render.objects import Node, move
+from minisam.world.render.rng import Rng
+from minisam.world.render.shapes import (
+    affine,
+    blob,
+    box,
+    capsule,
+    ellipse,
+    leaf,
+    path,
+    ring,
+    shaggy,
+    superellipse,
+    union,
+)
+from minisam.world.render.surfaces import rounded, solid, surface
 
 CRUSTS: tuple[Colour, ...] = (
     (0.75, 0.55, 0.3),
@@ -26,69 +38,67 @@ SAUCES: tuple[Colour, ...] = (
 )
 
 
-def morsel(dice: Dice) -> Node:
+def morsel(rng: Rng) -> Node:
     """Something to eat, of radius about 1: meat, rice, salad, sauce, fruit slices, an egg, a pile of beans."""
-    kind = dice.pick(("meat", "rice", "salad", "sauce", "slice", "egg", "beans", "roll"))
+    kind = rng.pick(("meat", "rice", "salad", "sauce", "slice", "egg", "beans", "roll"))
     if kind == "meat":
         node = Node(
             "meat",
-            blob(dice, 0.7).at(0, 0, 1.0, 0, 1.4),
-            rounded(surface(dice, "rock", dice.pick(CRUSTS[:4])), 0.8, 0.3, 0.2),
+            blob(rng, 0.7).at(0, 0, 1.0, 0, 1.4),
+            rounded(surface(rng, "rock", rng.pick(CRUSTS[:4])), 0.8, 0.3, 0.2),
         )
-        for _ in range(dice.integer(0, 3)):
+        for _ in range(rng.integer(0, 3)):
             node.on(
                 "stripe",
-                box(-2, -0.06, 2, 0.06).at(0, dice.uniform(-0.6, 0.6), 1.0, 0.4),
-                solid(dice, (0.2, 0.12, 0.08)),
+                box(-2, -0.06, 2, 0.06).at(0, rng.uniform(-0.6, 0.6), 1.0, 0.4),
+                solid(rng, (0.2, 0.12, 0.08)),
             ).labelled = False
         return node
     if kind == "rice":
-        return Node(
-            "rice", shaggy(dice, 0.5, 0.08), rounded(surface(dice, "gravel", tone(dice, "white"), 1.5), 0.6, 0.4)
-        )
+        return Node("rice", shaggy(rng, 0.5, 0.08), rounded(surface(rng, "gravel", tone(rng, "white"), 1.5), 0.6, 0.4))
     if kind == "sauce":
-        return Node("sauce", blob(dice, 0.9), solid(dice, dice.pick(SAUCES), 0.4, 0.5, 0.08))
+        return Node("sauce", blob(rng, 0.9), solid(rng, rng.pick(SAUCES), 0.4, 0.5, 0.08))
     if kind == "egg":
-        white = Node("egg", blob(dice, 0.6), solid(dice, (0.93, 0.92, 0.88), 0.4, 0.1, 0.02))
+        white = Node("egg", blob(rng, 0.6), solid(rng, (0.93, 0.92, 0.88), 0.4, 0.1, 0.02))
         white.on(
             "yolk",
-            ellipse(0.42, 0.42, 20).at(dice.signed(0.15), dice.signed(0.15)),
-            solid(dice, (0.92, 0.65, 0.1), 0.9, 0.6, 0.02),
+            ellipse(0.42, 0.42, 20).at(rng.signed(0.15), rng.signed(0.15)),
+            solid(rng, (0.92, 0.65, 0.1), 0.9, 0.6, 0.02),
         )
         return white
     if kind == "slice":
-        rind = tone(dice, "fruit")
-        node = Node("slice", ellipse(), solid(dice, rind, 0.3))
-        flesh = shifted(dice, rind, 0.25, 0.08)
-        inner = node.on("flesh", ellipse(0.88, 0.88), solid(dice, flesh, 0.0, 0.2, 0.1))
+        rind = tone(rng, "fruit")
+        node = Node("slice", ellipse(), solid(rng, rind, 0.3))
+        flesh = shifted(rng, rind, 0.25, 0.08)
+        inner = node.on("flesh", ellipse(0.88, 0.88), solid(rng, flesh, 0.0, 0.2, 0.1))
         inner.on(
             "seed",
             union(*(ellipse(0.06, 0.1, 12).at(0, -0.5).at(0, 0, 1.0, 1.05 * i) for i in range(6))),
-            solid(dice, (0.2, 0.15, 0.1)),
+            solid(rng, (0.2, 0.15, 0.1)),
         )
         return node
     if kind == "roll":
-        node = Node("roll", ellipse(1.0, 0.6), rounded(surface(dice, "board", dice.pick(CRUSTS)), 1.0, 0.4))
+        node = Node("roll", ellipse(1.0, 0.6), rounded(surface(rng, "board", rng.pick(CRUSTS)), 1.0, 0.4))
         node.on(
             "cut",
             union(*(capsule(x, -0.3, x + 0.1, 0.3, 0.05, 0.03, 8) for x in (-0.5, 0.0, 0.5))),
-            solid(dice, dice.pick(CRUSTS)),
+            solid(rng, rng.pick(CRUSTS)),
         )
         return node
     group = Node(kind, None)
     green = kind == "salad"
-    base = tone(dice, "leaf") if green else dice.pick(SAUCES)
-    for _ in range(dice.integer(5, 12)):
-        x, y = dice.direction()
-        far = 0.7 * math.sqrt(dice.random())
-        size = dice.uniform(0.3, 0.6) if green else dice.uniform(0.15, 0.3)
-        shape = shaggy(dice, 0.8, 0.12) if green else ellipse(1.0, 0.7, 20)
+    base = tone(rng, "leaf") if green else rng.pick(SAUCES)
+    for _ in range(rng.integer(5, 12)):
+        x, y = rng.direction()
+        far = 0.7 * math.sqrt(rng.random())
+        size = rng.uniform(0.3, 0.6) if green else rng.uniform(0.15, 0.3)
+        shape = shaggy(rng, 0.8, 0.12) if green else ellipse(1.0, 0.7, 20)
         stuff = (
-            rounded(surface(dice, "cloth", shifted(dice, base, 0.08, 0.03)), 0.7)
+            rounded(surface(rng, "cloth", shifted(rng, base, 0.08, 0.03)), 0.7)
             if green
-            else ball(dice, shifted(dice, base, 0.05, 0.02), 0, 0, 1)
+            else ball(rng, shifted(rng, base, 0.05, 0.02), 0, 0, 1)
         )
-        group.attach("leaf" if green else "bean", shape.at(x * far, y * far, size, dice.uniform(0, 6.28)), stuff)
+        group.attach("leaf" if green else "bean", shape.at(x * far, y * far, size, rng.uniform(0, 6.28)), stuff)
     return group
 
 
@@ -96,96 +106,92 @@ def _copy(node: Node, x: float, y: float, size: float, angle: float) -> Node:
     return move(node, affine(x, y, size, angle))
 
 
-def plate(dice: Dice) -> Node:
+def plate(rng: Rng) -> Node:
     """A plate, bowl or tray from above: rim, well, one to five kinds of food, herbs scattered."""
-    china = tone(dice, "white") if dice.chance(0.7) else colour(dice)
-    square = dice.chance(0.15)
+    china = tone(rng, "white") if rng.chance(0.7) else colour(rng)
+    square = rng.chance(0.15)
     outline = superellipse(8.0) if square else ellipse(corners=48)
-    node = Node("tray" if square else "plate", outline, solid(dice, china, 0.5, 0.2, 0.02))
-    if dice.chance(0.25):
-        node.on("rim", ring(outline, 0.9), solid(dice, colour(dice), 0.1))
-    well = dice.uniform(0.6, 0.78)
+    node = Node("tray" if square else "plate", outline, solid(rng, china, 0.5, 0.2, 0.02))
+    if rng.chance(0.25):
+        node.on("rim", ring(outline, 0.9), solid(rng, colour(rng), 0.1))
+    well = rng.uniform(0.6, 0.78)
     node.on(
         "well",
         outline.at(0, 0, well),
-        solid(dice, shifted(dice, china, 0.04, 0.005), dice.uniform(-0.6, -0.2), 0.0, 0.02),
+        solid(rng, shifted(rng, china, 0.04, 0.005), rng.uniform(-0.6, -0.2), 0.0, 0.02),
     )
-    count = dice.integer(1, 5)
+    count = rng.integer(1, 5)
     for _ in range(count):
-        x, y = (0.0, 0.0) if count == 1 else dice.direction()
-        far = dice.uniform(0.25, 0.45) if count > 1 else 0.0
-        size = well * (0.85 if count == 1 else dice.uniform(0.28, 0.45))
-        node.add(_copy(morsel(dice), x * far, y * far, size, dice.uniform(0, 6.28)))
-    if dice.chance(0.4):
-        herb = solid(dice, tone(dice, "leaf"), 0.2)
-        bits = [
-            leaf(dice, 0.3, 12).at(dice.signed(0.3), dice.signed(0.3), 0.09, dice.uniform(0, 6.28)) for _ in range(6)
-        ]
+        x, y = (0.0, 0.0) if count == 1 else rng.direction()
+        far = rng.uniform(0.25, 0.45) if count > 1 else 0.0
+        size = well * (0.85 if count == 1 else rng.uniform(0.28, 0.45))
+        node.add(_copy(morsel(rng), x * far, y * far, size, rng.uniform(0, 6.28)))
+    if rng.chance(0.4):
+        herb = solid(rng, tone(rng, "leaf"), 0.2)
+        bits = [leaf(rng, 0.3, 12).at(rng.signed(0.3), rng.signed(0.3), 0.09, rng.uniform(0, 6.28)) for _ in range(6)]
         child = node.on("herb", union(*bits), herb)
         child.labelled = False
     return node
 
 
-def pizza(dice: Dice) -> Node:
+def pizza(rng: Rng) -> Node:
     """A round flat thing with toppings: pizza, cake, pie; perhaps a slice is missing."""
-    crust = dice.pick(CRUSTS)
-    node = Node("pizza", blob(dice, 0.06), rounded(surface(dice, "rock", crust), 0.8, 0.12))
-    top = node.on(
-        "topping", blob(dice, 0.1).at(0, 0, 0.86), rounded(surface(dice, "gravel", dice.pick(SAUCES), 0.6), 0.2)
-    )
-    bit = tone(dice, "fruit")
-    for _ in range(dice.integer(4, 12)):
-        x, y = dice.direction()
-        far = 0.7 * math.sqrt(dice.random())
+    crust = rng.pick(CRUSTS)
+    node = Node("pizza", blob(rng, 0.06), rounded(surface(rng, "rock", crust), 0.8, 0.12))
+    top = node.on("topping", blob(rng, 0.1).at(0, 0, 0.86), rounded(surface(rng, "gravel", rng.pick(SAUCES), 0.6), 0.2))
+    bit = tone(rng, "fruit")
+    for _ in range(rng.integer(4, 12)):
+        x, y = rng.direction()
+        far = 0.7 * math.sqrt(rng.random())
         top.on(
             "piece",
-            blob(dice, 0.5, 20).at(x * far, y * far, dice.uniform(0.08, 0.17)),
-            solid(dice, shifted(dice, bit, 0.05, 0.02), 0.8),
+            blob(rng, 0.5, 20).at(x * far, y * far, rng.uniform(0.08, 0.17)),
+            solid(rng, shifted(rng, bit, 0.05, 0.02), 0.8),
         )
-    if dice.chance(0.5):
+    if rng.chance(0.5):
         node.on(
-            "cut", union(box(-0.012, -1, 0.012, 1), box(-1, -0.012, 1, 0.012)), solid(dice, (0.4, 0.3, 0.2))
+            "cut", union(box(-0.012, -1, 0.012, 1), box(-1, -0.012, 1, 0.012)), solid(rng, (0.4, 0.3, 0.2))
         ).labelled = False
     return node
 
 
-def sandwich(dice: Dice) -> Node:
+def sandwich(rng: Rng) -> Node:
     """Layers from the side: bread, salad, meat, cheese, bread; a burger or a layered cake."""
     node = Node("sandwich", None)
-    crust = dice.pick(CRUSTS)
+    crust = rng.pick(CRUSTS)
     y = 0.6
-    wide = dice.uniform(0.7, 1.0)
-    for _ in range(dice.integer(3, 6)):
-        thick = dice.uniform(0.08, 0.2)
-        if dice.chance(0.35):
-            stuff = rounded(surface(dice, "cloth", tone(dice, "leaf")), 0.6)
+    wide = rng.uniform(0.7, 1.0)
+    for _ in range(rng.integer(3, 6)):
+        thick = rng.uniform(0.08, 0.2)
+        if rng.chance(0.35):
+            stuff = rounded(surface(rng, "cloth", tone(rng, "leaf")), 0.6)
         else:
-            stuff = solid(dice, dice.pick(SAUCES + CRUSTS), 0.5)
-        half = wide * dice.uniform(0.95, 1.1)
+            stuff = solid(rng, rng.pick(SAUCES + CRUSTS), 0.5)
+        half = wide * rng.uniform(0.95, 1.1)
         node.attach("layer", box(-half, y - thick, half, y + 0.05, 0.06), stuff)
         y -= thick
     dome = ((-1.0, 0.05), (-0.9, -0.25), (-0.4, -0.42), (0.4, -0.42), (0.9, -0.25), (1.0, 0.05))
     bun = path(*((wide * x, y + up) for x, up in dome))
-    node.attach("top", bun, rounded(surface(dice, "board", crust), 0.9, 0.4))
+    node.attach("top", bun, rounded(surface(rng, "board", crust), 0.9, 0.4))
     return node
 
 
-def pan(dice: Dice) -> Node:
+def pan(rng: Rng) -> Node:
     """A pan or pot from above with a long handle and something in it."""
     node = Node("pan", None)
-    black = solid(dice, tone(dice, dice.pick(("dark", "metal"))), 0.5, 0.3)
-    node.attach("handle", box(-0.1, 0.8, 0.1, 2.0, 0.08), solid(dice, tone(dice, dice.pick(("dark", "wood")))))
+    black = solid(rng, tone(rng, rng.pick(("dark", "metal"))), 0.5, 0.3)
+    node.attach("handle", box(-0.1, 0.8, 0.1, 2.0, 0.08), solid(rng, tone(rng, rng.pick(("dark", "wood")))))
     body = node.attach("body", ellipse(corners=48), black)
-    inner = body.on("inside", ellipse(0.85, 0.85, 48), solid(dice, tone(dice, "dark"), -0.5, 0.1))
-    if dice.chance(0.7):
-        inner.add(_copy(morsel(dice), dice.signed(0.1), dice.signed(0.1), 0.6, dice.uniform(0, 6.28)))
+    inner = body.on("inside", ellipse(0.85, 0.85, 48), solid(rng, tone(rng, "dark"), -0.5, 0.1))
+    if rng.chance(0.7):
+        inner.add(_copy(morsel(rng), rng.signed(0.1), rng.signed(0.1), 0.6, rng.uniform(0, 6.28)))
     return node
 
 
-def cutlery(dice: Dice) -> Node:
+def cutlery(rng: Rng) -> Node:
     """A fork, knife or spoon, thin and shiny."""
-    steel = solid(dice, tone(dice, "metal"), 0.8, 0.6)
-    kind = dice.pick(("fork", "knife", "spoon"))
+    steel = solid(rng, tone(rng, "metal"), 0.8, 0.6)
+    kind = rng.pick(("fork", "knife", "spoon"))
     node = Node(kind, None)
     node.attach("handle", capsule(0, 0, 0, 1.2, 0.05, 0.08, 12), steel)
     if kind == "spoon":

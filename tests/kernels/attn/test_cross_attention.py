@@ -1,4 +1,4 @@
-"""Properties of ``two_way_attention``. Each names the wrong versions that it kills."""
+"""Properties of ``cross_attention``. Each names the wrong versions that it kills."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from minisam.reference import ops
 from minisam_kernels import InputError
-from minisam_kernels import two_way as module
-from minisam_kernels.two_way import TOLERANCE, two_way_attention, two_way_attention_numpy
+from minisam_kernels.attn import cross_attention as module
+from minisam_kernels.attn.cross_attention import TOLERANCE, cross_attention, cross_attention_numpy
 from oracles import assert_close, oracle
 from strategies import arrays, sizes
 
@@ -82,7 +82,7 @@ def magnitude(q: np.ndarray, k: np.ndarray, v: np.ndarray, num_heads: int) -> np
 def test_numpy_is_torch(drawn):
     """The readable version, in float64, is torch's. Kills: readable version scales by the width, head width before
     heads."""
-    actual = two_way_attention_numpy(*(a.astype(np.float64) for a in drawn[:3]), drawn[3])
+    actual = cross_attention_numpy(*(a.astype(np.float64) for a in drawn[:3]), drawn[3])
     assert_close(actual, torchs(*drawn), magnitude(*drawn), 1e-4)
 
 
@@ -92,7 +92,7 @@ def test_compiled_is_torch(drawn):
     without shares, every tile is the first, does not normalise, sums run on from head to head, always the first
     prompt's keys, always the first prompt's queries, head width before heads."""
     with SMALL_TILES:
-        actual = two_way_attention(*drawn)
+        actual = cross_attention(*drawn)
     assert_close(actual, torchs(*drawn), magnitude(*drawn), TOLERANCE)
 
 
@@ -100,7 +100,7 @@ def torchs(q: np.ndarray, k: np.ndarray, v: np.ndarray, num_heads: int) -> np.nd
     """The oracle, which takes neither an empty batch nor zero queries."""
     if not (len(q) and len(k) and len(v) and q.shape[1]):
         return np.empty((min(len(q), len(k), len(v)) and max(len(q), len(k), len(v)), *q.shape[1:]))
-    return oracle(ops.two_way_attention, q, k, v, num_heads)
+    return oracle(ops.cross_attention, q, k, v, num_heads)
 
 
 @pytest.mark.parametrize(("queries", "keys"), [(3, 40), (40, 3)])
@@ -112,7 +112,7 @@ def test_huge_scores_do_not_overflow(queries, keys, seed):
     k = np.repeat(k[None, :, None], 2, axis=2)
     v = rng.standard_normal((1, keys, 2)).astype(np.float32)
     with SMALL_TILES:
-        actual = two_way_attention(q, k, v, 1)
+        actual = cross_attention(q, k, v, 1)
     np.testing.assert_allclose(actual, np.repeat(v[:, k[0, :, 0].argmax()][:, None], queries, axis=1), rtol=1e-6)
 
 
@@ -122,7 +122,7 @@ def test_the_order_of_the_keys_is_nothing(drawn, random):
     q, k, v, heads = drawn
     order = random.sample(range(k.shape[1]), k.shape[1])
     with SMALL_TILES:
-        here, there = two_way_attention(q, k, v, heads), two_way_attention(q, k[:, order], v[:, order], heads)
+        here, there = cross_attention(q, k, v, heads), cross_attention(q, k[:, order], v[:, order], heads)
     assert_close(here, there.astype(np.float64), magnitude(*drawn), 2 * TOLERANCE)
 
 
@@ -132,8 +132,8 @@ def test_every_query_stands_alone(drawn):
     normalise, sums run on from head to head."""
     q, k, v, heads = drawn
     with SMALL_TILES:
-        together = two_way_attention(q, k, v, heads)
-        alone = [two_way_attention(q[:, i : i + 1], k, v, heads) for i in range(q.shape[1])]
+        together = cross_attention(q, k, v, heads)
+        alone = [cross_attention(q[:, i : i + 1], k, v, heads) for i in range(q.shape[1])]
     alone = np.concatenate([together[:, :0], *alone], axis=1).astype(np.float64)
     assert_close(together, alone, magnitude(*drawn), 2 * TOLERANCE)
 
@@ -143,7 +143,7 @@ def test_a_nan_stays_with_its_query():
     for queries, keys in ((2, 20), (20, 2)):
         q, k = np.ones((1, queries, 4), np.float32), np.ones((1, keys, 4), np.float32)
         q[0, 1, 0] = np.nan
-        y = two_way_attention(q, k, k, 2)
+        y = cross_attention(q, k, k, 2)
         assert np.isnan(y[0, 1, :2]).all() and not np.isnan(y[0, 1, 2:]).any() and not np.isnan(y[0, 0]).any()
 
 
@@ -173,4 +173,4 @@ def test_a_nan_stays_with_its_query():
 )
 def test_bad_input_names_expected_and_received(q, k, v, heads, message):
     with pytest.raises(InputError, match=message):
-        two_way_attention(np.ones(q), np.ones(k), np.ones(v), heads)
+        cross_attention(np.ones(q), np.ones(k), np.ones(v), heads)

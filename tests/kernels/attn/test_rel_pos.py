@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from minisam.reference import ops
 from minisam_kernels import InputError
-from minisam_kernels.rel_pos import (
+from minisam_kernels.attn.rel_pos import (
     TABLE_TOLERANCE,
     TOLERANCE,
     decomposed_rel_pos,

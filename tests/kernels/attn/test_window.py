@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from minisam.reference import ops
 from minisam_kernels import InputError
-from minisam_kernels.window import (
+from minisam_kernels.attn.window import (
     window_partition,
     window_partition_numpy,
     window_unpartition,

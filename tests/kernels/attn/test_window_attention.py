@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from test_attention import magnitude as attention_magnitude
 
 from minisam.reference import ops
 from minisam_kernels import InputError
-from minisam_kernels.attention import attention
-from minisam_kernels.window import window_partition, window_unpartition
-from minisam_kernels.window_attention import TOLERANCE, _pieces, window_attention, window_attention_numpy
+from minisam_kernels.attn.attention import attention
+from minisam_kernels.attn.window import window_partition, window_unpartition
+from minisam_kernels.attn.window_attention import TOLERANCE, _pieces, window_attention, window_attention_numpy
 from oracles import assert_close, oracle
 from strategies import arrays, sizes
-from test_attention import magnitude as attention_magnitude
 
 # wrong version → (text in the kernel's file, its replacement)
 MUTANTS = {

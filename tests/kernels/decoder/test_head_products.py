@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from minisam.reference import decoder_ops as ops
 from minisam_kernels import InputError
-from minisam_kernels.head_products import (
+from minisam_kernels.decoder.head_products import (
     TOLERANCE,
     head_moments,
     head_moments_numpy,

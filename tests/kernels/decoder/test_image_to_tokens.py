@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from minisam.reference import decoder_ops as ops
 from minisam_kernels import InputError
-from minisam_kernels.image_to_tokens import (
+from minisam_kernels.decoder.image_to_tokens import (
     TOLERANCE,
     image_to_tokens,
     image_to_tokens_numpy,

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from minisam.reference import decoder_ops as ops
 from minisam_kernels import InputError
-from minisam_kernels.implied_layer_norm import (
+from minisam_kernels.decoder.implied_layer_norm import (
     TOLERANCE,
     basis_numpy,
     implied_layer_norm,

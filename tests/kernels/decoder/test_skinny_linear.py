@@ -1,4 +1,4 @@
-"""Properties of ``few_rows``. Each names the wrong versions that it kills."""
+"""Properties of ``skinny_linear``. Each names the wrong versions that it kills."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from minisam.reference import decoder_ops as ops
 from minisam_kernels import InputError
-from minisam_kernels.few_rows import TOLERANCE, few_rows, few_rows_numpy
+from minisam_kernels.decoder.skinny_linear import TOLERANCE, skinny_linear, skinny_linear_numpy
 from oracles import assert_close, oracle
 from strategies import arrays, sizes
 
@@ -52,21 +52,21 @@ def inputs(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, np.ndarray, bool]:
 
 def magnitude(x: np.ndarray, weight: np.ndarray, bias: np.ndarray, relu: bool) -> np.ndarray:
     """Σ |x| |W| + |b|."""
-    return few_rows_numpy(*(np.abs(a.astype(np.float64)) for a in (x, weight, bias)))
+    return skinny_linear_numpy(*(np.abs(a.astype(np.float64)) for a in (x, weight, bias)))
 
 
 @given(inputs())
 def test_numpy_is_torch(drawn):
     """The readable version, in float64, is torch's. Kills: readable version without a ReLU."""
-    actual = few_rows_numpy(*(a.astype(np.float64) for a in drawn[:3]), drawn[3])
-    assert_close(actual, oracle(ops.few_rows, *drawn), magnitude(*drawn), 1e-4)
+    actual = skinny_linear_numpy(*(a.astype(np.float64) for a in drawn[:3]), drawn[3])
+    assert_close(actual, oracle(ops.skinny_linear, *drawn), magnitude(*drawn), 1e-4)
 
 
 @given(inputs())
 def test_compiled_is_torch(drawn):
     """Blocks that are whole and not. Kills: forgets a bias, the third token is the second, the second row is the first,
     leaves out the last block of tokens, of rows, runs on from token to token, always a ReLU."""
-    assert_close(few_rows(*drawn), oracle(ops.few_rows, *drawn), magnitude(*drawn), TOLERANCE)
+    assert_close(skinny_linear(*drawn), oracle(ops.skinny_linear, *drawn), magnitude(*drawn), TOLERANCE)
 
 
 @given(inputs())
@@ -74,23 +74,23 @@ def test_a_token_alone_has_the_same_bits(drawn):
     """Law: neither its neighbours nor its place in a block change a token's bits, which is what makes answers the same
     in any batch. Kills: leaves out the last block of tokens."""
     x, weight, bias, relu = drawn
-    together = few_rows(x, weight, bias, relu)
+    together = skinny_linear(x, weight, bias, relu)
     for t in range(len(x)):
-        np.testing.assert_array_equal(few_rows(x[t : t + 1], weight, bias, relu)[0], together[t])
+        np.testing.assert_array_equal(skinny_linear(x[t : t + 1], weight, bias, relu)[0], together[t])
 
 
 @given(inputs(), st.sampled_from([1, 50, 100]))
 def test_pieces_have_the_same_bits(drawn, size):
     """Law: cut into pieces of whatever size. Kills: leaves out the last piece, a piece has a ReLU in its first rows
     only."""
-    whole = few_rows(*drawn)
-    with mock.patch.dict(few_rows.__globals__, SIZE=size):
-        np.testing.assert_array_equal(few_rows(*drawn), whole)
+    whole = skinny_linear(*drawn)
+    with mock.patch.dict(skinny_linear.__globals__, SIZE=size):
+        np.testing.assert_array_equal(skinny_linear(*drawn), whole)
 
 
 def test_nan_goes_through_a_relu():
     """torch's max(NaN, 0) is NaN. Kills: a ReLU that lets NaN vanish."""
-    y = few_rows(np.array([[np.nan], [1.0]]), np.ones((2, 1)), np.zeros(2), relu=True)
+    y = skinny_linear(np.array([[np.nan], [1.0]]), np.ones((2, 1)), np.zeros(2), relu=True)
     assert np.isnan(y[0]).all() and (y[1] == 1).all()
 
 
@@ -105,4 +105,4 @@ def test_nan_goes_through_a_relu():
 )
 def test_bad_input_names_expected_and_received(shapes, message):
     with pytest.raises(InputError, match=message):
-        few_rows(*map(np.ones, shapes))
+        skinny_linear(*map(np.ones, shapes))

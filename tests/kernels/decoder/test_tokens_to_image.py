@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from minisam.reference import decoder_ops as ops
 from minisam_kernels import InputError
-from minisam_kernels.tokens_to_image import (
+from minisam_kernels.decoder.tokens_to_image import (
     TOLERANCE,
     tokens_to_image,
     tokens_to_image_numpy,

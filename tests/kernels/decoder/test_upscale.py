@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from minisam.reference import decoder_ops as ops
 from minisam_kernels import InputError
-from minisam_kernels.upscale import TOLERANCE, gelu_masks, gelu_masks_numpy, norm_gelu, norm_gelu_numpy
+from minisam_kernels.decoder.upscale import TOLERANCE, gelu_masks, gelu_masks_numpy, norm_gelu, norm_gelu_numpy
 from oracles import assert_close, oracle
 from strategies import arrays, seeds, sizes
 

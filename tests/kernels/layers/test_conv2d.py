@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from minisam.reference import ops
 from minisam_kernels import InputError
-from minisam_kernels import conv2d as module
-from minisam_kernels.conv2d import TOLERANCE, conv2d, conv2d_numpy
+from minisam_kernels.layers import conv2d as module
+from minisam_kernels.layers.conv2d import TOLERANCE, conv2d, conv2d_numpy
 from oracles import assert_close, oracle
 from strategies import arrays
 

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from minisam.reference import ops
 from minisam_kernels import InputError
-from minisam_kernels import conv_transpose2d as module
-from minisam_kernels.conv2d import conv2d
-from minisam_kernels.conv_transpose2d import TOLERANCE, conv_transpose2d, conv_transpose2d_numpy
+from minisam_kernels.layers import conv_transpose2d as module
+from minisam_kernels.layers.conv2d import conv2d
+from minisam_kernels.layers.conv_transpose2d import TOLERANCE, conv_transpose2d, conv_transpose2d_numpy
 from oracles import assert_close, oracle
 from strategies import arrays
 

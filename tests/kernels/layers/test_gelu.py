@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from minisam.reference import ops
 from minisam_kernels import InputError
-from minisam_kernels.gelu import TOLERANCE, gelu, gelu_numpy
+from minisam_kernels.layers.gelu import TOLERANCE, gelu, gelu_numpy
 from oracles import assert_close, oracle
 from strategies import arrays, sizes
 

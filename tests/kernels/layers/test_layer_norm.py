@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from minisam.reference import ops
 from minisam_kernels import InputError
-from minisam_kernels.layer_norm import TOLERANCE, layer_norm, layer_norm_numpy
+from minisam_kernels.layers.layer_norm import TOLERANCE, layer_norm, layer_norm_numpy
 from oracles import assert_close, oracle
 from strategies import arrays, sizes
 

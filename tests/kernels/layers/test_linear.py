@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from minisam.reference import ops
 from minisam_kernels import InputError
-from minisam_kernels.linear import ROWS, TOLERANCE, linear, linear_numpy, row_pieces
+from minisam_kernels.layers.linear import ROWS, TOLERANCE, linear, linear_numpy, row_pieces
 from oracles import assert_close, oracle
 from strategies import arrays, sizes
 

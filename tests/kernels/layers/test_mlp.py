@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from test_norm_linear import magnitude as norm_linear_magnitude
 
 from minisam.reference import ops
 from minisam_kernels import InputError
-from minisam_kernels.mlp import TOLERANCE, mlp, mlp_numpy
+from minisam_kernels.layers.mlp import TOLERANCE, mlp, mlp_numpy
 from oracles import assert_close, oracle
 from strategies import arrays, sizes
-from test_norm_linear import magnitude as norm_linear_magnitude
 
 # wrong version → (text in the kernel's file, its replacement)
 MUTANTS = {

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from test_layer_norm import magnitude as norm_magnitude
 
 from minisam.reference import ops
 from minisam_kernels import InputError
-from minisam_kernels.layer_norm import layer_norm
-from minisam_kernels.linear import linear
-from minisam_kernels.norm_linear import TOLERANCE, norm_linear, norm_linear_numpy
+from minisam_kernels.layers.layer_norm import layer_norm
+from minisam_kernels.layers.linear import linear
+from minisam_kernels.layers.norm_linear import TOLERANCE, norm_linear, norm_linear_numpy
 from oracles import assert_close, oracle
 from strategies import arrays, sizes
-from test_layer_norm import magnitude as norm_magnitude
 
 # wrong version → (text in the kernel's file, its replacement)
 MUTANTS = {

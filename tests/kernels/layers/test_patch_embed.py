@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from minisam.reference import ops
 from minisam_kernels import InputError
-from minisam_kernels.patch_embed import TOLERANCE, patch_embed, patch_embed_numpy
+from minisam_kernels.layers.patch_embed import TOLERANCE, patch_embed, patch_embed_numpy
 from oracles import assert_close, oracle
 from strategies import arrays
 

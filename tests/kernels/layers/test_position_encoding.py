@@ -9,7 +9,12 @@ from hypothesis import strategies as st
 
 from minisam.reference import ops
 from minisam_kernels import InputError
-from minisam_kernels.position_encoding import TOLERANCE, position_encoding, position_encoding_numpy, position_grid
+from minisam_kernels.layers.position_encoding import (
+    TOLERANCE,
+    position_encoding,
+    position_encoding_numpy,
+    position_grid,
+)
 from oracles import assert_close, oracle
 from strategies import arrays
 

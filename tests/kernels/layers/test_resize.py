@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from minisam.reference import ops
 from minisam_kernels import InputError
-from minisam_kernels import resize as module
-from minisam_kernels.resize import TOLERANCE, _taps, resize, resize_numpy
+from minisam_kernels.layers import resize as module
+from minisam_kernels.layers.resize import TOLERANCE, _taps, resize, resize_numpy
 from oracles import assert_close, oracle
 from strategies import arrays, sizes
 

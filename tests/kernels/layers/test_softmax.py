@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from minisam.reference import ops
 from minisam_kernels import InputError
-from minisam_kernels.softmax import TOLERANCE, row_max, softmax, softmax_numpy
+from minisam_kernels.layers.softmax import TOLERANCE, row_max, softmax, softmax_numpy
 from oracles import EPS, assert_close, oracle
 from strategies import arrays, sizes
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from minisam.reference import ops
 from minisam_kernels import InputError
-from minisam_kernels import dice_loss as module
-from minisam_kernels.dice_loss import TOLERANCE, dice_loss, dice_loss_backward, dice_loss_numpy
+from minisam_kernels.losses import dice_loss as module
+from minisam_kernels.losses.dice_loss import TOLERANCE, dice_loss, dice_loss_backward, dice_loss_numpy
 from oracles import EPS, assert_close, oracle
 from strategies import LAYOUTS, arrays, lay_out, seeds, sizes
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from minisam.reference import ops
 from minisam_kernels import InputError
-from minisam_kernels import focal_loss as module
-from minisam_kernels.focal_loss import TOLERANCE, focal_loss, focal_loss_backward, focal_loss_numpy
+from minisam_kernels.losses import focal_loss as module
+from minisam_kernels.losses.focal_loss import TOLERANCE, focal_loss, focal_loss_backward, focal_loss_numpy
 from oracles import EPS, assert_close, oracle
 from strategies import LAYOUTS, arrays, lay_out, seeds, sizes
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from minisam.reference import ops
 from minisam_kernels import InputError
-from minisam_kernels.iou import iou, iou_numpy
+from minisam_kernels.losses.iou import iou, iou_numpy
 from oracles import oracle
 from strategies import LAYOUTS, lay_out, seeds, sizes
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from minisam.reference import ops
 from minisam_kernels import InputError
-from minisam_kernels.iou import iou
-from minisam_kernels.stability_score import stability_score, stability_score_numpy
+from minisam_kernels.losses.iou import iou
+from minisam_kernels.losses.stability_score import stability_score, stability_score_numpy
 from oracles import oracle
 from strategies import arrays, sizes
 

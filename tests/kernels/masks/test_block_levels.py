@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minisam_kernels.block_levels import HUGE, MIXED, WILD, block_levels, block_levels_numpy, plan
-from minisam_kernels.mask_changes import STRIP, WORD
-from minisam_kernels.resize import resize
+from minisam_kernels.layers.resize import resize
+from minisam_kernels.masks.block_levels import HUGE, MIXED, WILD, block_levels, block_levels_numpy, plan
+from minisam_kernels.masks.mask_changes import STRIP, WORD
 from strategies import arrays, seeds, sizes
 
 # wrong version → (text in the kernel's file, its replacement)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from minisam.reference import ops
 from minisam_kernels import InputError
-from minisam_kernels.box_from_mask import box_from_mask, box_from_mask_numpy
+from minisam_kernels.masks.box_from_mask import box_from_mask, box_from_mask_numpy
 from oracles import oracle
 from strategies import LAYOUTS, lay_out, seeds, sizes
 

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minisam_kernels.mask_changes import STRIP, WORD, append_changes, append_changes_numpy, as_counts
+from minisam_kernels.masks.mask_changes import STRIP, WORD, append_changes, append_changes_numpy, as_counts
 from strategies import seeds, sizes
 
 # wrong version → (text in the kernel's file, its replacement)

@@ -10,15 +10,16 @@ import pytest
 import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from test_mask_runs import masks, places
 
 from minisam.reference import ops
-from minisam_kernels import InputError, strip_bits
-from minisam_kernels import mask_pixels as module
-from minisam_kernels.mask_pixels import mask_pixels, mask_pixels_numpy
-from minisam_kernels.resize import resize
+from minisam_kernels import InputError
+from minisam_kernels.layers.resize import resize
+from minisam_kernels.masks import mask_pixels as module
+from minisam_kernels.masks import strip_bits
+from minisam_kernels.masks.mask_pixels import mask_pixels, mask_pixels_numpy
 from oracles import oracle
 from strategies import seeds
-from test_mask_runs import masks, places
 
 # wrong version → (text in the kernel's file, its replacement)
 MUTANTS = {

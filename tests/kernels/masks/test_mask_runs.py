@@ -10,14 +10,15 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from minisam.preprocess import input_size, postprocess_masks
+from minisam.model.preprocess import input_size, postprocess_masks
 from minisam.reference import ops
-from minisam_kernels import InputError, strip_bits
-from minisam_kernels.box_from_mask import box_from_mask
-from minisam_kernels.mask_runs import mask_runs, mask_runs_numpy
-from minisam_kernels.resize import resize
-from minisam_kernels.rle import decode, encode
-from minisam_kernels.stability_score import stability_score
+from minisam_kernels import InputError
+from minisam_kernels.layers.resize import resize
+from minisam_kernels.losses.stability_score import stability_score
+from minisam_kernels.masks import strip_bits
+from minisam_kernels.masks.box_from_mask import box_from_mask
+from minisam_kernels.masks.mask_runs import mask_runs, mask_runs_numpy
+from minisam_kernels.masks.rle import decode, encode
 from oracles import oracle
 from strategies import arrays, seeds, sizes
 

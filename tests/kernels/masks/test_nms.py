@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from minisam.reference import ops
 from minisam_kernels import InputError
-from minisam_kernels.nms import nms, nms_numpy
+from minisam_kernels.masks.nms import nms, nms_numpy
 from strategies import LAYOUTS, lay_out, seeds, sizes
 
 # wrong version → (text in the kernel's file, its replacement)

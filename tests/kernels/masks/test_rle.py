@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from minisam.reference import ops
 from minisam_kernels import InputError
-from minisam_kernels.box_from_mask import box_from_mask
-from minisam_kernels.rle import area, box, decode, encode, from_string, rle_numpy, to_string, uncrop
+from minisam_kernels.masks.box_from_mask import box_from_mask
+from minisam_kernels.masks.rle import area, box, decode, encode, from_string, rle_numpy, to_string, uncrop
 from strategies import LAYOUTS, lay_out, seeds, sizes
 
 coco = pytest.importorskip("pycocotools.mask")

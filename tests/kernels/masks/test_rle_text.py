@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minisam_kernels import InputError
-from minisam_kernels.rle_text import from_string, to_string, to_string_numpy
+from minisam_kernels.masks.rle_text import from_string, to_string, to_string_numpy
 
 coco = pytest.importorskip("pycocotools.mask")
 

@@ -6,10 +6,10 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minisam_kernels.block_levels import MIXED, WILD, plan
-from minisam_kernels.mask_changes import STRIP, WORD
-from minisam_kernels.resize import resize
-from minisam_kernels.strip_bits import strip_bits, strip_bits_numpy
+from minisam_kernels.layers.resize import resize
+from minisam_kernels.masks.block_levels import MIXED, WILD, plan
+from minisam_kernels.masks.mask_changes import STRIP, WORD
+from minisam_kernels.masks.strip_bits import strip_bits, strip_bits_numpy
 from strategies import arrays, seeds, sizes
 
 # wrong version → (text in the kernel's file, its replacement)

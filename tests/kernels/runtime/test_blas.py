@@ -11,7 +11,7 @@ import threading
 import pytest
 from threadpoolctl import threadpool_limits
 
-from minisam_kernels.blas import blas_at_one_thread
+from minisam_kernels.runtime.blas import blas_at_one_thread
 from oracles import blas_threads
 
 # wrong version → (text in the file, its replacement)

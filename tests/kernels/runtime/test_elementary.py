@@ -8,8 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minisam_kernels import elementary
-from minisam_kernels.jit import jit
+from minisam_kernels.runtime import elementary
+from minisam_kernels.runtime.jit import jit
 from oracles import EPS, oracle
 from strategies import seeds
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minisam_kernels.errors import InputError, as_float32, as_zeros_and_ones, expect_ndim, expect_shape
+from minisam_kernels.runtime.errors import InputError, as_float32, as_zeros_and_ones, expect_ndim, expect_shape
 
 # wrong version → (text in the file, its replacement)
 MUTANTS = {

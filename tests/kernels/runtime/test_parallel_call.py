@@ -8,10 +8,10 @@ from collections import Counter
 from unittest import mock
 
 import pytest
-
-from minisam_kernels.parallel_call import Call, cancelled
-from minisam_kernels.threads import parallel_for
 from test_threads import blas_held_inside, pool_of
+
+from minisam_kernels.runtime.parallel_call import Call, cancelled
+from minisam_kernels.runtime.threads import parallel_for
 
 # wrong version → (text in the file, its replacement)
 MUTANTS = {

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minisam_kernels.scratch import scratch
+from minisam_kernels.runtime.scratch import scratch
 
 # wrong version → (text in the file, its replacement)
 MUTANTS = {

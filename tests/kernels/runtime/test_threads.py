@@ -19,11 +19,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from threadpoolctl import threadpool_limits
 
-from minisam_kernels import InputError, threads
-from minisam_kernels.attention import attention
-from minisam_kernels.gelu import gelu
-from minisam_kernels.linear import linear
-from minisam_kernels.threads import blas_at_one_thread, num_threads, parallel_for
+from minisam_kernels import InputError
+from minisam_kernels.attn.attention import attention
+from minisam_kernels.layers.gelu import gelu
+from minisam_kernels.layers.linear import linear
+from minisam_kernels.runtime import threads
+from minisam_kernels.runtime.threads import blas_at_one_thread, num_threads, parallel_for
 from oracles import blas_threads
 
 # wrong version → (text in the file, its replacement)
@@ -196,5 +197,5 @@ def test_bad_input_names_expected_and_received(value, monkeypatch):
 
 def test_a_process_ends_after_using_the_pool():
     """The helpers do not keep a process alive."""
-    code = "from minisam_kernels.threads import parallel_for; parallel_for(str, 9)"
+    code = "from minisam_kernels.runtime.threads import parallel_for; parallel_for(str, 9)"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60, env={**os.environ, "MINISAM_THREADS": "3"})

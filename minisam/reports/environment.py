@@ -9,8 +9,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from minisam.benchmark.worker import PINS
-
+PINS = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")  # they can force BLAS to older kernels
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -59,3 +58,12 @@ def environment() -> dict[str, Any]:
         "commit": commit(),
         "pinned": {name: os.environ[name] for name in PINS if name in os.environ},
     }
+
+
+def available_bytes() -> float:
+    """Memory that can still be had; without limit where the system does not say."""
+    try:
+        with open("/proc/meminfo") as lines:
+            return next(int(line.split()[1]) * 1024.0 for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration):
+        return float("inf")

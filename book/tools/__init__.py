@@ -1,0 +1,1 @@
+"""Programs that build, serve and print the textbook."""

@@ -1,0 +1,1 @@
+"""The layers of the model: products, norms, convolutions, patches, positions and resizing."""

@@ -1,0 +1,1 @@
+"""Is it the same model? Every kernel and every stage beside torch."""

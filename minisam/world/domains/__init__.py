@@ -1,0 +1,1 @@
+"""The 23 kinds of scene; ``catalogue`` lists them."""

@@ -1,0 +1,1 @@
+"""From outlines and materials to pixels and masks."""

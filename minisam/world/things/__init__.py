@@ -1,0 +1,1 @@
+"""The things of the world: creatures, dishes, vehicles and other objects."""
