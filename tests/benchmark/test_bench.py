@@ -15,15 +15,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_cli import SMALL, refused, run
 
 import minisam
+from command_line import refused, run
 from minisam.benchmark import contenders, flops, goals, measure, plots, profile, report, workloads
 from minisam.benchmark.worker import Worker, WorkerError, environment
 from minisam.checkpoints.checkpoint import save_checkpoint
 from minisam.reports import environment as machine
 from minisam.reports import tables
 from minisam.sam import build
+from small_models import SMALL
 
 PADDED = dataclasses.replace(SMALL, name="padded", window_size=5)  # 8 tokens a side: windows of 5 are filled up
 

@@ -14,13 +14,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_cli import refused, run
-from test_device import TWO_BLOCKS, made
 
+from command_line import refused, run
 from minisam.benchmark import device_report, device_speed, report
 from minisam.reference import automatic
 from minisam.sam import build
 from minisam.verify import device as devices
+from parity_reports import made
+from small_models import TWO_BLOCKS
 from strategies import seeds
 
 

@@ -18,26 +18,12 @@ import pytest
 from PIL import Image
 
 import minisam
+from command_line import refused, run
 from minisam.checkpoints.checkpoint import save_checkpoint
 from minisam.commands.main import main
 from minisam.files.images import read_image, save_png
-from minisam.model.config import SamConfig
 from minisam.sam import build
-
-SMALL = SamConfig(
-    name="small",
-    image_size=64,
-    patch_size=8,
-    encoder_embed_dim=16,
-    encoder_depth=2,
-    encoder_num_heads=2,
-    encoder_global_attn_indexes=(1,),
-    window_size=4,
-    prompt_embed_dim=16,
-    decoder_num_heads=2,
-    decoder_mlp_dim=24,
-    iou_head_hidden_dim=16,
-)
+from small_models import SMALL
 
 
 @pytest.fixture
@@ -51,25 +37,8 @@ def place(tmp_path, monkeypatch):
     return tmp_path
 
 
-def run(capsys, *arguments):
-    code = main([str(argument) for argument in arguments])
-    printed = capsys.readouterr()
-    return code, printed.out, printed.err
-
-
 def segment(capsys, *arguments):
     return run(capsys, "segment", "photo.png", "--checkpoint", "small.safetensors", *arguments)
-
-
-def refused(capsys, *arguments):
-    """Run, and check the four things that every refusal has in common; returns the line."""
-    before = {path: path.read_bytes() for path in Path.cwd().rglob("*") if path.is_file()}
-    code, out, err = run(capsys, *arguments)
-    assert code == 2 and out == ""
-    assert err.startswith("minisam: error: ") and err.count("\n") == 1 and err.endswith("\n")
-    assert "expected" in err
-    assert {path: path.read_bytes() for path in Path.cwd().rglob("*") if path.is_file()} == before
-    return err
 
 
 # -------------------------------------------------------------------------------------------------------- segment

@@ -6,13 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
-from test_training_data import sa1b_folder
 
 from minisam.experiments import ablations
 from minisam.experiments.ablations import BASE, FIGURES, VARIANTS, settings, table
 from minisam.figures import ablations as figure
 from minisam.training import loop
 from minisam_kernels import InputError
+from sa1b import sa1b_folder
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of pycocotools, about NumPy 2

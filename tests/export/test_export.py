@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_cli import SMALL, refused, run
 
 import minisam
+from command_line import refused, run
 from minisam.model.preprocess import normalise_and_pad
 from minisam.sam import build
+from small_models import SMALL
 
 onnxruntime = pytest.importorskip("onnxruntime")
 export = pytest.importorskip("minisam.export.onnx")

@@ -12,14 +12,8 @@ from hypothesis import strategies as st
 from minisam.model.config import CONFIGS, SamConfig
 from minisam.sam import build
 from minisam_kernels import InputError
+from small_models import shallow
 from strategies import seeds, sizes
-
-
-def shallow(name: str, side: int, window_size: int) -> SamConfig:
-    """A configuration's widths and heads with one block in windows, one over everything, side × side tokens."""
-    patch = CONFIGS[name].patch_size
-    changes = {"image_size": side * patch, "window_size": window_size}
-    return dataclasses.replace(CONFIGS[name], encoder_depth=2, encoder_global_attn_indexes=(1,), **changes)
 
 
 def compare_blocks(config: SamConfig, shape: tuple[int, int, int], seed: int) -> None:

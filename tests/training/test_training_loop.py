@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 import torch
 from test_training import SETTINGS, batch_of
-from test_training_data import sa1b_folder
 
 import minisam
 from minisam import reference
@@ -25,6 +24,7 @@ from minisam.training import initialisation, loop
 from minisam.training.log import read_log
 from minisam.training.settings import read_settings
 from minisam_kernels import InputError
+from sa1b import sa1b_folder
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])

@@ -11,8 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
-from test_cli import SMALL
-from test_training_data import sa1b_folder
 
 from minisam.commands.main import main
 from minisam.files.images import read_image, save_png
@@ -25,6 +23,8 @@ from minisam.transfer.points import Baselines, bounding_box, centre_point, evalu
 from minisam.transfer.prompting import measure_clicks, next_click
 from minisam.world import HELD_OUT
 from minisam_kernels import InputError
+from sa1b import sa1b_folder
+from small_models import SMALL
 
 
 def scene() -> tuple[np.ndarray, list[np.ndarray]]:

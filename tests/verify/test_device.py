@@ -16,11 +16,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_cli import SMALL, refused, run
-from test_parity import small
 
 import oracles
-from minisam.benchmark import report
+from command_line import refused, run
 from minisam.model.config import CONFIGS, SamConfig
 from minisam.reference import build as build_reference
 from minisam.sam import build
@@ -28,12 +26,13 @@ from minisam.verify import device as devices
 from minisam.verify import page as parity
 from minisam.verify import stages as verify
 from minisam.verify.kernels import kernel_cases
+from parity_reports import made
+from small_models import SMALL, TWO_BLOCKS, small
 from strategies import seeds
 
 DEVICE = torch.device(oracles.DEVICE)
 ON_GPU = DEVICE.type == "cuda"
 ROOT = Path(__file__).parents[2]
-TWO_BLOCKS = small("tiny", image_size=64, window_size=5)
 
 
 # ------------------------------------------------------------------------------------------------------- it matches
@@ -286,25 +285,6 @@ def test_verify_writes_what_it_found(tmp_path, monkeypatch, capsys):
     assert run(capsys, "verify", "--redraw", "--report", "all")[0] == 0 and Path("all/README.md").exists()
     Path("all/other.json").write_text('{"schema": 1}')
     assert "expected a report of minisam verify, got all/other.json" in refused(capsys, "verify", "--report", "all")
-
-
-def made(name: str, dtype: str, **wrong: float | None) -> report.Report:
-    """A report of few lines; ``wrong``: errors of lines."""
-    names = {"linear": ("kernel: linear", 2.0, 8.0), "block": ("encoder, square: block 0 (window)", 1e-6, 1e-4)}
-    names["copy"] = ("kernel: copy", 0.0, 0.0)
-    lines = []
-    for key, (what, error, limit) in names.items():
-        error = wrong.get(key, error)
-        line = {"what": what, "shape": "(1, 2)", "error": error, "mean": 0.5e-6, "tolerance": limit, "unit": "relative"}
-        passed = error is not None and error <= limit
-        lines.append(line | {"seconds_here": 0.5, "seconds_there": 0.0, "note": "", "passed": passed})
-    lines.sort(key=lambda line: line["what"])
-    environment = {"processor": "P", "family": "f", "vectors": [], "cores": 2, "usable_cores": 2, "memory_gb": 1.0}
-    environment |= {"system": "S", "python": "3", "commit": "abc"}
-    model = {"name": name, "encoder_depth": 2}
-    rest = {"device": {"type": "cpu", "torch": "2"}, "environment": environment, "versions": {"torch": "2"}}
-    head = {"schema": parity.SCHEMA, "command": "minisam verify", "weights": "random", "dtype": dtype}
-    return head | {"model": model, "lines": lines} | rest
 
 
 def test_the_page_of_the_textbook_is_that_of_the_reports():

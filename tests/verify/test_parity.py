@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import subprocess
 import sys
@@ -16,7 +15,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minisam.model.config import CONFIGS, SamConfig
+from minisam.model.config import CONFIGS
 from minisam.model.state import State
 from minisam.reference import build as build_reference
 from minisam.sam import Sam, build
@@ -25,19 +24,10 @@ from minisam.verify.device import tensor
 from minisam.verify.kernels import mask_cases
 from minisam_kernels.attn.attention import attention
 from minisam_kernels.layers.gelu import gelu
+from small_models import small
 from strategies import seeds
 
 CPU = torch.device("cpu")
-
-
-def small(name: str, **changes: object) -> SamConfig:
-    """A configuration with its widths, heads and patches, at a reduced depth and picture size: 20 × 20 tokens.
-
-    20 is no multiple of the window, 14, so the last windows are filled up with zeros, as 64 are in the full model.
-    """
-    side = 20 * CONFIGS[name].patch_size
-    defaults: dict[str, object] = {"image_size": side, "encoder_depth": 2, "encoder_global_attn_indexes": (1,)}
-    return dataclasses.replace(CONFIGS[name], **{**defaults, **changes})
 
 
 def reference_of(sam: Sam) -> torch.nn.Module:

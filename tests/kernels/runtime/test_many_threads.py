@@ -12,11 +12,11 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from test_image_encoder import shallow
 
 from minisam.predictor import SamPredictor
 from minisam.sam import Sam, build
 from minisam_kernels.layers.linear import linear
+from small_models import shallow
 
 CONFIG = shallow("tiny", 10, 8)
 POINT = ([[40.0, 30.0]], [1])

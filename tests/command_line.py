@@ -1,0 +1,24 @@
+"""Commands run in this process: their exit code and what they print."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from minisam.commands.main import main
+
+
+def run(capsys, *arguments):
+    code = main([str(argument) for argument in arguments])
+    printed = capsys.readouterr()
+    return code, printed.out, printed.err
+
+
+def refused(capsys, *arguments):
+    """Run, and check the four things that every refusal has in common; returns the line."""
+    before = {path: path.read_bytes() for path in Path.cwd().rglob("*") if path.is_file()}
+    code, out, err = run(capsys, *arguments)
+    assert code == 2 and out == ""
+    assert err.startswith("minisam: error: ") and err.count("\n") == 1 and err.endswith("\n")
+    assert "expected" in err
+    assert {path: path.read_bytes() for path in Path.cwd().rglob("*") if path.is_file()} == before
+    return err
