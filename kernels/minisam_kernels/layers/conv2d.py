@@ -1,28 +1,22 @@
-"""Convolution of a channels-last picture: every output token is a linear function of a small patch of the input.
+"""Convolution of a channels-last image: every output token is a linear function of a small patch of the input::
 
     y[b, i, j, o] = bias[o] + Σ over u, v, c of weight[o, c, u, v] · x[b, s·i + u − p, s·j + v − p, c],    x = 0 outside
 
 with stride s and padding p (chapter 5, eq-conv2d). Source: ``torch.nn.functional.conv2d`` (a cross-correlation: the
 kernel is not flipped). SAM has it as 1×1 and 3×3 (p = 1) in the encoder's neck, and as 2×2 (s = 2) and 1×1 in the
 mask prompt.
-
-Shapes: x (B, H, W, C_in); weight (C_out, C_in, kh, kw); bias (C_out,) or None → (B, H', W', C_out), where
-H' = (H + 2p − kh) // s + 1 and W' likewise; what does not fill a whole stride at the right and bottom is not read.
-Errors: ``InputError`` when a shape does not fit, the stride is below 1, the padding below 0, or the kernel is larger
-than the padded picture.
-Accuracy: ``TOLERANCE`` · eps times Σ |weight · x| + |bias|. A sum of n rounded terms is off by about √n / 2 · eps of
-that; n ≤ 256 in the tests, and n / 2 could be reached only if all roundings went one way.
 """
 
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from minisam_kernels.runtime.errors import InputError, as_float32, expect_ndim, expect_shape
 from minisam_kernels.runtime.jit import jit
 from minisam_kernels.runtime.threads import parallel_for
 
-TOLERANCE = 8.0  # × eps × magnitude; see above
+TOLERANCE = 8.0  # × eps × magnitude; see ``conv2d``
 TILE = 1 << 17  # numbers in one tile of the matrix of patches: half a MiB, which stays in the second-level cache
 
 
@@ -43,7 +37,7 @@ def conv2d_numpy(
 
 @jit
 def _patches(x, first, stride, padding, out):
-    """Output rows first, first + 1, … of one picture x (H, W, C_in) → their patches, out (rows, W', kh, kw, C_in)."""
+    """Output rows first, first + 1, … of one image x (H, W, C_in) → their patches, out (rows, W', kh, kw, C_in)."""
     height, width, channels = x.shape
     rows, columns, kernel_height, kernel_width, _ = out.shape
     for i in range(rows):
@@ -60,9 +54,38 @@ def _patches(x, first, stride, padding, out):
 
 
 def conv2d(
-    x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None = None, stride: int = 1, padding: int = 0
+    x: npt.ArrayLike, weight: npt.ArrayLike, bias: npt.ArrayLike | None = None, stride: int = 1, padding: int = 0
 ) -> np.ndarray:
-    """x (B, H, W, C_in), weight (C_out, C_in, kh, kw), bias (C_out,) → float32 (B, H', W', C_out)."""
+    """Convolve images with a small kernel.
+
+    Parameters
+    ----------
+    x : array_like, shape (B, H, W, C_in)
+        Images of tokens.
+    weight : array_like, shape (C_out, C_in, kh, kw)
+        The kernel.
+    bias : array_like, shape (C_out,), optional
+    stride : int
+        s; what does not fill a whole stride at the right and bottom is not read.
+    padding : int
+        p, the zeros at each edge of the image.
+
+    Returns
+    -------
+    ndarray, shape (B, H', W', C_out), float32
+        ``H' = (H + 2p − kh) // s + 1``, and W' likewise.
+
+    Raises
+    ------
+    InputError
+        If a shape does not fit, the stride is below 1, the padding below 0, or the kernel is larger than the padded
+        image.
+
+    Notes
+    -----
+    Accuracy: ``TOLERANCE`` · eps times ``Σ |weight · x| + |bias|``. A sum of n rounded terms is off by about
+    √n / 2 · eps of that; n ≤ 256 in the tests, and n / 2 could be reached only if all roundings went one way.
+    """
     x, weight = as_float32("x", x), as_float32("weight", weight)
     expect_ndim("x", x, 4, "(B, H, W, C)")
     expect_ndim("weight", weight, 4, "(C_out, C_in, kh, kw)")

@@ -1,25 +1,21 @@
-"""Transposed convolution with kernel 2 and stride 2: every token becomes a 2×2 block of tokens.
+"""Transposed convolution with kernel 2 and stride 2: every token becomes a 2×2 block of tokens::
 
     y[b, 2i + u, 2j + v, o] = bias[o] + Σ over c of x[b, i, j, c] · weight[c, o, u, v],    u, v ∈ {0, 1}
 
 Chapter 7, eq-conv-transpose2d. With the stride as large as the kernel no two blocks overlap, so this is one matrix
 product and a matter of where its results are written. Source: ``torch.nn.functional.conv_transpose2d`` (stride=2);
 SAM's mask decoder upscales with two of them.
-
-Shapes: x (B, H, W, C_in); weight (C_in, C_out, 2, 2); bias (C_out,) → (B, 2H, 2W, C_out).
-Errors: ``InputError`` when a shape does not fit.
-Accuracy: ``TOLERANCE`` · eps times Σ |x · weight| + |bias|; a sum of n rounded terms is off by about √n / 2 · eps of
-that, n ≤ 256.
 """
 
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from minisam_kernels.runtime.errors import as_float32, expect_ndim, expect_shape
 from minisam_kernels.runtime.threads import parallel_for
 
-TOLERANCE = 8.0  # × eps × magnitude; see above
+TOLERANCE = 8.0  # × eps × magnitude; see ``conv_transpose2d``
 TILE = 1 << 16  # numbers in one piece of the output
 
 
@@ -33,8 +29,31 @@ def conv_transpose2d_numpy(x: np.ndarray, weight: np.ndarray, bias: np.ndarray) 
     return y
 
 
-def conv_transpose2d(x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
-    """x (B, H, W, C_in), weight (C_in, C_out, 2, 2), bias (C_out,) → float32 (B, 2H, 2W, C_out)."""
+def conv_transpose2d(x: npt.ArrayLike, weight: npt.ArrayLike, bias: npt.ArrayLike) -> np.ndarray:
+    """Make a 2×2 block of every token.
+
+    Parameters
+    ----------
+    x : array_like, shape (B, H, W, C_in)
+        Images of tokens.
+    weight : array_like, shape (C_in, C_out, 2, 2)
+        The kernel; torch's order, input channels first.
+    bias : array_like, shape (C_out,)
+
+    Returns
+    -------
+    ndarray, shape (B, 2H, 2W, C_out), float32
+
+    Raises
+    ------
+    InputError
+        If a shape does not fit.
+
+    Notes
+    -----
+    Accuracy: ``TOLERANCE`` · eps times ``Σ |x · weight| + |bias|``. A sum of n rounded terms is off by about
+    √n / 2 · eps of that, n ≤ 256.
+    """
     x, weight, bias = as_float32("x", x), as_float32("weight", weight), as_float32("bias", bias)
     expect_ndim("x", x, 4, "(B, H, W, C)")
     expect_ndim("weight", weight, 4, "(C_in, C_out, 2, 2)")

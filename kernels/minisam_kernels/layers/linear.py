@@ -1,17 +1,10 @@
-"""The linear map of every token: the matrix product in which a transformer spends most of its time.
+"""The linear map of every token: the matrix product in which a transformer spends most of its time::
 
     y = x Wᵀ + b (+ residual)
 
-Chapter 2, eq-linear.
-Source: ``torch.nn.functional.linear``. The product is BLAS's, called through NumPy for ``ROWS`` rows at a time: the
-pieces run side by side on the threads of ``parallel_for``, and bias and residual are added while a piece is in cache.
-Pictures (B, H, W, C_in) are cut one by one, so the bits of one do not depend on the others.
-
-Shapes: x (..., C_in); weight (C_out, C_in); bias (C_out,) or None; residual (..., C_out) or None → (..., C_out).
-Errors: ``InputError`` when the sizes do not fit.
-Accuracy: ``TOLERANCE`` · eps · (Σ |x| |W| + |b| + |residual|): n rounded products and sums stay below n · eps ·
-Σ|terms| / 2, and as rounding errors have either sign, near √n · eps · Σ|terms|; the bound used here is the one for √n
-with C_in ≤ 5120.
+Chapter 2, eq-linear. Source: ``torch.nn.functional.linear``. The product is BLAS's, called through NumPy for ``ROWS``
+rows at a time: the pieces run side by side on the threads of ``parallel_for``, and bias and residual are added while a
+piece is in cache. Images (B, H, W, C_in) are cut one by one, so the bits of one do not depend on the others.
 """
 
 from __future__ import annotations
@@ -20,13 +13,14 @@ import math
 import os
 
 import numpy as np
+import numpy.typing as npt
 
 from minisam_kernels.runtime.errors import InputError, as_float32, expect_ndim, expect_shape
 from minisam_kernels.runtime.threads import parallel_for
 
-TOLERANCE = 8.0  # × eps × magnitude; see above
+TOLERANCE = 8.0  # × eps × magnitude; see ``linear``
 # Rows of a piece at most. BLAS rearranges the weight for each: two cores take 3 to 7 % less time for 1024 rows than for
-# 512, and 9 % more for 256; but the 4096 tokens of a picture are pieces for four cores then. The machine's cores count,
+# 512, and 9 % more for 256; but the 4096 tokens of an image are pieces for four cores then. The machine's cores count,
 # not the threads in use: the bits must not depend on those.
 ROWS = 1024 if (os.cpu_count() or 1) <= 4 else 512
 
@@ -41,9 +35,9 @@ def linear_numpy(
 
 
 def row_pieces(shape: tuple[int, ...], rows: int) -> list[tuple[int, slice]]:
-    """Pictures (B, ..., C) cut into pieces of at most ``rows`` tokens of one picture: (picture, which tokens).
+    """Images (B, ..., C) cut into pieces of at most ``rows`` tokens of one image: (image, which tokens).
 
-    A small picture is cut too, for the threads, into about four. The number of threads must not matter here.
+    A small image is cut too, for the threads, into about four. The number of threads must not matter here.
     """
     tokens = math.prod(shape[1:-1])
     rows = min(rows, max(64, tokens // 4))
@@ -51,9 +45,34 @@ def row_pieces(shape: tuple[int, ...], rows: int) -> list[tuple[int, slice]]:
 
 
 def linear(
-    x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None = None, residual: np.ndarray | None = None
+    x: npt.ArrayLike, weight: npt.ArrayLike, bias: npt.ArrayLike | None = None, residual: npt.ArrayLike | None = None
 ) -> np.ndarray:
-    """The product with Wᵀ, and the bias. x (..., C_in), weight (C_out, C_in) → float32 (..., C_out)."""
+    """Multiply every token with Wᵀ, and add what is given.
+
+    Parameters
+    ----------
+    x : array_like, shape (..., C_in)
+        Tokens.
+    weight : array_like, shape (C_out, C_in)
+    bias : array_like, shape (C_out,), optional
+    residual : array_like, shape (..., C_out), optional
+        What a block adds the result to.
+
+    Returns
+    -------
+    ndarray, shape (..., C_out), float32
+
+    Raises
+    ------
+    InputError
+        If the sizes do not fit.
+
+    Notes
+    -----
+    Accuracy: ``TOLERANCE · eps · (Σ |x| |W| + |b| + |residual|)``. n rounded products and sums stay below
+    ``n · eps · Σ|terms| / 2``, and as rounding errors have either sign, near ``√n · eps · Σ|terms|``; the bound used
+    here is the one for √n with C_in ≤ 5120.
+    """
     x, weight = as_float32("x", x), as_float32("weight", weight)
     expect_ndim("weight", weight, 2, "(C_out, C_in)")
     if x.ndim == 0 or x.shape[-1] != weight.shape[1]:
@@ -65,8 +84,8 @@ def linear(
     if residual is not None:
         residual = as_float32("residual", residual)
         expect_shape("residual", residual, out.shape)
-    pictures, tokens = (len(x) if x.ndim == 4 else 1), math.prod(x.shape[(1 if x.ndim == 4 else 0) : -1])
-    source, target = x.reshape(pictures, tokens, x.shape[-1]), out.reshape(pictures, tokens, len(weight))
+    images, tokens = (len(x) if x.ndim == 4 else 1), math.prod(x.shape[(1 if x.ndim == 4 else 0) : -1])
+    source, target = x.reshape(images, tokens, x.shape[-1]), out.reshape(images, tokens, len(weight))
     update = None if residual is None else residual.reshape(target.shape)
     pieces = row_pieces(source.shape, ROWS)
 

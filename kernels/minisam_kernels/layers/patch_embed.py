@@ -1,19 +1,15 @@
-"""Patch embedding: the picture cut into p × p squares, each mapped linearly to one token.
+"""Patch embedding: the image cut into p × p squares, each mapped linearly to one token::
 
     y[b, i, j, c] = Σ_{r, s, k} image[b, i · p + r, j · p + s, k] · weight[c, k, r, s] + bias[c]
 
-Chapter 2, eq-patch-embed.
-Source: Dosovitskiy et al. 2020, eq. 1; ``torch.nn.functional.conv2d`` with stride = kernel size. As no two patches
-overlap, the convolution is a copy that lays each patch out as a row, and one matrix product.
-
-Shapes: image (B, H, W, 3); weight (C, 3, p, p); bias (C,) → (B, H/p, W/p, C).
-Errors: ``InputError`` when the sizes do not fit, or p does not divide H and W.
-Accuracy: ``linear``'s, with Σ over the patch.
+Chapter 2, eq-patch-embed. Source: Dosovitskiy et al. 2020, eq. 1; ``torch.nn.functional.conv2d`` with stride = kernel
+size. As no two patches overlap, the convolution is a copy that lays each patch out as a row, and one matrix product.
 """
 
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from minisam_kernels.layers.linear import TOLERANCE, linear
 from minisam_kernels.runtime.errors import InputError, as_float32, expect_ndim, expect_shape
@@ -44,8 +40,29 @@ def _unfold_row(image, patches):
                     n += 1
 
 
-def patch_embed(image: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
-    """One token a patch. image (B, H, W, 3), weight (C, 3, p, p), bias (C,) → float32 (B, H/p, W/p, C)."""
+def patch_embed(image: npt.ArrayLike, weight: npt.ArrayLike, bias: npt.ArrayLike) -> np.ndarray:
+    """Make one token of each patch.
+
+    Parameters
+    ----------
+    image : array_like, shape (B, H, W, 3)
+        Images; p divides H and W.
+    weight : array_like, shape (C, 3, p, p)
+    bias : array_like, shape (C,)
+
+    Returns
+    -------
+    ndarray, shape (B, H/p, W/p, C), float32
+
+    Raises
+    ------
+    InputError
+        If the sizes do not fit, or p does not divide H and W.
+
+    Notes
+    -----
+    Accuracy: that of ``linear``, with Σ over the patch.
+    """
     image, weight, bias = as_float32("image", image), as_float32("weight", weight), as_float32("bias", bias)
     expect_ndim("image", image, 4, "(B, H, W, 3)")
     expect_ndim("weight", weight, 4, "(C, 3, p, p)")

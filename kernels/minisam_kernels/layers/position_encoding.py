@@ -1,26 +1,21 @@
-"""Random Fourier features: a position in the picture as sines and cosines of random linear functions of it.
+"""Random Fourier features: a position in the image as sines and cosines of random linear functions of it::
 
     t = (2 (x, y) − 1) · G,    y = [sin 2πt, cos 2πt],    G (2, C/2) fixed normal numbers
 
 Chapter 5, eq-fourier. Source: Tancik et al. 2020 ("Fourier features let networks learn high frequency functions"),
 eq. 5; SAM's prompt encoder. A pixel is a square and its position is its centre: column j of a grid of width W lies at
 x = (j + ½)/W, row i at y = (i + ½)/H. The first number of a pair is x (the column), the second y (the row).
-
-Shapes: coords (..., 2) in [0, 1]; gaussian (2, C/2) → (..., C);  ``position_grid`` (H, W) → (H, W, C).
-Errors: ``InputError`` when the last axis is not 2, gaussian is not (2, C/2), or a grid has no rows or no columns.
-NaN and ±∞ give NaN.
-Accuracy: ``TOLERANCE`` · eps times 1 + 2π (|2x − 1| |G₀| + |2y − 1| |G₁|): the sine forgets the turns, but the
-rounding of t stays.
 """
 
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from minisam_kernels.runtime.errors import InputError, as_float32, expect_ndim, expect_shape
 from minisam_kernels.runtime.jit import jit
 
-TOLERANCE = 4.0  # × eps × magnitude; see above
+TOLERANCE = 4.0  # × eps × magnitude; see ``position_encoding``
 
 # Taylor's series at 0, in turns: sin 2πr = 2πr − (2πr)³/3! …, cos 2πr = 1 − (2πr)²/2! …, both for |r| ≤ ¼
 _S0, _S1, _S2, _S3, _S4, _S5 = np.array(
@@ -61,10 +56,12 @@ def _encode_rows(coords, gaussian, out):
         # Measured on a grid of 64 × 64, C = 256: 0.41 ms instead of 2.54.
         sines, cosines = out[n, :features], out[n, features:]
         for c in range(features):
+            # t = r + k/2, and (−1)ᵏ
             t = x * gaussian[0, c] + y * gaussian[1, c]
             k = np.rint(two * t)
             r = t - half * k
-            sign = one - two * (k - two * np.floor(half * k))  # (−1)ᵏ
+            sign = one - two * (k - two * np.floor(half * k))
+            # sin 2πr and cos 2πr
             w = r * r
             sine = r * (_S0 + w * (_S1 + w * (_S2 + w * (_S3 + w * (_S4 + w * _S5)))))
             cosine = one + w * (_C1 + w * (_C2 + w * (_C3 + w * (_C4 + w * (_C5 + w * _C6)))))
@@ -72,8 +69,31 @@ def _encode_rows(coords, gaussian, out):
             cosines[c] = sign * cosine
 
 
-def position_encoding(coords: np.ndarray, gaussian: np.ndarray) -> np.ndarray:
-    """coords (..., 2) in [0, 1] as (x, y), gaussian (2, C/2) → float32 (..., C), [sin, cos]. See the module's text."""
+def position_encoding(coords: npt.ArrayLike, gaussian: npt.ArrayLike) -> np.ndarray:
+    """Encode positions.
+
+    Parameters
+    ----------
+    coords : array_like, shape (..., 2)
+        Positions (x, y) in [0, 1]. NaN and ±∞ give NaN.
+    gaussian : array_like, shape (2, C/2)
+        G of the equation.
+
+    Returns
+    -------
+    ndarray, shape (..., C), float32
+        The sines, then the cosines.
+
+    Raises
+    ------
+    InputError
+        If the last axis of ``coords`` is not 2, or ``gaussian`` is not (2, C/2).
+
+    Notes
+    -----
+    Accuracy: ``TOLERANCE`` · eps times ``1 + 2π (|2x − 1| |G₀| + |2y − 1| |G₁|)``: the sine forgets the turns, but the
+    rounding of t stays.
+    """
     coords, gaussian = as_float32("coords", coords), as_float32("gaussian", gaussian)
     if coords.ndim == 0 or coords.shape[-1] != 2:
         raise InputError(f"expected coords of shape (..., 2), got {coords.shape}")
@@ -85,8 +105,25 @@ def position_encoding(coords: np.ndarray, gaussian: np.ndarray) -> np.ndarray:
     return out.reshape(*coords.shape[:-1], channels)
 
 
-def position_grid(size: tuple[int, int], gaussian: np.ndarray) -> np.ndarray:
-    """The encoding of every cell's centre in a grid of ``size`` (H, W): gaussian (2, C/2) → float32 (H, W, C)."""
+def position_grid(size: tuple[int, int], gaussian: npt.ArrayLike) -> np.ndarray:
+    """Encode the centre of every cell of a grid.
+
+    Parameters
+    ----------
+    size : tuple of int
+        (H, W), rows and columns.
+    gaussian : array_like, shape (2, C/2)
+        G of the equation.
+
+    Returns
+    -------
+    ndarray, shape (H, W, C), float32
+
+    Raises
+    ------
+    InputError
+        If the grid has no rows or no columns, or ``gaussian`` is not (2, C/2).
+    """
     height, width = size
     if height < 1 or width < 1:
         raise InputError(f"expected a grid of at least 1 row and 1 column, got {size}")

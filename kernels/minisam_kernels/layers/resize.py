@@ -1,23 +1,18 @@
-"""Bilinear resizing.
+"""Bilinear resizing::
 
     y[i, j] = Σ over a, b ∈ {0, 1} of weight_a(i) · weight_b(j) · x[row_a(i), column_b(j)]
     s = max((i + ½) · H/H' − ½, 0),  row_0 = ⌊s⌋,  row_1 = min(row_0 + 1, H − 1),  weight_1 = s − row_0 = 1 − weight_0
 
 and the same for columns (chapter 7, eq-resize): pixels are squares and their centres are what corresponds
-(align_corners=False), and there is no low-pass filter when the picture shrinks (antialias=False). Source:
+(align_corners=False), and there is no low-pass filter when the image shrinks (antialias=False). Source:
 ``torch.nn.functional.interpolate``; SAM's post-processing resizes its logits so, twice (``mask_pixels`` and
 ``mask_runs`` make masks of them at once).
-
-Shapes: x (B, H, W, C) or (M, H, W), size (H', W') → (B, H', W', C) or (M, H', W').
-Errors: ``InputError`` when x has other axes, a picture or the size has no pixels.
-Accuracy: ``TOLERANCE`` · eps times the largest |x| of the four pixels: weight_0 carries an error of eps, not of eps
-times itself. The place s is computed in float64; in float32 its rounding alone would shift a large picture by
-thousandths of a pixel. The compiled loops round as the readable version does in float32: the bits are the same.
 """
 
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from minisam_kernels.runtime.errors import InputError, as_float32
 from minisam_kernels.runtime.jit import exact_jit
@@ -68,12 +63,12 @@ def _resize_rows(x, top, bottom, row_weight, left, right, weight, rows, out):
 
 
 def _run(x: np.ndarray, size: tuple[int, int], out: np.ndarray) -> None:
-    """x (B, H, W, C) → out (B, H', W'·C) float32; a piece is a few rows of one picture."""
+    """x (B, H, W, C) → out (B, H', W'·C) float32; a piece is a few rows of one image."""
     batch, old_height, old_width, channels = x.shape
     top, bottom, row_weight = _taps(old_height, size[0])
     left, right, weight = _taps(old_width, size[1])
     row_weight, weight = row_weight.astype(np.float32), np.repeat(weight.astype(np.float32), channels)
-    # Columns as places in a row of W·C numbers. Unsigned, because a negative index would mean "from the end" and every
+    # Columns as indices of a row of W·C numbers. Unsigned, because a negative index would mean "from the end" and every
     # read would have to ask. One flat loop for any C: measured 2.4 times as fast as a loop over C in one over columns.
     left, right = (
         (column[:, None] * channels + np.arange(channels)).ravel().astype(np.uint64) for column in (left, right)
@@ -83,15 +78,38 @@ def _run(x: np.ndarray, size: tuple[int, int], out: np.ndarray) -> None:
     pieces = -(-size[0] // tile)
 
     def piece(index: int) -> None:
-        b, here = index // pieces, slice(index % pieces * tile, (index % pieces + 1) * tile)
-        rows = np.empty((2, out.shape[2]), np.float32)
-        _resize_rows(x[b], top[here], bottom[here], row_weight[here], left, right, weight, rows, out[b, here])
+        b, part = index // pieces, slice(index % pieces * tile, (index % pieces + 1) * tile)
+        stretched = np.empty((2, out.shape[2]), np.float32)
+        _resize_rows(x[b], top[part], bottom[part], row_weight[part], left, right, weight, stretched, out[b, part])
 
     parallel_for(piece, batch * pieces)
 
 
-def resize(x: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """x (B, H, W, C) → float32 (B, H', W', C), or (M, H, W) → (M, H', W'); size (H', W'). See the module's text."""
+def resize(x: npt.ArrayLike, size: tuple[int, int]) -> np.ndarray:
+    """Resize images or masks.
+
+    Parameters
+    ----------
+    x : array_like, shape (B, H, W, C) or (M, H, W)
+        Images, or the logits of masks.
+    size : tuple of int
+        (H', W'), the rows and columns of the result.
+
+    Returns
+    -------
+    ndarray, shape (B, H', W', C) or (M, H', W'), float32
+
+    Raises
+    ------
+    InputError
+        If ``x`` has other axes, or an image or the size has no pixels.
+
+    Notes
+    -----
+    Accuracy: ``TOLERANCE`` · eps times the largest ``|x|`` of the four pixels: weight_0 carries an error of eps, not of
+    eps times itself. s is computed in float64; in float32 its rounding alone would shift a large image by thousandths
+    of a pixel. The compiled loops round as the readable version does in float32: the bits are the same.
+    """
     x = as_float32("x", x)
     if x.ndim not in (3, 4):
         raise InputError(f"expected x of shape (B, H, W, C) or (M, H, W), got {x.shape}")

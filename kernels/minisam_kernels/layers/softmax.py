@@ -1,26 +1,22 @@
-"""Softmax: scores become positive weights with sum 1.
+"""Softmax: scores become positive weights with sum 1::
 
     yⱼ = exp(xⱼ − m) / Σₖ exp(xₖ − m),    m = maxₖ xₖ
 
-Chapter 3, eq-softmax.
-Source: ``torch.nn.functional.softmax`` over the last axis. Subtracting m changes nothing in the ratio and keeps every
-exponential in [0, 1].
-
-Shapes: x (..., N) with N ≥ 1 → (..., N). As in torch, a row with NaN or +∞ or only −∞ becomes NaN.
-Errors: ``InputError`` when there is no last axis or it is empty.
-Accuracy: ``TOLERANCE`` · eps · y · (1 + m − x): rounding x − m is what costs accuracy; weights below 10⁻³⁸ become 0.
+Chapter 3, eq-softmax. Source: ``torch.nn.functional.softmax`` over the last axis. Subtracting m changes nothing in the
+ratio and keeps every exponential in [0, 1].
 """
 
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from minisam_kernels.runtime.elementary import exp
 from minisam_kernels.runtime.errors import InputError, as_float32
 from minisam_kernels.runtime.jit import jit
 from minisam_kernels.runtime.threads import parallel_for
 
-TOLERANCE = 8.0  # × eps × magnitude; see above
+TOLERANCE = 8.0  # × eps × magnitude; see ``softmax``
 SIZE = 1 << 16  # numbers of a piece of work, in whole rows
 
 _31, _REST = np.int32(31), np.int32(2**31 - 1)
@@ -51,6 +47,7 @@ def row_max(row):
 def _softmax_rows(x, out):
     """x (n, N) → out (n, N)."""
     for i in range(x.shape[0]):
+        # m, and the sum of the exponentials
         largest = row_max(x[i])
         total = np.float32(0)
         for j in range(x.shape[1]):
@@ -62,8 +59,29 @@ def _softmax_rows(x, out):
             out[i, j] *= scale
 
 
-def softmax(x: np.ndarray) -> np.ndarray:
-    """Weights over the last axis. x (..., N) → float32 (..., N). See the module's text."""
+def softmax(x: npt.ArrayLike) -> np.ndarray:
+    """Turn the scores of the last axis into weights.
+
+    Parameters
+    ----------
+    x : array_like, shape (..., N)
+        Scores, N ≥ 1.
+
+    Returns
+    -------
+    ndarray, shape (..., N), float32
+        As in torch, a row with NaN or +∞ or only −∞ becomes NaN.
+
+    Raises
+    ------
+    InputError
+        If there is no last axis, or it is empty.
+
+    Notes
+    -----
+    Accuracy: ``TOLERANCE · eps · y · (1 + m − x)``: rounding x − m is what costs accuracy. Weights below 10⁻³⁸
+    become 0.
+    """
     x = as_float32("x", x)
     if x.ndim == 0 or x.shape[-1] == 0:
         raise InputError(f"expected x of shape (..., N) with N >= 1, got {x.shape}")

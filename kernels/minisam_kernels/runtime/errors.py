@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 
 class InputError(ValueError):
@@ -21,7 +22,7 @@ def expect_shape(name: str, array: np.ndarray, shape: tuple[int, ...]) -> None:
         raise InputError(f"expected {name} of shape {shape}, got {array.shape}")
 
 
-def as_float32(name: str, array: np.ndarray) -> np.ndarray:
+def as_float32(name: str, array: npt.ArrayLike) -> np.ndarray:
     """``array`` as C-contiguous float32, the one layout and dtype that compiled kernels take; numbers only."""
     try:
         array = np.asarray(array)
@@ -32,7 +33,7 @@ def as_float32(name: str, array: np.ndarray) -> np.ndarray:
     return np.asarray(array, dtype=np.float32, order="C")  # keeps a single number without axes
 
 
-def as_zeros_and_ones(name: str, array: np.ndarray) -> np.ndarray:
+def as_zeros_and_ones(name: str, array: npt.ArrayLike) -> np.ndarray:
     """``array`` as C-contiguous uint8; booleans, or numbers that are all exactly 0 or 1."""
     array = np.ascontiguousarray(array)
     if array.dtype == bool:

@@ -83,8 +83,18 @@ def num_threads() -> int:
 def parallel_for(function: Callable[[int], Any], count: int) -> None:
     """Call ``function(i)`` for every i in [0, count), each exactly once, in any order, and return when all are done.
 
-    The calling thread works too. A call from inside ``function`` runs its pieces one after the other. The first
-    exception that a piece raises is raised here once no piece runs any more; pieces not begun by then are left out.
+    Parameters
+    ----------
+    function : callable
+        One piece of the work. The calling thread works too; a call from inside ``function`` runs its pieces one after
+        the other.
+    count : int
+        How many pieces there are.
+
+    Raises
+    ------
+    Exception
+        The first that a piece raises, once no piece runs any more; pieces not begun by then are left out.
     """
     pool, nested = _pool, getattr(inside, "yes", False)
     threads = pool.start()

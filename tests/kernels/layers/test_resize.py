@@ -35,7 +35,7 @@ MUTANTS = {
         "column[:, None] * channels + np.arange(channels)",
         "column[:, None] * channels + 0 * np.arange(channels)",
     ),
-    "every piece is the first": ("top[here], bottom[here]", "top, bottom"),
+    "every piece is the first": ("top[part], bottom[part]", "top, bottom"),
     "readable version takes the nearest row": ("x[:, top] * (1 - weight) + x[:, bottom] * weight", "x[:, top]"),
 }
 
