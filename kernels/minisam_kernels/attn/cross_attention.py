@@ -1,26 +1,21 @@
-"""Attention between a few prompt tokens and many image tokens, in either direction, as in SAM's mask decoder.
+"""Attention between a few prompt tokens and many image tokens, in either direction, as in SAM's mask decoder::
 
     Y = softmax(Q Kᵀ / √D) V,    for every prompt and head; D = C / heads
 
 Source: Vaswani et al. 2017, eq. 1; the paper's figure 14 ("token to image", "image to token"). Chapter 6, eq-two-way.
-
-Shapes: q (B, Nq, C); k, v (B, Nk, C) → (B, Nq, C). Each of q, k, v may have B = 1 and then serves all prompts.
-Channels are laid out as (heads, D).
-Errors: ``InputError`` when shapes do not fit, C is not a multiple of num_heads, or there is no key.
-Accuracy: ``TOLERANCE`` · eps · (1 + largest Σ |q k| / √D) times the largest |v|: an error in a score is a relative
-error of its weight.
 """
 
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
-from minisam_kernels.runtime.elementary import exp
+from minisam_kernels.attn.weights import softmax_few_keys, weigh_many_keys
+from minisam_kernels.layers.softmax import softmax_numpy
 from minisam_kernels.runtime.errors import InputError, as_float32, expect_ndim
-from minisam_kernels.runtime.jit import jit
 from minisam_kernels.runtime.threads import parallel_for
 
-TOLERANCE = 8.0  # × eps × magnitude; see above
+TOLERANCE = 8.0  # × eps × magnitude; see ``cross_attention``
 TILE = 1024  # image tokens in one piece of work
 SCORES = 1 << 18  # scores in one piece, at most (a MiB), which makes pieces smaller when both sides are many
 
@@ -33,9 +28,7 @@ def cross_attention_numpy(q: np.ndarray, k: np.ndarray, v: np.ndarray, num_heads
         return x.reshape(*x.shape[:2], num_heads, width).transpose(0, 2, 1, 3)
 
     scores = heads(q) @ heads(k).swapaxes(2, 3) / np.sqrt(width).astype(q.dtype)  # (B, heads, Nq, Nk)
-    weights = np.exp(scores - scores.max(axis=3, keepdims=True))
-    weights /= weights.sum(axis=3, keepdims=True)
-    mixed = (weights @ heads(v)).transpose(0, 2, 1, 3)  # (B, Nq, heads, D)
+    mixed = (softmax_numpy(scores) @ heads(v)).transpose(0, 2, 1, 3)  # (B, Nq, heads, D)
     return mixed.reshape(*mixed.shape[:2], q.shape[2])
 
 
@@ -44,47 +37,9 @@ def _split(x: np.ndarray, num_heads: int) -> np.ndarray:
     return x.reshape(len(x), num_heads, x.shape[1] // num_heads).transpose(1, 0, 2)
 
 
-@jit
-def _weigh_many_keys(scores, scale, largest, totals):
-    """scores (heads, Nq, keys) → exp(scale · (score − largest)) in place, and their sums, totals (heads, Nq)."""
-    for h in range(scores.shape[0]):
-        for i in range(scores.shape[1]):
-            total = np.float32(0)
-            for j in range(scores.shape[2]):
-                e = exp(scale * (scores[h, i, j] - largest[h, i]))
-                scores[h, i, j] = e
-                total += e
-            totals[h, i] = total
-
-
-@jit
-def _softmax_few_keys(scores, scale, largest, totals):
-    """scores (heads, Nk, queries) → softmax(scale · scores) over Nk, in place.
-
-    Image tokens lie side by side, so a maximum or a sum over the keys is eight of them at once in a vector register.
-    ``largest`` and ``totals`` (queries,) are room to work in.
-    """
-    heads, keys, queries = scores.shape
-    for h in range(heads):
-        for j in range(queries):
-            largest[j] = scores[h, 0, j]
-            totals[j] = 0
-        for i in range(1, keys):
-            for j in range(queries):
-                largest[j] = scores[h, i, j] if scores[h, i, j] > largest[j] else largest[j]
-        for i in range(keys):
-            for j in range(queries):
-                e = exp(scale * (scores[h, i, j] - largest[j]))
-                scores[h, i, j] = e
-                totals[j] += e
-        for j in range(queries):
-            totals[j] = np.float32(1) / totals[j]
-        for i in range(keys):
-            for j in range(queries):
-                scores[h, i, j] *= totals[j]
-
-
-def _few_queries(q, k, v, num_heads, scale, out):
+def _few_queries(
+    q: np.ndarray, k: np.ndarray, v: np.ndarray, num_heads: int, scale: np.float32, out: np.ndarray
+) -> None:
     """Tokens to image. Every tile of keys gives a mixture of its own, and the tiles' mixtures are put together after.
 
     A tile's maximum stands for the maximum of all: Σ over tiles of e^(tile's − all) times what the tile summed up.
@@ -99,20 +54,22 @@ def _few_queries(q, k, v, num_heads, scale, out):
 
     def piece(index: int) -> None:
         b, t = divmod(index, tiles)
-        here = slice(t * tile, (t + 1) * tile)
-        keys, values = (_split(x[b % len(x), here], num_heads) for x in (k, v))
+        part = slice(t * tile, (t + 1) * tile)
+        keys, values = (_split(x[b % len(x), part], num_heads) for x in (k, v))
+        # s, its maximum m and the weights of one tile, then the mixture u = Σ weight · v and the sum z of the weights
         scores = np.matmul(_split(q[b % len(q)], num_heads), keys.swapaxes(1, 2))  # (heads, Nq, keys)
         scores.max(axis=2, out=largest[b, t])  # NumPy's maximum uses vector registers, LLVM's does not
-        _weigh_many_keys(scores, scale, largest[b, t], totals[b, t])
+        weigh_many_keys(scores, scale, largest[b, t], totals[b, t])
         np.matmul(scores, values, out=mixed[b, t])
 
     parallel_for(piece, batch * tiles)
+    # e^(m of a tile − m of all), and the tiles' u and z, each times it, summed: Y = u / z
     share = np.exp(scale * (largest - largest.max(axis=1, keepdims=True)))  # (B, tiles, heads, Nq)
     mixed = (mixed * share[..., None]).sum(axis=1) / (totals * share).sum(axis=1)[..., None]
     out[...] = mixed.transpose(0, 2, 1, 3).reshape(out.shape)
 
 
-def _few_keys(q, k, v, num_heads, scale, out):
+def _few_keys(q: np.ndarray, k: np.ndarray, v: np.ndarray, num_heads: int, scale: np.float32, out: np.ndarray) -> None:
     """Image to tokens. A tile of queries is finished in one go; its scores are computed transposed, (keys, queries)."""
     batch, queries, _ = out.shape
     tile = max(16, min(TILE, SCORES // (num_heads * k.shape[1])))
@@ -120,17 +77,41 @@ def _few_keys(q, k, v, num_heads, scale, out):
 
     def piece(index: int) -> None:
         b, t = divmod(index, tiles)
-        here = slice(t * tile, (t + 1) * tile)
+        part = slice(t * tile, (t + 1) * tile)
         keys, values = (_split(x[b % len(x)], num_heads) for x in (k, v))
-        scores = np.matmul(keys, _split(q[b % len(q), here], num_heads).swapaxes(1, 2))  # (heads, Nk, queries)
-        _softmax_few_keys(scores, scale, *np.empty((2, scores.shape[2]), np.float32))
-        np.matmul(scores.swapaxes(1, 2), values, out=_split(out[b, here], num_heads))
+        # Q Kᵀ of one tile of queries, transposed; its softmax; Y
+        scores = np.matmul(keys, _split(q[b % len(q), part], num_heads).swapaxes(1, 2))  # (heads, Nk, queries)
+        softmax_few_keys(scores, scale, *np.empty((2, scores.shape[2]), np.float32))
+        np.matmul(scores.swapaxes(1, 2), values, out=_split(out[b, part], num_heads))
 
     parallel_for(piece, batch * tiles)
 
 
-def cross_attention(q: np.ndarray, k: np.ndarray, v: np.ndarray, num_heads: int) -> np.ndarray:
-    """q (B, Nq, C), k, v (B, Nk, C) → float32 (B, Nq, C); B = 1 serves all prompts. See the module's text."""
+def cross_attention(q: npt.ArrayLike, k: npt.ArrayLike, v: npt.ArrayLike, num_heads: int) -> np.ndarray:
+    """Let every query look at all keys.
+
+    Parameters
+    ----------
+    q : array_like, shape (B, Nq, C)
+        Queries of B prompts, the channels laid out as (heads, D). Each of q, k, v may have B = 1 and serves all then.
+    k, v : array_like, shape (B, Nk, C)
+        Keys and values.
+    num_heads : int
+
+    Returns
+    -------
+    ndarray, shape (B, Nq, C), float32
+
+    Raises
+    ------
+    InputError
+        If shapes do not fit, C is not a multiple of num_heads, or there is no key.
+
+    Notes
+    -----
+    Accuracy: ``TOLERANCE · eps · (1 + largest Σ |q k| / √D)`` times the largest ``|v|``: an error in a score is a
+    relative error of its weight.
+    """
     q, k, v = as_float32("q", q), as_float32("k", k), as_float32("v", v)
     for name, x in (("q", q), ("k", k), ("v", v)):
         expect_ndim(name, x, 3, "(B, N, C)")

@@ -1,4 +1,4 @@
-"""Decomposed relative positions: what the distance between a query and a key adds to their score.
+"""Decomposed relative positions: what the distance between a query and a key adds to their score::
 
     bias[(h, w), (h', w')] = q[h, w] · R_h[h, h'] + q[h, w] · R_w[w, w'],    R_h[h, h'] = table_h[h − h' + H − 1]
 
@@ -10,16 +10,12 @@ as it is, **not** scaled by D^−½ as it is in the score (the quirk of the rele
 Where the table's length L is not 2 · max(q_size, k_size) − 1, it is interpolated linearly to that length first
 (``torch.nn.functional.interpolate``, mode linear, align_corners=False); where the sizes of query and key differ, the
 distance is counted in units of the finer grid.
-
-Shapes: rel_pos (L, D) → (q_size, k_size, D); q (B, heads, H, W, D), rel_h (H, H, D), rel_w (W, W, D) → bias_h
-(B, heads, H, W, H), bias_w (B, heads, H, W, W).
-Errors: ``InputError`` when shapes do not fit or a size is below 1.
-Accuracy: ``TABLE_TOLERANCE`` · eps · max |table| and ``TOLERANCE`` · eps · Σ |q| |R|.
 """
 
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from minisam_kernels.runtime.errors import InputError, as_float32, expect_ndim, expect_shape
 from minisam_kernels.runtime.threads import parallel_for
@@ -29,13 +25,13 @@ TABLE_TOLERANCE = 4.0  # × eps × max |table|: one weighted mean of two numbers
 
 
 def resize_table(rel_pos: np.ndarray, length: int) -> np.ndarray:
-    """The table (L, D) read at ``length`` places: entry i lies at (i + ½) · L / length − ½, within the ends."""
+    """The table (L, D) read at ``length`` indices: entry i lies at (i + ½) · L / length − ½, within the ends."""
     L = len(rel_pos)
     if length == L:
         return rel_pos
-    place = np.clip((np.arange(length) + 0.5) * (L / length) - 0.5, 0, L - 1)
-    low = np.minimum(place.astype(np.int64), max(L - 2, 0))
-    part = (place - low).astype(rel_pos.dtype)[:, None]
+    index = np.clip((np.arange(length) + 0.5) * (L / length) - 0.5, 0, L - 1)
+    low = np.minimum(index.astype(np.int64), max(L - 2, 0))
+    part = (index - low).astype(rel_pos.dtype)[:, None]
     return (1 - part) * rel_pos[low] + part * rel_pos[np.minimum(low + 1, L - 1)]
 
 
@@ -54,8 +50,50 @@ def decomposed_rel_pos_numpy(q: np.ndarray, rel_h: np.ndarray, rel_w: np.ndarray
     return np.einsum("bnhwd,hkd->bnhwk", q, rel_h), np.einsum("bnhwd,wkd->bnhwk", q, rel_w)
 
 
-def get_rel_pos(q_size: int, k_size: int, rel_pos: np.ndarray) -> np.ndarray:
-    """The vector for each query row and key row. rel_pos (L, D) → float32 (q_size, k_size, D)."""
+def turned_tables(
+    rel_pos_h: npt.ArrayLike | None, rel_pos_w: npt.ArrayLike | None, H: int, W: int, D: int
+) -> np.ndarray:
+    """Both tables, resized to the distances that occur and turned round: (2H − 1 + 2W − 1, D), or (0, D) if None.
+
+    Turned round, table_h[H − 1 − h + h'] belongs to h' − h: what query row h needs for h' = 0, 1, … are H neighbours.
+    """
+    if rel_pos_h is None and rel_pos_w is None:
+        return np.empty((0, D), np.float32)
+    if rel_pos_h is None or rel_pos_w is None:
+        raise InputError("expected both rel_pos_h and rel_pos_w or neither, got one")
+    tables = []
+    for name, rel_pos, size in (("rel_pos_h", rel_pos_h, H), ("rel_pos_w", rel_pos_w, W)):
+        table = as_float32(name, rel_pos)
+        if table.ndim != 2 or table.shape[1] != D or len(table) == 0:
+            raise InputError(f"expected {name} of shape ({2 * size - 1}, {D}), got {table.shape}")
+        tables.append(resize_table(table, 2 * size - 1)[::-1])
+    return np.concatenate(tables)
+
+
+def get_rel_pos(q_size: int, k_size: int, rel_pos: npt.ArrayLike) -> np.ndarray:
+    """Read the table for each pair of a query's row and a key's row.
+
+    Parameters
+    ----------
+    q_size, k_size : int
+        Rows (or columns) of the queries' and of the keys' grid.
+    rel_pos : array_like, shape (L, D)
+        A learned table, one vector for each distance.
+
+    Returns
+    -------
+    ndarray, shape (q_size, k_size, D), float32
+        R of the equation.
+
+    Raises
+    ------
+    InputError
+        If ``rel_pos`` is not (L, D) with L ≥ 1, or a size is below 1.
+
+    Notes
+    -----
+    Accuracy: ``TABLE_TOLERANCE`` · eps · ``max |table|``.
+    """
     rel_pos = as_float32("rel_pos", rel_pos)
     expect_ndim("rel_pos", rel_pos, 2, "(L, D)")
     if len(rel_pos) == 0:
@@ -65,8 +103,30 @@ def get_rel_pos(q_size: int, k_size: int, rel_pos: np.ndarray) -> np.ndarray:
     return get_rel_pos_numpy(q_size, k_size, rel_pos)
 
 
-def decomposed_rel_pos(q: np.ndarray, rel_h: np.ndarray, rel_w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What to add to the scores. q (B, heads, H, W, D), rel_h (H, H, D), rel_w (W, W, D) → two float32 arrays."""
+def decomposed_rel_pos(q: npt.ArrayLike, rel_h: npt.ArrayLike, rel_w: npt.ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Compute what is added to the scores.
+
+    Parameters
+    ----------
+    q : array_like, shape (B, heads, H, W, D)
+        Queries, not scaled by D^−½.
+    rel_h, rel_w : array_like, shapes (H, H, D) and (W, W, D)
+        R_h and R_w, from ``get_rel_pos``.
+
+    Returns
+    -------
+    bias_h, bias_w : ndarray, shapes (B, heads, H, W, H) and (B, heads, H, W, W), float32
+        The two products, whose sum is the bias.
+
+    Raises
+    ------
+    InputError
+        If shapes do not fit.
+
+    Notes
+    -----
+    Accuracy: ``TOLERANCE`` · eps · ``Σ |q| |R|``.
+    """
     q, rel_h, rel_w = as_float32("q", q), as_float32("rel_h", rel_h), as_float32("rel_w", rel_w)
     expect_ndim("q", q, 5, "(B, heads, H, W, D)")
     B, heads, H, W, D = q.shape

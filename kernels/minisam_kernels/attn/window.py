@@ -1,20 +1,18 @@
-"""Windows: an image of tokens cut into squares, so that attention inside each costs less; and the way back.
+"""Windows: an image of tokens cut into squares, so that attention inside each costs less; and the way back::
 
     windows[b · nW + i · nw + j, r, s] = x̂[b, i · w + r, j · w + s]
 
 x̂ is x with zeros appended at the right and at the bottom up to whole windows, nh = ⌈H/w⌉ of them down, nw = ⌈W/w⌉
 across, nW = nh · nw (chapter 3, eq-window). ``window_unpartition`` is the inverse and drops what was appended. Source:
 SAM's ``window_partition`` (ViTDet). In SAM the appended zeros come after the LayerNorm and no mask hides them: there
-the keys and values of an appended token are the bias of the qkv map, and real tokens attend to it.
-
-Shapes: x (B, H, W, C) → (B · nW, w, w, C), and back with (H, W) given.
-Errors: ``InputError`` when x has another number of axes, the window has no size, or the windows do not fit (H, W).
-Accuracy: copies; exact.
+the keys and values of an appended token are the bias of the qkv map, and real tokens attend to it. Both functions copy
+numbers and are exact.
 """
 
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from minisam_kernels.runtime.errors import InputError, as_float32, expect_ndim
 from minisam_kernels.runtime.jit import jit
@@ -73,8 +71,26 @@ def _check_size(window_size: int) -> None:
         raise InputError(f"expected window_size >= 1, got {window_size}")
 
 
-def window_partition(x: np.ndarray, window_size: int) -> np.ndarray:
-    """Cut into windows. x (B, H, W, C) → float32 (B · nW, w, w, C). See the module's text."""
+def window_partition(x: npt.ArrayLike, window_size: int) -> np.ndarray:
+    """Cut images into windows.
+
+    Parameters
+    ----------
+    x : array_like, shape (B, H, W, C)
+        Images of tokens.
+    window_size : int
+        w, in tokens.
+
+    Returns
+    -------
+    ndarray, shape (B · nW, w, w, C), float32
+        Row by row of windows, image by image.
+
+    Raises
+    ------
+    InputError
+        If ``x`` has another number of axes, or the window has no size.
+    """
     x = as_float32("x", x)
     expect_ndim("x", x, 4, "(B, H, W, C)")
     _check_size(window_size)
@@ -90,8 +106,27 @@ def window_partition(x: np.ndarray, window_size: int) -> np.ndarray:
     return windows.reshape(B * nh * nw, w, w, C)
 
 
-def window_unpartition(windows: np.ndarray, window_size: int, size: tuple[int, int]) -> np.ndarray:
-    """Put windows together. windows (B · nW, w, w, C), size (H, W) → float32 (B, H, W, C). See the module's text."""
+def window_unpartition(windows: npt.ArrayLike, window_size: int, size: tuple[int, int]) -> np.ndarray:
+    """Put the windows of images together again.
+
+    Parameters
+    ----------
+    windows : array_like, shape (B · nW, w, w, C)
+        In the order of ``window_partition``.
+    window_size : int
+        w, in tokens.
+    size : tuple of int
+        (H, W) of an image.
+
+    Returns
+    -------
+    ndarray, shape (B, H, W, C), float32
+
+    Raises
+    ------
+    InputError
+        If ``windows`` has another number of axes, the window has no size, or the windows do not fit (H, W).
+    """
     windows = as_float32("windows", windows)
     expect_ndim("windows", windows, 4, "(B * nW, w, w, C)")
     _check_size(window_size)

@@ -1,4 +1,4 @@
-"""Attention inside windows of a picture, straight from the picture: nothing is cut out, padded or put back.
+"""Attention inside windows of an image, straight from the image: nothing is cut out, padded or put back::
 
     y[window] = attention(q̂[window], k̂[window], v̂[window])          (chapter 3, eq-filling)
 
@@ -6,29 +6,28 @@ where q̂, k̂, v̂ are q, k, v with tokens appended at the right and at the bot
 them. Source: SAM's ``window_partition``, ``Attention`` and ``window_unpartition``. In SAM zeros are appended *before*
 the qkv map, and nothing masks them; so an appended token's q, k and v are the map's **bias**, and real tokens attend to
 it. That makes it a constant: no product computes it, and what it would attend to is dropped, so that is not computed
-either. Of a picture of 64 × 64 tokens and windows of 14 it saves 804 of 4900 tokens in the maps before and after.
+either. Of an image of 64 × 64 tokens and windows of 14 it saves 804 of 4900 tokens in the maps before and after.
 
-Shapes: qkv (B, H, W, 3 · C), laid out as (q k v, heads, D); bias (3 · C,); rel_pos_h, rel_pos_w (L, D) or None →
-(B, H, W, C).
-Errors: ``InputError`` when the sizes do not fit, as for ``attention``, or the window has no size.
-Accuracy: ``attention``'s. Pieces are cut alike in each picture: the bits depend neither on the batch nor on the number
-of threads. Speed, as ``attention`` counts it: 40 GFLOP/s a core for windows of 14 × 14 tokens, 27 for 8 × 8.
+Pieces are cut alike in each image: the bits depend neither on the batch nor on the number of threads. The accuracy is
+that of ``attention``; the speed, as counted there, is 40 GFLOP/s a core for windows of 14 × 14 tokens, 27 for 8 × 8.
 """
 
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
-from minisam_kernels.attn.attention import LOG2_E, TOLERANCE, _check, _tables, _weights, attention_numpy
+from minisam_kernels.attn.attention import LOG2_E, TOLERANCE, _check, attention_numpy
+from minisam_kernels.attn.rel_pos import turned_tables
+from minisam_kernels.attn.weights import weigh_with_rel_pos
 from minisam_kernels.attn.window import window_partition_numpy, window_unpartition_numpy
+from minisam_kernels.attn.window_pieces import window_pieces
 from minisam_kernels.runtime.errors import InputError, as_float32, expect_shape
 from minisam_kernels.runtime.jit import jit
 from minisam_kernels.runtime.scratch import scratch
 from minisam_kernels.runtime.threads import parallel_for
 
 __all__ = ["TOLERANCE", "window_attention", "window_attention_numpy"]
-
-SCORES = 1 << 17  # scores of a piece at most, when it holds several windows or heads: 512 KB
 
 
 def window_attention_numpy(
@@ -49,16 +48,17 @@ def window_attention_numpy(
 
 
 @jit
-def _gather(picture, bias, top, left, size, first, scale, q, k, v):
+def _gather(image, bias, top, left, size, first, scale, q, k, v):
     """Windows side by side, from row ``top`` and column ``left`` on → q (n, heads, h, w, D) and k, v (n, heads, size,
-    size, D), where (h, w) is what the picture has of each. picture (H, W, 3, all heads, D), bias (3, all heads, D)."""
+    size, D), where (h, w) is what the image has of each. image (H, W, 3, all heads, D), bias (3, all heads, D)."""
     n, heads, h, w, D = q.shape
     for window in range(n):
         for head in range(heads):
             for r in range(size):
                 for s in range(size):
+                    # a token of the image, or an appended one, which is the bias and asks nothing
                     if r < h and s < w:
-                        token = picture[top + r, left + window * size + s]
+                        token = image[top + r, left + window * size + s]
                         for d in range(D):
                             q[window, head, r, s, d] = token[0, first + head, d]
                             k[window, head, r, s, d] = token[1, first + head, d] * scale
@@ -82,43 +82,46 @@ def _scatter(y, totals, top, left, size, first, out):
                         out[top + r, left + window * size + s, first + head, d] = y[window, head, r, s, d] * scale
 
 
-def _pieces(H: int, W: int, size: int, heads: int) -> list[tuple[int, int, int, int, int, int, int]]:
-    """One picture's work: (top, left, n, h, w, first, n_heads), n windows side by side of h × w real tokens each."""
-    pieces = []
-    for top in range(0, H, size):
-        h, whole = min(size, H - top), W // size
-        for count, start, w in ((whole, 0, size), (1, whole * size, W % size)):
-            if w == 0 or count == 0:
-                continue
-            scores = h * w * size * size  # of one window and head
-            n_heads = max(1, min(heads, SCORES // scores))
-            n = max(1, min(count, SCORES // (scores * heads)))
-            for i in range(0, count, n):
-                for first in range(0, heads, n_heads):
-                    pieces.append((top, start + i * size, min(n, count - i), h, w, first, min(n_heads, heads - first)))
-    return pieces
-
-
 def window_attention(
-    qkv: np.ndarray,
-    bias: np.ndarray,
+    qkv: npt.ArrayLike,
+    bias: npt.ArrayLike,
     num_heads: int,
     window_size: int,
-    rel_pos_h: np.ndarray | None = None,
-    rel_pos_w: np.ndarray | None = None,
+    rel_pos_h: npt.ArrayLike | None = None,
+    rel_pos_w: npt.ArrayLike | None = None,
 ) -> np.ndarray:
-    """Tokens look at the tokens of their window. qkv (B, H, W, 3 · C) → float32 (B, H, W, C). See the module's text."""
+    """Let every token look at the tokens of its window.
+
+    Parameters
+    ----------
+    qkv : array_like, shape (B, H, W, 3 · C)
+        Of whole images; the last axis is laid out as (q k v, heads, D).
+    bias : array_like, shape (3 · C,)
+        The bias of the qkv map: q, k and v of an appended token.
+    num_heads, window_size : int
+    rel_pos_h, rel_pos_w : array_like, shape (L, D), optional
+        Both tables or neither; L = 2 · window_size − 1 needs no interpolation.
+
+    Returns
+    -------
+    ndarray, shape (B, H, W, C), float32
+
+    Raises
+    ------
+    InputError
+        If the sizes do not fit, as for ``attention``, or the window has no size.
+    """
     qkv, D = _check(qkv, num_heads)
     B, H, W, C = *qkv.shape[:3], num_heads * D
     bias, size = as_float32("bias", bias), window_size
     expect_shape("bias", bias, (3 * C,))
     if size < 1:
         raise InputError(f"expected window_size >= 1, got {size}")
-    tables = _tables(rel_pos_h, rel_pos_w, size, size, D)
+    tables = turned_tables(rel_pos_h, rel_pos_w, size, size, D) * np.float32(LOG2_E)
     out = np.empty((B, H, W, C), np.float32)
-    pictures, bias = qkv.reshape(B, H, W, 3, num_heads, D), bias.reshape(3, num_heads, D)
+    images, bias = qkv.reshape(B, H, W, 3, num_heads, D), bias.reshape(3, num_heads, D)
     targets = out.reshape(B, H, W, num_heads, D)
-    pieces, N, L = _pieces(H, W, size, num_heads), size * size, len(tables)
+    pieces, N, L = window_pieces(H, W, size, num_heads), size * size, len(tables)
 
     def piece(i: int) -> None:
         b, (top, left, n, h, w, first, n_heads) = i // len(pieces), pieces[i % len(pieces)]
@@ -127,13 +130,16 @@ def window_attention(
             (G, real, D), (G, N, D), (G, N, D), (G, real, D), (G, real, N), (G, real, L), (G, real)
         )
         lead = (n, n_heads)
+        # q̂, k̂ · D^−½ and v̂ of n windows, head by head
         _gather(
-            pictures[b], bias, top, left, size, first, np.float32(D**-0.5 * LOG2_E),
+            images[b], bias, top, left, size, first, np.float32(D**-0.5 * LOG2_E),
             q.reshape(*lead, h, w, D), k.reshape(*lead, size, size, D), v.reshape(*lead, size, size, D),
         )  # fmt: skip
+        # scores, terms q_i · R of the query as it is, and weights, as in ``attention``
         np.matmul(q, k.transpose(0, 2, 1), out=scores)
-        np.matmul(q, tables.T, out=terms)  # of the query as it is, without D^−½
-        _weights(scores, terms, 0, w, size, size, totals)
+        np.matmul(q, tables.T, out=terms)
+        weigh_with_rel_pos(scores, terms, 0, w, size, size, totals)
+        # y[window], divided by the sum of its weights where it is written
         np.matmul(scores, v, out=y)
         _scatter(y.reshape(*lead, h, w, D), totals.reshape(*lead, h, w), top, left, size, first, targets[b])
 

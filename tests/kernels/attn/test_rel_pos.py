@@ -16,6 +16,7 @@ from minisam_kernels.attn.rel_pos import (
     decomposed_rel_pos_numpy,
     get_rel_pos,
     get_rel_pos_numpy,
+    turned_tables,
 )
 from oracles import assert_close, oracle
 from strategies import arrays, sizes
@@ -25,8 +26,8 @@ MUTANTS = {
     "distance the other way round": ("q * q_step - k * k_step", "k * k_step - q * q_step"),
     "distance in units of the query": ("q * q_step - k", "q - k"),
     "cuts the table instead of interpolating": (
-        "place = np.clip((np.arange(length) + 0.5) * (L / length) - 0.5, 0, L - 1)",
-        "place = np.clip(np.arange(length), 0, L - 1)",
+        "index = np.clip((np.arange(length) + 0.5) * (L / length) - 0.5, 0, L - 1)",
+        "index = np.clip(np.arange(length), 0, L - 1)",
     ),
     "interpolates with the ends aligned": (
         "(np.arange(length) + 0.5) * (L / length) - 0.5",
@@ -36,7 +37,8 @@ MUTANTS = {
         "np.clip((np.arange(length) + 0.5) * (L / length) - 0.5, 0, L - 1)",
         "(np.arange(length) + 0.5) * (L / length) - 0.5",
     ),
-    "takes the nearest entry": ("part = (place - low)", "part = np.round(place - low)"),
+    "takes the nearest entry": ("part = (index - low)", "part = np.round(index - low)"),
+    "tables are not turned round": ("2 * size - 1)[::-1])", "2 * size - 1))"),
     "forgets to turn columns back": (
         "rel_w.transpose(0, 2, 1)).transpose(1, 0, 2)",
         "rel_w.transpose(0, 2, 1)).reshape(H, W, W)",
@@ -72,6 +74,19 @@ def test_only_the_distance_counts(size, data):
     table = data.draw(arrays((2 * size - 1, 2)))
     np.testing.assert_array_equal(get_rel_pos(size, size, table)[0], table[:size][::-1])
     np.testing.assert_array_equal(get_rel_pos(size, size, table)[-1], table[size - 1 :][::-1])
+
+
+@given(sizes(1, 6), sizes(1, 6), st.data())
+def test_turned_tables_hold_what_a_query_needs(H, W, data):
+    """Law: R_h[h] are H neighbours of the first part, R_w[w] W of the second. Kills: tables are not turned round."""
+    tables = [data.draw(arrays((data.draw(st.sampled_from([2 * size - 1, 3, 8])), 4))) for size in (H, W)]
+    turned = turned_tables(*tables, H, W, 4)
+    assert turned.shape == (2 * H - 1 + 2 * W - 1, 4) and turned_tables(None, None, H, W, 4).shape == (0, 4)
+    R_h, R_w = (get_rel_pos(size, size, table) for size, table in zip((H, W), tables))
+    for h in range(H):
+        np.testing.assert_array_equal(turned[H - 1 - h : 2 * H - 1 - h], R_h[h])
+    for w in range(W):
+        np.testing.assert_array_equal(turned[2 * H + W - 2 - w : 2 * H + 2 * W - 2 - w], R_w[w])
 
 
 @st.composite

@@ -12,9 +12,10 @@ from test_attention import magnitude as attention_magnitude
 
 from minisam.reference import ops
 from minisam_kernels import InputError
+from minisam_kernels.attn import window_pieces
 from minisam_kernels.attn.attention import attention
 from minisam_kernels.attn.window import window_partition, window_unpartition
-from minisam_kernels.attn.window_attention import TOLERANCE, _pieces, window_attention, window_attention_numpy
+from minisam_kernels.attn.window_attention import TOLERANCE, window_attention, window_attention_numpy
 from oracles import assert_close, oracle
 from strategies import arrays, sizes
 
@@ -27,19 +28,17 @@ MUTANTS = {
     "bias from the scaled query": ("np.matmul(q, tables.T", "np.matmul(q * np.float32(D**-0.5), tables.T"),
     "every window is the first": ("left + window * size + s]", "left + s]"),
     "heads of the first piece": ("token[0, first + head, d]", "token[0, head, d]"),
-    "a query's place in a whole window": ("_weights(scores, terms, 0, w,", "_weights(scores, terms, 0, size,"),
+    "a query's place in a whole window": ("rel_pos(scores, terms, 0, w,", "rel_pos(scores, terms, 0, size,"),
     "forgets to divide": ("np.float32(1) / totals[window, head, r, s]", "np.float32(1)"),
-    "leaves out the last column of windows": ("if w == 0 or count == 0", "if w < size or count == 0"),
-    "leaves out the last rows": ("range(0, H, size)", "range(0, max(1, H - size + 1), size)"),
-    "the wrong picture": ("_gather(\n            pictures[b]", "_gather(\n            pictures[0]"),
+    "the wrong image": ("_gather(\n            images[b]", "_gather(\n            images[0]"),
     "readable version appends zeros": ("    padded[:] = bias\n", "    padded[:] = 0\n"),
 }
-small_pieces = mock.patch.dict(window_attention.__globals__, SCORES=20)
+small_pieces = mock.patch.object(window_pieces, "SCORES", 20)
 
 
 @st.composite
 def inputs(draw: st.DrawFn):
-    """Pictures with whole windows only, with windows that are filled up, and with one that is larger than they are."""
+    """Images with whole windows only, with windows that are padded, and with one that is larger than they are."""
     num_heads, D, B = draw(st.integers(1, 3)), draw(st.sampled_from([1, 2, 4])), draw(st.integers(1, 2))
     size = draw(st.integers(1, 4))
     H, W = draw(sizes(1, 9, edges=(size, 2 * size))), draw(sizes(1, 9, edges=(size, 2 * size)))
@@ -76,7 +75,7 @@ def test_numpy_is_torch(drawn):
 def test_compiled_is_torch(drawn):
     """Agrees within its stated accuracy. Kills: appended tokens or values are zeros, appended keys are not scaled,
     forgets to scale the scores, bias from the scaled query, every window is the first, a query's place in a whole
-    window, forgets to divide, leaves out the last column of windows, leaves out the last rows, the wrong picture."""
+    window, forgets to divide, the wrong image."""
     assert_close(window_attention(*drawn), oracle(ops.window_attention, *drawn), magnitude(*drawn), TOLERANCE)
 
 
@@ -97,27 +96,15 @@ def test_is_attention_over_windows_that_are_cut_out(drawn):
 
 
 @given(inputs())
-def test_a_picture_does_not_see_the_others(drawn):
-    """Bit by bit: each picture alone gives what it gives among others. Kills: the wrong picture."""
+def test_an_image_does_not_see_the_others(drawn):
+    """Bit by bit: each image alone gives what it gives among others. Kills: the wrong image."""
     qkv, *rest = drawn
     together = window_attention(*drawn)
     for b in range(len(qkv)):
         np.testing.assert_array_equal(together[b], window_attention(qkv[b : b + 1], *rest)[0])
 
 
-@given(sizes(1, 70), sizes(1, 70), sizes(1, 20), sizes(1, 16))
-def test_pieces_hold_every_query_once(H, W, size, heads):
-    """Kills: leaves out the last column of windows, leaves out the last rows."""
-    seen = np.zeros((H, W, heads), int)
-    for top, left, n, h, w, first, n_heads in _pieces(H, W, size, heads):
-        assert n * n_heads == 1 or n * n_heads * h * w * size**2 <= window_attention.__globals__["SCORES"]
-        for window in range(n):
-            column = left + window * size
-            seen[top : top + h, column : column + w, first : first + n_heads] += 1
-    assert (seen == 1).all()
-
-
-def test_no_picture_at_all():
+def test_no_image_at_all():
     assert window_attention(np.empty((0, 2, 3, 12)), np.empty(12), 2, 2).shape == (0, 2, 3, 4)
 
 
