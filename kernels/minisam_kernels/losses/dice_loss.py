@@ -1,21 +1,16 @@
-"""Dice loss: one minus twice the overlap over the sum of the areas, with probabilities for pixels.
+"""Dice loss: one minus twice the overlap over the sum of the areas, with probabilities for pixels::
 
     p = σ(z),    loss = 1 − N / D,    N = 2 Σ p·g + s,    D = Σ p + Σ g + s,    g the target, s the smoothing
     ∂loss/∂z = p (1 − p) · (N − 2 g D) / D²
 
 Source: Milletari et al. 2016 (with p instead of p²), as DETR and MaskFormer use it. The SAM paper does not give s; 1 is
 usual: it makes an empty target with an empty prediction a loss of 0 instead of 0/0.
-
-Shapes: logits (M, H, W); targets (M, H, W) of 0 and 1 (or bool) → (M,). Backward: grad (M,) → (M, H, W).
-Errors: ``InputError`` when shapes differ, a target is neither 0 nor 1, or s < 0. With s = 0 and nothing anywhere the
-loss is NaN.
-Accuracy: ``TOLERANCE`` · eps, absolute; the backward ``TOLERANCE`` · eps times p (1 − p) · 3/D, the size of its two
-terms.
 """
 
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from minisam_kernels.runtime.elementary import sigmoid
 from minisam_kernels.runtime.errors import InputError, as_float32, as_zeros_and_ones, expect_ndim, expect_shape
@@ -54,7 +49,7 @@ def _dice_slope(logits, targets, outside, inside, out):
         out[n] = p * q * (outside if targets[n] == 0 else inside)
 
 
-def _checked(logits: np.ndarray, targets: np.ndarray, smooth: float) -> tuple[np.ndarray, np.ndarray]:
+def _checked(logits: npt.ArrayLike, targets: npt.ArrayLike, smooth: float) -> tuple[np.ndarray, np.ndarray]:
     """logits and targets as (M, H·W), float32 and uint8."""
     logits, targets = as_float32("logits", logits), as_zeros_and_ones("targets", targets)
     expect_ndim("logits", logits, 3, "(M, H, W)")
@@ -72,23 +67,66 @@ def _sums(logits: np.ndarray, targets: np.ndarray, smooth: float) -> tuple[np.nd
 
     def piece(index: int) -> None:
         m, t = divmod(index, pieces)
-        here = slice(t * TILE, (t + 1) * TILE)
-        _dice_sums(logits[m, here], targets[m, here], sums[m, t])
+        part = slice(t * TILE, (t + 1) * TILE)
+        _dice_sums(logits[m, part], targets[m, part], sums[m, t])
 
     parallel_for(piece, masks * pieces)
     overlap, area = sums.sum(axis=1).T
     return 2 * overlap + smooth, area + smooth
 
 
-def dice_loss(logits: np.ndarray, targets: np.ndarray, smooth: float = 1.0) -> np.ndarray:
-    """logits, targets (M, H, W) → float32 (M,). See the module's text."""
+def dice_loss(logits: npt.ArrayLike, targets: npt.ArrayLike, smooth: float = 1.0) -> np.ndarray:
+    """Compute the dice loss of every mask.
+
+    Parameters
+    ----------
+    logits : array_like, shape (M, H, W)
+        Logits of M masks.
+    targets : array_like, shape (M, H, W)
+        The true masks; booleans, or only 0 and 1.
+    smooth : float
+        s of the equation.
+
+    Returns
+    -------
+    ndarray, shape (M,), float32
+        NaN where ``smooth`` is 0 and nothing is anywhere.
+
+    Raises
+    ------
+    InputError
+        If shapes differ, a target is neither 0 nor 1, or ``smooth`` < 0.
+
+    Notes
+    -----
+    Accuracy: ``TOLERANCE`` · eps, absolute.
+    """
     numerator, denominator = _sums(*_checked(logits, targets, smooth), smooth)
     with np.errstate(invalid="ignore"):
         return (1 - numerator / denominator).astype(np.float32)
 
 
-def dice_loss_backward(grad: np.ndarray, logits: np.ndarray, targets: np.ndarray, smooth: float = 1.0) -> np.ndarray:
-    """The loss's slope times grad: grad (M,), logits, targets (M, H, W) → float32 (M, H, W)."""
+def dice_loss_backward(
+    grad: npt.ArrayLike, logits: npt.ArrayLike, targets: npt.ArrayLike, smooth: float = 1.0
+) -> np.ndarray:
+    """Compute the slope of the loss, times ``grad``.
+
+    Parameters
+    ----------
+    grad : array_like, shape (M,)
+        The slope of what follows, at the loss of every mask.
+    logits, targets, smooth
+        As for ``dice_loss``, and with its errors.
+
+    Returns
+    -------
+    ndarray, shape (M, H, W), float32
+        grad · ∂loss/∂z.
+
+    Notes
+    -----
+    Accuracy: ``TOLERANCE`` · eps times p (1 − p) · 3/D, the size of its two terms.
+    """
     shape = np.shape(logits)
     logits, targets = _checked(logits, targets, smooth)
     grad = as_float32("grad", grad)
@@ -102,8 +140,8 @@ def dice_loss_backward(grad: np.ndarray, logits: np.ndarray, targets: np.ndarray
 
     def piece(index: int) -> None:
         m, t = divmod(index, pieces)
-        here = slice(t * TILE, (t + 1) * TILE)
-        _dice_slope(logits[m, here], targets[m, here], outside[m], inside[m], out[m, here])
+        part = slice(t * TILE, (t + 1) * TILE)
+        _dice_slope(logits[m, part], targets[m, part], outside[m], inside[m], out[m, part])
 
     parallel_for(piece, len(logits) * pieces)
     return out.reshape(shape)

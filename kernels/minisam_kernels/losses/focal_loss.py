@@ -1,28 +1,23 @@
-"""Focal loss: cross-entropy of every pixel, turned down where the pixel is already right.
+"""Focal loss: cross-entropy of every pixel, turned down where the pixel is already right::
 
     m = z where the target is 0, −z where it is 1    (how wrong the logit z is)
     loss = mean over pixels of α_t · σ(m)^γ · log(1 + eᵐ),    α_t = α where the target is 1, 1 − α where it is 0
 
 σ(m) is the probability given to the wrong answer, log(1 + eᵐ) the cross-entropy. Source: Lin et al. 2017, eq. 5. The
 SAM paper does not give α and γ; ¼ and 2 are Lin's.
-
-Shapes: logits (M, H, W); targets (M, H, W) of 0 and 1 (or bool) → (M,). Backward: grad (M,) → (M, H, W).
-Errors: ``InputError`` when shapes differ, there are no pixels, a target is neither 0 nor 1, α is not in [0, 1] or
-γ < 0.
-Accuracy: ``TOLERANCE`` · eps · (1 + γ (1 + |m|)) times the loss's terms: an error in log σ(m) is multiplied by γ.
-Nothing overflows: logits of ±10⁴ give a loss of 10⁴ or 0. What is below float32's smallest normal number becomes 0.
 """
 
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from minisam_kernels.runtime.elementary import exp, log1p_exp, sigmoid
 from minisam_kernels.runtime.errors import InputError, as_float32, as_zeros_and_ones, expect_ndim, expect_shape
 from minisam_kernels.runtime.jit import jit
 from minisam_kernels.runtime.threads import parallel_for
 
-TOLERANCE = 16.0  # × eps × magnitude; see above
+TOLERANCE = 16.0  # × eps × magnitude; see ``focal_loss``
 TILE = 1 << 14  # pixels in one piece; their sum is float32, the sum of pieces float64
 
 
@@ -43,6 +38,7 @@ def _focal_sum(logits, targets, alpha, gamma):
     """
     total = np.float32(0)
     for n in range(logits.size):
+        # m, α_t, log(1 + eᵐ), σ(m)^γ
         m = logits[n] if targets[n] == 0 else -logits[n]
         balance = np.float32(1) - alpha if targets[n] == 0 else alpha
         cross_entropy = log1p_exp(m)
@@ -55,6 +51,7 @@ def _focal_sum(logits, targets, alpha, gamma):
 def _focal_slope(logits, targets, alpha, gamma, grad, out):
     """d/dm σ(m)^γ log(1 + eᵐ) = σ(m)^γ (γ (1 − σ(m)) log(1 + eᵐ) + σ(m)), and dm/dz is 1 or −1."""
     for n in range(logits.size):
+        # m, α_t · dm/dz, log(1 + eᵐ), the bracket, σ(m)^γ
         m = logits[n] if targets[n] == 0 else -logits[n]
         balance = np.float32(1) - alpha if targets[n] == 0 else -alpha
         cross_entropy = log1p_exp(m)
@@ -63,7 +60,9 @@ def _focal_slope(logits, targets, alpha, gamma, grad, out):
         out[n] = grad * balance * focus * slope
 
 
-def _checked(logits: np.ndarray, targets: np.ndarray, alpha: float, gamma: float) -> tuple[np.ndarray, np.ndarray]:
+def _checked(
+    logits: npt.ArrayLike, targets: npt.ArrayLike, alpha: float, gamma: float
+) -> tuple[np.ndarray, np.ndarray]:
     """logits and targets as (M, H·W), float32 and uint8."""
     logits, targets = as_float32("logits", logits), as_zeros_and_ones("targets", targets)
     expect_ndim("logits", logits, 3, "(M, H, W)")
@@ -76,25 +75,62 @@ def _checked(logits: np.ndarray, targets: np.ndarray, alpha: float, gamma: float
     return logits.reshape(-1, pixels), targets.reshape(-1, pixels)
 
 
-def focal_loss(logits: np.ndarray, targets: np.ndarray, alpha: float = 0.25, gamma: float = 2.0) -> np.ndarray:
-    """logits, targets (M, H, W) → float32 (M,). See the module's text."""
+def focal_loss(logits: npt.ArrayLike, targets: npt.ArrayLike, alpha: float = 0.25, gamma: float = 2.0) -> np.ndarray:
+    """Compute the focal loss of every mask.
+
+    Parameters
+    ----------
+    logits : array_like, shape (M, H, W)
+        Logits of M masks.
+    targets : array_like, shape (M, H, W)
+        The true masks; booleans, or only 0 and 1.
+    alpha, gamma : float
+        α in [0, 1], the weight of pixels inside the target; γ ≥ 0, how far right pixels are turned down.
+
+    Returns
+    -------
+    ndarray, shape (M,), float32
+
+    Raises
+    ------
+    InputError
+        If shapes differ, there are no pixels, a target is neither 0 nor 1, or α or γ is out of its range.
+
+    Notes
+    -----
+    Accuracy: ``TOLERANCE · eps · (1 + γ (1 + |m|))`` times the loss's terms: an error in log σ(m) is multiplied by γ.
+    Nothing overflows: logits of ±10⁴ give a loss of 10⁴ or 0. What is below float32's smallest normal number becomes 0.
+    """
     logits, targets = _checked(logits, targets, alpha, gamma)
     masks, pixels = logits.shape
     sums = np.empty((masks, -(-pixels // TILE)), np.float64)
 
     def piece(index: int) -> None:
         m, t = divmod(index, sums.shape[1])
-        here = slice(t * TILE, (t + 1) * TILE)
-        sums[m, t] = _focal_sum(logits[m, here], targets[m, here], np.float32(alpha), np.float32(gamma))
+        part = slice(t * TILE, (t + 1) * TILE)
+        sums[m, t] = _focal_sum(logits[m, part], targets[m, part], np.float32(alpha), np.float32(gamma))
 
     parallel_for(piece, sums.size)
     return (sums.sum(axis=1) / pixels).astype(np.float32)
 
 
 def focal_loss_backward(
-    grad: np.ndarray, logits: np.ndarray, targets: np.ndarray, alpha: float = 0.25, gamma: float = 2.0
+    grad: npt.ArrayLike, logits: npt.ArrayLike, targets: npt.ArrayLike, alpha: float = 0.25, gamma: float = 2.0
 ) -> np.ndarray:
-    """The loss's slope times grad: grad (M,), logits, targets (M, H, W) → float32 (M, H, W)."""
+    """Compute the slope of the loss, times ``grad``.
+
+    Parameters
+    ----------
+    grad : array_like, shape (M,)
+        The slope of what follows, at the loss of every mask.
+    logits, targets, alpha, gamma
+        As for ``focal_loss``, and with its errors and its accuracy.
+
+    Returns
+    -------
+    ndarray, shape (M, H, W), float32
+        grad · ∂loss/∂z.
+    """
     shape = np.shape(logits)
     logits, targets = _checked(logits, targets, alpha, gamma)
     masks, pixels = logits.shape
@@ -106,8 +142,8 @@ def focal_loss_backward(
 
     def piece(index: int) -> None:
         m, t = divmod(index, pieces)
-        here = slice(t * TILE, (t + 1) * TILE)
-        _focal_slope(logits[m, here], targets[m, here], np.float32(alpha), np.float32(gamma), grad[m], out[m, here])
+        part = slice(t * TILE, (t + 1) * TILE)
+        _focal_slope(logits[m, part], targets[m, part], np.float32(alpha), np.float32(gamma), grad[m], out[m, part])
 
     parallel_for(piece, masks * pieces)
     return out.reshape(shape)

@@ -1,17 +1,14 @@
-"""Intersection over union of masks: how much of what either covers is covered by both.
+"""Intersection over union of masks: how much of what either covers is covered by both::
 
     IoU = |a ∧ b| / |a ∨ b|
 
 Source: Jaccard 1912; the measure of every table in the paper and the target of SAM's IoU head.
-
-Shapes: a (M, H, W) bool; b (M, H, W) bool → (M,), mask m of a against mask m of b.
-Errors: ``InputError`` when a or b is not bool or their shapes differ. Two empty masks have no IoU: 0/0 is NaN.
-Accuracy: the counts are exact; the quotient is float32's nearest number.
 """
 
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from minisam_kernels.runtime.errors import InputError, expect_ndim, expect_shape
 from minisam_kernels.runtime.jit import jit
@@ -34,8 +31,27 @@ def _count_both_and_either(a, b, counts):
         counts[m, 0], counts[m, 1] = both, either
 
 
-def iou(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """a, b (M, H, W) bool → float32 (M,); NaN where both masks are empty. See the module's text."""
+def iou(a: npt.ArrayLike, b: npt.ArrayLike) -> np.ndarray:
+    """Compare the masks of a with those of b, mask m with mask m.
+
+    Parameters
+    ----------
+    a, b : array_like, shape (M, H, W), bool
+
+    Returns
+    -------
+    ndarray, shape (M,), float32
+        NaN where both masks are empty: 0/0.
+
+    Raises
+    ------
+    InputError
+        If a or b is not bool, or their shapes differ.
+
+    Notes
+    -----
+    Accuracy: the counts are exact; the quotient is float32's nearest number.
+    """
     a, b = np.ascontiguousarray(a), np.ascontiguousarray(b)
     for name, mask in (("a", a), ("b", b)):
         if mask.dtype != bool:

@@ -1,19 +1,15 @@
-"""Stability of a mask: how little it changes when the threshold moves.
+"""Stability of a mask: how little it changes when the threshold moves::
 
     stability = |z > t + δ| / |z > t − δ|,    z the logits, t the threshold, δ the offset
 
 which is the IoU of the two masks, because the stricter one lies inside the other. Both comparisons are strict.
 Source: SAM, appendix B; with t = 0 and δ = 1 the two thresholds are the probabilities 0.269 and 0.731.
-
-Shapes: logits (M, H, W) → (M,).
-Errors: ``InputError`` when logits are not (M, H, W) or δ is not a number ≥ 0. A mask without a single pixel above t − δ
-has no stability: 0/0 is NaN. A logit that is NaN is above no threshold.
-Accuracy: the counts are exact (t ± δ is rounded to float32, as torch does); the quotient is float32's nearest number.
 """
 
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from minisam_kernels.runtime.errors import InputError, as_float32, expect_ndim
 from minisam_kernels.runtime.jit import jit
@@ -36,8 +32,31 @@ def _count_above(logits, high, low, counts):
         counts[m, 0], counts[m, 1] = inner, outer
 
 
-def stability_score(logits: np.ndarray, threshold: float = 0.0, offset: float = 1.0) -> np.ndarray:
-    """logits (M, H, W) → float32 (M,); NaN where nothing exceeds threshold − offset. See the module's text."""
+def stability_score(logits: npt.ArrayLike, threshold: float = 0.0, offset: float = 1.0) -> np.ndarray:
+    """Compute the stability of every mask.
+
+    Parameters
+    ----------
+    logits : array_like, shape (M, H, W)
+        A logit that is NaN is above no threshold.
+    threshold, offset : float
+        t and δ of the equation, in logits.
+
+    Returns
+    -------
+    ndarray, shape (M,), float32
+        NaN where no pixel is above t − δ: 0/0.
+
+    Raises
+    ------
+    InputError
+        If ``logits`` are not (M, H, W), or ``offset`` is not a number ≥ 0.
+
+    Notes
+    -----
+    Accuracy: the counts are exact (t ± δ is rounded to float32, as torch does); the quotient is float32's nearest
+    number.
+    """
     logits = as_float32("logits", logits)
     expect_ndim("logits", logits, 3, "(M, H, W)")
     if not offset >= 0:

@@ -25,7 +25,7 @@ MUTANTS = {
     "overlap everywhere": ("p if targets[n] != 0 else np.float32(0)", "p"),
     "squares the probabilities": ("area += p\n", "area += p * p\n"),
     "counts wrap at 256": ("area + np.float64(count)", "area + np.float64(count % 256)"),
-    "every piece is the first": ("here = slice(t * TILE, (t + 1) * TILE)", "here = slice(0, TILE)"),
+    "every piece is the first": ("part = slice(t * TILE, (t + 1) * TILE)", "part = slice(0, TILE)"),
     "backward: forgets the sigmoid's slope": ("out[n] = p * q *", "out[n] = p *"),
     "backward: inside and outside swapped": (
         "(outside if targets[n] == 0 else inside)",

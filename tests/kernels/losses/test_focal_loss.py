@@ -27,7 +27,7 @@ MUTANTS = {
     "overflows": ("cross_entropy = log1p_exp(m)", "cross_entropy = np.log(np.float32(1) + np.exp(m))"),
     "sum instead of mean": ("sums.sum(axis=1) / pixels", "sums.sum(axis=1)"),
     "mean over all masks": ("sums.sum(axis=1) / pixels", "sums.sum(axis=1) / pixels / masks"),
-    "every piece is the first": ("here = slice(t * TILE, (t + 1) * TILE)", "here = slice(0, TILE)"),
+    "every piece is the first": ("part = slice(t * TILE, (t + 1) * TILE)", "part = slice(0, TILE)"),
     "backward: wrong sign inside": ("if targets[n] == 0 else -alpha", "if targets[n] == 0 else alpha"),
     "backward: forgets that the weight moves": ("gamma * sigmoid(-m) * cross_entropy + sigmoid(m)", "sigmoid(m)"),
     "backward: forgets 1 − σ": ("gamma * sigmoid(-m) * cross_entropy", "gamma * cross_entropy"),
