@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from unittest.mock import patch
 
+import loss_laws as laws
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from minisam.reference import ops
-from minisam_kernels import InputError
 from minisam_kernels.losses import focal_loss as module
 from minisam_kernels.losses.focal_loss import TOLERANCE, focal_loss, focal_loss_backward, focal_loss_numpy
 from oracles import EPS, assert_close, oracle
-from strategies import LAYOUTS, arrays, lay_out, seeds, sizes
+from strategies import seeds
 
 # wrong version → (text in the kernel's file, its replacement)
 MUTANTS = {
@@ -40,18 +39,11 @@ MUTANTS = {
 }
 
 ALPHAS, GAMMAS = st.sampled_from([0.25, 0.5, 0.0, 1.0]), st.sampled_from([2.0, 0.0, 1.0, 3.5])
-TILES = st.sampled_from([16, 1 << 14])
 
 
 @st.composite
 def inputs(draw: st.DrawFn, scale: float | None = None) -> tuple[np.ndarray, np.ndarray, float, float]:
-    shape = (draw(st.integers(0, 3)), draw(sizes(1, 9)), draw(sizes(1, 9, edges=(4, 8))))
-    logits = draw(arrays(shape, spikes=scale is None, scale=scale))
-    targets = np.random.default_rng(draw(seeds)).random(shape) < draw(st.sampled_from([0.0, 0.5, 1.0]))
-    targets = lay_out(targets, draw(st.sampled_from(LAYOUTS))).astype(
-        draw(st.sampled_from([bool, np.uint8, np.float64]))
-    )
-    return logits, targets, draw(ALPHAS), draw(GAMMAS)
+    return *draw(laws.masks(1, scale)), draw(ALPHAS), draw(GAMMAS)
 
 
 def relative(logits: np.ndarray, targets: np.ndarray, gamma: float) -> np.ndarray:
@@ -71,7 +63,7 @@ def test_numpy_is_torch(drawn):
     assert_close(focal_loss_numpy(logits.astype(np.float64), targets, alpha, gamma), expected, allowed, 1e-4)
 
 
-@given(inputs(), TILES)
+@given(inputs(), laws.TILES)
 def test_compiled_is_torch(drawn, tile):
     """Kills: positives count like negatives, no balance, turns down the wrong pixels, gamma is always 2, sum instead
     of mean, mean over all masks, every piece is the first."""
@@ -84,14 +76,11 @@ def test_compiled_is_torch(drawn, tile):
     assert_close(actual, oracle(ops.focal_loss, *drawn), allowed, TOLERANCE)
 
 
-@given(inputs(), seeds, TILES)
+@given(inputs(), seeds, laws.TILES)
 def test_backward_is_autograd(drawn, seed, tile):
     """Torch's autograd in float64. Kills: every backward mutant."""
-    logits, targets, alpha, gamma = drawn
-    grad = np.random.default_rng(seed).standard_normal(len(logits)).astype(np.float32)
-    variable = torch.tensor(np.array(logits, np.float64), requires_grad=True)
-    ops.focal_loss(variable, torch.tensor(np.array(targets)), alpha, gamma).backward(torch.from_numpy(grad).double())
-    expected = variable.grad.numpy()
+    logits, targets, _, gamma = drawn
+    grad, expected = laws.slope_by_autograd(ops.focal_loss, seed, *drawn)
     with patch.object(module, "TILE", tile):
         actual = focal_loss_backward(grad, *drawn)
     assert_close(actual, expected, np.abs(expected) * relative(logits, targets, gamma) + UNDERFLOW, TOLERANCE)
@@ -101,11 +90,8 @@ def test_backward_is_autograd(drawn, seed, tile):
 def test_backward_is_the_slope(drawn, seed):
     """Law: ⟨backward, d⟩ is what the readable loss gains over a small step along d, halved differences in float64.
     Kills: every backward mutant."""
-    logits, targets, alpha, gamma = drawn
-    logits, rng, step = logits.astype(np.float64), np.random.default_rng(seed), 1e-3
-    grad, d = rng.standard_normal(len(logits)).astype(np.float32), rng.standard_normal(logits.shape)
-    ahead, behind = (focal_loss_numpy(logits + s * d, targets, alpha, gamma) for s in (step, -step))
-    expected = (grad * (ahead - behind) / (2 * step)).sum()
+    (logits, targets, _, gamma), step = drawn, 1e-3
+    grad, d, expected = laws.gain_by_differences(focal_loss_numpy, seed, step, *drawn)
     actual = (focal_loss_backward(grad, *drawn) * d).sum()
     # the third derivative of the loss is below 40 for gamma up to 3.5: a step's error is below step² / 6 times that
     allowed = (np.abs(grad) * (np.abs(d) ** 3).mean(axis=(1, 2))).sum() * 40 * step**2 / 6
@@ -132,37 +118,18 @@ def test_without_focus_it_is_half_the_cross_entropy():
 
 
 def test_many_pieces_make_one_mask():
-    """25 pieces of 16 pixels, or one. Kills: every piece is the first."""
-    logits = np.random.default_rng(0).standard_normal((2, 20, 20)).astype(np.float32)
-    targets, grad = logits > 0.5, np.ones(2)
-    one = focal_loss(logits, targets), focal_loss_backward(grad, logits, targets)
-    with patch.object(module, "TILE", 16):
-        many = focal_loss(logits, targets), focal_loss_backward(grad, logits, targets)
-    for a, b in zip(one, many):
-        np.testing.assert_allclose(a, b, rtol=1e-5)
-
-
-ONE = np.ones((1, 2, 2))
+    """Kills: every piece is the first."""
+    laws.check_that_pieces_make_one_mask(module, focal_loss, focal_loss_backward)
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((ONE[0], ONE[0]), r"expected logits of shape \(M, H, W\), got \(2, 2\)"),
-        ((ONE, ONE[:, :1]), r"expected targets of shape \(1, 2, 2\), got \(1, 1, 2\)"),
-        ((ONE, 0.5 * ONE), "expected targets to hold only 0 and 1, got other values of dtype float64"),
-        ((ONE[:, :0], ONE[:, :0]), r"expected masks of at least 1 pixel, got \(1, 0, 2\)"),
-        ((ONE, ONE, 1.5), r"expected alpha in \[0, 1\] and gamma >= 0, got 1.5 and 2.0"),
-        ((ONE, ONE, 0.5, -1), r"expected alpha in \[0, 1\] and gamma >= 0, got 0.5 and -1"),
+        *laws.BAD_MASKS,
+        ((laws.ONE[:, :0], laws.ONE[:, :0]), r"expected masks of at least 1 pixel, got \(1, 0, 2\)"),
+        ((laws.ONE, laws.ONE, 1.5), r"expected alpha in \[0, 1\] and gamma >= 0, got 1.5 and 2.0"),
+        ((laws.ONE, laws.ONE, 0.5, -1), r"expected alpha in \[0, 1\] and gamma >= 0, got 0.5 and -1"),
     ],
 )
 def test_bad_input_names_expected_and_received(arguments, message):
-    with pytest.raises(InputError, match=message):
-        focal_loss(*arguments)
-    with pytest.raises(InputError, match=message):
-        focal_loss_backward(np.ones(1), *arguments)
-
-
-def test_a_grad_for_every_mask():
-    with pytest.raises(InputError, match=r"expected grad of shape \(1,\), got \(2,\)"):
-        focal_loss_backward(np.ones(2), ONE, ONE)
+    laws.check_messages(focal_loss, focal_loss_backward, arguments, message)
