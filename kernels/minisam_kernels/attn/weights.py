@@ -83,7 +83,7 @@ def softmax_few_keys(scores, scale, largest, totals):
                 e = exp(scale * (scores[h, i, j] - largest[j]))
                 scores[h, i, j] = e
                 totals[j] += e
-        # weight / total: here the keys are fewer than D
+        # weight / total: the keys are few
         for j in range(queries):
             totals[j] = np.float32(1) / totals[j]
         for i in range(keys):

@@ -44,6 +44,7 @@ def _patches(x, first, stride, padding, out):
         for j in range(columns):
             for u in range(kernel_height):
                 for v in range(kernel_width):
+                    # x[s·i + u − p, s·j + v − p], zeros outside
                     y, z = stride * (first + i) + u - padding, stride * j + v - padding
                     if 0 <= y < height and 0 <= z < width:
                         for c in range(channels):
@@ -119,6 +120,7 @@ def conv2d(
         else:
             patches = np.empty((*target.shape[:2], kernel_height, kernel_width, in_channels), np.float32)
             _patches(x[b], first, stride, padding, patches)
+        # Σ over (u, v, c) of weight · x, and the bias
         target = target.reshape(-1, out_channels)
         np.matmul(patches.reshape(-1, len(matrix)), matrix, out=target)
         if bias is not None:

@@ -41,7 +41,10 @@ def resize_numpy(x: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 @exact_jit
 def _stretched(x, row, left, right, weight, held, rows):
-    """Row ``row`` of x (H, W·C) at the new columns, (W'·C,). It is kept in rows[row % 2] until row + 2 comes."""
+    """Row ``row`` of x (H, W·C) at the new columns, (W'·C,): Σ over b of weight_b · x[row, column_b].
+
+    It is kept in rows[row % 2] until row + 2 comes; held (2,) says which rows are.
+    """
     slot = row % 2
     if held[slot] != row:
         held[slot] = row
@@ -55,6 +58,7 @@ def _resize_rows(x, top, bottom, row_weight, left, right, weight, rows, out):
     """x (H, W·C) → out (rows of the piece, W'·C): each old row is stretched once, each new row blends two of them."""
     held = np.full(2, -1)
     for i in range(out.shape[0]):
+        # row_0 and row_1 at the new columns, then Σ over a of weight_a · them
         above = _stretched(x, top[i], left, right, weight, held, rows)
         below = _stretched(x, bottom[i], left, right, weight, held, rows)
         w = row_weight[i]

@@ -68,7 +68,7 @@ def test_compiled_is_torch(drawn, tile):
 
 @given(arrays((1, 1, 3, 2), spikes=False))
 def test_a_single_bright_pixel_shows_the_kernel(weight):
-    """Law: this is a correlation, so the picture of one pixel is the kernel turned by 180°. Kills: flips the kernel,
+    """Law: this is a correlation, so the image of one pixel is the kernel turned by 180°. Kills: flips the kernel,
     transposes the kernel."""
     x = np.zeros((1, 5, 3, 1), np.float32)
     x[0, 2, 1, 0] = 1
@@ -88,7 +88,7 @@ def test_one_by_one(stride, padding):
 
 
 @pytest.mark.parametrize("size", [1, 3])
-def test_a_picture_of_zeros_becomes_the_bias(size):
+def test_an_image_of_zeros_becomes_the_bias(size):
     """Law. Kills: forgets the bias."""
     y = conv2d(np.zeros((1, 4, 5, 2)), np.ones((3, 2, size, size)), [1, 2, 3], padding=size // 2)
     np.testing.assert_array_equal(y, np.broadcast_to([1, 2, 3], (1, 4, 5, 3)))

@@ -26,7 +26,7 @@ MUTANTS = {
         "np.matmul(source[pieces[i]], weight.T",
         "np.matmul(source[pieces[i]], weight.reshape(weight.T.shape)",
     ),
-    "cuts across pictures": ("(len(x) if x.ndim == 4 else 1)", "1"),
+    "cuts across images": ("(len(x) if x.ndim == 4 else 1)", "1"),
     "readable version forgets the bias": ("y if bias is None else y + bias", "y"),
     "readable version forgets the residual": ("y if residual is None else y + residual", "y"),
     "casts to float16": ("np.matmul(source[pieces[i]]", "np.matmul(source[pieces[i]].astype(np.float16).astype('f4')"),
@@ -64,17 +64,17 @@ def test_compiled_is_torch(drawn):
 
 
 @given(sizes(0, 3), sizes(0, 40), sizes(1, 20))
-def test_every_row_is_in_one_piece(pictures, tokens, rows):
+def test_every_row_is_in_one_piece(images, tokens, rows):
     """Kills: leaves out the last piece, leaves out the last row of a piece."""
-    seen = np.zeros((pictures, tokens), int)
-    for piece in row_pieces((pictures, tokens, 7), rows):
+    seen = np.zeros((images, tokens), int)
+    for piece in row_pieces((images, tokens, 7), rows):
         assert 0 < seen[piece].size <= rows
         seen[piece] += 1
     assert (seen == 1).all()
 
 
-def test_pictures_are_cut_one_by_one():
-    """No product sees rows of two pictures. Kills: cuts across pictures."""
+def test_images_are_cut_one_by_one():
+    """No product sees rows of two images. Kills: cuts across images."""
     with mock.patch.object(np, "matmul", wraps=np.matmul) as product:
         linear(np.ones((3, 5, 7, 2)), np.ones((4, 2)), residual=np.ones((3, 5, 7, 4)))
     assert [call.args[0].shape for call in product.mock_calls] == [(35, 2)] * 3

@@ -27,7 +27,7 @@ MUTANTS = {
     "swaps scale and shift": ("rows, norm_weight, norm_bias, np", "rows, norm_bias, norm_weight, np"),
     "another eps": ("np.float32(eps), normal", "np.float32(1e-6), normal"),
     "adds the norm instead of x": ("_add_rows(rows, normal, bias2", "_add_rows(normal, normal, bias2"),
-    "writes to the first picture only": ("bias2, target[pieces[i]]", "bias2, target[0, pieces[i][1]]"),
+    "writes to the first image only": ("bias2, target[pieces[i]]", "bias2, target[0, pieces[i][1]]"),
     "readable version forgets the sum": ("return x + linear_numpy", "return linear_numpy"),
     "readable version forgets GELU": ("gelu_numpy(hidden), weight2", "hidden, weight2"),
 }
@@ -59,7 +59,7 @@ def test_numpy_is_torch(drawn):
 @given(inputs())
 def test_compiled_is_torch(drawn):
     """Agrees within its stated accuracy. Kills: forgets the norm, GELU, the sum, swaps scale and shift, another eps,
-    adds the norm instead of x, writes to the first picture only."""
+    adds the norm instead of x, writes to the first image only."""
     assert_close(mlp(*drawn), oracle(ops.mlp, *drawn), magnitude(*drawn), TOLERANCE)
 
 
@@ -74,14 +74,14 @@ def tame(lead: tuple[int, ...], C: int, width: int) -> list[np.ndarray]:
 @pytest.mark.parametrize("rows", [1, 3, 256])
 def test_however_the_work_is_cut(rows):
     """On tame numbers, where no term hides another. Kills: forgets the first bias, forgets the second bias, GELU
-    without the root, forgets GELU, forgets the sum, writes to the first picture only."""
+    without the root, forgets GELU, forgets the sum, writes to the first image only."""
     drawn = [*tame((2, 3, 5), 12, 48), 1e-6]
     with mock.patch.dict(mlp.__globals__, ROWS=rows):
         assert_close(mlp(*drawn), oracle(ops.mlp, *drawn), magnitude(*drawn), TOLERANCE)
 
 
-def test_a_picture_does_not_see_the_others():
-    """Bit by bit: each picture alone gives what it gives among others. Kills: writes to the first picture only."""
+def test_an_image_does_not_see_the_others():
+    """Bit by bit: each image alone gives what it gives among others. Kills: writes to the first image only."""
     x, *rest = tame((3, 4, 80), 16, 64)
     together = mlp(x, *rest, 1e-6)
     for b in range(len(x)):

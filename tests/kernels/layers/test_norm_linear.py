@@ -25,7 +25,7 @@ MUTANTS = {
     "reads the weight the other way round": ("normal, weight.T", "normal, weight.reshape(weight.T.shape)"),
     "swaps scale and shift": ("rows, norm_weight, norm_bias, np", "rows, norm_bias, norm_weight, np"),
     "another eps": ("np.float32(eps), normal", "np.float32(1e-6), normal"),
-    "writes to the first picture only": ("y = target[pieces[i]]", "y = target[0, pieces[i][1]]"),
+    "writes to the first image only": ("y = target[pieces[i]]", "y = target[0, pieces[i][1]]"),
     "readable version forgets the norm": ("layer_norm_numpy(x, norm_weight, norm_bias, eps), weight", "x, weight"),
     "readable version forgets the bias": ("eps), weight, bias)", "eps), weight)"),
 }
@@ -57,13 +57,13 @@ def test_numpy_is_torch(drawn):
 @given(inputs())
 def test_compiled_is_torch(drawn):
     """Agrees within its stated accuracy. Kills: forgets the norm, forgets the bias, reads the weight the other way
-    round, swaps scale and shift, another eps, writes to the first picture only."""
+    round, swaps scale and shift, another eps, writes to the first image only."""
     assert_close(norm_linear(*drawn), oracle(ops.norm_linear, *drawn), magnitude(*drawn), TOLERANCE)
 
 
 @given(inputs())
 def test_is_the_two_operations(drawn):
-    """However the work is cut. Kills: forgets the norm, swaps scale and shift, writes to the first picture only."""
+    """However the work is cut. Kills: forgets the norm, swaps scale and shift, writes to the first image only."""
     x, norm_weight, norm_bias, weight, bias, eps = drawn
     expected = linear(layer_norm(x, norm_weight, norm_bias, eps), weight, bias)
     with small_pieces:
@@ -71,8 +71,8 @@ def test_is_the_two_operations(drawn):
 
 
 @given(inputs())
-def test_a_picture_does_not_see_the_others(drawn):
-    """Bit by bit: each picture alone gives what it gives among others. Kills: writes to the first picture only."""
+def test_an_image_does_not_see_the_others(drawn):
+    """Bit by bit: each image alone gives what it gives among others. Kills: writes to the first image only."""
     x, *rest = drawn
     together = norm_linear(x, *rest)
     for b in range(len(x)):

@@ -21,7 +21,7 @@ from strategies import arrays
 # wrong version → (text in the kernel's file, its replacement)
 MUTANTS = {
     "corners instead of centres": ("(np.arange(width) + 0.5) / width", "np.arange(width) / width"),
-    "first and last cell at the picture's edges": (
+    "first and last cell at the image's edges": (
         "(np.arange(height) + 0.5) / height",
         "np.arange(height) / max(height - 1, 1)",
     ),
@@ -77,7 +77,7 @@ def test_accuracy_over_one_turn():
 
 @given(st.integers(1, 6), st.integers(1, 6), arrays((2, 3), scale=1.0, spikes=False))
 def test_grid_is_torch(height, width, gaussian):
-    """Kills: corners instead of centres, first and last cell at the picture's edges, row before column."""
+    """Kills: corners instead of centres, first and last cell at the image's edges, row before column."""
     allowed = 1 + 2 * np.pi * np.abs(gaussian.astype(np.float64)).sum(axis=0).max()
     assert_close(
         position_grid((height, width), gaussian),
@@ -88,7 +88,7 @@ def test_grid_is_torch(height, width, gaussian):
 
 
 def test_cells_are_encoded_at_their_half_pixel_centres():
-    """The only cell of a 1×1 grid lies in the middle of the picture, the origin of the encoding: sin 0 and cos 0."""
+    """The only cell of a 1×1 grid lies in the middle of the image, the origin of the encoding: sin 0 and cos 0."""
     np.testing.assert_array_equal(position_grid((1, 1), np.full((2, 2), 0.7)), [[[0, 0, 1, 1]]])
 
 
@@ -96,9 +96,9 @@ def test_cells_are_encoded_at_their_half_pixel_centres():
 def test_opposite_points(drawn):
     """Law: (1 − x, 1 − y) has the same cosines and the opposite sines. Kills: stays in [0, 1], cosine first."""
     coords, gaussian = drawn
-    here, there = position_encoding(coords, gaussian), position_encoding(1 - coords.astype(np.float64), gaussian)
+    encoded, mirrored = position_encoding(coords, gaussian), position_encoding(1 - coords.astype(np.float64), gaussian)
     flip = np.repeat(np.float32([-1, 1]), gaussian.shape[1])
-    assert_close(here, (flip * there).astype(np.float64), magnitude(coords, gaussian), 3 * TOLERANCE)
+    assert_close(encoded, (flip * mirrored).astype(np.float64), magnitude(coords, gaussian), 3 * TOLERANCE)
 
 
 def test_nan_and_infinity_are_nan():

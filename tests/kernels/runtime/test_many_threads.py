@@ -22,14 +22,14 @@ CONFIG = shallow("tiny", 10, 8)
 POINT = ([[40.0, 30.0]], [1])
 
 
-def picture(seed: int) -> np.ndarray:
+def image(seed: int) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (60 + seed, 80, 3), dtype=np.uint8)
 
 
 def segment(sam: Sam, seed: int) -> list[np.ndarray]:
-    """Features, logits and scores of one picture and one point, with a predictor of one's own."""
+    """Features, logits and scores of one image and one point, with a predictor of one's own."""
     predictor = SamPredictor(sam)
-    predictor.set_image(picture(seed))
+    predictor.set_image(image(seed))
     return [predictor.get_image_embedding(), *predictor.predict(*POINT, return_logits=True)]
 
 
@@ -65,7 +65,7 @@ def sam() -> Sam:
 
 
 def test_a_predictor_for_each_thread_and_one_model(sam):
-    """Four threads, each with pictures of its own, share the weights and the pool."""
+    """Four threads, each with images of its own, share the weights and the pool."""
     expected = [segment(sam, t) for t in range(4)]
 
     def work(t: int) -> None:
@@ -76,9 +76,9 @@ def test_a_predictor_for_each_thread_and_one_model(sam):
 
 
 def test_one_predictor_asked_by_many_threads(sam):
-    """A picture once set, any number of threads may ask about it at once."""
+    """An image once set, any number of threads may ask about it at once."""
     predictor = SamPredictor(sam)
-    predictor.set_image(picture(0))
+    predictor.set_image(image(0))
     points = [([[10.0 * t + 5, 30.0]], [1]) for t in range(5)]
     expected = [predictor.predict(*point, return_logits=True) for point in points]
 
@@ -148,9 +148,9 @@ def test_compiled_now_or_found_on_disk(tmp_path):
     ``forceinline``."""
     script = "import hashlib; from test_many_threads import *\n"
     script += "print(hashlib.sha256(b''.join(a.tobytes() for a in segment(build(CONFIG, seed=2), 0))).hexdigest())"
-    here = {"NUMBA_CACHE_DIR": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
+    settings = {"NUMBA_CACHE_DIR": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-c", script]
     runs = [
-        subprocess.run(command, env=os.environ | here, capture_output=True, text=True, check=True) for _ in range(2)
+        subprocess.run(command, env=os.environ | settings, capture_output=True, text=True, check=True) for _ in range(2)
     ]
     assert runs[0].stdout == runs[1].stdout != ""
