@@ -110,7 +110,7 @@ def attention(
         rows = slice(first, first + ROWS)
         query = tokens[b, rows, 0, head]  # (n, D)
         n = len(query)
-        # scores q_i · k_j · D^−½ (the keys hold D^−½), and terms q_i · R of the query as it is
+        # scores q_i · k_j · D^−½ (the keys hold D^−½ and log₂ e), and terms q_i · R of the query as it is
         scores, terms, totals, parts = scratch((n, tiles * width), (n, L), (n, 1), (tiles, n, D))
         tiled = scores.reshape(n, tiles, width).transpose(1, 0, 2)
         np.matmul(query, keys[b, head], out=tiled)
