@@ -9,7 +9,7 @@ from pathlib import Path
 import numba
 import numpy as np
 import pytest
-from test_world import check_hierarchy, digest, digests_elsewhere, plain_processor
+from scene_checks import check_hierarchy, digest, digests_elsewhere, plain_processor
 
 from minisam.world import DOMAINS, Scene, render
 from minisam.world.__main__ import enclosed, main, statistics

@@ -14,7 +14,7 @@ import json
 from pathlib import Path
 
 import pytest
-from test_world import digest
+from scene_checks import digest
 
 from minisam.world import DOMAINS, render
 
