@@ -17,13 +17,20 @@ from minisam.world.render.rng import Rng, unit
 
 
 @exact
+def map_point(matrix, x, y):
+    """The point (x, y) after the affine map ``matrix`` (2, 3)."""
+    return (
+        matrix[0, 0] * x + matrix[0, 1] * y + matrix[0, 2],
+        matrix[1, 0] * x + matrix[1, 1] * y + matrix[1, 2],
+    )
+
+
+@exact
 def _moved(points, matrix):
     """points (n, 2) after the affine map ``matrix`` (2, 3); compiled: a third of the time of three array operations."""
     result = np.empty((len(points), 2))
     for i in range(len(points)):
-        x, y = points[i, 0], points[i, 1]
-        result[i, 0] = x * matrix[0, 0] + y * matrix[0, 1] + matrix[0, 2]
-        result[i, 1] = x * matrix[1, 0] + y * matrix[1, 1] + matrix[1, 2]
+        result[i, 0], result[i, 1] = map_point(matrix, points[i, 0], points[i, 1])
     return result
 
 
@@ -80,8 +87,7 @@ def composed(outer, inner):
 
 def mapped(matrix: np.ndarray, x: float, y: float) -> tuple[float, float]:
     """The point (x, y) after the affine map ``matrix`` (2, 3)."""
-    (a, b, c), (d, e, f) = matrix.tolist()
-    return a * x + b * y + c, d * x + e * y + f
+    return map_point(matrix, float(x), float(y))
 
 
 @exact
