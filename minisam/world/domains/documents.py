@@ -7,13 +7,14 @@ from minisam.world.domains.everyday import Makers
 from minisam.world.domains.stage import Stage
 from minisam.world.render.lens import bend
 from minisam.world.render.materials import Colour, colour, random_material, tone
-from minisam.world.render.objects import Node, abstract
+from minisam.world.render.objects import Node
 from minisam.world.render.rng import Rng
 from minisam.world.render.shapes import blob, box, capsule, path, polygon, union
 from minisam.world.render.surfaces import solid, surface
 from minisam.world.things import creatures, large_objects, small_objects
 from minisam.world.things.bodies import figure, portrait
 from minisam.world.things.dishes import cutlery, sandwich
+from minisam.world.things.nameless import abstract
 
 
 def _page(rng: Rng) -> Node:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from minisam.world.domains import backgrounds
 from minisam.world.domains.stage import Maker, Stage
-from minisam.world.render.objects import abstract, thin
 from minisam.world.render.surfaces import surface
 from minisam.world.things import creatures, large_objects, small_objects
 from minisam.world.things.bodies import figure, portrait
 from minisam.world.things.crowds import crowd as crowd_of
 from minisam.world.things.dishes import cutlery, plate, sandwich
+from minisam.world.things.nameless import abstract, thin
 from minisam.world.things.traffic import bicycle
 
 Makers = tuple[tuple[float, Maker], ...]
-
 
 ANYTHING: Makers = (
     (5, abstract), (1, thin), (2, creatures.animal), (0.7, creatures.fish), (1.2, creatures.bird),

@@ -8,7 +8,7 @@ import numpy as np
 
 from minisam.world.domains.stage import Stage
 from minisam.world.render.materials import NOISE, Colour, Material, colour, ramp, random_material, shifted, tone
-from minisam.world.render.objects import Node, thin
+from minisam.world.render.objects import Node
 from minisam.world.render.rng import Rng
 from minisam.world.render.shapes import (
     Shape,
@@ -28,6 +28,7 @@ from minisam.world.render.shapes import (
 )
 from minisam.world.render.surfaces import rounded, solid, surface
 from minisam.world.render.tiles import FOLDS
+from minisam.world.things.nameless import thin
 from minisam.world.things.small_objects import garment, rope, tool, vessel, wheel
 
 

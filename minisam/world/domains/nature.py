@@ -7,11 +7,12 @@ import numpy as np
 from minisam.world.domains.stage import Maker, Stage
 from minisam.world.render.lens import bend
 from minisam.world.render.materials import Colour, colour, shifted, tone
-from minisam.world.render.objects import Node, thin
+from minisam.world.render.objects import Node
 from minisam.world.render.rng import Rng
 from minisam.world.render.shapes import Shape, blob, box, branches, curve, ellipse, leaf, path, polygon, shaggy, union
 from minisam.world.render.surfaces import rounded, solid, surface
 from minisam.world.things.creatures import animal, bird, fish, insect
+from minisam.world.things.nameless import thin
 from minisam.world.things.small_objects import rope, vessel
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from minisam.world.render.materials import Colour, ball, colour, plain, random_material, shifted, tone
-from minisam.world.render.objects import Node, heap
+from minisam.world.render.objects import Node, move
 from minisam.world.render.rng import Rng
 from minisam.world.render.shapes import (
     affine,
@@ -247,7 +247,7 @@ def fruit(rng: Rng) -> Node:
     base = tone(rng, "fruit")
     if rng.chance(0.25):
         berry = Node("berry", ellipse(corners=20), plain(rng, base))
-        return heap(rng, "bunch", berry, rng.integer(5, 18), 0.7, rng.uniform(0.2, 0.35))
+        return _bunch(rng, berry, rng.integer(5, 18), rng.uniform(0.2, 0.35))
     node = Node("fruit", blob(rng, 0.15), ball(rng, base, 0, 0, 1))
     if rng.chance(0.7):
         node.attach("stem", capsule(0, -0.75, rng.signed(0.15), -1.15, 0.05, 0.07, 8), plain(rng, tone(rng, "wood")))
@@ -258,6 +258,19 @@ def fruit(rng: Rng) -> Node:
         paper.relief = 0.0
         node.on("sticker", ellipse(0.2, 0.15, 20).at(rng.signed(0.25), rng.signed(0.25)), paper)
     return node
+
+
+def _bunch(rng: Rng, berry: Node, count: int, size: float) -> Node:
+    """A bunch of ``count`` copies of ``berry``, each a part."""
+    bunch = Node("bunch", None)
+    for _ in range(count):
+        x, y = rng.direction()
+        far = 0.7 * rng.random() ** 0.5
+        copy = move(berry, affine(x * far, y * far, size * rng.uniform(0.8, 1.2), rng.uniform(0, 6.3)))
+        if copy.material is not None:
+            copy.material = ball(rng, tuple(copy.material.ramp[32].tolist()), x * far, y * far, size)
+        bunch.add(copy)
+    return bunch
 
 
 def potted(rng: Rng) -> Node:

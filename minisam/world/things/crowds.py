@@ -11,9 +11,10 @@ from dataclasses import replace
 import numpy as np
 
 from minisam.world.render.materials import Colour, Material, ball, colour, plain, random_material, shifted, similar
-from minisam.world.render.objects import Node, abstract
+from minisam.world.render.objects import Node
 from minisam.world.render.rng import Rng
 from minisam.world.render.shapes import affine, blob, box, capsule, convex, ellipse, leaf, ring, star
+from minisam.world.things.nameless import abstract
 
 
 def prototypes(rng: Rng, base: Colour) -> list[Node]:
