@@ -1,8 +1,8 @@
-"""Living things: animals, people, faces, plants. Caricatures; what matters is whole, part and subpart."""
+"""Creatures: animals, faces, plants. Caricatures; what matters is whole, part and subpart."""
 
 from __future__ import annotations
 
-from minisam.world.render.materials import Colour, ball, colour, plain, random_material, shifted, tone
+from minisam.world.render.materials import ball, colour, plain, random_material, shifted, tone
 from minisam.world.render.objects import Node, move
 from minisam.world.render.rng import Rng
 from minisam.world.render.shapes import (
@@ -144,44 +144,6 @@ def face(rng: Rng) -> Node:
         )
         hat.on("ribbon", box(-0.7, -0.9, 0.7, -0.75), plain(rng, colour(rng)))
     return head
-
-
-def person(rng: Rng) -> Node:
-    """A standing figure: shirt with pocket and logo, sleeves and hands, trousers, shoes, head with hair and face."""
-    skin = tone(rng, "skin")
-    cloth: Colour = colour(rng)
-    shirt_stuff, trouser_stuff = random_material(rng, cloth), random_material(rng, colour(rng))
-    person = Node("person", None)
-    for side in (-1, 1):
-        foot = side * rng.uniform(0.08, 0.28)
-        leg = person.attach("leg", capsule(side * 0.12, 0.25, foot, 1.0, 0.15, 0.1), trouser_stuff)
-        leg.attach("shoe", ellipse(0.15, 0.08, 20).at(foot + 0.05, 1.08), plain(rng, tone(rng, "dark")))
-    for side in (-1, 1):
-        hx, hy = side * rng.uniform(0.3, 0.7), rng.uniform(-0.5, 0.4)
-        ex, ey = side * rng.uniform(0.35, 0.6), -0.05
-        arm = person.attach(
-            "arm",
-            union(capsule(side * 0.25, -0.4, ex, ey, 0.11, 0.09), capsule(ex, ey, hx, hy, 0.09, 0.07)),
-            shirt_stuff,
-        )
-        arm.attach("hand", ellipse(0.09, 0.08, 12).at(hx, hy), plain(rng, skin, 0.05))
-    torso = superellipse(3.0).at(0, -0.1, 0.45, 1.5708, 1.0).moved(affine(0, 0, 1.0, 0, rng.uniform(0.65, 0.9)))
-    shirt = person.attach("shirt", torso, shirt_stuff)
-    if rng.chance(0.7):
-        pocket = shirt.on("pocket", box(0.05, -0.3, 0.25, -0.1, 0.02), plain(rng, shifted(rng, cloth, 0.2, 0.03)))
-        pocket.on("logo", blob(rng, 0.8).at(0.15, -0.2, 0.05), plain(rng, colour(rng)))
-    if rng.chance(0.5):
-        shirt.on("belt", box(-0.5, 0.24, 0.5, 0.34), plain(rng, tone(rng, "dark")))
-    head = person.attach("head", ellipse(0.2, 0.25).at(0, -0.8), plain(rng, skin, 0.06, (0, -0.8, 0.25)))
-    head.attach(
-        "hair",
-        shaggy(rng, 0.4, 0.08).at(rng.signed(0.03), -0.95, 0.19, 0, 1.2),
-        plain(rng, tone(rng, "fur")),
-        rng.chance(0.3),
-    )
-    for side in (-1, 1):
-        head.on("eye", ellipse(0.03, 0.02, 12).at(side * 0.08, -0.8), plain(rng, (0.1, 0.08, 0.07)))
-    return person
 
 
 def flower(rng: Rng) -> Node:
