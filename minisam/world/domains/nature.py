@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minisam.world.domains.stage import Maker, Stage
+from minisam.world.domains.stage import Makers, Stage
 from minisam.world.render.lens import bend
 from minisam.world.render.materials import Colour, colour, shifted, tone
 from minisam.world.render.objects import Node
@@ -58,7 +58,7 @@ def wildlife(stage: Stage) -> None:
             ),
         )
     far = 0.2 if horizon is None else horizon
-    makers: tuple[tuple[float, Maker], ...] = ((5, animal), (2, bird), (0.7, insect), (0.5, fish))
+    makers: Makers = ((5, animal), (2, bird), (0.7, insect), (0.5, fish))
     count = rng.weighted(((4, 1), (2, 2), (2, 5), (0.5, 10)))
     stage.shadow *= 0.7
     for y in sorted(rng.uniform(far + 0.1, 1.05) for _ in range(count)):
@@ -165,7 +165,7 @@ def underwater(stage: Stage) -> None:
         floor = polygon(np.concatenate([np.stack([x, line], axis=1), [[1.1, 1.1], [-1.1, 1.1]]]))
         stage.fill("ground", surface(rng, rng.pick(("sand", "rock", "gravel")), scale=1.5), floor, horizon=None)
     stage.veil(water, rng.uniform(0.1, 0.5))
-    still: tuple[tuple[float, Maker], ...] = (
+    still: Makers = (
         (2, _coral),
         (2, _weed),
         (1, _stone),
@@ -173,7 +173,7 @@ def underwater(stage: Stage) -> None:
         (0.5, rope),
         (0.5, thin),
     )
-    swims: tuple[tuple[float, Maker], ...] = ((4, fish), (1, _dolphin), (0.6, _jelly))
+    swims: Makers = ((4, fish), (1, _dolphin), (0.6, _jelly))
     school, one = rng.chance(0.3), rng.weighted(swims)
     for layer in range(3):
         for _ in range(rng.integer(0, 3)):

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from minisam.world.domains.everyday import HELD, Makers
-from minisam.world.domains.stage import Stage, View
+from minisam.world.domains.everyday import HELD
+from minisam.world.domains.stage import Makers, Stage, View
 from minisam.world.render.materials import colour, shifted, tone
 from minisam.world.render.objects import Node
 from minisam.world.render.rng import Rng
 from minisam.world.render.shapes import box, path, superellipse
 from minisam.world.render.surfaces import rounded, solid, surface
-from minisam.world.things import creatures, large_objects, small_objects
 from minisam.world.things.bodies import cloth, figure, hand
+from minisam.world.things.creatures import animal, fruit, potted
 from minisam.world.things.dishes import cutlery, pan, pizza, plate, sandwich
+from minisam.world.things.large_objects import crate, furniture, screen
+from minisam.world.things.small_objects import cup, tool, vessel, wheel
 
 
 def _sofa(rng: Rng) -> Node:
@@ -72,15 +74,9 @@ def _shelf(rng: Rng) -> Node:
 
 
 FURNITURE: Makers = (
-    (3, large_objects.furniture),
-    (2, _sofa),
-    (1.5, _bed),
-    (1.5, _shelf),
-    (1.5, creatures.potted),
-    (0.7, figure),
-    (0.4, creatures.animal),
-    (0.5, large_objects.crate),
-)
+    (3, furniture), (2, _sofa), (1.5, _bed), (1.5, _shelf), (1.5, potted), (0.7, figure), (0.4, animal),
+    (0.5, crate),
+)  # fmt: skip
 
 
 def interior(stage: Stage) -> None:
@@ -131,7 +127,7 @@ def interior(stage: Stage) -> None:
         x, y = view.point(rng.uniform(-wide * 0.8, wide * 0.8), rng.uniform(1.4, 1.9), deep)
         size = 0.5 * view.focal * rng.uniform(0.5, 1.4) / deep
         stage.put(
-            rng.pick((large_objects.screen, _window_of, small_objects.wheel))(rng),
+            rng.pick((screen, _window_of, wheel))(rng),
             (x + 1) / 2,
             (y + 1) / 2,
             size,
@@ -175,28 +171,10 @@ def _window_of(rng: Rng) -> Node:
     return node
 
 
-TABLE: Makers = (
-    (4, plate),
-    (1, pizza),
-    (1, pan),
-    (1.5, cutlery),
-    (1.5, creatures.fruit),
-    (1, small_objects.cup),
-    (0.6, sandwich),
-    (0.5, small_objects.tool),
-)
-
-
+TABLE: Makers = ((4, plate), (1, pizza), (1, pan), (1.5, cutlery), (1.5, fruit), (1, cup), (0.6, sandwich), (0.5, tool))
 COUNTER: Makers = (
-    (3, small_objects.vessel),
-    (2.5, small_objects.cup),
-    (1.5, creatures.fruit),
-    (1, sandwich),
-    (1, large_objects.crate),
-    (1, large_objects.screen),
-    (0.7, creatures.potted),
-    (0.5, small_objects.tool),
-)
+    (3, vessel), (2.5, cup), (1.5, fruit), (1, sandwich), (1, crate), (1, screen), (0.7, potted), (0.5, tool),
+)  # fmt: skip
 
 
 def kitchen(stage: Stage) -> None:

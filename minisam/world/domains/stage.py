@@ -16,6 +16,7 @@ from minisam.world.render.shapes import Shape, affine, box, ellipse, path
 from minisam.world.render.surfaces import solid, surface
 
 Maker = Callable[[Rng], Node]
+Makers = Sequence[tuple[float, Maker]]  # each with its weight
 
 
 def frame_at(rng: Rng, node: Node, x: float, y: float, size: float, turn: float, standing: bool) -> np.ndarray:
@@ -137,9 +138,7 @@ class Stage:
                     break
         return found
 
-    def standing(
-        self, makers: Sequence[tuple[float, Maker]], count: int, far: float, tall: tuple[float, float]
-    ) -> None:
+    def standing(self, makers: Makers, count: int, far: float, tall: tuple[float, float]) -> None:
         """``count`` things on the ground from far to near; ``tall``: how large they are at the lower edge."""
         rng = self.rng
         depths = sorted(rng.log_uniform(0.25, 1.0) for _ in range(count))

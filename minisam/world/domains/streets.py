@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from minisam.world.domains.rooms import interior
-from minisam.world.domains.stage import Maker, Stage, View
+from minisam.world.domains.stage import Makers, Stage, View
 from minisam.world.render.lens import bend
 from minisam.world.render.materials import colour, shifted, tone
 from minisam.world.render.objects import Node
@@ -48,7 +48,7 @@ def _block(stage: Stage, view: View, side: float, near: float, far: float, tall:
         stage.fill("building", shade, view.quad((side, 0, near), (side, tall, near), (out, tall, near), (out, 0, near)))
 
 
-USERS: tuple[tuple[float, Maker], ...] = ((6, car_behind), (1.5, lorry_behind), (1, vehicle))
+USERS: Makers = ((6, car_behind), (1.5, lorry_behind), (1, vehicle))
 
 
 def street(stage: Stage) -> None:
