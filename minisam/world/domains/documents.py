@@ -72,14 +72,7 @@ def documents(stage: Stage) -> None:
     for _ in range(int(rng.uniform(1.0, 2.5) / size) + 1):
         x, y = (0.5 + rng.signed(0.15), 0.5 + rng.signed(0.15)) if size > 0.8 else (rng.random(), rng.random())
         stage.put(rng.weighted(makers)(rng), x, y, size * rng.uniform(0.8, 1.2), lean + rng.signed(0.3))
-    small: Makers = (
-        (2, tool),
-        (1, cup),
-        (1, cutlery),
-        (1, rope),
-        (1, _pen),
-        (1, flower),
-    )
+    small: Makers = ((2, tool), (1, cup), (1, cutlery), (1, rope), (1, _pen), (1, flower))
     for _ in range(rng.integer(0, 3)):
         stage.put(rng.weighted(small)(rng), rng.random(), rng.random(), rng.uniform(0.1, 0.3), rng.uniform(0, 6.28))
 
@@ -108,38 +101,17 @@ def painting(stage: Stage) -> None:
     )
     if kind == "still life":
         stage.standing(
-            (
-                (3, fruit),
-                (2, vessel),
-                (1.5, flower),
-                (1, cup),
-                (1, sandwich),
-                (0.7, cutlery),
-            ),
+            ((3, fruit), (2, vessel), (1.5, flower), (1, cup), (1, sandwich), (0.7, cutlery)),
             rng.integer(3, 9),
             0.5,
             (0.3, 0.6),
         )
     elif kind == "figures":
-        stage.standing(
-            ((4, figure), (1.5, portrait), (1, animal), (0.5, bird)),
-            rng.integer(1, 6),
-            0.35,
-            (0.6, 1.1),
-        )
+        stage.standing(((4, figure), (1.5, portrait), (1, animal), (0.5, bird)), rng.integer(1, 6), 0.35, (0.6, 1.1))
     elif kind == "landscape":
         far = 0.4 if stage.horizon is None else stage.horizon
         stage.standing(
-            (
-                (3, tree),
-                (2, house),
-                (1, figure),
-                (1, animal),
-                (0.5, vehicle),
-            ),
-            rng.integer(2, 9),
-            far,
-            (0.3, 0.8),
+            ((3, tree), (2, house), (1, figure), (1, animal), (0.5, vehicle)), rng.integer(2, 9), far, (0.3, 0.8)
         )
     else:
         for _ in range(rng.integer(3, 12)):

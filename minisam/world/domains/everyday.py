@@ -126,25 +126,13 @@ def people(stage: Stage) -> None:
         for _ in range(rng.weighted(((3, 1), (2, 2), (1, 4)))):
             size = rng.uniform(0.6, 1.3)
             stage.put(
-                portrait(rng),
-                rng.uniform(0.2, 0.8),
-                1.02 + rng.uniform(0.0, 0.3 * size),
-                size,
-                rng.signed(0.06),
-                True,
+                portrait(rng), rng.uniform(0.2, 0.8), 1.02 + rng.uniform(0.0, 0.3 * size), size, rng.signed(0.06), True
             )
         if rng.chance(0.4):
             stage.put(rng.weighted(HELD)(rng), rng.random(), rng.uniform(0.7, 1.0), rng.uniform(0.2, 0.4), stage.turn())
         return
     far = 0.4 if stage.horizon is None else stage.horizon
     many = rng.weighted(((3, 2), (3, 4), (1.5, 12)))
-    kinds: Makers = (
-        (8, figure),
-        (0.5, bicycle),
-        (0.5, animal),
-        (0.5, furniture),
-        (0.4, potted),
-        (0.3, garment),
-    )
+    kinds: Makers = ((8, figure), (0.5, bicycle), (0.5, animal), (0.5, furniture), (0.4, potted), (0.3, garment))
     stage.standing(kinds, rng.integer(1, many), far, (0.5, 1.2) if many < 12 else (0.25, 0.6))
     stage.put(figure(rng), rng.uniform(0.1, 0.9), rng.uniform(0.9, 1.15), rng.uniform(0.4, 1.1), rng.signed(0.03), True)

@@ -182,8 +182,7 @@ def waste(stage: Stage) -> None:
     """A conveyor belt under a heap of crushed things, no two alike, mostly brown and white, hiding each other."""
     rng = stage.rng
     stage.fill(
-        "belt",
-        surface(rng, rng.pick(("asphalt", "carpet", "metal")), tone(rng, "dark") if rng.chance(0.7) else None),
+        "belt", surface(rng, rng.pick(("asphalt", "carpet", "metal")), tone(rng, "dark") if rng.chance(0.7) else None)
     )
     if rng.chance(0.5):
         rim = solid(rng, tone(rng, "metal"), 0.5)

@@ -289,9 +289,7 @@ def _feather(rng: Rng) -> Node:
 
 def _shred(rng: Rng) -> Node:
     return Node(
-        "paper",
-        shaggy(rng, 1.2, 0.15).at(0, 0, 1.0, 0, rng.uniform(0.15, 0.5)),
-        rounded(surface(rng, "crumpled"), 0.4),
+        "paper", shaggy(rng, 1.2, 0.15).at(0, 0, 1.0, 0, rng.uniform(0.15, 0.5)), rounded(surface(rng, "crumpled"), 0.4)
     )
 
 

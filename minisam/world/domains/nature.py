@@ -51,10 +51,7 @@ def wildlife(stage: Stage) -> None:
             "trunk",
             bark,
             path(
-                (x - w, -1.1),
-                (x + w, -1.1),
-                (x + 1.2 * w + rng.signed(0.1), 1.1),
-                (x - 1.3 * w + rng.signed(0.1), 1.1),
+                (x - w, -1.1), (x + w, -1.1), (x + 1.2 * w + rng.signed(0.1), 1.1), (x - 1.3 * w + rng.signed(0.1), 1.1)
             ),
         )
     far = 0.2 if horizon is None else horizon
@@ -165,14 +162,7 @@ def underwater(stage: Stage) -> None:
         floor = polygon(np.concatenate([np.stack([x, line], axis=1), [[1.1, 1.1], [-1.1, 1.1]]]))
         stage.fill("ground", surface(rng, rng.pick(("sand", "rock", "gravel")), scale=1.5), floor, horizon=None)
     stage.veil(water, rng.uniform(0.1, 0.5))
-    still: Makers = (
-        (2, _coral),
-        (2, _weed),
-        (1, _stone),
-        (1, vessel),
-        (0.5, rope),
-        (0.5, thin),
-    )
+    still: Makers = ((2, _coral), (2, _weed), (1, _stone), (1, vessel), (0.5, rope), (0.5, thin))
     swims: Makers = ((4, fish), (1, _dolphin), (0.6, _jelly))
     school, one = rng.chance(0.3), rng.weighted(swims)
     for layer in range(3):
@@ -190,13 +180,7 @@ def underwater(stage: Stage) -> None:
             maker = one if school else rng.weighted(swims)
             size = rng.log_uniform(0.06, 0.2) * (1 + layer) * (0.6 if school else 1.0)
             stage.put(
-                maker(rng),
-                rng.random(),
-                rng.random(),
-                size,
-                rng.signed(0.3),
-                shadow=0.0,
-                blurred=0.003 * (2 - layer),
+                maker(rng), rng.random(), rng.random(), size, rng.signed(0.3), shadow=0.0, blurred=0.003 * (2 - layer)
             )
         if layer < 2:
             stage.veil(water, rng.uniform(0.1, 0.4))

@@ -126,14 +126,7 @@ def interior(stage: Stage) -> None:
     for _ in range(rng.integer(0, 3)):  # on the far wall
         x, y = view.point(rng.uniform(-wide * 0.8, wide * 0.8), rng.uniform(1.4, 1.9), deep)
         size = 0.5 * view.focal * rng.uniform(0.5, 1.4) / deep
-        stage.put(
-            rng.pick((screen, _window_of, wheel))(rng),
-            (x + 1) / 2,
-            (y + 1) / 2,
-            size,
-            0.0,
-            shadow=0.3,
-        )
+        stage.put(rng.pick((screen, _window_of, wheel))(rng), (x + 1) / 2, (y + 1) / 2, size, 0.0, shadow=0.3)
     if rng.chance(0.4):
         z, w = rng.uniform(1.8, 3.0), rng.uniform(0.5, 1.2)
         stage.fill("rug", cloth(rng), view.quad((-w, 0, z), (-w, 0, z + 1), (w, 0, z + 1), (w, 0, z)))

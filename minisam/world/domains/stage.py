@@ -147,12 +147,7 @@ class Stage:
         for near in depths:
             y = far + (1.08 - far) * near
             self.put(
-                rng.weighted(makers)(rng),
-                rng.random(),
-                y,
-                rng.uniform(*tall) * near + 0.03,
-                rng.signed(0.04),
-                True,
+                rng.weighted(makers)(rng), rng.random(), y, rng.uniform(*tall) * near + 0.03, rng.signed(0.04), True
             )
 
 

@@ -71,10 +71,7 @@ def street(stage: Stage) -> None:
     half = rng.uniform(3.5, 9.0)
     walk = rng.uniform(1.5, 5.0)
     stage.fill(
-        "ground",
-        rng.pick(("grass", "concrete", "soil", "concrete")),
-        box(-1.1, rise, 1.1, 1.1),
-        horizon=(rise + 1) / 2,
+        "ground", rng.pick(("grass", "concrete", "soil", "concrete")), box(-1.1, rise, 1.1, 1.1), horizon=(rise + 1) / 2
     )
     for side in (-1.0, 1.0):
         if rng.chance(0.75):
@@ -201,12 +198,7 @@ def facade(stage: Stage) -> None:
     street_things = ((4, figure), (1.5, bicycle), (1.5, pole), (1.5, tree), (1, vehicle), (0.5, animal))
     for y in sorted(rng.uniform(foot, 1.1) for _ in range(rng.integer(0, 5))):
         stage.put(
-            rng.weighted(street_things)(rng),
-            rng.random(),
-            (y + 1) / 2,
-            rng.uniform(0.2, 0.55),
-            rng.signed(0.02),
-            True,
+            rng.weighted(street_things)(rng), rng.random(), (y + 1) / 2, rng.uniform(0.2, 0.55), rng.signed(0.02), True
         )
 
 
@@ -222,7 +214,5 @@ def _door(rng: Rng, front: Node, x: float, foot: float, w: float, tall: float) -
                 solid(rng, shifted(rng, base, 0.07, 0.01), -0.4),
             )
     door.on(
-        "knob",
-        ellipse(0.025, 0.025, 12).at(x + 0.6 * w, foot - 0.45 * tall),
-        solid(rng, tone(rng, "metal"), 0.8, 0.5),
+        "knob", ellipse(0.025, 0.025, 12).at(x + 0.6 * w, foot - 0.45 * tall), solid(rng, tone(rng, "metal"), 0.8, 0.5)
     )

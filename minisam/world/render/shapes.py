@@ -19,10 +19,7 @@ from minisam.world.render.rng import Rng, unit
 @exact
 def map_point(matrix, x, y):
     """The point (x, y) after the affine map ``matrix`` (2, 3)."""
-    return (
-        matrix[0, 0] * x + matrix[0, 1] * y + matrix[0, 2],
-        matrix[1, 0] * x + matrix[1, 1] * y + matrix[1, 2],
-    )
+    return (matrix[0, 0] * x + matrix[0, 1] * y + matrix[0, 2], matrix[1, 0] * x + matrix[1, 1] * y + matrix[1, 2])
 
 
 @exact

@@ -60,9 +60,7 @@ def animal(rng: Rng) -> Node:
     _eye(rng, head, x + 0.25 * r, y - 0.25 * r, 0.2 * r)
     for _ in range(rng.weighted(((2, 0), (1, 3)))):
         body.on(
-            "spot",
-            blob(rng, 0.8).at(rng.signed(0.5) * length, rng.signed(0.2), 0.15),
-            plain(rng, tone(rng, "fur")),
+            "spot", blob(rng, 0.8).at(rng.signed(0.5) * length, rng.signed(0.2), 0.15), plain(rng, tone(rng, "fur"))
         )
     return body
 
@@ -155,9 +153,7 @@ def flower(rng: Rng) -> Node:
         stem = node.attach("stem", curve(rng, 0, 0, 1.57, 1.8, 0.04, 0.05, rng.signed(0.4)), green)
         for _ in range(rng.integer(0, 3)):
             stem.attach(
-                "leaf",
-                leaf(rng, 0.25).at(0, rng.uniform(0.7, 1.4), 0.6, rng.pick((0.4, 2.7)) + rng.signed(0.3)),
-                green,
+                "leaf", leaf(rng, 0.25).at(0, rng.uniform(0.7, 1.4), 0.6, rng.pick((0.4, 2.7)) + rng.signed(0.3)), green
             )
     count, width, radius = rng.integer(4, 11), rng.uniform(0.2, 0.5), rng.uniform(0.5, 0.9)
     petal = leaf(rng, width)
@@ -242,9 +238,7 @@ def potted(rng: Rng) -> Node:
     for _ in range(rng.integer(4, 10)):
         stuff = rounded(surface(rng, "cloth", shifted(rng, green, 0.06, 0.02)), 0.5)
         node.attach(
-            "leaf",
-            leaf(rng, rng.uniform(0.1, 0.25)).at(0, 0.1, rng.uniform(0.6, 1.1), -1.57 + rng.signed(0.7)),
-            stuff,
+            "leaf", leaf(rng, rng.uniform(0.1, 0.25)).at(0, 0.1, rng.uniform(0.6, 1.1), -1.57 + rng.signed(0.7)), stuff
         )
     node.attach(
         "pot",

@@ -49,9 +49,7 @@ def morsel(rng: Rng) -> Node:
         )
         for _ in range(rng.integer(0, 3)):
             node.on(
-                "stripe",
-                box(-2, -0.06, 2, 0.06).at(0, rng.uniform(-0.6, 0.6), 1.0, 0.4),
-                solid(rng, (0.2, 0.12, 0.08)),
+                "stripe", box(-2, -0.06, 2, 0.06).at(0, rng.uniform(-0.6, 0.6), 1.0, 0.4), solid(rng, (0.2, 0.12, 0.08))
             ).labelled = False
         return node
     if kind == "rice":
@@ -116,9 +114,7 @@ def plate(rng: Rng) -> Node:
         node.on("rim", ring(outline, 0.9), solid(rng, colour(rng), 0.1))
     well = rng.uniform(0.6, 0.78)
     node.on(
-        "well",
-        outline.at(0, 0, well),
-        solid(rng, shifted(rng, china, 0.04, 0.005), rng.uniform(-0.6, -0.2), 0.0, 0.02),
+        "well", outline.at(0, 0, well), solid(rng, shifted(rng, china, 0.04, 0.005), rng.uniform(-0.6, -0.2), 0.0, 0.02)
     )
     count = rng.integer(1, 5)
     for _ in range(count):

@@ -132,9 +132,7 @@ def books(rng: Rng) -> Node:
         for _ in range(rng.integer(0, 2)):
             at = rng.uniform(-0.5, 0.6)
             spine.on(
-                "title",
-                box(x + 0.2 * thick, at, x + 0.8 * thick, at + rng.uniform(0.05, 0.3)),
-                plain(rng, colour(rng)),
+                "title", box(x + 0.2 * thick, at, x + 0.8 * thick, at + rng.uniform(0.05, 0.3)), plain(rng, colour(rng))
             )
         x += thick + (0.0 if rng.chance(0.8) else 0.05)
     if lying:

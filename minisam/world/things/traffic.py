@@ -77,9 +77,7 @@ def car_behind(rng: Rng) -> Node:
         body.attach("mirror", ellipse(0.12, 0.08, 12).at(side * 1.03, -0.12), solid(rng, base), True)
     s = shoulder * 0.9
     window = body.on(
-        "window",
-        path((-0.78, -0.1), (-s, top + 0.07), (s, top + 0.07), (0.78, -0.1)),
-        solid(rng, glass(rng), 0.1, 0.1),
+        "window", path((-0.78, -0.1), (-s, top + 0.07), (s, top + 0.07), (0.78, -0.1)), solid(rng, glass(rng), 0.1, 0.1)
     )
     for _ in range(rng.integer(0, 2)):
         window.on("head", ellipse(0.13, 0.17, 12).at(rng.uniform(-0.5, 0.5), -0.15), solid(rng, tone(rng, "dark")))
