@@ -1,4 +1,4 @@
-"""Domains of paper and paint: documents, painting."""
+"""Domains of flat works: documents, painting."""
 
 from __future__ import annotations
 
@@ -78,6 +78,7 @@ def documents(stage: Stage) -> None:
 
 
 def _pen(rng: Rng) -> Node:
+    """A pen: body, tip, clip."""
     base: Colour = colour(rng)
     node = Node("pen", capsule(-0.9, 0, 0.7, 0, 0.06, 0.06), solid(rng, base, 0.9, 0.5))
     node.attach("tip", path((0.7, -0.05), (1.0, 0.0), (0.7, 0.05)), solid(rng, tone(rng, "metal")))

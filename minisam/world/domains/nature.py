@@ -1,4 +1,4 @@
-"""Domains of living nature: wildlife, underwater."""
+"""Domains of nature: wildlife, underwater."""
 
 from __future__ import annotations
 
@@ -73,11 +73,11 @@ def wildlife(stage: Stage) -> None:
         size = rng.uniform(0.25, 0.7) * (0.4 + 0.6 * y) * (0.5 if count > 4 else 1.0)
         stage.put(node, rng.uniform(0.05, 0.95), y, size, rng.signed(0.06), True)
     for _ in range(rng.integer(0, 5)):  # what grows before them
-        stuff = surface(rng, "cloth", shifted(rng, tone(rng, "leaf"), 0.08, 0.02))
+        material = surface(rng, "cloth", shifted(rng, tone(rng, "leaf"), 0.08, 0.02))
         if rng.chance(0.7):
             stage.clutter(
                 _blades(rng, rng.integer(5, 20), rng.uniform(0.4, 1.2), rng.uniform(0.2, 0.7), rng.signed(0.2)),
-                stuff,
+                material,
                 blurred=rng.pick((0.0, 0.0, 0.006)),
             )
         else:
@@ -93,8 +93,8 @@ def _recolour(rng: Rng, node: Node, base: Colour, vary: float = 0.06) -> None:
     """Give a thing and all its parts surfaces about one colour: fur like the ground, or warmth."""
     for part in (node, *node.children):
         if part.material is not None:
-            stuff = surface(rng, "fur", shifted(rng, base, vary, vary * 0.2))
-            part.material = rounded(stuff, rng.uniform(0.1, 0.7), 0.3)
+            material = surface(rng, "fur", shifted(rng, base, vary, vary * 0.2))
+            part.material = rounded(material, rng.uniform(0.1, 0.7), 0.3)
         if part is not node:
             _recolour(rng, part, base, vary)
 
@@ -113,6 +113,7 @@ def _dolphin(rng: Rng) -> Node:
 
 
 def _weed(rng: Rng) -> Node:
+    """A tuft of seaweed: long blades from one foot."""
     blades = [
         curve(rng, rng.signed(0.2), 1.0, -1.57 + rng.signed(0.3), rng.uniform(1.0, 2.0), 0.07, 0.02, rng.signed(1.0))
         for _ in range(rng.integer(2, 6))
@@ -121,6 +122,7 @@ def _weed(rng: Rng) -> Node:
 
 
 def _coral(rng: Rng) -> Node:
+    """A coral: branching, or a lump."""
     if rng.chance(0.5):
         return Node(
             "coral", branches(rng, 3, rng.uniform(0.5, 0.9), 0.1), rounded(surface(rng, "gravel", colour(rng)), 0.6)
@@ -129,6 +131,7 @@ def _coral(rng: Rng) -> Node:
 
 
 def _jelly(rng: Rng) -> Node:
+    """A jellyfish: a bell that is seen through, with arms."""
     bell = solid(rng, shifted(rng, (0.8, 0.8, 0.9), 0.1, 0.1), 0.8, 0.4)
     bell.opacity = rng.uniform(0.4, 0.8)
     node = Node(
@@ -145,7 +148,7 @@ def _jelly(rng: Rng) -> Node:
 
 
 def underwater(stage: Stage) -> None:
-    """Fish, dolphins, corals, weed, wrecked goods on sand; everything further away is more blue, dim and soft."""
+    """Fish, dolphins, corals, weed, wrecks on sand; everything further away is more blue, dim and soft."""
     rng = stage.rng
     water = shifted(
         rng,
@@ -153,7 +156,8 @@ def underwater(stage: Stage) -> None:
         0.08,
         0.03,
     )
-    stage.fill("water", surface(rng, "sky", water) if rng.chance(0.0) else surface(rng, "plaster", water, 1.0))
+    rng.random()  # nothing uses it; without it, all that is drawn later would change
+    stage.fill("water", surface(rng, "plaster", water))
     stage.shadow *= 0.5
     bed = rng.uniform(0.3, 1.0)
     if rng.chance(0.7):
@@ -192,4 +196,5 @@ def underwater(stage: Stage) -> None:
 
 
 def _stone(rng: Rng) -> Node:
+    """A stone on the bed."""
     return Node("stone", blob(rng, 0.7), rounded(surface(rng, "rock"), 1.2, 0.4))

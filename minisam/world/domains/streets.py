@@ -92,15 +92,15 @@ def street(stage: Stage) -> None:
             )
     road = view.quad((-half, 0, 1.0), (-half, 0, 200.0), (half, 0, 200.0), (half, 0, 1.0))
     stage.fill("road", "asphalt", road, horizon=(rise + 1) / 2)
-    paint = solid(rng, tone(rng, "white"), 0.0, 0.0, 0.2)
-    paint.opacity = rng.uniform(0.4, 0.9)
+    white = solid(rng, tone(rng, "white"), 0.0, 0.0, 0.2)
+    white.opacity = rng.uniform(0.4, 0.9)
     lanes = [0.0] if half < 6 else [-half / 3, half / 3]
     dashes = [
         view.quad((x - 0.08, 0, z), (x - 0.08, 0, z + 3.0), (x + 0.08, 0, z + 3.0), (x + 0.08, 0, z))
         for x in lanes
         for z in (2.0, 8.0, 14.0, 20.0, 26.0, 40.0)
     ]
-    stage.painter.draw(Node("marking", union(*dashes), paint, labelled=False, ghost=True), affine(0.5, 0.5, 0.5))
+    stage.painter.draw(Node("marking", union(*dashes), white, labelled=False, ghost=True), affine(0.5, 0.5, 0.5))
     things: list[tuple[float, float, float, Node]] = []
     for _ in range(rng.integer(1, 9)):
         x = rng.uniform(-half + 1, half - 1) if rng.chance(0.5) else rng.pick((-1, 1)) * (half - 1.1)
@@ -203,6 +203,7 @@ def facade(stage: Stage) -> None:
 
 
 def _door(rng: Rng, front: Node, x: float, foot: float, w: float, tall: float) -> None:
+    """A door in the house front ``front``: panels and a knob."""
     base = colour(rng) if rng.chance(0.6) else tone(rng, "wood")
     door = front.on("door", box(x - w * 0.8, foot - tall, x + w * 0.8, foot), solid(rng, base, 0.3))
     for i in range(rng.integer(0, 3)):

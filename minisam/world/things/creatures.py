@@ -159,8 +159,8 @@ def flower(rng: Rng) -> Node:
     petal = leaf(rng, width)
     bloom = node.attach("bloom", petal.at(0, 0, radius), plain(rng, petal_colour))
     for i in range(count):
-        stuff = random_material(rng, shifted(rng, petal_colour, 0.06, 0.02), 0.1)
-        bloom.attach("petal", petal.at(0, 0, radius, 6.2832 * i / count), stuff)
+        material = random_material(rng, shifted(rng, petal_colour, 0.06, 0.02), 0.1)
+        bloom.attach("petal", petal.at(0, 0, radius, 6.2832 * i / count), material)
     bloom.attach(
         "centre", ellipse(0.25, 0.25, 20).at(0, 0, radius), random_material(rng, tone(rng, "fruit"), 0.2, (0, 0, 0.2))
     )
@@ -178,8 +178,8 @@ def tree(rng: Rng) -> Node:
     green = tone(rng, "leaf")
     crown = node.attach("crown", shaggy(rng, 0.6, 0.15).at(0, -0.3, 0.7), random_material(rng, green, 0.25))
     for _ in range(rng.integer(0, 4)):
-        stuff = random_material(rng, shifted(rng, green, 0.06, 0.02), 0.25)
-        crown.attach("bough", shaggy(rng, 0.6, 0.15).at(rng.signed(0.35), -0.3 + rng.signed(0.3), 0.4), stuff)
+        material = random_material(rng, shifted(rng, green, 0.06, 0.02), 0.25)
+        crown.attach("bough", shaggy(rng, 0.6, 0.15).at(rng.signed(0.35), -0.3 + rng.signed(0.3), 0.4), material)
     fruit = tone(rng, "fruit")
     for _ in range(rng.weighted(((3, 0), (1, 5)))):
         x, y = rng.signed(0.3), -0.3 + rng.signed(0.3)
@@ -236,9 +236,11 @@ def potted(rng: Rng) -> Node:
     node = Node("plant", None)
     green = tone(rng, "leaf")
     for _ in range(rng.integer(4, 10)):
-        stuff = rounded(surface(rng, "cloth", shifted(rng, green, 0.06, 0.02)), 0.5)
+        material = rounded(surface(rng, "cloth", shifted(rng, green, 0.06, 0.02)), 0.5)
         node.attach(
-            "leaf", leaf(rng, rng.uniform(0.1, 0.25)).at(0, 0.1, rng.uniform(0.6, 1.1), -1.57 + rng.signed(0.7)), stuff
+            "leaf",
+            leaf(rng, rng.uniform(0.1, 0.25)).at(0, 0.1, rng.uniform(0.6, 1.1), -1.57 + rng.signed(0.7)),
+            material,
         )
     node.attach(
         "pot",
