@@ -41,7 +41,7 @@ def choose(rng: Rng, domain: str | Sequence[str] | None) -> str:
 
 
 def render(seed: int, size: int = SIZE, domain: str | Sequence[str] | None = None) -> Scene:
-    """The scene of ``seed`` as a picture of ``size`` × ``size`` pixels with its masks.
+    """The scene of ``seed`` as an image of ``size`` × ``size`` pixels with its masks.
 
     domain: one of ``DOMAINS``, or several to choose from with equal chance; None: all of them. The same seed and choice
     gives the same scene at every size, and the same bytes at the same size on every machine; and
@@ -56,4 +56,4 @@ def render(seed: int, size: int = SIZE, domain: str | Sequence[str] | None = Non
     chosen.paint(Stage(rng, painter))
     image = photograph(rng, canvas.colour, chosen.camera)
     masks = painter.masks()
-    return Scene(image, masks, name, caption(image, masks, chosen.picture))
+    return Scene(image, masks, name, caption(image, masks, chosen.opening))

@@ -39,7 +39,7 @@ def test_there_are_23() -> None:
     """As many as the paper's data sets, each with something to teach and words for its pictures."""
     assert len(DOMAINS) == len(set(DOMAINS)) == 23
     for domain in DOMAIN.values():
-        assert domain.teaches and domain.picture[0] in "A" and not domain.picture.endswith(".")
+        assert domain.teaches and domain.opening[0] in "A" and not domain.opening.endswith(".")
 
 
 @pytest.mark.parametrize("name", DOMAINS)
@@ -115,7 +115,7 @@ def test_captions_count_what_is_there(scenes: dict[tuple[str, int], Scene]) -> N
     """
     for (name, _), scene in scenes.items():
         words = scene.caption
-        assert words.startswith(DOMAIN[name].picture) and words.endswith(".") and "  " not in words
+        assert words.startswith(DOMAIN[name].opening) and words.endswith(".") and "  " not in words
         wholes = [mask for mask in scene.masks if mask.level == "whole"]
         area: Counter[str] = Counter()
         for mask in wholes:
@@ -275,7 +275,7 @@ def test_statistics_know_rings_and_thin_things() -> None:
     line[50:52, 5:95] = True
     masks = [SceneMask(mask, "whole", None, "thing", int(mask.sum())) for mask in (ring, disc, line)]
     words = statistics([Scene(np.zeros((100, 100, 3), np.uint8), masks, "everyday", "")])
-    assert "3.0 masks a picture: 100 % wholes" in words and "33 % thin, 33 % ring-shaped" in words
+    assert "3.0 masks per image: 100 % wholes" in words and "33 % thin, 33 % ring-shaped" in words
 
 
 def test_contact_sheets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -286,7 +286,7 @@ def test_contact_sheets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys:
     monkeypatch.setattr("sys.argv", ["world", "--all-domains", "--seeds", "1-1", "--size", "48", "-o", str(page)])
     main()
     assert Image.open(page).size == (96 + 52, 23 * 52)
-    assert "masks a picture" in capsys.readouterr().out
+    assert "masks per image" in capsys.readouterr().out
     arguments = ["--domain", "timber", "--seeds", "0-3", "--size", "48", "--captions", "--outlines", "-o", str(page)]
     monkeypatch.setattr("sys.argv", ["world", *arguments])
     main()

@@ -24,7 +24,7 @@ from minisam.world.render.rng import Rng
 from minisam.world.render.shapes import blob, box, capsule, ellipse, leaf, polygon, shaggy
 from minisam.world.render.surfaces import sky, surface
 
-FRAME = affine(0.5, 0.5, 0.5)  # object coordinates [-1, 1]² → the whole picture
+FRAME = affine(0.5, 0.5, 0.5)  # object coordinates [-1, 1]² → the whole image
 OVER = 1.1  # backgrounds reach a little beyond the frame
 
 

@@ -20,7 +20,7 @@ Makers = Sequence[tuple[float, Maker]]  # each with its weight
 
 
 def frame_at(rng: Rng, node: Node, x: float, y: float, size: float, turn: float, standing: bool) -> np.ndarray:
-    """The map that puts ``node`` at (x, y) with its longer side about ``size`` (shares of the picture).
+    """The map that puts ``node`` at (x, y) with its longer side about ``size`` (shares of the image).
 
     standing: (x, y) is the middle of its lower edge; otherwise its centre. Half are mirrored, all stretched a little.
     """

@@ -1,7 +1,7 @@
 """The camera: what happens between the scene and the file.
 
 In the order of the light: uneven light (a soft gradient, sometimes the dappled shadow of something outside of the
-picture), lens blur, vignetting, exposure and colour cast, a tone curve, sensor noise, rounding to bytes, and sometimes
+image), lens blur, vignetting, exposure and colour cast, a tone curve, sensor noise, rounding to bytes, and sometimes
 a lossy 8 × 8 block code as in JPEG. The light matters most: because of it the colours of one object differ from place
 to place, while its outline stays, which is what tells an object from a colour.
 """
@@ -24,7 +24,7 @@ from minisam.world.render.tiles import tiles
 
 
 class Exposure(NamedTuple):
-    """What is chosen for one picture out of the ranges of a ``Camera``."""
+    """What is chosen for one image out of the ranges of a ``Camera``."""
 
     uneven: float  # strength of the soft gradient of light
     dapple: float  # strength of the shadow of leaves
@@ -37,7 +37,7 @@ class Exposure(NamedTuple):
 
 @exact
 def _develop(image, light, to_light, noise, shift, exposure, gain, out):
-    """image (S, S, 3) float32 → out uint8; light: a noise tile; noise (256, n) float32, n ≥ 3 S + 512.
+    """Develop image (S, S, 3) float32 into out, uint8; light: a noise tile; noise (256, n) float32, n ≥ 3 S + 512.
 
     The sensor's noise of a row is the sum of two pieces of rows of ``noise``: another pair for each of 256 rows.
     """
@@ -159,12 +159,12 @@ def _block_code(image, cosines, quality):
 
 @dataclass(frozen=True)
 class Camera:
-    """What a domain's pictures are taken with: shares of pictures, and ranges (low, high)."""
+    """What a domain's images are taken with: shares of images, and ranges (low, high)."""
 
-    grey: float = 0.08  # share of pictures without colour
+    grey: float = 0.08  # share of images without colour
     noise: tuple[float, float] = (0.004, 0.03)
     noisy: float = 0.15  # share with up to four times as much
-    blur: float = 0.006  # greatest lens blur, of the picture's side
+    blur: float = 0.006  # greatest lens blur, of the image's side
     gain: tuple[float, float] = (0.75, 1.2)
     uneven: float = 0.6  # share lit unevenly
     dapple: float = 0.1  # share under the broken shadow of leaves

@@ -1,4 +1,4 @@
-"""Bending the finished picture and its masks together: a wide lens, ripples, the strokes of a brush."""
+"""Bending the finished image and its masks together: a wide lens, ripples, the strokes of a brush."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from minisam.world.render.rng import Rng
 from minisam.world.render.shading import Canvas
 
 LEVELS = ("whole", "part", "subpart")
-MIN_AREA = 20.0 / 256.0**2  # of the picture; what is smaller is no mask
+MIN_AREA = 20.0 / 256.0**2  # of the image; what is smaller is no mask
 MAX_SHARE = 0.95  # of its parent's area; a part that is nearly all of it is no mask of its own
 
 
@@ -82,7 +82,7 @@ class Painter:
         """Paint an object whose shapes are in object coordinates; ``frame`` maps them to the scene.
 
         shadow: strength of its cast shadow in [0, 1], ``reach`` how far it falls, ``soft`` how blurred it is; blurred:
-        defocus of its outlines (all three as shares of the picture's side); horizon: see ``Canvas.paint``.
+        defocus of its outlines (all three as shares of the image's side); horizon: see ``Canvas.paint``.
         """
         # Numbers and coverage of the node and all below it; out of focus, coverage needs room to spread.
         index = self.number(node)

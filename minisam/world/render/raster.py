@@ -4,7 +4,7 @@
 covered area that it causes from one pixel to the next; a running sum along the row then gives the covered fraction of
 each pixel, exactly (the accumulation buffer of signed areas known from font rasterisers). Two polygons of the same
 orientation that overlap sum to 2 and are clamped to 1: a union. A polygon of opposite orientation sums to 0: a hole.
-The mask of a shape is ``coverage ≥ 0.5``; the picture blends with the coverage itself, which is what antialiasing is.
+The mask of a shape is ``coverage ≥ 0.5``; the image blends with the coverage itself, which is what antialiasing is.
 
 **Blur** is a running box mean, applied twice in each direction (a triangle filter): its cost does not depend on the
 radius. Blurred coverage also serves as a height for shading, and, moved aside, as a soft shadow.
@@ -20,7 +20,7 @@ from minisam.world.render.shapes import extent
 
 @exact
 def _frame(points, size, margin):
-    """The window (x0, y0, x1, y1) in pixels around ``points``, cut at the picture; empty: x1 ≤ x0."""
+    """The window (x0, y0, x1, y1) in pixels around ``points``, cut at the image; empty: x1 ≤ x0."""
     left, top, right, bottom = extent(points)
     if right < 0.0 or bottom < 0.0 or left > 1.0 or top > 1.0:
         return 0, 0, 0, 0

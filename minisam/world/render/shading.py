@@ -2,7 +2,7 @@
 
 Colour of a pixel: t = pattern(x, y); c = ramp[t]; c ← c · (1 + grain · n) + hue · n' · (1, 0, −1); then shading by the
 light direction l and the slope of a height map h (the blurred coverage: flat inside, falling at the rim),
-c ← c · (1 − relief · ∇h·l) + gloss · highlight; then picture ← picture + coverage · (c − picture).
+c ← c · (1 − relief · ∇h·l) + gloss · highlight; then image ← image + coverage · (c − image).
 """
 
 from __future__ import annotations
@@ -223,18 +223,18 @@ def _paint(canvas, owner, index, coverage, height, x_left, y_top, ramp, tile, gr
                     lean = one - np.float32(5.0) * abs(slope + np.float32(0.35)) - np.float32(3.0) * abs(sideways)
                     shine[x] = gloss * min(np.float32(2.0) * max(lean, zero), one)
 
-        # c = ramp[t] · factor + tint · (1, 0, −1) + shine; picture ← picture + coverage · opacity · (c − picture).
-        picture, owners = canvas[y + y_top], owner[y + y_top]
+        # c = ramp[t] · factor + tint · (1, 0, −1) + shine; image ← image + coverage · opacity · (c − image).
+        image_row, owner_row = canvas[y + y_top], owner[y + y_top]
         for x in range(first, last):
             alpha = coverage[y, x] * opacity
             for channel in range(3):
                 value = ramp[entry[x], channel] * factor[x] + tint[x] * np.float32(1 - channel) + shine[x]
-                behind = picture[x + x_left, channel]
+                behind = image_row[x + x_left, channel]
                 if look.through:
                     value *= behind
-                picture[x + x_left, channel] = behind + alpha * (value - behind)
+                image_row[x + x_left, channel] = behind + alpha * (value - behind)
             if index >= 0 and coverage[y, x] >= 0.5:
-                owners[x + x_left] = index
+                owner_row[x + x_left] = index
 
 
 @exact
@@ -280,7 +280,7 @@ def _steps(maps):
 
 
 class Canvas:
-    """The picture while it is painted: ``colour`` (S, S, 3) float32, ``owner`` (S, S) int32 (−1: nothing).
+    """The image while it is painted: ``colour`` (S, S, 3) float32, ``owner`` (S, S) int32 (−1: nothing).
 
     ``light`` is the unit vector (x, y) towards the light, y down: (0, −1) is light from above.
     """
@@ -321,7 +321,7 @@ class Canvas:
         )  # fmt: skip
 
     def shadow(self, window: Window, dx: float, dy: float, softness: float, strength: float) -> None:
-        """Cast the shadow of ``window``, moved by (dx, dy) and blurred by ``softness`` (shares of the picture)."""
+        """Cast the shadow of ``window``, moved by (dx, dy) and blurred by ``softness`` (shares of the image)."""
         radius = int(softness * self.size + 0.5)
         pad = 2 * radius + 1
         shade = blur(padded(window.coverage, pad), radius)
@@ -329,12 +329,12 @@ class Canvas:
         _darken(self.colour, shade, window.x - pad, window.y - pad, px, py, strength)
 
     def defocus(self, radius: float) -> None:
-        """Blur all that is painted so far; ``radius`` as a share of the picture's side."""
+        """Blur all that is painted so far; ``radius`` as a share of the image's side."""
         self.colour = blur(self.colour, int(radius * self.size + 0.5))
 
 
 def _level(kind: int, step: float) -> np.ndarray:
-    """The level of a noise pyramid whose pixels are about as large as the picture's, which are ``step`` periods."""
+    """The level of a noise pyramid whose pixels are about as large as the image's, which are ``step`` periods."""
     pyramid = tiles()[kind]
     level = 0
     while step * TILE > 1.5 and level < len(pyramid) - 1:

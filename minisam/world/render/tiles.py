@@ -2,8 +2,8 @@
 
 Photographs have a spectrum that falls like 1/f, and so have these tiles. *Clouds*: random phases under a falling
 spectrum, in four slopes. *Leaves*: discs of all sizes over one another, nearest first, radii with a density ∝ 1/r³, as
-in the dead-leaves model of natural pictures: the same spectrum, but made of edges (gravel, foliage, a crowd far away).
-*Folds*: the sharp ridges of |clouds| (bark, rock, crumpled paper, ripples).
+in the dead-leaves model of natural images: the same spectrum, but made of edges (gravel, foliage, a crowd far away).
+*Folds*: the sharp ridges of ``|clouds|`` (bark, rock, crumpled paper, ripples).
 
 Every tile comes in several resolutions (a mip pyramid), so that a texture seen from afar does not sparkle.
 """
