@@ -17,7 +17,10 @@ LARGER = 1.5  # a part of nearly all of its whole asks nothing
 
 @dataclass(frozen=True)
 class Question:
-    """A point (x, y) of a scene, and the truths (K, S, S) bool around it from the inside out, each inside the next."""
+    """A point (x, y) of a scene, and the truths (K, S, S) bool around it from the inside out, each inside the next.
+
+    ``levels`` and ``names`` are the truths'; ``seed`` is the scene's.
+    """
 
     seed: int
     scene: Scene
@@ -50,7 +53,7 @@ def question(
 ) -> Question | None:
     """An ambiguous point of one scene with at least ``depth`` truths around it; None where the scene has none.
 
-    A chain and a pixel of its innermost truth are drawn by the scene's seed.
+    The scene's seed picks one of the scene's chains and a pixel of its innermost truth.
     """
     scene = render(seed, size, domain)
     ambiguous = [chain for chain in chains(scene, least) if len(chain) >= depth]

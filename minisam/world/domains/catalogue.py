@@ -1,7 +1,7 @@
 """The 23 domains of the world: what is painted, with which camera it is seen, what such an image is called.
 
-As many as the data sets of the paper's zero-shot study, and in their spirit: each teaches something that the others do
-not, so that one can be held out to see what transfers. The mix of all, in equal shares, is what a model is trained on.
+They are as many as the data sets of the paper's zero-shot study, and in their spirit: each teaches something that the
+others do not, so that one can be held out to see what transfers. A model is trained on all of them in equal shares.
 """
 
 from __future__ import annotations

@@ -24,9 +24,18 @@ MAX_SHARE = 0.95  # of its parent's area; a part that is nearly all of it is no 
 
 @dataclass
 class SceneMask:
-    """The visible pixels of one node: segmentation (S, S) bool, ``area`` of them.
+    """The visible pixels of one node.
 
-    ``level`` is one of ``LEVELS``, ``parent`` an index into ``Scene.masks`` or None.
+    Attributes
+    ----------
+    segmentation : ndarray, shape (S, S), bool
+    level : str
+        One of ``LEVELS``.
+    parent : int or None
+        An index into ``Scene.masks``; None for a whole.
+    name : str
+    area : int
+        The number of its pixels.
     """
 
     segmentation: np.ndarray
