@@ -12,7 +12,7 @@ from scene_checks import check_hierarchy, digest, digests_elsewhere, plain_proce
 
 from minisam.world import DOMAINS, Scene, render
 from minisam.world.__main__ import enclosed, main, statistics
-from minisam.world.captions import PLACES, colour_of, counted, plural
+from minisam.world.captions import PLACES, caption, colour_of, counted, plural
 from minisam.world.domains.catalogue import DOMAIN
 from minisam.world.render.lens import bend
 from minisam.world.render.materials import Material
@@ -48,7 +48,7 @@ MUTANTS: dict[str, tuple[str, str, str]] = {
     "a ground too small to be in view": ("minisam/world/captions.py", "least = 0.05 *", "least = 0.0 *"),
     "BGR": ("minisam/world/captions.py", "            r, g, b = int(", "            b, g, r = int("),
     "a plural of one": ("minisam/world/captions.py", "    if count == 1:\n", "    if count == 0:\n"),
-    "a shift that is off by one": ("minisam/world/render/shading.py", "    shift = 32\n", "    shift = 31\n"),
+    "a shift that is off by one": ("minisam/world/render/shading.py", "(32 - shift)) < side", "(32 - shift)) <= side"),
     "a wrap at the wrong side": (
         "minisam/world/render/shading.py",
         "x1, y1 = (x0 + 1) & wrap, (y0 + 1) & wrap",
@@ -163,7 +163,7 @@ def test_a_domain_at_another_size(name: str) -> None:
 def test_captions_count_what_is_there(scenes: dict[tuple[str, int], Scene]) -> None:
     """The kind of image, the five largest kinds of things in their number and colour, large grounds; nothing else.
 
-    Kills: counting parts, the painted colour, a ground too small to be in view.
+    Kills: counting parts, the painted colour.
     """
     for (name, _), scene in scenes.items():
         words = scene.caption
@@ -180,6 +180,15 @@ def test_captions_count_what_is_there(scenes: dict[tuple[str, int], Scene]) -> N
         for place in PLACES - {"background"}:
             if f"the {place}" in words:
                 assert area[place] > 0.05 * 128 * 128
+
+
+@pytest.mark.parametrize(("pixels", "view"), [(5, ""), (6, ", with the road in view")])
+def test_large_grounds_are_in_view(pixels: int, view: str) -> None:
+    """A ground is named if it covers more than 5 % of the image. Kills: a ground too small to be in view."""
+    car, road = np.zeros((2, 10, 10), bool)
+    car[:3, :3] = road[5, :pixels] = True
+    masks = [SceneMask(car, "whole", None, "car", 9), SceneMask(road, "whole", None, "road", pixels)]
+    assert caption(np.zeros((10, 10, 3), np.uint8), masks, "A photo") == f"A photo: a black car{view}."
 
 
 def test_colours_in_captions_are_those_of_the_image(scenes: dict[tuple[str, int], Scene]) -> None:
