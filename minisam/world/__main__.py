@@ -40,19 +40,19 @@ def sheet(rows: list[list[Scene]], size: int, outlines: bool = False, labels: bo
             y, x = j * (size + GAP), left + i * (size + GAP)
             page[y : y + size, x : x + size] = outlined(scene) if outlines else scene.image
     if labels:
-        picture = Image.fromarray(page)
-        draw = ImageDraw.Draw(picture)
+        labelled = Image.fromarray(page)
+        draw = ImageDraw.Draw(labelled)
         for j, row in enumerate(rows):
             draw.text((8, j * (size + GAP) + size // 2), row[0].domain, fill=(0, 0, 0), font_size=15)
-        page = np.asarray(picture)
+        page = np.asarray(labelled)
     return page
 
 
 def statistics(scenes: list[Scene]) -> str:
-    """One line: masks a picture, share of each level, quartiles of √area, shares of thin and of ring-shaped masks.
+    """One line: masks per image, share of each level, quartiles of √area, shares of thin and of ring-shaped masks.
 
-    A mask is thin if no pixel of it is further than 3 % of the picture's side from what lies around it, and its area
-    is that of something larger; ring-shaped if its outline encloses at least as much of the picture as 5 % of itself.
+    A mask is thin if it vanishes when 1.5 % of the image's side is eroded from all sides, though its area is more than
+    0.4 % of the image; ring-shaped if its outline encloses more than 5 % of its own area.
     """
     levels = {"whole": 0, "part": 0, "subpart": 0}
     sides, thin, rings, total = [], 0, 0, 0
@@ -71,14 +71,14 @@ def statistics(scenes: list[Scene]) -> str:
     quartiles = " / ".join(f"{100 * q:.0f}" for q in np.quantile(sides, (0.25, 0.5, 0.75)))
     shares = ", ".join(f"{100 * count / total:.0f} % {level}s" for level, count in levels.items())
     return (
-        f"{total / len(scenes):.1f} masks a picture: {shares}; √area {quartiles} % of the side (quartiles); "
+        f"{total / len(scenes):.1f} masks per image: {shares}; √area {quartiles} % of the side (quartiles); "
         f"{100 * thin / total:.0f} % thin, {100 * rings / total:.0f} % ring-shaped"
     )
 
 
 @exact
 def enclosed(mask):
-    """How many pixels outside of ``mask`` (h, w) bool the picture's border cannot be reached from, by 4 neighbours."""
+    """How many pixels outside of ``mask`` (h, w) bool are cut off from the image's border by it (4 neighbours)."""
     height, width = mask.shape
     reached = mask.copy()
     stack = [(0, 0) for _ in range(0)]
@@ -103,13 +103,13 @@ def main() -> None:
         prog="python -m minisam.world", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--seeds", default="0-24", help="first-last, both included")
-    parser.add_argument("--size", type=int, default=SIZE, help="side of each picture in pixels")
+    parser.add_argument("--size", type=int, default=SIZE, help="side of each image in pixels")
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--domain", choices=DOMAINS, metavar="NAME", help="only this one: " + ", ".join(DOMAINS))
     which.add_argument("--all-domains", action="store_true", help="a row for each domain")
     parser.add_argument("--outlines", action="store_true", help="draw the masks' outlines")
     parser.add_argument("--captions", action="store_true", help="print each scene's caption")
-    parser.add_argument("--columns", type=int, help="pictures in a row")
+    parser.add_argument("--columns", type=int, help="images in a row")
     parser.add_argument("-o", "--output", default="sheet.png")
     arguments = parser.parse_args()
     first, _, last = arguments.seeds.partition("-")
@@ -119,7 +119,7 @@ def main() -> None:
         render(seeds[0], arguments.size, choice)
     began = time.process_time()
     scenes = [render(seed, arguments.size, choice) for choice in choices for seed in seeds]
-    took = time.process_time() - began
+    seconds = time.process_time() - began
     columns = len(seeds) if arguments.all_domains else arguments.columns or math.ceil(math.sqrt(len(seeds)))
     rows = [scenes[i : i + columns] for i in range(0, len(scenes), columns)]
     page = sheet(rows, arguments.size, arguments.outlines, arguments.all_domains)
@@ -128,9 +128,8 @@ def main() -> None:
         for scene in scenes:
             print(scene.caption)
     print(statistics(scenes))
-    print(
-        f"{len(scenes)} scenes of {arguments.size} px, {len(scenes) / took:.0f} a second of processor time, one thread"
-    )
+    speed = len(scenes) / seconds
+    print(f"{len(scenes)} scenes of {arguments.size} px, {speed:.0f} per second of processor time, one thread")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""A sentence about a scene, made from what can be seen of it: kind of picture, things with counts and colours, places.
+"""A sentence about a scene, made from what can be seen of it: kind of image, things with counts and colours, places.
 
-Colours are measured in the finished picture, not taken from what was painted: a red car at night is called dark or not
+Colours are measured in the finished image, not taken from what was painted: a red car at night is called dark or not
 at all. A colour is named only if most of the thing's pixels have that name.
 """
 
@@ -32,7 +32,11 @@ _NUMBERS = (
 
 @exact
 def _names(pixels, inside, counts):
-    """Add to ``counts`` (12,) how many pixels (h, w, 3) uint8 inside have which name of ``COLOURS``."""
+    """Add to ``counts`` (12,) how many pixels (h, w, 3) uint8 inside have which name of ``COLOURS``.
+
+    By brightness (the largest channel), chroma (largest minus smallest) and hue, in sixtieths of the way from one
+    primary colour to the next: 0 is red, green or blue itself, 60 the even mixture of two.
+    """
     for y in range(pixels.shape[0]):
         for x in range(pixels.shape[1]):
             if not inside[y, x]:
@@ -95,32 +99,35 @@ def counted(count: int, name: str, colour: str = "") -> str:
 
 
 def _word(count: int) -> str:
+    """The number in words up to twelve, then in digits."""
     return _NUMBERS[count] if count < len(_NUMBERS) else str(count)
 
 
-def _listed(parts: list[str]) -> str:
-    return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]
+def _listed(words: list[str]) -> str:
+    """ "a", "a and b", "a, b and c"."""
+    return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " and " + words[-1]
 
 
-def caption(image: np.ndarray, masks: list[SceneMask], picture: str) -> str:
-    """One sentence: ``picture``, up to five kinds of things by the area that they cover, and where they are."""
+def caption(image: np.ndarray, masks: list[SceneMask], opening: str) -> str:
+    """One sentence: ``opening``, up to five kinds of things by the area that they cover, and where they are."""
     area: Counter[str] = Counter()
-    found: dict[str, list[np.ndarray]] = {}
+    segmentations: dict[str, list[np.ndarray]] = {}
     for mask in masks:
         if mask.level == "whole":
             area[mask.name] += mask.area
-            found.setdefault(mask.name, []).append(mask.segmentation)
+            segmentations.setdefault(mask.name, []).append(mask.segmentation)
     ordered = [name for name, _ in area.most_common()]
-    parts = []
+    things = []
     for name in [name for name in ordered if name not in PLACES][:5]:
-        shade = colour_of(image, found[name]) if len(found[name]) < 4 else ""
-        parts.append(counted(len(found[name]), name, shade))
+        count = len(segmentations[name])
+        shade = colour_of(image, segmentations[name]) if count < 4 else ""
+        things.append(counted(count, name, shade))
     least = 0.05 * image.shape[0] * image.shape[1]
     large = [name for name in ordered if name in PLACES and name != "background" and area[name] > least]
-    where = [f"the {name}" for name in large[:2]]
-    sentence = picture
-    if parts:
-        sentence += f": {_listed(parts)}"
-    if where:
-        sentence += (", with " if parts else ": ") + _listed(where) + (" in view" if parts else "")
+    places = [f"the {name}" for name in large[:2]]
+    sentence = opening
+    if things:
+        sentence += f": {_listed(things)}"
+    if places:
+        sentence += (", with " if things else ": ") + _listed(places) + (" in view" if things else "")
     return sentence + "."

@@ -1,4 +1,4 @@
-"""Ambiguous points: places of a scene that belong to a part, to what the part is a part of, and perhaps to more.
+"""Ambiguous points: pixels of a scene that belong to a part, to what the part is a part of, and perhaps to more.
 
 The world knows its trees of wholes, parts and subparts, so it also knows every right answer to one click.
 """
@@ -17,7 +17,10 @@ LARGER = 1.5  # a part of nearly all of its whole asks nothing
 
 @dataclass(frozen=True)
 class Question:
-    """A point (x, y) of a scene, and the truths (K, S, S) bool around it from the inside out, each inside the next."""
+    """A point (x, y) of a scene, and the truths (K, S, S) bool around it from the inside out, each inside the next.
+
+    ``levels`` and ``names`` are the truths'; ``seed`` is the scene's.
+    """
 
     seed: int
     scene: Scene
@@ -30,10 +33,10 @@ class Question:
 def chains(scene: Scene, least: float = 0.002) -> list[list[int]]:
     """Numbers of masks from the inside out, for every part without parts of its own.
 
-    The innermost covers at least ``least`` of the picture, each other one ``LARGER`` times the one before.
+    The innermost covers at least ``least`` of the image, each other one ``LARGER`` times the one before.
     """
     parents = {mask.parent for mask in scene.masks}
-    found = []
+    result = []
     for number, mask in enumerate(scene.masks):
         chain, above = [number], mask.parent
         while above is not None:
@@ -41,8 +44,8 @@ def chains(scene: Scene, least: float = 0.002) -> list[list[int]]:
                 chain.append(above)
             above = scene.masks[above].parent
         if number not in parents and len(chain) > 1 and mask.area >= least * mask.segmentation.size:
-            found.append(chain)
-    return found
+            result.append(chain)
+    return result
 
 
 def question(
@@ -50,14 +53,14 @@ def question(
 ) -> Question | None:
     """An ambiguous point of one scene with at least ``depth`` truths around it; None where the scene has none.
 
-    A chain and a pixel of its innermost truth are drawn by the scene's seed.
+    The scene's seed picks one of the scene's chains and a pixel of its innermost truth.
     """
     scene = render(seed, size, domain)
-    found = [chain for chain in chains(scene, least) if len(chain) >= depth]
-    if not found:
+    ambiguous = [chain for chain in chains(scene, least) if len(chain) >= depth]
+    if not ambiguous:
         return None
     rng = np.random.default_rng(seed)
-    masks = [scene.masks[number] for number in found[rng.integers(len(found))]]
+    masks = [scene.masks[number] for number in ambiguous[rng.integers(len(ambiguous))]]
     row, column = rng.choice(np.argwhere(masks[0].segmentation))
     truths = np.array([mask.segmentation for mask in masks])
     levels, names = zip(*((mask.level, mask.name) for mask in masks))
@@ -67,11 +70,11 @@ def question(
 def questions(
     count: int, size: int = SIZE, depth: int = 2, least: float = 0.002, domain: str | None = None
 ) -> Iterator[Question]:
-    """The first ``count`` ambiguous points among the held-out scenes, one a scene."""
+    """The first ``count`` ambiguous points among the held-out scenes, one per scene."""
     seed = HELD_OUT
     while count:
-        found = question(seed, size, depth, least, domain)
-        if found is not None:
-            yield found
+        candidate = question(seed, size, depth, least, domain)
+        if candidate is not None:
+            yield candidate
             count -= 1
         seed += 1

@@ -23,7 +23,18 @@ HELD_OUT = 2**30  # training never takes a scene from this seed on
 
 @dataclass
 class Scene:
-    """image (S, S, 3) uint8 and its masks, parents before children; ``domain`` one of ``DOMAINS``; ``caption``."""
+    """An image and all that the world knows about it.
+
+    Attributes
+    ----------
+    image : ndarray, shape (S, S, 3), uint8
+    masks : list of SceneMask
+        Parents before their children.
+    domain : str
+        One of ``DOMAINS``.
+    caption : str
+        One sentence about what can be seen.
+    """
 
     image: np.ndarray
     masks: list[SceneMask]
@@ -41,11 +52,30 @@ def choose(rng: Rng, domain: str | Sequence[str] | None) -> str:
 
 
 def render(seed: int, size: int = SIZE, domain: str | Sequence[str] | None = None) -> Scene:
-    """The scene of ``seed`` as a picture of ``size`` × ``size`` pixels with its masks.
+    """The scene of ``seed`` as an image with its masks.
 
-    domain: one of ``DOMAINS``, or several to choose from with equal chance; None: all of them. The same seed and choice
-    gives the same scene at every size, and the same bytes at the same size on every machine; and
-    ``render(seed)`` is ``render(seed, domain=render(seed).domain)``. Raises ``InputError`` for an unknown domain.
+    Parameters
+    ----------
+    seed : int
+        Not negative. Scenes from ``HELD_OUT`` on are never trained on.
+    size : int
+        The image has ``size`` × ``size`` pixels.
+    domain : str, sequence of str or None
+        One of ``DOMAINS``, or several to choose from with equal chance; None: all of them.
+
+    Returns
+    -------
+    Scene
+
+    Raises
+    ------
+    InputError
+        If a domain is unknown, or there is none to choose from.
+
+    Notes
+    -----
+    The same seed and choice gives the same scene at every size, and the same bytes at the same size on every machine.
+    ``render(seed)`` is ``render(seed, domain=render(seed).domain)``.
     """
     rng = Rng(seed)
     name = choose(rng, domain)
@@ -56,4 +86,4 @@ def render(seed: int, size: int = SIZE, domain: str | Sequence[str] | None = Non
     chosen.paint(Stage(rng, painter))
     image = photograph(rng, canvas.colour, chosen.camera)
     masks = painter.masks()
-    return Scene(image, masks, name, caption(image, masks, chosen.picture))
+    return Scene(image, masks, name, caption(image, masks, chosen.opening))

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
-import platform
-import subprocess
-import sys
-from collections.abc import Sequence
+from collections import Counter
 from pathlib import Path
 
 import numba
 import numpy as np
 import pytest
+from scene_checks import check_hierarchy, digest, digests_elsewhere, plain_processor
 
 from minisam.world import Scene, render
 from minisam.world.render.raster import blur, rasterise
@@ -22,13 +18,57 @@ from minisam.world.render.tiles import EXPONENTS, tiles
 
 SEEDS = range(24)
 
-
-def digest(scene: Scene) -> str:
-    """A fingerprint of everything in a scene."""
-    found = hashlib.sha256(scene.image.tobytes() + repr((scene.domain, scene.caption)).encode())
-    for mask in scene.masks:
-        found.update(repr((mask.level, mask.parent, mask.name)).encode() + mask.segmentation.tobytes())
-    return found.hexdigest()
+# wrong version → (file, text in it, its replacement); each name stands after "Kills:" in the docstring of a test
+MUTANTS: dict[str, tuple[str, str, str]] = {
+    "a generator shared between scenes": (
+        "minisam/world/render/rng.py",
+        "generator = np.random.Generator(np.random.PCG64(seed))",
+        'generator = globals().setdefault("shared", np.random.Generator(np.random.PCG64(seed)))',
+    ),
+    "a cached tile changed in place": (
+        "minisam/world/render/shading.py",
+        "    return pyramid[level]",
+        "    pyramid[level][0, 0] += np.float32(0.125)\n    return pyramid[level]",
+    ),
+    "an order taken from a set": ("minisam/world/scene.py", "rng.pick(choice)", "rng.pick(tuple(set(choice)))"),
+    "a cache that depends on what was rendered before": (
+        "minisam/world/render/rng.py",
+        "    return round(math.cos(angle) * GRID) / GRID, round(math.sin(angle) * GRID) / GRID",
+        "    value = round(math.cos(angle) * GRID) / GRID, round(math.sin(angle) * GRID) / GRID\n"
+        '    return globals().setdefault("cache", {}).setdefault(round(angle, 1), value)',
+    ),
+    "a mask of what is hidden": ("minisam/world/render/painter.py", " or area < least:", ":"),
+    "a whole without its parts": (
+        "minisam/world/render/painter.py",
+        "slots[index + 1 : last + 2, depth]",
+        "slots[index + 1 : index + 2, depth]",
+    ),
+    "shapes measured in pixels": ("minisam/world/render/raster.py", "starts, float(size),", "starts, 128.0,"),
+    "an edge without its slope": (
+        "minisam/world/render/raster.py",
+        "share = passed + (right - left) * per_pixel * (c + 1 - 0.5 * (left + right))",
+        "share = passed",
+    ),
+    "overlaps that count twice": ("minisam/world/render/raster.py", "min(value, np.float32(1.0))", "value"),
+    "an off-by-one in the running sum": (
+        "minisam/world/render/raster.py",
+        "source[max(y - radius, 0)]",
+        "source[max(y - radius + 1, 0)]",
+    ),
+    "a row that must be longer than the window": (
+        "minisam/world/render/raster.py",
+        "max(width - radius - 1, 0)",
+        "max(width - radius - 1, radius)",
+    ),
+    "a shifted mean of signed": ("minisam/world/render/rng.py", "- 1.5)", "- 1.4)"),
+    "a last number that never comes": ("minisam/world/render/rng.py", "(high - low + 1)", "(high - low)"),
+    "logarithms left out": (
+        "minisam/world/render/rng.py",
+        "low * math.exp(self.random() * math.log(high / low))",
+        "(low + self.random() * (high - low))",
+    ),
+    "weights left out": ("minisam/world/render/rng.py", "rest -= weight", "rest -= total / len(options)"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -38,35 +78,17 @@ def scenes() -> list[Scene]:
 
 
 def test_same_seed_same_bytes(scenes: list[Scene]) -> None:
-    """Kills: a generator shared between scenes, a cache that depends on what was rendered before."""
+    """A scene does not depend on those before it. Kills: a generator shared between scenes, a cached tile changed in
+    place."""
     for seed in (5, 0, 11):
         assert digest(render(seed, 128)) == digest(scenes[seed])
     assert len({digest(scene) for scene in scenes}) == len(scenes)
 
 
-def digests_elsewhere(seeds: list[int], domains: Sequence[str | None] = (None,), **environment: str) -> list[str]:
-    """The fingerprints of scenes of 128 pixels as another process with these environment variables computes them."""
-    program = (
-        f"import sys; sys.path[:0] = {[path for path in sys.path if path]!r}\n"
-        "from test_world import digest; from minisam.world import render\n"
-        f"print(*[digest(render(seed, 128, domain)) for domain in {[*domains]} for seed in {seeds}])"
-    )
-    answer = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True, env={**os.environ, **environment}
-    )
-    return answer.stdout.split()
-
-
 def test_same_bytes_in_another_process(scenes: list[Scene]) -> None:
-    """Kills: anything that depends on hash randomisation or on a process's state."""
-    assert digests_elsewhere([7, 3]) == [digest(scenes[7]), digest(scenes[3])]
-
-
-def plain_processor(cache: Path) -> dict[str, str]:
-    """Environment variables with which Numba and NumPy do without AVX and fused multiply-add."""
-    names = "AVX2 FMA3 AVX512F AVX512_SKX" if platform.machine() == "x86_64" else ""
-    plain = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": "", "NUMBA_CACHE_DIR": str(cache)}
-    return {**plain, "NPY_DISABLE_CPU_FEATURES": names}
+    """Nothing depends on hash randomisation or on a process's state. Kills: an order taken from a set, a cache that
+    depends on what was rendered before."""
+    assert digests_elsewhere([7, 3], PYTHONHASHSEED="4") == [digest(scenes[7]), digest(scenes[3])]
 
 
 @pytest.mark.slow
@@ -78,7 +100,7 @@ def test_same_bytes_on_a_plainer_processor(scenes: list[Scene], tmp_path: Path) 
 
 
 def test_forms(scenes: list[Scene]) -> None:
-    """Shapes and types are as documented, every level occurs, and no mask is tiny."""
+    """Shapes and types are as documented, every level occurs, and no mask is tiny. Kills: a mask of what is hidden."""
     levels = set()
     for scene in scenes:
         assert scene.image.shape == (128, 128, 3) and scene.image.dtype == np.uint8
@@ -91,38 +113,20 @@ def test_forms(scenes: list[Scene]) -> None:
     assert levels == {"whole", "part", "subpart"}
 
 
-def check_hierarchy(scene: Scene) -> None:
-    """A mask lies in its parent's, one level up; siblings share no pixel; ``area`` is the number of its pixels."""
-    order = ("whole", "part", "subpart")
-    taken: dict[int | None, np.ndarray] = {}
-    for index, mask in enumerate(scene.masks):
-        assert mask.area == mask.segmentation.sum() > 0
-        if mask.parent is None:
-            assert mask.level == "whole"
-        else:
-            above = scene.masks[mask.parent]
-            assert mask.parent < index
-            assert order.index(mask.level) == order.index(above.level) + 1
-            assert not (mask.segmentation & ~above.segmentation).any()
-        seen = taken.setdefault(mask.parent, np.zeros_like(mask.segmentation))
-        assert not (seen & mask.segmentation).any()
-        seen |= mask.segmentation
-
-
 def test_masks_are_nested_and_disjoint(scenes: list[Scene]) -> None:
-    """A mask lies in its parent's, one level up; siblings share no pixel. Kills: masks before occlusion."""
+    """A mask lies in its parent's, one level up; siblings share no pixel. Kills: a whole without its parts."""
     for scene in scenes:
         check_hierarchy(scene)
 
 
-def test_wholes_cover_the_picture(scenes: list[Scene]) -> None:
+def test_wholes_cover_the_image(scenes: list[Scene]) -> None:
     """Backgrounds are masks too: nearly every pixel belongs to a whole."""
     covered = [np.any([m.segmentation for m in s.masks if m.level == "whole"], axis=0).mean() for s in scenes]
     assert np.median(covered) > 0.98
 
 
 def test_same_scene_at_another_size(scenes: list[Scene]) -> None:
-    """A large mask at 128 and at 256 pixels agrees. Kills: a length in pixels that should be a share of the picture."""
+    """A large mask at 128 and 256 pixels agrees: lengths are shares of the image. Kills: shapes measured in pixels."""
     compared = 0
     for seed in (1, 2, 4, 8, 14):
         large = render(seed, 256)
@@ -139,7 +143,10 @@ def test_same_scene_at_another_size(scenes: list[Scene]) -> None:
 
 
 def test_coverage_is_area() -> None:
-    """The sum of coverage is the polygon's area, wherever it lies; holes and overlaps count once."""
+    """The sum of coverage is the polygon's area, wherever it lies; holes and overlaps count once.
+
+    Kills: an edge without its slope, overlaps that count twice.
+    """
     for x, y, r in ((0.5, 0.5, 0.3), (0.31, 0.62, 0.111), (0.503, 0.407, 0.02)):
         disc = ellipse(corners=48)
         moved = disc.at(x, y, r)
@@ -165,9 +172,12 @@ def test_coverage_of_a_cut_shape() -> None:
 
 
 def test_blur_is_a_running_mean() -> None:
-    """Against the mean written out, borders repeated. Kills: an off-by-one in the running sum."""
+    """Against the mean written out, borders repeated.
+
+    Kills: an off-by-one in the running sum, a row that must be longer than the window.
+    """
     image = np.arange(35, dtype=np.float32).reshape(5, 7) % 11
-    for radius in (1, 3):
+    for radius in (1, 3, 5, 9):
         expected = image.astype(np.float64)
         for axis in (1, 0, 1, 0):
             padded = np.pad(expected, [(radius, radius) if a == axis else (0, 0) for a in (0, 1)], mode="edge")
@@ -186,7 +196,7 @@ def test_noise_tiles_fall_like_photographs() -> None:
     assert ratios == sorted(ratios) and ratios[0] > 10
 
 
-def test_dice_stays_in_bounds() -> None:
+def test_draws_stay_in_bounds() -> None:
     """Every kind of draw respects its bounds; the stream depends on the seed alone."""
     rng, twin = Rng(3), Rng(3)
     assert [rng.random() for _ in range(5000)] == [twin.random() for _ in range(5000)]
@@ -195,3 +205,28 @@ def test_dice_stays_in_bounds() -> None:
         assert 0.1 <= rng.log_uniform(0.1, 10.0) <= 10.0
         assert abs(rng.signed(1.0)) <= 3.0
         assert rng.weighted(((1, "a"), (0, "b"))) == "a"
+
+
+def test_draws_have_the_distributions_they_promise() -> None:
+    """Means, deviations and shares of 20 000 draws, within five standard errors.
+
+    Kills: a shifted mean of signed, a last number that never comes, logarithms left out, weights left out.
+    """
+    rng, count = Rng(5), 20_000
+    five_errors = 5 / np.sqrt(count)  # of a quantity of standard deviation 1
+    signed = np.array([rng.signed(2.0) for _ in range(count)])
+    assert abs(signed.mean()) < 2.0 * five_errors and abs(signed.std() / 2.0 - 1.0) < five_errors
+    uniform = np.array([rng.uniform(-1.0, 3.0) for _ in range(count)])
+    assert abs(uniform.mean() - 1.0) < 4.0 / np.sqrt(12) * five_errors
+    below = {
+        1 / 2: [rng.log_uniform(0.1, 10.0) < 1.0 for _ in range(count)],
+        0.3: [rng.chance(0.3) for _ in range(count)],
+        3 / 4: [rng.weighted(((3, True), (1, False))) for _ in range(count)],
+    }
+    for share, draws in below.items():
+        assert abs(np.mean(draws) - share) < np.sqrt(share * (1 - share)) * five_errors
+    for kinds in (Counter(rng.integer(2, 4) for _ in range(count)), Counter(rng.pick("abc") for _ in range(count))):
+        assert len(kinds) == 3 and max(abs(n / count - 1 / 3) for n in kinds.values()) < np.sqrt(2) / 3 * five_errors
+    directions = np.array([rng.direction() for _ in range(count)])
+    np.testing.assert_allclose(np.hypot(*directions.T), 1.0, atol=2e-6)
+    assert np.abs(directions.mean(axis=0)).max() < np.sqrt(0.5) * five_errors

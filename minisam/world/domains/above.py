@@ -29,7 +29,7 @@ from minisam.world.things.traffic import car_above, lorry_above, roof, tree_abov
 
 
 def _turned(angle: float, scale: float, x: float, y: float, squash: float = 1.0) -> np.ndarray:
-    """Frame of a plan whose unit is ``scale`` of the picture, turned, seen a little from the side."""
+    """Frame of a plan whose unit is ``scale`` of the image, turned; squash < 1: seen a little from the side."""
     matrix = affine(0.0, 0.0, scale, angle)
     matrix[1] *= squash
     cx, cy = mapped(matrix, x, y)
@@ -38,6 +38,7 @@ def _turned(angle: float, scale: float, x: float, y: float, squash: float = 1.0)
 
 
 def _inside(frame: np.ndarray, x: float, y: float, margin: float) -> bool:
+    """Is (x, y) of the plan in the image, or at most ``margin`` outside of it?"""
     px, py = mapped(frame, x, y)
     return -margin < px < 1 + margin and -margin < py < 1 + margin
 
@@ -133,12 +134,12 @@ def aerial(stage: Stage) -> None:
         stage.painter.draw(
             Node("road", union(*roads), surface(rng, rng.pick(("asphalt", "concrete")), scale=3.0)), plan
         )
-    made = 0
+    houses = 0
     for y in np.arange(-reach + 0.5 * step, reach, step).tolist():
         for x in np.arange(-reach, reach, rng.uniform(1.7, 2.5)).tolist():
-            if not _inside(plan, x, y, house) or not rng.chance(0.8) or made > 45:
+            if not _inside(plan, x, y, house) or not rng.chance(0.8) or houses > 45:
                 continue
-            made += 1
+            houses += 1
             own = affine(
                 x + rng.signed(0.15),
                 y + rng.signed(0.15),
@@ -167,9 +168,9 @@ def _rosette(rng: Rng, base: Colour) -> Node:
         size = (1.0 - 0.6 * i / count) * rng.uniform(0.75, 1.1)
         angle = turn + 2.39996 * i + rng.signed(0.12)  # the golden angle
         tint = shifted(rng, base, 0.06, 0.02)
-        stuff = rounded(surface(rng, "cloth", tint, 0.5), rng.uniform(0.2, 0.9), 0.3, 0.1)
+        material = rounded(surface(rng, "cloth", tint, 0.5), rng.uniform(0.2, 0.9), 0.3, 0.1)
         blade = shape.at(long_stalk, 0, 1.0 - long_stalk).at(0, 0, size, angle)
-        green = node.attach("leaf", blade, stuff)
+        green = node.attach("leaf", blade, material)
         stalk = capsule(0, 0, (long_stalk + 0.1), 0, 0.035, 0.03, 8).at(0, 0, size, angle)
         green.attach("stalk", stalk, solid(rng, shifted(rng, tint, 0.08, 0.02)), True)
         if rng.chance(0.6):

@@ -24,21 +24,24 @@ from minisam.world.render.rng import Rng
 from minisam.world.render.shapes import blob, box, capsule, ellipse, leaf, polygon, shaggy
 from minisam.world.render.surfaces import sky, surface
 
-FRAME = affine(0.5, 0.5, 0.5)  # object coordinates [-1, 1]² → the whole picture
+FRAME = affine(0.5, 0.5, 0.5)  # object coordinates [-1, 1]² → the whole image
 OVER = 1.1  # backgrounds reach a little beyond the frame
 
 
 def _flat(material: Material) -> Material:
+    """The material without shading and opaque: something flat that is seen head on."""
     material.relief = material.gloss = 0.0
     material.opacity = 1.0
     return material
 
 
 def _ground(rng: Rng) -> Material:
+    """What people walk on out of doors."""
     return surface(rng, rng.pick(("grass", "soil", "sand", "asphalt", "gravel", "concrete", "snow", "rock")))
 
 
 def _indoors(rng: Rng) -> Material:
+    """A floor or the top of a table."""
     return surface(rng, rng.pick(("planks", "carpet", "board", "cloth", "tiles", "concrete", "metal")))
 
 
@@ -83,13 +86,12 @@ def landscape(rng: Rng, painter: Painter) -> Background:
     for i in range(rng.weighted(((2, 0), (2, 1), (1, 3)))):
         tall = rng.uniform(0.1, 0.5) * (1.0 - 0.2 * i)
         x = np.linspace(-OVER, OVER, 60)
-        rough = np.interp(x, np.linspace(-OVER, OVER, 8), rng.array(8)) + 0.12 * np.interp(
-            x, np.linspace(-OVER, OVER, 60), rng.array(60)
-        )
+        rough = np.interp(x, np.linspace(-OVER, OVER, 8), rng.array(8))
+        rough = rough + 0.12 * np.interp(x, np.linspace(-OVER, OVER, 60), rng.array(60))
         ridge = np.stack([x, y - tall * rough], axis=1)
         shape = polygon(np.concatenate([ridge, [[OVER, y + 0.03], [-OVER, y + 0.03]]]))
-        stuff = surface(rng, rng.pick(("foliage", "rock", "grass", "bricks")), scale=1.5)
-        painter.draw(Node("hill", shape, stuff), FRAME)
+        hill = surface(rng, rng.pick(("foliage", "rock", "grass", "bricks")), scale=1.5)
+        painter.draw(Node("hill", shape, hill), FRAME)
     material = _ground(rng)
     painter.draw(Node("ground", box(-OVER, y, OVER, OVER), material), FRAME, horizon=horizon)
     if rng.chance(0.3):
@@ -127,9 +129,9 @@ def patchwork(rng: Rng, painter: Painter) -> Background:
     base = colour(rng)
     for _ in range(rng.integer(2, 8)):
         shape = rng.pick((blob(rng, 0.8), box(-1, -0.7, 1, 0.7), shaggy(rng, 0.8, 0.05)))
-        place = affine(rng.uniform(0, 1), rng.uniform(0, 1), rng.uniform(0.15, 0.5), rng.uniform(0, 6.3))
-        stuff = random_material(rng, shifted(rng, base, 0.2, 0.05) if rng.chance(0.5) else None)
-        painter.draw(Node("region", shape, _flat(stuff)), place)
+        frame = affine(rng.uniform(0, 1), rng.uniform(0, 1), rng.uniform(0.15, 0.5), rng.uniform(0, 6.3))
+        region = random_material(rng, shifted(rng, base, 0.2, 0.05) if rng.chance(0.5) else None)
+        painter.draw(Node("region", shape, _flat(region)), frame)
     return Background(material)
 
 
@@ -138,7 +140,7 @@ def thicket(rng: Rng, painter: Painter) -> Background:
     base = tone(rng, rng.pick(("leaf", "earth", "stone", "wood", "dark")))
     material = _flat(random_material(rng, shifted(rng, base, 0.1, 0.02), 0.2))
     ground = Node("background", box(-OVER, -OVER, OVER, OVER), material)
-    stuffs = [plain(rng, shifted(rng, base, 0.15, 0.04), 0.15) for _ in range(4)]
+    tones = [plain(rng, shifted(rng, base, 0.15, 0.04), 0.15) for _ in range(4)]
     kind = rng.pick(("blade", "leaf", "gravel"))
     lean = rng.uniform(0, 6.3)
     for _ in range(rng.integer(40, 90)):
@@ -150,6 +152,6 @@ def thicket(rng: Rng, painter: Painter) -> Background:
             shape = leaf(rng, 0.3, 12).at(x, y, 1.5 * r, angle)
         else:
             shape = ellipse(1, 0.7, 12).at(x, y, 0.6 * r, angle)
-        ground.on("clutter", shape, rng.pick(stuffs)).labelled = False
+        ground.on("clutter", shape, rng.pick(tones)).labelled = False
     painter.draw(ground, FRAME)
     return Background(material)

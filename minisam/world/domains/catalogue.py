@@ -1,7 +1,7 @@
-"""The 23 domains of the world: what is painted, with which camera it is seen, what such a picture is called.
+"""The 23 domains of the world: what is painted, with which camera it is seen, what such an image is called.
 
-As many as the data sets of the paper's zero-shot study, and in their spirit: each teaches something that the others do
-not, so that one can be held out to see what transfers. The mix of all, in equal shares, is what a model is trained on.
+They are as many as the data sets of the paper's zero-shot study, and in their spirit: each teaches something that the
+others do not, so that one can be held out to see what transfers. A model is trained on all of them in equal shares.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from minisam.world.render.camera import Camera
 
 @dataclass(frozen=True)
 class Domain:
-    """``paint`` puts a scene on a stage; ``picture`` begins its caption; ``teaches`` says what it is for."""
+    """``paint`` puts a scene on a stage; ``opening`` begins its caption; ``teaches`` says what it is for."""
 
     paint: Callable[[Stage], None]
-    picture: str
+    opening: str
     teaches: str
     camera: Camera = field(default_factory=Camera)
 
@@ -65,7 +65,7 @@ DOMAIN: dict[str, Domain] = {
     ),
     "painting": Domain(documents.painting, "A painting", "outlines drawn by a brush, unnatural colours", _PAINT),
     "street": Domain(streets.street, "A photo of a street", "perspective, near and far, thin poles"),
-    "fisheye": Domain(streets.fisheye, "A wide-angle photo", "bowed lines, sizes that change across the picture"),
+    "fisheye": Domain(streets.fisheye, "A wide-angle photo", "bowed lines, sizes that change across the image"),
     "facade": Domain(streets.facade, "A photo of a house front", "doors, windows, signs: repeated parts of one whole"),
     "wildlife": Domain(nature.wildlife, "A photo of animals", "camouflage, night, warmth, grass in front", _DIM),
     "underwater": Domain(nature.underwater, "A photo under water", "haze, low contrast, see-through bodies", _DIVER),

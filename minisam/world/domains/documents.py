@@ -1,19 +1,21 @@
-"""Domains of paper and paint: documents, painting."""
+"""Domains of flat works: documents, painting."""
 
 from __future__ import annotations
 
 from minisam.world.domains import backgrounds
-from minisam.world.domains.everyday import Makers
-from minisam.world.domains.stage import Stage
+from minisam.world.domains.stage import Makers, Stage
 from minisam.world.render.lens import bend
 from minisam.world.render.materials import Colour, colour, random_material, tone
-from minisam.world.render.objects import Node, abstract
+from minisam.world.render.objects import Node
 from minisam.world.render.rng import Rng
 from minisam.world.render.shapes import blob, box, capsule, path, polygon, union
 from minisam.world.render.surfaces import solid, surface
-from minisam.world.things import creatures, large_objects, small_objects
 from minisam.world.things.bodies import figure, portrait
+from minisam.world.things.creatures import animal, bird, flower, fruit, tree
 from minisam.world.things.dishes import cutlery, sandwich
+from minisam.world.things.large_objects import books, house, screen, vehicle
+from minisam.world.things.nameless import abstract
+from minisam.world.things.small_objects import cup, rope, sign, tool, vessel
 
 
 def _page(rng: Rng) -> Node:
@@ -66,23 +68,17 @@ def documents(stage: Stage) -> None:
     stage.fill("table", surface(rng, rng.pick(("planks", "board", "cloth", "plaster", "concrete", "carpet", "metal"))))
     stage.reach = rng.uniform(0.01, 0.05)
     size, lean = rng.log_uniform(0.35, 1.1), rng.signed(0.15)
-    makers: Makers = ((5, _page), (1, small_objects.sign), (1, large_objects.screen), (0.6, large_objects.books))
+    makers: Makers = ((5, _page), (1, sign), (1, screen), (0.6, books))
     for _ in range(int(rng.uniform(1.0, 2.5) / size) + 1):
         x, y = (0.5 + rng.signed(0.15), 0.5 + rng.signed(0.15)) if size > 0.8 else (rng.random(), rng.random())
         stage.put(rng.weighted(makers)(rng), x, y, size * rng.uniform(0.8, 1.2), lean + rng.signed(0.3))
-    small: Makers = (
-        (2, small_objects.tool),
-        (1, small_objects.cup),
-        (1, cutlery),
-        (1, small_objects.rope),
-        (1, _pen),
-        (1, creatures.flower),
-    )
+    small: Makers = ((2, tool), (1, cup), (1, cutlery), (1, rope), (1, _pen), (1, flower))
     for _ in range(rng.integer(0, 3)):
         stage.put(rng.weighted(small)(rng), rng.random(), rng.random(), rng.uniform(0.1, 0.3), rng.uniform(0, 6.28))
 
 
 def _pen(rng: Rng) -> Node:
+    """A pen: body, tip, clip."""
     base: Colour = colour(rng)
     node = Node("pen", capsule(-0.9, 0, 0.7, 0, 0.06, 0.06), solid(rng, base, 0.9, 0.5))
     node.attach("tip", path((0.7, -0.05), (1.0, 0.0), (0.7, 0.05)), solid(rng, tone(rng, "metal")))
@@ -106,38 +102,17 @@ def painting(stage: Stage) -> None:
     )
     if kind == "still life":
         stage.standing(
-            (
-                (3, creatures.fruit),
-                (2, small_objects.vessel),
-                (1.5, creatures.flower),
-                (1, small_objects.cup),
-                (1, sandwich),
-                (0.7, cutlery),
-            ),
+            ((3, fruit), (2, vessel), (1.5, flower), (1, cup), (1, sandwich), (0.7, cutlery)),
             rng.integer(3, 9),
             0.5,
             (0.3, 0.6),
         )
     elif kind == "figures":
-        stage.standing(
-            ((4, figure), (1.5, portrait), (1, creatures.animal), (0.5, creatures.bird)),
-            rng.integer(1, 6),
-            0.35,
-            (0.6, 1.1),
-        )
+        stage.standing(((4, figure), (1.5, portrait), (1, animal), (0.5, bird)), rng.integer(1, 6), 0.35, (0.6, 1.1))
     elif kind == "landscape":
         far = 0.4 if stage.horizon is None else stage.horizon
         stage.standing(
-            (
-                (3, creatures.tree),
-                (2, large_objects.house),
-                (1, figure),
-                (1, creatures.animal),
-                (0.5, large_objects.vehicle),
-            ),
-            rng.integer(2, 9),
-            far,
-            (0.3, 0.8),
+            ((3, tree), (2, house), (1, figure), (1, animal), (0.5, vehicle)), rng.integer(2, 9), far, (0.3, 0.8)
         )
     else:
         for _ in range(rng.integer(3, 12)):

@@ -3,32 +3,24 @@
 from __future__ import annotations
 
 from minisam.world.domains import backgrounds
-from minisam.world.domains.stage import Maker, Stage
-from minisam.world.render.objects import abstract, thin
+from minisam.world.domains.stage import Makers, Stage
 from minisam.world.render.surfaces import surface
-from minisam.world.things import creatures, large_objects, small_objects
 from minisam.world.things.bodies import figure, portrait
+from minisam.world.things.creatures import animal, bird, face, fish, flower, fruit, insect, plant_leaf, potted, tree
 from minisam.world.things.crowds import crowd as crowd_of
 from minisam.world.things.dishes import cutlery, plate, sandwich
+from minisam.world.things.large_objects import books, crate, furniture, house, screen, vehicle
+from minisam.world.things.nameless import abstract, thin
+from minisam.world.things.small_objects import cup, garment, rope, sign, tool, vessel, wheel
 from minisam.world.things.traffic import bicycle
 
-Makers = tuple[tuple[float, Maker], ...]
-
-
 ANYTHING: Makers = (
-    (5, abstract), (1, thin), (2, creatures.animal), (0.7, creatures.fish), (1.2, creatures.bird),
-    (0.7, creatures.insect), (1, creatures.face), (2, figure), (1, portrait), (1.2, creatures.flower),
-    (1.2, creatures.tree), (0.8, creatures.plant_leaf), (1.2, creatures.fruit), (1, large_objects.house),
-    (1.5, large_objects.vehicle), (1.5, small_objects.vessel), (1.5, small_objects.cup), (1.2, large_objects.crate),
-    (1, large_objects.books), (1.2, large_objects.screen), (0.8, small_objects.sign), (1.5, large_objects.furniture),
-    (1, small_objects.tool), (0.8, small_objects.wheel), (1, small_objects.garment), (0.8, small_objects.rope),
-    (1, plate), (0.7, bicycle), (0.5, sandwich),
+    (5, abstract), (1, thin), (2, animal), (0.7, fish), (1.2, bird), (0.7, insect), (1, face), (2, figure),
+    (1, portrait), (1.2, flower), (1.2, tree), (0.8, plant_leaf), (1.2, fruit), (1, house), (1.5, vehicle),
+    (1.5, vessel), (1.5, cup), (1.2, crate), (1, books), (1.2, screen), (0.8, sign), (1.5, furniture), (1, tool),
+    (0.8, wheel), (1, garment), (0.8, rope), (1, plate), (0.7, bicycle), (0.5, sandwich),
 )  # fmt: skip
-
-
-FLYING = (creatures.fish, creatures.insect, creatures.plant_leaf, small_objects.tool)
-
-
+FLYING = (fish, insect, plant_leaf, tool)
 STANDING: Makers = tuple(pair for pair in ANYTHING if pair[1] not in FLYING)
 
 
@@ -115,18 +107,9 @@ def crowd(stage: Stage) -> None:
 
 
 HELD: Makers = (
-    (2, small_objects.tool),
-    (2, small_objects.cup),
-    (2, small_objects.vessel),
-    (1, creatures.fruit),
-    (1, large_objects.screen),
-    (1, large_objects.crate),
-    (1, cutlery),
-    (1, plate),
-    (1, small_objects.rope),
-    (0.7, sandwich),
-    (0.7, creatures.flower),
-)
+    (2, tool), (2, cup), (2, vessel), (1, fruit), (1, screen), (1, crate), (1, cutlery), (1, plate), (1, rope),
+    (0.7, sandwich), (0.7, flower),
+)  # fmt: skip
 
 
 def people(stage: Stage) -> None:
@@ -143,25 +126,13 @@ def people(stage: Stage) -> None:
         for _ in range(rng.weighted(((3, 1), (2, 2), (1, 4)))):
             size = rng.uniform(0.6, 1.3)
             stage.put(
-                portrait(rng),
-                rng.uniform(0.2, 0.8),
-                1.02 + rng.uniform(0.0, 0.3 * size),
-                size,
-                rng.signed(0.06),
-                True,
+                portrait(rng), rng.uniform(0.2, 0.8), 1.02 + rng.uniform(0.0, 0.3 * size), size, rng.signed(0.06), True
             )
         if rng.chance(0.4):
             stage.put(rng.weighted(HELD)(rng), rng.random(), rng.uniform(0.7, 1.0), rng.uniform(0.2, 0.4), stage.turn())
         return
     far = 0.4 if stage.horizon is None else stage.horizon
     many = rng.weighted(((3, 2), (3, 4), (1.5, 12)))
-    kinds: Makers = (
-        (8, figure),
-        (0.5, bicycle),
-        (0.5, creatures.animal),
-        (0.5, large_objects.furniture),
-        (0.4, creatures.potted),
-        (0.3, small_objects.garment),
-    )
+    kinds: Makers = ((8, figure), (0.5, bicycle), (0.5, animal), (0.5, furniture), (0.4, potted), (0.3, garment))
     stage.standing(kinds, rng.integer(1, many), far, (0.5, 1.2) if many < 12 else (0.25, 0.6))
     stage.put(figure(rng), rng.uniform(0.1, 0.9), rng.uniform(0.9, 1.15), rng.uniform(0.4, 1.1), rng.signed(0.03), True)

@@ -46,15 +46,15 @@ def boulders(stage: Stage) -> None:
     for _ in range(count):
         size = largest * rng.log_uniform(0.15, 1.0)
         outline = convex(rng, rng.integer(6, 12)) if rng.chance(0.5) else shaggy(rng, 0.6, 0.05)
-        stuff = rounded(
+        material = rounded(
             surface(rng, "rock", shifted(rng, base, 0.08, 0.015)), rng.uniform(0.8, 2.2), rng.uniform(0.25, 0.5)
         )
-        node = Node("stone", outline.at(0, 0, 1.0, 0, rng.uniform(0.6, 1.0)), stuff)
+        node = Node("stone", outline.at(0, 0, 1.0, 0, rng.uniform(0.6, 1.0)), material)
         if rng.chance(0.5):  # a broken face
             facet = convex(rng, rng.integer(4, 6)).at(rng.signed(0.25), rng.signed(0.25), 0.5)
-            stuff = surface(rng, "rock", shifted(rng, base, 0.15, 0.01))
-            stuff.opacity = rng.uniform(0.3, 0.9)
-            node.on("facet", facet, stuff).labelled = rng.chance(0.3)
+            material = surface(rng, "rock", shifted(rng, base, 0.15, 0.01))
+            material.opacity = rng.uniform(0.3, 0.9)
+            node.on("facet", facet, material).labelled = rng.chance(0.3)
         stage.put(node, rng.random(), rng.random(), size, rng.uniform(0, 6.28))
 
 
@@ -63,9 +63,9 @@ def _log_end(rng: Rng, wood: Colour, bark: Colour) -> Node:
     outline = blob(rng, 0.15, 32)
     node = Node("log", outline, rounded(surface(rng, "bark", bark), 0.5, 0.15))
     cut = shifted(rng, wood, 0.06, 0.02)
-    place = affine(rng.signed(0.3), rng.signed(0.3), rng.uniform(3.0, 9.0))
+    around = affine(rng.signed(0.3), rng.signed(0.3), rng.uniform(3.0, 9.0))
     rings = Material(
-        ramp([shifted(rng, cut, 0.08, 0.02), cut]), RINGS, place, affine(rng.random(), rng.random(), 0.3),
+        ramp([shifted(rng, cut, 0.08, 0.02), cut]), RINGS, around, affine(rng.random(), rng.random(), 0.3),
         tile=1, warp=0.3, grain=rng.uniform(0.05, 0.25), relief=0.1,
     )  # fmt: skip
     face = node.on("cut", outline.at(0, 0, rng.uniform(0.82, 0.95)), rings)
@@ -80,8 +80,8 @@ def _log_along(rng: Rng, bark: Colour) -> Node:
     """A log lying along x with one cut end."""
     r = rng.uniform(0.06, 0.14)
     shape = path((-1, -r), (1, -r * rng.uniform(0.7, 1.0)), (1, r * rng.uniform(0.7, 1.0)), (-1, r))
-    stuff = rounded(surface(rng, "bark", bark, 2.0), rng.uniform(0.5, 1.2), 0.5)
-    node = Node("log", shape, stuff)
+    material = rounded(surface(rng, "bark", bark, 2.0), rng.uniform(0.5, 1.2), 0.5)
+    node = Node("log", shape, material)
     node.attach(
         "cut", ellipse(r * 0.5, r, 20).at(-1, 0), surface(rng, "board", shifted(rng, tone(rng, "wood"), 0.1, 0.03))
     )
@@ -157,8 +157,8 @@ def _crushed(rng: Rng) -> Node:
         return node
     if kind in ("paper", "foil", "rag"):
         base = tone(rng, "white") if kind == "paper" else tone(rng, "metal") if kind == "foil" else colour(rng)
-        stuff = rounded(surface(rng, "crumpled", base), rng.uniform(0.2, 0.9), 0.2, 0.5 if kind == "foil" else 0.0)
-        node = Node(kind, shaggy(rng, 1.0, 0.06) if rng.chance(0.6) else convex(rng, 7), stuff)
+        material = rounded(surface(rng, "crumpled", base), rng.uniform(0.2, 0.9), 0.2, 0.5 if kind == "foil" else 0.0)
+        node = Node(kind, shaggy(rng, 1.0, 0.06) if rng.chance(0.6) else convex(rng, 7), material)
         if rng.chance(0.4):
             node.on(
                 "print",
@@ -167,10 +167,12 @@ def _crushed(rng: Rng) -> Node:
             )
         return node
     if kind == "plastic bag":
-        stuff = rounded(surface(rng, "crumpled", colour(rng) if rng.chance(0.5) else (0.9, 0.9, 0.92)), 0.5, 0.3, 0.4)
-        stuff.opacity = rng.uniform(0.45, 0.95)
-        node = Node(kind, shaggy(rng, 1.1, 0.05), stuff)
-        node.attach("handle", ellipse(0.3, 0.15).at(0.6, -0.8, 1.0, 0.5), stuff, True)
+        material = rounded(
+            surface(rng, "crumpled", colour(rng) if rng.chance(0.5) else (0.9, 0.9, 0.92)), 0.5, 0.3, 0.4
+        )
+        material.opacity = rng.uniform(0.45, 0.95)
+        node = Node(kind, shaggy(rng, 1.1, 0.05), material)
+        node.attach("handle", ellipse(0.3, 0.15).at(0.6, -0.8, 1.0, 0.5), material, True)
         return node
     node = Node("can", superellipse(4.0).at(0, 0, 0.6, 0, 1.6), solid(rng, colour(rng), 1.0, 0.6))
     node.on("band", box(-0.3, -1, 0.4, 1), random_material(rng, None, 0.2))
@@ -182,8 +184,7 @@ def waste(stage: Stage) -> None:
     """A conveyor belt under a heap of crushed things, no two alike, mostly brown and white, hiding each other."""
     rng = stage.rng
     stage.fill(
-        "belt",
-        surface(rng, rng.pick(("asphalt", "carpet", "metal")), tone(rng, "dark") if rng.chance(0.7) else None),
+        "belt", surface(rng, rng.pick(("asphalt", "carpet", "metal")), tone(rng, "dark") if rng.chance(0.7) else None)
     )
     if rng.chance(0.5):
         rim = solid(rng, tone(rng, "metal"), 0.5)

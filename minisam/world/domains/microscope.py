@@ -8,7 +8,7 @@ import numpy as np
 
 from minisam.world.domains.stage import Stage
 from minisam.world.render.materials import NOISE, Colour, Material, colour, ramp, random_material, shifted, tone
-from minisam.world.render.objects import Node, thin
+from minisam.world.render.objects import Node
 from minisam.world.render.rng import Rng
 from minisam.world.render.shapes import (
     Shape,
@@ -28,21 +28,20 @@ from minisam.world.render.shapes import (
 )
 from minisam.world.render.surfaces import rounded, solid, surface
 from minisam.world.render.tiles import FOLDS
+from minisam.world.things.nameless import thin
 from minisam.world.things.small_objects import garment, rope, tool, vessel, wheel
 
 
 def _grown(stage: Stage, radius: float, count: int, touching: float) -> list[tuple[float, float]]:
-    """Places for cells: scattered, in clumps, in a sheet, along bands; ``touching`` < 1: they may overlap."""
+    """Points (x, y) for cells: scattered, in clumps, in a sheet, along bands; ``touching`` < 1: they may overlap."""
     rng = stage.rng
     kind = rng.weighted(((4, "scatter"), (3, "clumps"), (1, "band")))
     if kind == "scatter":
         return stage.spread(count, 2.0 * radius * touching)
     centres = [(rng.random(), rng.random()) for _ in range(rng.integer(1, 5))]
-    found: list[tuple[float, float]] = []
-    least, wide = (
-        (2.0 * radius * touching) ** 2,
-        rng.uniform(1.5, 4.0) * radius * math.sqrt(max(count / len(centres), 1.0)) * 0.5,
-    )
+    points: list[tuple[float, float]] = []
+    least = (2.0 * radius * touching) ** 2
+    wide = rng.uniform(1.5, 4.0) * radius * math.sqrt(max(count / len(centres), 1.0)) * 0.5
     ux, uy = rng.direction()
     for _ in range(4 * count):
         cx, cy = rng.pick(centres)
@@ -50,14 +49,15 @@ def _grown(stage: Stage, radius: float, count: int, touching: float) -> list[tup
         if kind == "band":
             x, y = rng.signed(0.6) * ux + 0.3 * x, rng.signed(0.6) * uy + 0.3 * y
         x, y = cx + x, cy + y
-        if -0.03 < x < 1.03 and -0.03 < y < 1.03 and all((x - u) ** 2 + (y - v) ** 2 > least for u, v in found):
-            found.append((x, y))
-            if len(found) >= count:
+        if -0.03 < x < 1.03 and -0.03 < y < 1.03 and all((x - u) ** 2 + (y - v) ** 2 > least for u, v in points):
+            points.append((x, y))
+            if len(points) >= count:
                 break
-    return found
+    return points
 
 
 def _outlines(rng: Rng, roughness: float) -> list[Shape]:
+    """Six forms of cells."""
     return [blob(rng, roughness, 48) for _ in range(6)]
 
 
@@ -89,8 +89,8 @@ def nuclei(stage: Stage) -> None:
         levels: list[Colour] = [
             (f * glow * tint[0], f * glow * tint[1], f * glow * tint[2]) for f in (1.0 - mottle, 1.0, 1.0 + mottle)
         ]
-        stuff = Material(ramp(levels), NOISE, texture, tile=rng.integer(1, 2), relief=rng.signed(0.15), bulge=0.4)
-        node = Node("nucleus", rng.pick(outlines), stuff)
+        material = Material(ramp(levels), NOISE, texture, tile=rng.integer(1, 2), relief=rng.signed(0.15), bulge=0.4)
+        node = Node("nucleus", rng.pick(outlines), material)
         size = radius * rng.uniform(0.75, 1.3)
         if rng.chance(0.2):
             spots = [ellipse(0.13, 0.11, 12).at(rng.signed(0.25), rng.signed(0.25)) for _ in range(rng.integer(1, 4))]
@@ -158,7 +158,7 @@ def tissue(stage: Stage) -> None:
         lighter = tuple(c + rng.uniform(0.1, 0.6) * (g - c) for c, g in zip(shade, ground))
         colours = [shifted(rng, shade, 0.04, 0.02), shade, (lighter[0], lighter[1], lighter[2])]
         mottle = affine(rng.random(), rng.random(), rng.log_uniform(0.06, 0.3))
-        stuff = Material(
+        material = Material(
             ramp(colours), NOISE, mottle, tile=rng.pick((1, 2, FOLDS)), grain=rng.uniform(0.0, 0.1), relief=0.0
         )
         angle = lean + rng.signed(0.3) if aligned else rng.uniform(0, 6.2832)
@@ -166,7 +166,7 @@ def tissue(stage: Stage) -> None:
         outline = rng.pick(outlines)
         if halo and rng.chance(0.7):
             stage.stain(outline.at(0, 0, rng.uniform(1.3, 1.9)), shifted(rng, ground, 0.1, 0.03), 0.5, frame, soft)
-        node = Node("nucleus", outline, stuff)
+        node = Node("nucleus", outline, material)
         if rim > 0.0:  # a darker membrane
             node.on("membrane", ring(outline, 0.85), solid(rng, shifted(rng, dye, 0.03, 0.01), 0.0)).labelled = False
         stage.at(node, frame, 0.0, soft)
@@ -178,9 +178,9 @@ def _seen_through(rng: Rng, node: Node, dye: Colour, density: float) -> Node:
         thick = density * rng.uniform(0.5, 1.3)
         r, g, b = (max(1.0 - thick * (1.0 - c), 0.03) for c in dye)
         if part.material is not None or part.shape is not None:
-            place = affine(rng.random(), rng.random(), 0.1)
+            shading = affine(rng.random(), rng.random(), 0.1)
             shades = ramp([(r, g, b), (r * 0.9, g * 0.9, b * 0.9)])
-            part.material = Material(shades, NOISE, place, tile=2, relief=rng.signed(0.3), through=True)
+            part.material = Material(shades, NOISE, shading, tile=2, relief=rng.signed(0.3), through=True)
         if part is not node:
             _seen_through(rng, part, dye, density)
     return node
@@ -214,21 +214,22 @@ def xray(stage: Stage) -> None:
 
 def _device(rng: Rng) -> Node:
     """A telephone or computer opened to the rays: case, board, battery, wires."""
-    stuff = solid(rng, colour(rng))
-    node = Node("device", box(-1, -0.7, 1, 0.7, 0.1), stuff)
-    board = node.on("circuit board", box(-0.85, -0.55, 0.3, 0.5), stuff)
+    material = solid(rng, colour(rng))
+    node = Node("device", box(-1, -0.7, 1, 0.7, 0.1), material)
+    board = node.on("circuit board", box(-0.85, -0.55, 0.3, 0.5), material)
     for _ in range(rng.integer(2, 6)):
         x, y = rng.uniform(-0.8, 0.2), rng.uniform(-0.5, 0.4)
-        board.on("chip", box(x, y, x + rng.uniform(0.1, 0.3), y + 0.15), stuff)
-    node.on("battery", box(0.4, -0.5, 0.85, 0.5, 0.05), stuff)
+        board.on("chip", box(x, y, x + rng.uniform(0.1, 0.3), y + 0.15), material)
+    node.on("battery", box(0.4, -0.5, 0.85, 0.5, 0.05), material)
     return node
 
 
 def _knife(rng: Rng) -> Node:
-    stuff = solid(rng, tone(rng, "metal"))
+    """A knife from the side: handle and blade."""
+    material = solid(rng, tone(rng, "metal"))
     node = Node("knife", None)
-    node.attach("handle", box(-1.0, -0.12, -0.1, 0.1, 0.05), stuff)
-    node.attach("blade", path((-0.1, -0.12), (0.8, -0.1), (1.1, 0.08), (-0.1, 0.1)), stuff)
+    node.attach("handle", box(-1.0, -0.12, -0.1, 0.1, 0.05), material)
+    node.attach("blade", path((-0.1, -0.12), (0.8, -0.1), (1.1, 0.08), (-0.1, 0.1)), material)
     return node
 
 
@@ -263,17 +264,20 @@ def _fence(rng: Rng) -> Node:
 
 
 def _wire(rng: Rng) -> Node:
+    """One bent wire."""
     r = rng.log_uniform(0.012, 0.05)
     shape = curve(rng, -1.0, rng.signed(0.2), rng.signed(0.5), rng.uniform(1.6, 2.6), r, r, rng.signed(2.5))
     return Node("wire", shape, solid(rng, colour(rng), 0.7, 0.3))
 
 
 def _branch(rng: Rng) -> Node:
+    """A bare branch."""
     shape = branches(rng, rng.integer(2, 3), rng.uniform(0.35, 0.8), rng.uniform(0.03, 0.08))
     return Node("branch", shape, rounded(surface(rng, "bark"), 0.5))
 
 
 def _net(rng: Rng) -> Node:
+    """A net of crossing cords."""
     r = rng.uniform(0.012, 0.03)
     count = rng.integer(4, 8)
     lines = []
@@ -283,14 +287,14 @@ def _net(rng: Rng) -> Node:
 
 
 def _feather(rng: Rng) -> Node:
+    """A long thin leaf."""
     return Node("leaf", leaf(rng, rng.uniform(0.04, 0.15)).at(-1, 0, 2.0), rounded(surface(rng, "foliage"), 0.4))
 
 
 def _shred(rng: Rng) -> Node:
+    """A torn strip of paper."""
     return Node(
-        "paper",
-        shaggy(rng, 1.2, 0.15).at(0, 0, 1.0, 0, rng.uniform(0.15, 0.5)),
-        rounded(surface(rng, "crumpled"), 0.4),
+        "paper", shaggy(rng, 1.2, 0.15).at(0, 0, 1.0, 0, rng.uniform(0.15, 0.5)), rounded(surface(rng, "crumpled"), 0.4)
     )
 
 

@@ -1,17 +1,18 @@
-"""Domains of living nature: wildlife, underwater."""
+"""Domains of nature: wildlife, underwater."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from minisam.world.domains.stage import Maker, Stage
+from minisam.world.domains.stage import Makers, Stage
 from minisam.world.render.lens import bend
 from minisam.world.render.materials import Colour, colour, shifted, tone
-from minisam.world.render.objects import Node, thin
+from minisam.world.render.objects import Node
 from minisam.world.render.rng import Rng
 from minisam.world.render.shapes import Shape, blob, box, branches, curve, ellipse, leaf, path, polygon, shaggy, union
 from minisam.world.render.surfaces import rounded, solid, surface
 from minisam.world.things.creatures import animal, bird, fish, insect
+from minisam.world.things.nameless import thin
 from minisam.world.things.small_objects import rope, vessel
 
 
@@ -50,14 +51,11 @@ def wildlife(stage: Stage) -> None:
             "trunk",
             bark,
             path(
-                (x - w, -1.1),
-                (x + w, -1.1),
-                (x + 1.2 * w + rng.signed(0.1), 1.1),
-                (x - 1.3 * w + rng.signed(0.1), 1.1),
+                (x - w, -1.1), (x + w, -1.1), (x + 1.2 * w + rng.signed(0.1), 1.1), (x - 1.3 * w + rng.signed(0.1), 1.1)
             ),
         )
     far = 0.2 if horizon is None else horizon
-    makers: tuple[tuple[float, Maker], ...] = ((5, animal), (2, bird), (0.7, insect), (0.5, fish))
+    makers: Makers = ((5, animal), (2, bird), (0.7, insect), (0.5, fish))
     count = rng.weighted(((4, 1), (2, 2), (2, 5), (0.5, 10)))
     stage.shadow *= 0.7
     for y in sorted(rng.uniform(far + 0.1, 1.05) for _ in range(count)):
@@ -75,11 +73,11 @@ def wildlife(stage: Stage) -> None:
         size = rng.uniform(0.25, 0.7) * (0.4 + 0.6 * y) * (0.5 if count > 4 else 1.0)
         stage.put(node, rng.uniform(0.05, 0.95), y, size, rng.signed(0.06), True)
     for _ in range(rng.integer(0, 5)):  # what grows before them
-        stuff = surface(rng, "cloth", shifted(rng, tone(rng, "leaf"), 0.08, 0.02))
+        material = surface(rng, "cloth", shifted(rng, tone(rng, "leaf"), 0.08, 0.02))
         if rng.chance(0.7):
             stage.clutter(
                 _blades(rng, rng.integer(5, 20), rng.uniform(0.4, 1.2), rng.uniform(0.2, 0.7), rng.signed(0.2)),
-                stuff,
+                material,
                 blurred=rng.pick((0.0, 0.0, 0.006)),
             )
         else:
@@ -95,8 +93,8 @@ def _recolour(rng: Rng, node: Node, base: Colour, vary: float = 0.06) -> None:
     """Give a thing and all its parts surfaces about one colour: fur like the ground, or warmth."""
     for part in (node, *node.children):
         if part.material is not None:
-            stuff = surface(rng, "fur", shifted(rng, base, vary, vary * 0.2))
-            part.material = rounded(stuff, rng.uniform(0.1, 0.7), 0.3)
+            material = surface(rng, "fur", shifted(rng, base, vary, vary * 0.2))
+            part.material = rounded(material, rng.uniform(0.1, 0.7), 0.3)
         if part is not node:
             _recolour(rng, part, base, vary)
 
@@ -115,6 +113,7 @@ def _dolphin(rng: Rng) -> Node:
 
 
 def _weed(rng: Rng) -> Node:
+    """A tuft of seaweed: long blades from one foot."""
     blades = [
         curve(rng, rng.signed(0.2), 1.0, -1.57 + rng.signed(0.3), rng.uniform(1.0, 2.0), 0.07, 0.02, rng.signed(1.0))
         for _ in range(rng.integer(2, 6))
@@ -123,6 +122,7 @@ def _weed(rng: Rng) -> Node:
 
 
 def _coral(rng: Rng) -> Node:
+    """A coral: branching, or a lump."""
     if rng.chance(0.5):
         return Node(
             "coral", branches(rng, 3, rng.uniform(0.5, 0.9), 0.1), rounded(surface(rng, "gravel", colour(rng)), 0.6)
@@ -131,6 +131,7 @@ def _coral(rng: Rng) -> Node:
 
 
 def _jelly(rng: Rng) -> Node:
+    """A jellyfish: a bell that is seen through, with arms."""
     bell = solid(rng, shifted(rng, (0.8, 0.8, 0.9), 0.1, 0.1), 0.8, 0.4)
     bell.opacity = rng.uniform(0.4, 0.8)
     node = Node(
@@ -147,7 +148,7 @@ def _jelly(rng: Rng) -> Node:
 
 
 def underwater(stage: Stage) -> None:
-    """Fish, dolphins, corals, weed, wrecked goods on sand; everything further away is more blue, dim and soft."""
+    """Fish, dolphins, corals, weed, wrecks on sand; everything further away is more blue, dim and soft."""
     rng = stage.rng
     water = shifted(
         rng,
@@ -155,7 +156,8 @@ def underwater(stage: Stage) -> None:
         0.08,
         0.03,
     )
-    stage.fill("water", surface(rng, "sky", water) if rng.chance(0.0) else surface(rng, "plaster", water, 1.0))
+    rng.random()  # nothing uses it; without it, all that is drawn later would change
+    stage.fill("water", surface(rng, "plaster", water))
     stage.shadow *= 0.5
     bed = rng.uniform(0.3, 1.0)
     if rng.chance(0.7):
@@ -164,15 +166,8 @@ def underwater(stage: Stage) -> None:
         floor = polygon(np.concatenate([np.stack([x, line], axis=1), [[1.1, 1.1], [-1.1, 1.1]]]))
         stage.fill("ground", surface(rng, rng.pick(("sand", "rock", "gravel")), scale=1.5), floor, horizon=None)
     stage.veil(water, rng.uniform(0.1, 0.5))
-    still: tuple[tuple[float, Maker], ...] = (
-        (2, _coral),
-        (2, _weed),
-        (1, _stone),
-        (1, vessel),
-        (0.5, rope),
-        (0.5, thin),
-    )
-    swims: tuple[tuple[float, Maker], ...] = ((4, fish), (1, _dolphin), (0.6, _jelly))
+    still: Makers = ((2, _coral), (2, _weed), (1, _stone), (1, vessel), (0.5, rope), (0.5, thin))
+    swims: Makers = ((4, fish), (1, _dolphin), (0.6, _jelly))
     school, one = rng.chance(0.3), rng.weighted(swims)
     for layer in range(3):
         for _ in range(rng.integer(0, 3)):
@@ -189,13 +184,7 @@ def underwater(stage: Stage) -> None:
             maker = one if school else rng.weighted(swims)
             size = rng.log_uniform(0.06, 0.2) * (1 + layer) * (0.6 if school else 1.0)
             stage.put(
-                maker(rng),
-                rng.random(),
-                rng.random(),
-                size,
-                rng.signed(0.3),
-                shadow=0.0,
-                blurred=0.003 * (2 - layer),
+                maker(rng), rng.random(), rng.random(), size, rng.signed(0.3), shadow=0.0, blurred=0.003 * (2 - layer)
             )
         if layer < 2:
             stage.veil(water, rng.uniform(0.1, 0.4))
@@ -207,4 +196,5 @@ def underwater(stage: Stage) -> None:
 
 
 def _stone(rng: Rng) -> Node:
+    """A stone on the bed."""
     return Node("stone", blob(rng, 0.7), rounded(surface(rng, "rock"), 1.2, 0.4))

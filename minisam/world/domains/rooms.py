@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from minisam.world.domains.everyday import HELD, Makers
-from minisam.world.domains.stage import Stage, View
+from minisam.world.domains.everyday import HELD
+from minisam.world.domains.stage import Makers, Stage, View
 from minisam.world.render.materials import colour, shifted, tone
 from minisam.world.render.objects import Node
 from minisam.world.render.rng import Rng
 from minisam.world.render.shapes import box, path, superellipse
 from minisam.world.render.surfaces import rounded, solid, surface
-from minisam.world.things import creatures, large_objects, small_objects
 from minisam.world.things.bodies import cloth, figure, hand
+from minisam.world.things.creatures import animal, fruit, potted
 from minisam.world.things.dishes import cutlery, pan, pizza, plate, sandwich
+from minisam.world.things.large_objects import crate, furniture, screen
+from minisam.world.things.small_objects import cup, tool, vessel, wheel
 
 
 def _sofa(rng: Rng) -> Node:
+    """A sofa from the front: cushions, backs, arms, pillows."""
     base = colour(rng) if rng.chance(0.5) else tone(rng, "earth")
-    stuff = rounded(surface(rng, "cloth", base), 0.5, 0.2)
-    node = Node("sofa", box(-1.0, -0.5, 1.0, 0.5, 0.12), stuff)
+    material = rounded(surface(rng, "cloth", base), 0.5, 0.2)
+    node = Node("sofa", box(-1.0, -0.5, 1.0, 0.5, 0.12), material)
     count = rng.integer(1, 3)
     for i in range(count):
         x0, x1 = -0.8 + 1.6 * i / count, -0.8 + 1.6 * (i + 1) / count - 0.02
@@ -32,13 +35,14 @@ def _sofa(rng: Rng) -> Node:
             rounded(surface(rng, "cloth", shifted(rng, base, 0.05, 0.01)), 0.6, 0.3),
         )
     for side in (-1, 1):
-        node.attach("arm", box(min(side * 0.78, side * 1.08), -0.15, max(side * 0.78, side * 1.08), 0.5, 0.1), stuff)
+        node.attach("arm", box(min(side * 0.78, side * 1.08), -0.15, max(side * 0.78, side * 1.08), 0.5, 0.1), material)
     for _ in range(rng.integer(0, 3)):
         node.attach("pillow", superellipse(4.0).at(rng.uniform(-0.6, 0.6), -0.1, 0.22, rng.signed(0.3)), cloth(rng))
     return node
 
 
 def _bed(rng: Rng) -> Node:
+    """A bed from the side: headboard, blanket, pillows."""
     node = Node("bed", path((-1, -0.1), (0.8, -0.1), (1.1, 0.5), (-1.0, 0.5)), rounded(surface(rng, "cloth"), 0.5, 0.2))
     node.attach("headboard", box(-1.12, -0.7, -0.95, 0.5, 0.04), surface(rng, "board"), True)
     node.on("blanket", path((-0.4, -0.3), (1.2, -0.3), (1.3, 0.7), (-0.25, 0.7)), cloth(rng))
@@ -52,6 +56,7 @@ def _bed(rng: Rng) -> Node:
 
 
 def _shelf(rng: Rng) -> Node:
+    """A shelf with compartments of books and boxes."""
     wood = tone(rng, rng.pick(("wood", "white", "dark")))
     node = Node("shelf", box(-0.7, -1.0, 0.7, 1.0), surface(rng, "board", wood))
     rows = rng.integer(2, 4)
@@ -72,15 +77,9 @@ def _shelf(rng: Rng) -> Node:
 
 
 FURNITURE: Makers = (
-    (3, large_objects.furniture),
-    (2, _sofa),
-    (1.5, _bed),
-    (1.5, _shelf),
-    (1.5, creatures.potted),
-    (0.7, figure),
-    (0.4, creatures.animal),
-    (0.5, large_objects.crate),
-)
+    (3, furniture), (2, _sofa), (1.5, _bed), (1.5, _shelf), (1.5, potted), (0.7, figure), (0.4, animal),
+    (0.5, crate),
+)  # fmt: skip
 
 
 def interior(stage: Stage) -> None:
@@ -131,19 +130,14 @@ def interior(stage: Stage) -> None:
         x, y = view.point(rng.uniform(-wide * 0.8, wide * 0.8), rng.uniform(1.4, 1.9), deep)
         size = 0.5 * view.focal * rng.uniform(0.5, 1.4) / deep
         stage.put(
-            rng.pick((large_objects.screen, _window_of, small_objects.wheel))(rng),
-            (x + 1) / 2,
-            (y + 1) / 2,
-            size,
-            0.0,
-            shadow=0.3,
+            rng.pick((screen, _window_with_curtains, wheel))(rng), (x + 1) / 2, (y + 1) / 2, size, 0.0, shadow=0.3
         )
     if rng.chance(0.4):
         z, w = rng.uniform(1.8, 3.0), rng.uniform(0.5, 1.2)
         stage.fill("rug", cloth(rng), view.quad((-w, 0, z), (-w, 0, z + 1), (w, 0, z + 1), (w, 0, z)))
     stage.reach = 0.05
-    places = sorted((rng.uniform(1.4, deep - 0.2) for _ in range(rng.integer(2, 7))), reverse=True)
-    for z in places:
+    depths = sorted((rng.uniform(1.4, deep - 0.2) for _ in range(rng.integer(2, 7))), reverse=True)
+    for z in depths:
         node = rng.weighted(FURNITURE)(rng)
         size = {"sofa": 1.9, "bed": 2.0, "person": 1.7, "shelf": 1.8, "animal": 0.7, "box": 0.5}.get(node.name, 1.0)
         x, y = view.point(rng.uniform(-wide * 0.85, wide * 0.85), 0.0, z)
@@ -162,7 +156,8 @@ def interior(stage: Stage) -> None:
         stage.put(lamp, (x + 1) / 2, (y + 1) / 2 + 0.08, 0.25, 0.0, shadow=0.0)
 
 
-def _window_of(rng: Rng) -> Node:
+def _window_with_curtains(rng: Rng) -> Node:
+    """A window seen from inside: two panes, perhaps curtains."""
     node = Node("window", box(-0.8, -1, 0.8, 1), solid(rng, tone(rng, "white"), 0.5))
     for side in (-1, 1):
         node.on(
@@ -175,28 +170,10 @@ def _window_of(rng: Rng) -> Node:
     return node
 
 
-TABLE: Makers = (
-    (4, plate),
-    (1, pizza),
-    (1, pan),
-    (1.5, cutlery),
-    (1.5, creatures.fruit),
-    (1, small_objects.cup),
-    (0.6, sandwich),
-    (0.5, small_objects.tool),
-)
-
-
+TABLE: Makers = ((4, plate), (1, pizza), (1, pan), (1.5, cutlery), (1.5, fruit), (1, cup), (0.6, sandwich), (0.5, tool))
 COUNTER: Makers = (
-    (3, small_objects.vessel),
-    (2.5, small_objects.cup),
-    (1.5, creatures.fruit),
-    (1, sandwich),
-    (1, large_objects.crate),
-    (1, large_objects.screen),
-    (0.7, creatures.potted),
-    (0.5, small_objects.tool),
-)
+    (3, vessel), (2.5, cup), (1.5, fruit), (1, sandwich), (1, crate), (1, screen), (0.7, potted), (0.5, tool),
+)  # fmt: skip
 
 
 def kitchen(stage: Stage) -> None:

@@ -16,10 +16,11 @@ from minisam.world.render.shapes import Shape, affine, box, ellipse, path
 from minisam.world.render.surfaces import solid, surface
 
 Maker = Callable[[Rng], Node]
+Makers = Sequence[tuple[float, Maker]]  # each with its weight
 
 
 def frame_at(rng: Rng, node: Node, x: float, y: float, size: float, turn: float, standing: bool) -> np.ndarray:
-    """The map that puts ``node`` at (x, y) with its longer side about ``size`` (shares of the picture).
+    """The map that puts ``node`` at (x, y) with its longer side about ``size`` (shares of the image).
 
     standing: (x, y) is the middle of its lower edge; otherwise its centre. Half are mirrored, all stretched a little.
     """
@@ -48,15 +49,19 @@ class Stage:
 
     def use(self, background: Callable[[Rng, Painter], Background]) -> None:
         """Paint one of the ready backgrounds."""
-        made = background(self.rng, self.painter)
-        self.ground, self.horizon = made.material, made.horizon
+        painted = background(self.rng, self.painter)
+        self.ground, self.horizon = painted.material, painted.horizon
 
     def fill(
-        self, name: str, stuff: str | Material, shape: Shape | None = None,
+        self, name: str, material: str | Material, shape: Shape | None = None,
         horizon: float | None = None, scale: float = 1.0,
     ) -> Node:  # fmt: skip
-        """Paint a region of the background, ``shape`` in frame coordinates [-1, 1]²; all of the frame if not given."""
-        material = surface(self.rng, stuff, scale=scale) if isinstance(stuff, str) else stuff
+        """Paint a region of the background: all of the frame, or ``shape`` in frame coordinates [-1, 1]².
+
+        material: a ``Material``, or the name of a surface, ``scale`` times as fine.
+        """
+        if isinstance(material, str):
+            material = surface(self.rng, material, scale=scale)
         node = Node(name, box(-OVER, -OVER, OVER, OVER) if shape is None else shape, material)
         self.painter.draw(node, FRAME, horizon=horizon)
         if name in ("background", "ground", "floor", "table", "road", "soil", "belt"):
@@ -106,13 +111,13 @@ class Stage:
         self, shape: Shape, colour: Colour, opacity: float, frame: np.ndarray = FRAME, blurred: float = 0.0
     ) -> None:
         """Something on the ground that is not a thing: a patch of light, oil, dust. No mask, no owner."""
-        stuff = solid(self.rng, colour, 0.0, 0.0, 0.1)
-        stuff.opacity = opacity
-        self.painter.draw(Node("stain", shape, stuff, ghost=True, labelled=False), frame, blurred=blurred)
+        material = solid(self.rng, colour, 0.0, 0.0, 0.1)
+        material.opacity = opacity
+        self.painter.draw(Node("stain", shape, material, ghost=True, labelled=False), frame, blurred=blurred)
 
-    def clutter(self, shape: Shape, stuff: Material, frame: np.ndarray = FRAME, blurred: float = 0.0) -> None:
+    def clutter(self, shape: Shape, material: Material, frame: np.ndarray = FRAME, blurred: float = 0.0) -> None:
         """Something in front that hides, but is no thing of its own: blades of grass, twigs, confetti."""
-        self.painter.draw(Node("clutter", shape, stuff, labelled=False), frame, blurred=blurred)
+        self.painter.draw(Node("clutter", shape, material, labelled=False), frame, blurred=blurred)
 
     def turn(self) -> float:
         """Mostly upright, sometimes any angle."""
@@ -126,20 +131,18 @@ class Stage:
         return node
 
     def spread(self, count: int, apart: float) -> list[tuple[float, float]]:
-        """Up to ``count`` places (x, y) in the frame, at least ``apart`` from each other."""
-        found: list[tuple[float, float]] = []
+        """Up to ``count`` points (x, y) in the frame, at least ``apart`` from each other."""
+        points: list[tuple[float, float]] = []
         least = apart * apart
         for _ in range(3 * count):
             x, y = self.rng.uniform(-0.03, 1.03), self.rng.uniform(-0.03, 1.03)
-            if all((x - u) ** 2 + (y - v) ** 2 > least for u, v in found):
-                found.append((x, y))
-                if len(found) >= count:
+            if all((x - u) ** 2 + (y - v) ** 2 > least for u, v in points):
+                points.append((x, y))
+                if len(points) >= count:
                     break
-        return found
+        return points
 
-    def standing(
-        self, makers: Sequence[tuple[float, Maker]], count: int, far: float, tall: tuple[float, float]
-    ) -> None:
+    def standing(self, makers: Makers, count: int, far: float, tall: tuple[float, float]) -> None:
         """``count`` things on the ground from far to near; ``tall``: how large they are at the lower edge."""
         rng = self.rng
         depths = sorted(rng.log_uniform(0.25, 1.0) for _ in range(count))
@@ -148,12 +151,7 @@ class Stage:
         for near in depths:
             y = far + (1.08 - far) * near
             self.put(
-                rng.weighted(makers)(rng),
-                rng.random(),
-                y,
-                rng.uniform(*tall) * near + 0.03,
-                rng.signed(0.04),
-                True,
+                rng.weighted(makers)(rng), rng.random(), y, rng.uniform(*tall) * near + 0.03, rng.signed(0.04), True
             )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from minisam.world.domains.rooms import interior
-from minisam.world.domains.stage import Maker, Stage, View
+from minisam.world.domains.stage import Makers, Stage, View
 from minisam.world.render.lens import bend
 from minisam.world.render.materials import colour, shifted, tone
 from minisam.world.render.objects import Node
@@ -48,7 +48,7 @@ def _block(stage: Stage, view: View, side: float, near: float, far: float, tall:
         stage.fill("building", shade, view.quad((side, 0, near), (side, tall, near), (out, tall, near), (out, 0, near)))
 
 
-USERS: tuple[tuple[float, Maker], ...] = ((6, car_behind), (1.5, lorry_behind), (1, vehicle))
+USERS: Makers = ((6, car_behind), (1.5, lorry_behind), (1, vehicle))
 
 
 def street(stage: Stage) -> None:
@@ -71,10 +71,7 @@ def street(stage: Stage) -> None:
     half = rng.uniform(3.5, 9.0)
     walk = rng.uniform(1.5, 5.0)
     stage.fill(
-        "ground",
-        rng.pick(("grass", "concrete", "soil", "concrete")),
-        box(-1.1, rise, 1.1, 1.1),
-        horizon=(rise + 1) / 2,
+        "ground", rng.pick(("grass", "concrete", "soil", "concrete")), box(-1.1, rise, 1.1, 1.1), horizon=(rise + 1) / 2
     )
     for side in (-1.0, 1.0):
         if rng.chance(0.75):
@@ -95,15 +92,15 @@ def street(stage: Stage) -> None:
             )
     road = view.quad((-half, 0, 1.0), (-half, 0, 200.0), (half, 0, 200.0), (half, 0, 1.0))
     stage.fill("road", "asphalt", road, horizon=(rise + 1) / 2)
-    paint = solid(rng, tone(rng, "white"), 0.0, 0.0, 0.2)
-    paint.opacity = rng.uniform(0.4, 0.9)
+    white = solid(rng, tone(rng, "white"), 0.0, 0.0, 0.2)
+    white.opacity = rng.uniform(0.4, 0.9)
     lanes = [0.0] if half < 6 else [-half / 3, half / 3]
     dashes = [
         view.quad((x - 0.08, 0, z), (x - 0.08, 0, z + 3.0), (x + 0.08, 0, z + 3.0), (x + 0.08, 0, z))
         for x in lanes
         for z in (2.0, 8.0, 14.0, 20.0, 26.0, 40.0)
     ]
-    stage.painter.draw(Node("marking", union(*dashes), paint, labelled=False, ghost=True), affine(0.5, 0.5, 0.5))
+    stage.painter.draw(Node("marking", union(*dashes), white, labelled=False, ghost=True), affine(0.5, 0.5, 0.5))
     things: list[tuple[float, float, float, Node]] = []
     for _ in range(rng.integer(1, 9)):
         x = rng.uniform(-half + 1, half - 1) if rng.chance(0.5) else rng.pick((-1, 1)) * (half - 1.1)
@@ -201,16 +198,12 @@ def facade(stage: Stage) -> None:
     street_things = ((4, figure), (1.5, bicycle), (1.5, pole), (1.5, tree), (1, vehicle), (0.5, animal))
     for y in sorted(rng.uniform(foot, 1.1) for _ in range(rng.integer(0, 5))):
         stage.put(
-            rng.weighted(street_things)(rng),
-            rng.random(),
-            (y + 1) / 2,
-            rng.uniform(0.2, 0.55),
-            rng.signed(0.02),
-            True,
+            rng.weighted(street_things)(rng), rng.random(), (y + 1) / 2, rng.uniform(0.2, 0.55), rng.signed(0.02), True
         )
 
 
 def _door(rng: Rng, front: Node, x: float, foot: float, w: float, tall: float) -> None:
+    """A door in the house front ``front``: panels and a knob."""
     base = colour(rng) if rng.chance(0.6) else tone(rng, "wood")
     door = front.on("door", box(x - w * 0.8, foot - tall, x + w * 0.8, foot), solid(rng, base, 0.3))
     for i in range(rng.integer(0, 3)):
@@ -222,7 +215,5 @@ def _door(rng: Rng, front: Node, x: float, foot: float, w: float, tall: float) -
                 solid(rng, shifted(rng, base, 0.07, 0.01), -0.4),
             )
     door.on(
-        "knob",
-        ellipse(0.025, 0.025, 12).at(x + 0.6 * w, foot - 0.45 * tall),
-        solid(rng, tone(rng, "metal"), 0.8, 0.5),
+        "knob", ellipse(0.025, 0.025, 12).at(x + 0.6 * w, foot - 0.45 * tall), solid(rng, tone(rng, "metal"), 0.8, 0.5)
     )

@@ -1,7 +1,7 @@
 """The camera: what happens between the scene and the file.
 
 In the order of the light: uneven light (a soft gradient, sometimes the dappled shadow of something outside of the
-picture), lens blur, vignetting, exposure and colour cast, a tone curve, sensor noise, rounding to bytes, and sometimes
+image), lens blur, vignetting, exposure and colour cast, a tone curve, sensor noise, rounding to bytes, and sometimes
 a lossy 8 × 8 block code as in JPEG. The light matters most: because of it the colours of one object differ from place
 to place, while its outline stays, which is what tells an object from a colour.
 """
@@ -11,63 +11,82 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from minisam.world.render.exact import exact, snap
-from minisam.world.render.materials import affine
 from minisam.world.render.raster import blur
 from minisam.world.render.rng import Rng
 from minisam.world.render.shading import sample_row
+from minisam.world.render.shapes import affine, map_point
 from minisam.world.render.tiles import tiles
 
 
+class Exposure(NamedTuple):
+    """What is chosen for one image out of the ranges of a ``Camera``."""
+
+    uneven: float  # strength of the soft gradient of light
+    dapple: float  # strength of the shadow of leaves
+    vignette: float
+    contrast: float
+    lift: float  # brightness added
+    grain: float  # strength of the sensor's noise
+    grey: bool
+
+
 @exact
-def _develop(image, light, to_light, noise, shift, numbers, gain, out):
-    """image (S, S, 3) float32 → out uint8; light: a noise tile; noise (256, n) float32, n ≥ 3 S + 512.
+def _develop(image, light, to_light, noise, shift, exposure, gain, out):
+    """Develop image (S, S, 3) float32 into out, uint8; light: a noise tile; noise (256, n) float32, n ≥ 3 S + 512.
 
     The sensor's noise of a row is the sum of two pieces of rows of ``noise``: another pair for each of 256 rows.
     """
-    uneven, dapple, vignette = np.float32(numbers[0]), np.float32(numbers[1]), numbers[2]
-    contrast, grain, grey = np.float32(numbers[3]), np.float32(numbers[5]), numbers[6] > 0.0
-    offset, half, one = np.float32(numbers[4] - 0.5), np.float32(0.5), np.float32(1.0)
     size = image.shape[0]
+    zero, half, one = np.float32(0.0), np.float32(0.5), np.float32(1.0)
+    uneven, dapple, vignette = np.float32(exposure.uneven), np.float32(exposure.dapple), exposure.vignette
+    contrast, grain, offset = np.float32(exposure.contrast), np.float32(exposure.grain), np.float32(exposure.lift - 0.5)
+    # One row of: the light's noise, colours, what they are multiplied by, the sensor's noise (−1 to 1).
     lit, row, bright = np.zeros(size, np.float32), np.empty(3 * size, np.float32), np.empty(3 * size, np.float32)
     speckle = np.empty(3 * size, np.float32)
+    # Vignetting: 1 − 2 vignette (x² + y²), (x, y) from the centre; ``across`` is the part of x, the same in all rows.
     across = np.empty(size, np.float32)
     for x in range(size):
         across[x] = np.float32(vignette * 2.0 * ((x + 0.5) / size - 0.5) * ((x + 0.5) / size - 0.5))
     for y in range(size):
+        # Light: uneven · n, the shadow of leaves where n is high, the vignette, exposure and cast (``gain``).
         px, py = 0.5 / size, (y + 0.5) / size
         if uneven > 0.0 or dapple > 0.0:
-            u = to_light[0, 0] * px + to_light[0, 1] * py + to_light[0, 2]
-            v = to_light[1, 0] * px + to_light[1, 1] * py + to_light[1, 2]
+            u, v = map_point(to_light, px, py)
             sample_row(light, u, v, to_light[0, 0] / size, to_light[1, 0] / size, 0, size, lit)
-        here = np.float32(1.0 - vignette * 2.0 * (py - 0.5) * (py - 0.5))
+        inside = np.float32(1.0 - vignette * 2.0 * (py - 0.5) * (py - 0.5))
         for x in range(size):
             shade = max(one + uneven * lit[x], np.float32(0.2))
-            shade *= one - dapple * min(max(np.float32(4.0) * lit[x] - one, np.float32(0.0)), one)
-            shade *= here - across[x]
+            shade *= one - dapple * min(max(np.float32(4.0) * lit[x] - one, zero), one)
+            shade *= inside - across[x]
             for c in range(3):
                 bright[3 * x + c] = shade * gain[c]
                 row[3 * x + c] = image[y, x, c]
+
+        # The sum of two uniform numbers: noise with a triangular density.
         first, second = noise[y & 255], noise[(7 * y + shift) & 255]
-        at = (shift * 5 + 91 * y) & 255
+        start = (shift * 5 + 91 * y) & 255
         for i in range(3 * size):
             row[i] *= bright[i]
-            speckle[i] = first[i + at] + second[i + 255 - at] - one
-        if grey:
+            speckle[i] = first[i + start] + second[i + 255 - start] - one
+        if exposure.grey:
             for x in range(size):
                 value = (
                     np.float32(0.3) * row[3 * x] + np.float32(0.59) * row[3 * x + 1] + np.float32(0.11) * row[3 * x + 2]
                 )
                 for c in range(3):
                     row[3 * x + c], speckle[3 * x + c] = value, speckle[3 * x]
+
+        # The tone curve: contrast about 1/2, then a shoulder above 3/4, not a cut: highlights keep some drawing.
         for i in range(3 * size):
             value = (row[i] + offset) * contrast + half
-            over = max(value - np.float32(0.75), np.float32(0.0))  # a shoulder, not a cut: highlights keep some drawing
+            over = max(value - np.float32(0.75), zero)
             value = value - over + over / (one + np.float32(1.6) * over) + grain * speckle[i]
-            row[i] = min(max(value, np.float32(0.0)), one) * np.float32(255.0) + half
+            row[i] = min(max(value, zero), one) * np.float32(255.0) + half
         flat = out[y].reshape(3 * size)
         for i in range(3 * size):
             flat[i] = np.uint8(np.int32(row[i]))
@@ -90,22 +109,24 @@ def _cosines() -> np.ndarray:
 
 
 @exact
-def _block_code(picture, cosines, quality):
+def _block_code(image, cosines, quality):
     """Round the cosine coefficients of every 8 × 8 block (luma finer than chroma) and go back; in place, uint8."""
-    size = picture.shape[0]
+    size = image.shape[0]
     block = np.empty((3, 8, 8), np.float32)
     half = np.empty((8, 8), np.float32)
     for top in range(0, size - 7, 8):
         for left in range(0, size - 7, 8):
+            # (r, g, b) → (luma, r − g, b − g): exact to invert, and the differences are mostly small.
             for i in range(8):
                 for j in range(8):
-                    r = np.float32(picture[top + i, left + j, 0])
-                    g = np.float32(picture[top + i, left + j, 1])
-                    b = np.float32(picture[top + i, left + j, 2])
+                    r = np.float32(image[top + i, left + j, 0])
+                    g = np.float32(image[top + i, left + j, 1])
+                    b = np.float32(image[top + i, left + j, 2])
                     luma = np.float32(0.25) * r + np.float32(0.5) * g + np.float32(0.25) * b
                     block[0, i, j], block[1, i, j], block[2, i, j] = luma, r - g, b - g
             for channel in range(3):
-                for direction in range(2):  # forward, rounding, back
+                for direction in range(2):  # forward: C · block · Cᵀ; back, after rounding: Cᵀ · block · C
+                    # half = C · block (back: Cᵀ · block)
                     for i in range(8):
                         for j in range(8):
                             half[i, j] = 0.0
@@ -113,6 +134,7 @@ def _block_code(picture, cosines, quality):
                             weight = cosines[i, k] if direction == 0 else cosines[k, i]
                             for j in range(8):
                                 half[i, j] += weight * block[channel, k, j]
+                    # block = half · Cᵀ (back: half · C)
                     for i in range(8):
                         for j in range(8):
                             block[channel, i, j] = 0.0
@@ -120,27 +142,29 @@ def _block_code(picture, cosines, quality):
                             weight = half[i, k]
                             for j in range(8):
                                 block[channel, i, j] += weight * (cosines[j, k] if direction == 0 else cosines[k, j])
+                    # The loss: multiples of a step that grows with the frequency i + j.
                     if direction == 0:
                         for i in range(8):
                             for j in range(8):
                                 step = np.float32((3.0 + 1.6 * (i + j)) * quality * (1.0 if channel == 0 else 2.2))
                                 block[channel, i, j] = np.rint(block[channel, i, j] / step) * step
+            # (luma, r − g, b − g) → (r, g, b), rounded to bytes.
             for i in range(8):
                 for j in range(8):
                     g = block[0, i, j] - np.float32(0.25) * (block[1, i, j] + block[2, i, j])
                     for channel in range(3):
                         value = g if channel == 1 else (g + block[1, i, j] if channel == 0 else g + block[2, i, j])
-                        picture[top + i, left + j, channel] = np.uint8(min(max(value + np.float32(0.5), 0.0), 255.0))
+                        image[top + i, left + j, channel] = np.uint8(min(max(value + np.float32(0.5), 0.0), 255.0))
 
 
 @dataclass(frozen=True)
 class Camera:
-    """What a domain's pictures are taken with: shares of pictures, and ranges (low, high)."""
+    """What a domain's images are taken with: shares of images, and ranges (low, high)."""
 
-    grey: float = 0.08  # share of pictures without colour
+    grey: float = 0.08  # share of images without colour
     noise: tuple[float, float] = (0.004, 0.03)
     noisy: float = 0.15  # share with up to four times as much
-    blur: float = 0.006  # greatest lens blur, of the picture's side
+    blur: float = 0.006  # greatest lens blur, of the image's side
     gain: tuple[float, float] = (0.75, 1.2)
     uneven: float = 0.6  # share lit unevenly
     dapple: float = 0.1  # share under the broken shadow of leaves
@@ -166,13 +190,13 @@ def photograph(rng: Rng, colour: np.ndarray, camera: Camera) -> np.ndarray:
     vignette = rng.uniform(0.0, 0.7) if rng.chance(camera.vignette) else 0.0
     low, high = camera.noise
     grain = rng.log_uniform(high, 4.0 * high) if rng.chance(camera.noisy) else rng.log_uniform(low, high)
-    grey = 1.0 if rng.chance(camera.grey) else 0.0
-    tone = rng.uniform(*camera.contrast), rng.uniform(*camera.lift)
-    numbers = np.array([uneven, dapple, vignette, *tone, grain, grey])
+    grey = rng.chance(camera.grey)
+    contrast, lift = rng.uniform(*camera.contrast), rng.uniform(*camera.lift)
+    exposure = Exposure(uneven, dapple, vignette, contrast, lift, grain, grey)
     out = np.empty((size, size, 3), np.uint8)
     light = tiles()[3 if dapple == 0.0 else 2][2]
     noise = _sensor_noise(3 * size + 512)
-    _develop(colour, light, to_light, noise, rng.integer(0, 255), numbers, gain.astype(np.float32), out)
+    _develop(colour, light, to_light, noise, rng.integer(0, 255), exposure, gain.astype(np.float32), out)
     if rng.chance(camera.code):
         _block_code(out, _cosines(), rng.log_uniform(0.4, 5.0))
     return out

@@ -2,7 +2,7 @@
 
 The kernels of the model are compiled with a few floating-point freedoms (``minisam_kernels.runtime.jit``): a sum may be
 reordered, a multiply and an add may become one rounding. That is right for a network, where the seventh digit means
-nothing. A picture made from a seed is different: it is a file format of its own. A test, a training and a chapter name
+nothing. An image made from a seed is different: it is a file format of its own. A test, a training and a chapter name
 a scene by its seed, so the pixels must not depend on whether a processor has fused multiply-add. The loops of this
 package are therefore compiled without any fastmath freedom: every ``+ - * /`` and ``sqrt`` is then fixed by IEEE 754.
 

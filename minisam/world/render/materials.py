@@ -43,7 +43,7 @@ class Material:
     gloss: float = 0.0  # strength of the highlight
     bulge: float = 0.2  # how far from the rim the shading reaches, as a share of the smaller side
     opacity: float = 1.0  # below 1: glass, smoke; the mask is the same
-    through: bool = False  # what lies behind shines through and is darkened, as in an X-ray picture
+    through: bool = False  # what lies behind shines through and is darkened, as in an X-ray image
 
 
 Colour = tuple[float, float, float]
@@ -126,9 +126,9 @@ def _ramp(table, jumps):
     count = len(table)
     result = np.empty((64, 3), np.float32)
     for i in range(64):
-        at = i * ((count if jumps else count - 1) / 63.0)
-        low = min(int(at), count - 1)
-        high, part = min(low + 1, count - 1), 0.0 if jumps else at - low
+        position = i * ((count if jumps else count - 1) / 63.0)
+        low = min(int(position), count - 1)
+        high, part = min(low + 1, count - 1), 0.0 if jumps else position - low
         for c in range(3):
             result[i, c] = np.float32(table[low, c] * (1.0 - part) + table[high, c] * part)
     return result
@@ -157,9 +157,9 @@ _PATTERNS = (
 
 
 def random_material(
-    rng: Rng, base: Colour | None = None, contrast: float | None = None, place: tuple[float, float, float] = (0, 0, 1)
+    rng: Rng, base: Colour | None = None, contrast: float | None = None, circle: tuple[float, float, float] = (0, 0, 1)
 ) -> Material:
-    """A material of a random kind about the colour ``base``, for a shape at ``place`` = (x, y, radius)."""
+    """A material of a random kind about the colour ``base``, for a shape in the ``circle`` (x, y, radius)."""
     base = colour(rng) if base is None else base
     contrast = rng.log_uniform(0.03, 0.45) if contrast is None else contrast
     pattern = rng.weighted(_PATTERNS)
@@ -177,7 +177,7 @@ def random_material(
     streaks = rng.log_uniform(0.6, 1.6) if rng.chance(0.75) else rng.log_uniform(4.0, 14.0)  # fur, grass, metal
     noise_map = affine(rng.random(), rng.random(), fine / min(streaks, 3.0), rng.uniform(0, 6.28))
     noise_map[0] *= streaks
-    x, y, radius = place
+    x, y, radius = circle
     if radius != 1.0 or x != 0.0 or y != 0.0:
         pattern_map, noise_map = _placed(pattern_map, x, y, radius), _placed(noise_map, x, y, radius)
     textured = rng.chance(0.85)
@@ -199,9 +199,9 @@ def random_material(
     )
 
 
-def plain(rng: Rng, base: Colour, contrast: float = 0.1, place: tuple[float, float, float] = (0, 0, 1)) -> Material:
+def plain(rng: Rng, base: Colour, contrast: float = 0.1, circle: tuple[float, float, float] = (0, 0, 1)) -> Material:
     """A quiet surface about the colour ``base``: for the parts of things, whose colours should tell them apart."""
-    return random_material(rng, base, contrast * rng.uniform(0.2, 1.5), place)
+    return random_material(rng, base, contrast * rng.uniform(0.2, 1.5), circle)
 
 
 def ball(rng: Rng, base: Colour, x: float, y: float, radius: float) -> Material:

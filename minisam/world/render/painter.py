@@ -18,14 +18,24 @@ from minisam.world.render.rng import Rng
 from minisam.world.render.shading import Canvas
 
 LEVELS = ("whole", "part", "subpart")
-MIN_AREA = 20.0 / 256.0**2  # of the picture; what is smaller is no mask
+MIN_AREA = 20.0 / 256.0**2  # of the image; what is smaller is no mask
+MAX_SHARE = 0.95  # of its parent's area; a part that is nearly all of it is no mask of its own
 
 
 @dataclass
 class SceneMask:
-    """The visible pixels of one node: segmentation (S, S) bool, ``area`` of them.
+    """The visible pixels of one node.
 
-    ``level`` is one of ``LEVELS``, ``parent`` an index into ``Scene.masks`` or None.
+    Attributes
+    ----------
+    segmentation : ndarray, shape (S, S), bool
+    level : str
+        One of ``LEVELS``.
+    parent : int or None
+        An index into ``Scene.masks``; None for a whole.
+    name : str
+    area : int
+        The number of its pixels.
     """
 
     segmentation: np.ndarray
@@ -47,13 +57,12 @@ class Entry:
 
 @exact
 def _cut_out(owner, slots, masks):
-    """masks (M, S, S) bool, False before: set every pixel in the masks ``slots[owner + 1]`` of its owner."""
+    """Set every pixel in the masks ``slots[owner + 1]`` (one a level; −1: none); masks (M, S, S) bool, False before."""
     size = owner.shape[0]
     for y in range(size):
         for x in range(size):
-            shape = owner[y, x] + 1
             for level in range(3):
-                mask = slots[shape, level]
+                mask = slots[owner[y, x] + 1, level]
                 if mask >= 0:
                     masks[mask, y, x] = True
 
@@ -82,13 +91,15 @@ class Painter:
         """Paint an object whose shapes are in object coordinates; ``frame`` maps them to the scene.
 
         shadow: strength of its cast shadow in [0, 1], ``reach`` how far it falls, ``soft`` how blurred it is; blurred:
-        defocus of its outlines (all three as shares of the picture's side); horizon: see ``Canvas.paint``.
+        defocus of its outlines (all three as shares of the image's side); horizon: see ``Canvas.paint``.
         """
+        # Numbers and coverage of the node and all below it; out of focus, coverage needs room to spread.
         index = self.number(node)
         windows: dict[int, Window] = {}
         order: list[int] = []
         radius = int(blurred * self.canvas.size + 0.5)
         self._prepare(node, index, frame, windows, None, order, 2 * radius + 1)
+        # All shadows first: they fall on what is behind the object, not on the object.
         if shadow > 0.0:
             dx, dy = -self.canvas.light[0], -self.canvas.light[1]
             for i in order:
@@ -97,9 +108,9 @@ class Painter:
         for i in order:
             if radius > 0:
                 windows[i].soften(radius)
-            below = self.entries[i].node
-            if below.material is not None:
-                self.canvas.paint(windows[i], below.material, frame, -1 if below.ghost else i, horizon)
+            part = self.entries[i].node
+            if part.material is not None:
+                self.canvas.paint(windows[i], part.material, frame, -1 if part.ghost else i, horizon)
 
     def _prepare(
         self, node: Node, index: int, frame: np.ndarray,
@@ -112,17 +123,19 @@ class Painter:
             window = rasterise(shape.points, shape.starts, self.canvas.size, margin)
             if window is not None and node.clip and parent is not None:
                 window.clip(parent)
-        children, at = [], index + 1
+        # A child's number follows the last number below the child before it.
+        children, number = [], index + 1
         for child in node.children:
-            children.append((child, at))
-            at = self.entries[at].last + 1
+            children.append((child, number))
+            number = self.entries[number].last + 1
+        # From back to front: children behind the node, the node, the other children.
         for child, i in children:
             if child.behind:
                 self._prepare(child, i, frame, windows, window, order, margin)
         if window is not None:
             windows[index] = window
             order.append(index)
-        if node.shape is not None and window is None:
+        if node.shape is not None and window is None:  # outside of the image, and so is what is clipped to it
             children = [pair for pair in children if not pair[0].clip]
         for child, i in children:
             if not child.behind:
@@ -132,26 +145,27 @@ class Painter:
         """The visible masks, small ones dropped, and parts that are all that can be seen of their parent."""
         owner = self.canvas.owner
         least = MIN_AREA * owner.size
+        # Pixels owned by entries 0 … i, so that the area of a range of numbers is one difference.
         counts = np.bincount((owner + 1).ravel(), minlength=len(self.entries) + 1)
-        below = np.cumsum(counts[1:]).tolist()
-        found: list[SceneMask] = []
-        place: dict[int, tuple[int, int]] = {}  # entry → (index of its mask, area)
+        owned = np.cumsum(counts[1:]).tolist()
+        masks: list[SceneMask] = []
+        kept: dict[int, int] = {}  # entry → index of its mask
         slots = np.full((len(self.entries) + 1, 3), -1, np.int32)  # owner + 1 → masks that it belongs to
         for index, entry in enumerate(self.entries):
-            node, depth, parent, last = entry.node, entry.depth, entry.parent, entry.last
-            area = below[last] - (below[index - 1] if index else 0)
+            node, depth, last = entry.node, entry.depth, entry.last
+            area = owned[last] - (owned[index - 1] if index else 0)
             if depth > 2 or not node.labelled or area < least:
                 continue
-            above = None
-            if depth > 0:
-                if parent not in place or area > 0.95 * place[parent][1]:
+            parent = None
+            if entry.parent is not None:
+                parent = kept.get(entry.parent)
+                if parent is None or area > MAX_SHARE * masks[parent].area:
                     continue
-                above = place[parent][0]
-            place[index] = len(found), area
-            slots[index + 1 : last + 2, depth] = len(found)
-            found.append(SceneMask(np.empty(0), LEVELS[depth], above, node.name, area))
-        stack = np.zeros((len(found), *owner.shape), np.bool_)
+            kept[index] = len(masks)
+            slots[index + 1 : last + 2, depth] = len(masks)
+            masks.append(SceneMask(np.empty(0), LEVELS[depth], parent, node.name, area))
+        stack = np.zeros((len(masks), *owner.shape), np.bool_)
         _cut_out(owner, slots, stack)
-        for mask, segmentation in zip(found, stack):
+        for mask, segmentation in zip(masks, stack):
             mask.segmentation = segmentation
-        return found
+        return masks

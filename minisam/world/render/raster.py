@@ -4,7 +4,7 @@
 covered area that it causes from one pixel to the next; a running sum along the row then gives the covered fraction of
 each pixel, exactly (the accumulation buffer of signed areas known from font rasterisers). Two polygons of the same
 orientation that overlap sum to 2 and are clamped to 1: a union. A polygon of opposite orientation sums to 0: a hole.
-The mask of a shape is ``coverage ≥ 0.5``; the picture blends with the coverage itself, which is what antialiasing is.
+The mask of a shape is ``coverage ≥ 0.5``; the image blends with the coverage itself, which is what antialiasing is.
 
 **Blur** is a running box mean, applied twice in each direction (a triangle filter): its cost does not depend on the
 radius. Blurred coverage also serves as a height for shading, and, moved aside, as a soft shadow.
@@ -20,7 +20,7 @@ from minisam.world.render.shapes import extent
 
 @exact
 def _frame(points, size, margin):
-    """The window (x0, y0, x1, y1) in pixels around ``points``, cut at the picture; empty: x1 ≤ x0."""
+    """The window (x0, y0, x1, y1) in pixels around ``points``, cut at the image; empty: x1 ≤ x0."""
     left, top, right, bottom = extent(points)
     if right < 0.0 or bottom < 0.0 or left > 1.0 or top > 1.0:
         return 0, 0, 0, 0
@@ -33,10 +33,12 @@ def _frame(points, size, margin):
 def _accumulate(points, starts, size, x_left, y_top, coverage):
     """Fill ``coverage`` (h, w) of the window at (x_left, y_top) pixels; points (n, 2) as (x, y) in [0, 1]."""
     height, width = coverage.shape
-    row = np.zeros((height, width + 2), np.float32)
+    change = np.zeros((height, width + 2), np.float32)  # of the covered area from one pixel to the next
     for contour in range(len(starts) - 1):
         first, last = starts[contour], starts[contour + 1]
         for i in range(first, last):
+            # The edge from corner i to the next, in the window's pixels, turned so that a is its upper end. An edge
+            # that ran down adds what lies to its right, one that ran up subtracts it: what remains lies between them.
             j = i + 1 if i + 1 < last else first
             xa, ya = points[i, 0] * size - x_left, points[i, 1] * size - y_top
             xb, yb = points[j, 0] * size - x_left, points[j, 1] * size - y_top
@@ -49,50 +51,60 @@ def _accumulate(points, starts, size, x_left, y_top, coverage):
             if yb <= 0.0 or ya >= height:
                 continue
             slope = (xb - xa) / (yb - ya)
-            y_low, y_high = max(ya, 0.0), min(yb, float(height))
-            for y in range(int(y_low), min(int(np.ceil(y_high)), height)):
-                top, bottom = max(float(y), y_low), min(float(y + 1), y_high)
-                area = sign * (bottom - top)
+            y_first, y_last = max(ya, 0.0), min(yb, float(height))
+            for y in range(int(y_first), min(int(np.ceil(y_last)), height)):
+                # The edge's piece in this row runs from top to bottom and from x0 to x1, through pixels c0 to c1 − 1.
+                top, bottom = max(float(y), y_first), min(float(y + 1), y_last)
+                area = sign * (bottom - top)  # added to each pixel that lies to its right as a whole
                 x0 = min(max(xa + (top - ya) * slope, 0.0), float(width))
                 x1 = min(max(xa + (bottom - ya) * slope, 0.0), float(width))
                 if x0 > x1:
                     x0, x1 = x1, x0
                 c0, c1 = int(x0), int(np.ceil(x1))
-                if c1 <= c0 + 1:  # the edge stays within one pixel of this row
-                    inside = 1.0 - (0.5 * (x0 + x1) - c0)
-                    row[y, c0] += np.float32(area * inside)
-                    row[y, c0 + 1] += np.float32(area * (1.0 - inside))
-                else:  # it crosses several: a triangle, trapezia, a triangle
+                if c1 <= c0 + 1:
+                    # It stays within pixel c0: a share of that pixel lies to its right, and all of the next one.
+                    share = 1.0 - (0.5 * (x0 + x1) - c0)
+                    change[y, c0] += np.float32(area * share)
+                    change[y, c0 + 1] += np.float32(area * (1.0 - share))
+                else:
+                    # It crosses several: a triangle, trapezia, a triangle. The share of pixel c to its right is a
+                    # mean over the piece: 1 for what lies left of c, c + 1 − x for what runs through c, 0 beyond.
                     per_pixel = 1.0 / (x1 - x0)
                     before = 0.0
                     for c in range(c0, c1 + 1):
-                        # covered share of pixel c = mean over the edge's part of this row of the area to its right
                         left, right = max(float(c), x0), min(float(c + 1), x1)
                         if right > left:
                             passed = (left - x0) * per_pixel
                             share = passed + (right - left) * per_pixel * (c + 1 - 0.5 * (left + right))
                         else:
                             share = 1.0
-                        row[y, c] += np.float32(area * (share - before))
+                        change[y, c] += np.float32(area * (share - before))
                         before = share
+    # Coverage is the size of the running sum; overlaps (2) are clamped to 1, and what float32 sums leave over to 0.
     for y in range(height):
         total = np.float32(0.0)
         for x in range(width):
-            total += row[y, x]
+            total += change[y, x]
             value = abs(total)
             coverage[y, x] = np.float32(0.0) if value < 1e-3 else min(value, np.float32(1.0))
 
 
 @exact
 def _mean_along(source, radius, channels, target):
-    """Running mean of half-width ``radius`` pixels along one row of interleaved channels, ends repeated outwards."""
+    """Running mean of half-width ``radius`` pixels along one row of interleaved channels, ends repeated outwards.
+
+    target[x] = Σ source[x − radius … x + radius] / (2 radius + 1), with the sum carried from one x to the next.
+    """
     width = len(source) // channels
     scale = np.float32(1.0 / (2 * radius + 1))
     for c in range(channels):
+        # The sum for x = 0: radius copies of the left end, the left end itself, and what follows it.
         left, right = source[c], source[(width - 1) * channels + c]
         total = left * np.float32(radius + 1)
         for x in range(1, radius + 1):
             total += source[min(x, width - 1) * channels + c]
+        # x < low: x − radius, which leaves the sum, is before the row. x ≥ high: x + radius + 1, which enters it, is
+        # behind the row. Where the row is shorter than the window (high < low), no x has both within it.
         low, high = min(radius, width), max(width - radius - 1, 0)
         for x in range(min(low, high)):
             target[x * channels + c] = total * scale
@@ -100,14 +112,14 @@ def _mean_along(source, radius, channels, target):
         for x in range(low, high):
             target[x * channels + c] = total * scale
             total += source[(x + radius + 1) * channels + c] - source[(x - radius) * channels + c]
-        for x in range(min(low, high) if high < low else high, width):
+        for x in range(high, width):
             target[x * channels + c] = total * scale
             total += right - source[max(x - radius, 0) * channels + c]
 
 
 @exact
 def _mean_down(source, radius, target):
-    """The same down the columns of ``source`` (h, n)."""
+    """The same down the columns of ``source`` (h, n), all columns of a row at once."""
     height, columns = source.shape
     scale = np.float32(1.0 / (2 * radius + 1))
     sums = source[0] * np.float32(radius + 1)
@@ -116,10 +128,11 @@ def _mean_down(source, radius, target):
         for x in range(columns):
             sums[x] += row[x]
     for y in range(height):
-        below, above, out = source[min(y + radius + 1, height - 1)], source[max(y - radius, 0)], target[y]
+        entering, leaving = source[min(y + radius + 1, height - 1)], source[max(y - radius, 0)]
+        mean = target[y]
         for x in range(columns):
-            out[x] = sums[x] * scale
-            sums[x] += below[x] - above[x]
+            mean[x] = sums[x] * scale
+            sums[x] += entering[x] - leaving[x]
 
 
 @exact

@@ -59,10 +59,10 @@ class Rng:
         total = 0.0
         for weight, _ in options:
             total += weight
-        at = self.random() * total
+        rest = self.random() * total
         for weight, value in options:
-            at -= weight
-            if at < 0.0:
+            rest -= weight
+            if rest < 0.0:
                 return value
         return options[-1][1]
 

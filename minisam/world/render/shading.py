@@ -2,10 +2,12 @@
 
 Colour of a pixel: t = pattern(x, y); c = ramp[t]; c ← c · (1 + grain · n) + hue · n' · (1, 0, −1); then shading by the
 light direction l and the slope of a height map h (the blurred coverage: flat inside, falling at the rim),
-c ← c · (1 − relief · ∇h·l) + gloss · highlight; then picture ← picture + coverage · (c − picture).
+c ← c · (1 − relief · ∇h·l) + gloss · highlight; then image ← image + coverage · (c − image).
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 
@@ -24,7 +26,7 @@ from minisam.world.render.materials import (
     Material,
 )
 from minisam.world.render.raster import Window, blur, padded
-from minisam.world.render.shapes import composed
+from minisam.world.render.shapes import composed, map_point
 from minisam.world.render.tiles import LEAVES, TILE, tiles
 
 GRAIN = 2.7  # the grain is so much finer than the noise that bends the pattern
@@ -122,23 +124,43 @@ def sample_row(tile, u, v, du, dv, first, last, out):
         at_v += step_v
 
 
+class Look(NamedTuple):
+    """A material as the loop below sees it: the fields of ``Material``, in this light, at this size, seen from here."""
+
+    pattern: int
+    warp: float
+    edge: float
+    duty: float
+    grain: float
+    hue: float
+    relief: float
+    gloss: float
+    light_x: float  # the direction to the light, times the width in pixels over which the height falls
+    light_y: float
+    step: float  # a pixel's side in pattern coordinates
+    horizon: float  # the row in pixels where a ground seen in perspective ends; −∞: no perspective
+    opacity: float
+    through: bool
+
+
 @exact
-def _paint(canvas, owner, index, coverage, height, x_left, y_top, ramp, tile, grain_tile, maps, numbers):
+def _paint(canvas, owner, index, coverage, height, x_left, y_top, ramp, tile, grain_tile, maps, look):
     """Blend a material into ``canvas`` (S, S, 3) and write ``index`` into ``owner`` (S, S) where coverage ≥ 0.5.
 
-    maps (3, 2, 3): pixel → pattern, noise and grain coordinates. numbers: see ``paint``. A row is done in passes over
-    scratch of its own length, so that all but the look-ups are plain float32 loops that the compiler makes wide.
+    maps (3, 2, 3): pixel → pattern, noise and grain coordinates. A row is done in passes over scratch of its own
+    length, so that all but the look-ups are plain float32 loops that the compiler vectorises.
     """
-    kind, warp, edge, duty = int(numbers[0]), numbers[1], numbers[2], numbers[3]
-    grain, hue, relief, gloss = numbers[4], np.float32(numbers[5]), np.float32(numbers[6]), np.float32(numbers[7])
-    light_x, light_y = np.float32(numbers[8]), np.float32(numbers[9])
-    step, horizon, opacity, through = numbers[10], numbers[11], np.float32(numbers[12]), numbers[13] > 0.0
     size = canvas.shape[0]
     rows, columns = coverage.shape
     zero, one = np.float32(0.0), np.float32(1.0)
-    noise, factor = np.zeros(columns, np.float32), np.empty(columns, np.float32)
-    level, shine, tint = np.empty(columns, np.int64), np.zeros(columns, np.float32), np.zeros(columns, np.float32)
+    hue, relief, gloss = np.float32(look.hue), np.float32(look.relief), np.float32(look.gloss)
+    light_x, light_y, opacity = np.float32(look.light_x), np.float32(look.light_y), np.float32(look.opacity)
+    # One row of: n of the pattern's noise; where t lies in the ramp; (1 + grain · n) · (1 − relief · ∇h·l); the
+    # highlight; hue · n'. What a material does not have stays 0.
+    noise, entry, factor = np.zeros(columns, np.float32), np.empty(columns, np.int64), np.empty(columns, np.float32)
+    shine, tint = np.zeros(columns, np.float32), np.zeros(columns, np.float32)
     for y in range(rows):
+        # The shape covers pixels of this row from ``first`` to before ``last``.
         first, last = 0, columns
         while first < columns and coverage[y, first] <= 0.0:
             first += 1
@@ -146,66 +168,73 @@ def _paint(canvas, owner, index, coverage, height, x_left, y_top, ramp, tile, gr
             last -= 1
         if first >= last:
             continue
-        px, py, depth = x_left + 0.5, y_top + y + 0.5, 1.0
-        if horizon > -1e5:  # ground seen from above: coordinates grow towards the horizon, contrast fades
-            depth = 1.0 / (max(py - horizon, 0.0) / size + 0.03)
+
+        # The centre (px, py) of the row's pixel 0. On a ground in perspective, a row further up is ``depth`` times as
+        # far away: coordinates spread by it, the pattern is softer, and its contrast fades.
+        px, py, depth, softness = x_left + 0.5, y_top + y + 0.5, 1.0, look.step
+        if look.horizon > -np.inf:
+            depth = 1.0 / (max(py - look.horizon, 0.0) / size + 0.03)
             px, py = (px - 0.5 * size) * depth, depth * size
+            softness = look.step * depth * max(depth, 1.0)
         fade = min(1.0, 6.0 / depth)
-        u = maps[0, 0, 0] * px + maps[0, 0, 1] * py + maps[0, 0, 2]
-        v = maps[0, 1, 0] * px + maps[0, 1, 1] * py + maps[0, 1, 2]
-        du, dv = maps[0, 0, 0] * depth, maps[0, 1, 0] * depth
-        if warp != 0.0 or kind == NOISE:
-            nu = maps[1, 0, 0] * px + maps[1, 0, 1] * py + maps[1, 0, 2]
-            nv = maps[1, 1, 0] * px + maps[1, 1, 1] * py + maps[1, 1, 2]
-            sample_row(tile, nu, nv, maps[1, 0, 0] * depth, maps[1, 1, 0] * depth, first, last, noise)
-        soft = step * depth * max(depth, 1.0) if depth != 1.0 else step
-        if kind == NOISE:
+
+        # t = pattern(u + x du + warp · n, v + x dv + warp · n), then its entry of the ramp.
+        if look.warp != 0.0 or look.pattern == NOISE:
+            u, v = map_point(maps[1], px, py)
+            sample_row(tile, u, v, maps[1, 0, 0] * depth, maps[1, 1, 0] * depth, first, last, noise)
+        if look.pattern == NOISE:
             gain, middle = np.float32(0.28 * fade * 63.0), np.float32(32.0)
             for x in range(first, last):
-                level[x] = np.int64(min(max(middle + gain * noise[x], zero), np.float32(63.0)))
-        elif kind == FLAT:
-            level[first:last] = 32
+                entry[x] = np.int64(min(max(middle + gain * noise[x], zero), np.float32(63.0)))
+        elif look.pattern == FLAT:
+            entry[first:last] = 32
         else:
+            u, v = map_point(maps[0], px, py)
+            du, dv = maps[0, 0, 0] * depth, maps[0, 1, 0] * depth
             for x in range(first, last):
-                bent = warp * noise[x]
-                t = _pattern(kind, u + x * du + bent, v + x * dv + bent, duty, edge, soft)
-                level[x] = int((0.5 + (t - 0.5) * fade) * 63.0 + 0.5)
+                bent = look.warp * noise[x]
+                t = _pattern(look.pattern, u + x * du + bent, v + x * dv + bent, look.duty, look.edge, softness)
+                entry[x] = int((0.5 + (t - 0.5) * fade) * 63.0 + 0.5)
+
+        # factor = 1 + grain · n and tint = hue · n', n and n' cut from the grain's tile at different places.
         factor[first:last] = one
-        if grain > 0.0:
-            gu = maps[2, 0, 0] * px + maps[2, 0, 1] * py + maps[2, 0, 2]
-            gv = maps[2, 1, 0] * px + maps[2, 1, 1] * py + maps[2, 1, 2]
+        if look.grain > 0.0:
+            u, v = map_point(maps[2], px, py)
             du, dv = maps[2, 0, 0] * depth, maps[2, 1, 0] * depth
-            sample_row(grain_tile, gu, gv, du, dv, first, last, factor)
+            sample_row(grain_tile, u, v, du, dv, first, last, factor)
             if hue > zero:
-                sample_row(grain_tile, gv + 0.37, gu + 0.71, dv, du, first, last, tint)
+                sample_row(grain_tile, v + 0.37, u + 0.71, dv, du, first, last, tint)
                 for x in range(first, last):
                     tint[x] *= hue
-            amount = np.float32(fade * grain)
+            amount = np.float32(fade * look.grain)
             for x in range(first, last):
                 factor[x] = max(one + amount * factor[x], zero)
+
+        # factor ← factor · (1 − relief · ∇h·l), with ∇h = (across, down) from the neighbours' difference.
         if relief > zero or gloss > zero:
-            above, below = height[max(y - 1, 0)], height[min(y + 1, rows - 1)]
-            here = height[y]
+            upper, middle_row, lower = height[max(y - 1, 0)], height[y], height[min(y + 1, rows - 1)]
             for x in range(first, last):
-                across = here[min(x + 1, columns - 1)] - here[max(x - 1, 0)]
-                down = below[x] - above[x]
+                across = middle_row[min(x + 1, columns - 1)] - middle_row[max(x - 1, 0)]
+                down = lower[x] - upper[x]
                 slope = min(max(across * light_x + down * light_y, -one), one)
                 factor[x] *= max(one - relief * slope, zero)
                 if gloss > zero:  # a spot where the surface leans towards the light, and not sideways
                     sideways = across * light_y - down * light_x
                     lean = one - np.float32(5.0) * abs(slope + np.float32(0.35)) - np.float32(3.0) * abs(sideways)
                     shine[x] = gloss * min(np.float32(2.0) * max(lean, zero), one)
-        row, mine = canvas[y + y_top], owner[y + y_top]
+
+        # c = ramp[t] · factor + tint · (1, 0, −1) + shine; image ← image + coverage · opacity · (c − image).
+        image_row, owner_row = canvas[y + y_top], owner[y + y_top]
         for x in range(first, last):
-            c = coverage[y, x] * opacity
+            alpha = coverage[y, x] * opacity
             for channel in range(3):
-                value = ramp[level[x], channel] * factor[x] + tint[x] * np.float32(1 - channel) + shine[x]
-                below = row[x + x_left, channel]
-                if through:
-                    value *= below
-                row[x + x_left, channel] = below + c * (value - below)
+                value = ramp[entry[x], channel] * factor[x] + tint[x] * np.float32(1 - channel) + shine[x]
+                behind = image_row[x + x_left, channel]
+                if look.through:
+                    value *= behind
+                image_row[x + x_left, channel] = behind + alpha * (value - behind)
             if index >= 0 and coverage[y, x] >= 0.5:
-                mine[x + x_left] = index
+                owner_row[x + x_left] = index
 
 
 @exact
@@ -251,7 +280,7 @@ def _steps(maps):
 
 
 class Canvas:
-    """The picture while it is painted: ``colour`` (S, S, 3) float32, ``owner`` (S, S) int32 (−1: nothing).
+    """The image while it is painted: ``colour`` (S, S, 3) float32, ``owner`` (S, S) int32 (−1: nothing).
 
     ``light`` is the unit vector (x, y) towards the light, y down: (0, −1) is light from above.
     """
@@ -279,20 +308,20 @@ class Canvas:
             reach = max(1, int(min(coverage.shape) * material.bulge))
             height = blur(coverage, reach)
         slope = reach * 0.9
-        numbers = np.array([
-            material.pattern, material.warp, material.edge, material.duty, material.grain, material.hue,
-            material.relief, material.gloss, self.light[0] * slope, self.light[1] * slope, step,
-            -1e6 if horizon is None else horizon * self.size, material.opacity,
-            1.0 if material.through else 0.0,
-        ])  # fmt: skip
+        look = Look(
+            material.pattern, float(material.warp), float(material.edge), float(material.duty), float(material.grain),
+            float(material.hue), float(material.relief), float(material.gloss),
+            self.light[0] * slope, self.light[1] * slope, step,
+            -np.inf if horizon is None else horizon * self.size, float(material.opacity), material.through,
+        )  # fmt: skip
         fine = material.tile if material.tile >= LEAVES else min(material.tile, 1)
         _paint(
             self.colour, self.owner, index, coverage, height, window.x, window.y, material.ramp,
-            _level(material.tile, noise_step), _level(fine, GRAIN * noise_step), maps, numbers,
+            _level(material.tile, noise_step), _level(fine, GRAIN * noise_step), maps, look,
         )  # fmt: skip
 
     def shadow(self, window: Window, dx: float, dy: float, softness: float, strength: float) -> None:
-        """Cast the shadow of ``window``, moved by (dx, dy) and blurred by ``softness`` (shares of the picture)."""
+        """Cast the shadow of ``window``, moved by (dx, dy) and blurred by ``softness`` (shares of the image)."""
         radius = int(softness * self.size + 0.5)
         pad = 2 * radius + 1
         shade = blur(padded(window.coverage, pad), radius)
@@ -300,12 +329,12 @@ class Canvas:
         _darken(self.colour, shade, window.x - pad, window.y - pad, px, py, strength)
 
     def defocus(self, radius: float) -> None:
-        """Blur all that is painted so far; ``radius`` as a share of the picture's side."""
+        """Blur all that is painted so far; ``radius`` as a share of the image's side."""
         self.colour = blur(self.colour, int(radius * self.size + 0.5))
 
 
 def _level(kind: int, step: float) -> np.ndarray:
-    """The level of a noise pyramid whose pixels are about as large as the picture's, which are ``step`` periods."""
+    """The level of a noise pyramid whose pixels are about as large as the image's, which are ``step`` periods."""
     pyramid = tiles()[kind]
     level = 0
     while step * TILE > 1.5 and level < len(pyramid) - 1:

@@ -63,12 +63,12 @@ def surface(rng: Rng, name: str, base: Colour | None = None, scale: float = 1.0)
     contrast = rng.log_uniform(*contrasts)
     colours = [shifted(rng, base, contrast, 0.15 * contrast) for _ in range(rng.integer(2, 4))]
     size, angle = rng.log_uniform(*periods) * scale, rng.uniform(0.0, 6.2832) if name != "water" else 1.5708
-    place = affine(rng.random(), rng.random(), size, angle, 1.0)
-    place[0] /= stretch
-    finest = affine(rng.random(), rng.random(), size, angle)
-    finest[0] /= stretch
+    pattern_map = affine(rng.random(), rng.random(), size, angle, 1.0)
+    pattern_map[0] /= stretch
+    noise_map = affine(rng.random(), rng.random(), size, angle)
+    noise_map[0] /= stretch
     return Material(
-        ramp(colours), NOISE, place, finest, tile=rng.pick(kinds), grain=rng.log_uniform(*grains),
+        ramp(colours), NOISE, pattern_map, noise_map, tile=rng.pick(kinds), grain=rng.log_uniform(*grains),
         hue=rng.uniform(0.0, 0.02) if rng.chance(0.4) else 0.0, relief=0.0,
     )  # fmt: skip
 
@@ -83,13 +83,13 @@ def _built(rng: Rng, name: str, base: Colour | None, scale: float) -> Material:
     joint = shifted(rng, base, 0.12, 0.02)
     colours = [joint, shifted(rng, base, 0.05, 0.015), shifted(rng, base, 0.05, 0.015)]
     pattern = {"planks": BRICKS, "bricks": BRICKS, "tiles": rng.pick((BRICKS, CHECKS))}.get(name, STRIPES)
-    place = affine(rng.random(), rng.random(), step, angle)
+    pattern_map = affine(rng.random(), rng.random(), step, angle)
     if pattern == BRICKS:
-        place[0] *= {"planks": 0.12, "bricks": 0.45}.get(name, 0.9)
-    fine = affine(rng.random(), rng.random(), 0.3 * scale, angle)
-    fine[0] /= 6.0 if name == "planks" else 1.0
+        pattern_map[0] *= {"planks": 0.12, "bricks": 0.45}.get(name, 0.9)
+    noise_map = affine(rng.random(), rng.random(), 0.3 * scale, angle)
+    noise_map[0] /= 6.0 if name == "planks" else 1.0
     return Material(
-        ramp(colours), pattern, place, fine, tile=rng.integer(0, 2), edge=rng.uniform(0.03, 0.15),
+        ramp(colours), pattern, pattern_map, noise_map, tile=rng.integer(0, 2), edge=rng.uniform(0.03, 0.15),
         duty=rng.uniform(0.08, 0.3), grain=rng.uniform(0.03, 0.2), relief=0.0,
     )  # fmt: skip
 
@@ -98,23 +98,25 @@ def sky(rng: Rng) -> Material:
     """Clear gradient, clouds, dusk, overcast or night."""
     base = tone(rng, "sky")
     if rng.chance(0.5):
-        place = affine(rng.random(), rng.random(), rng.uniform(0.05, 0.2), 0, 0.5)
+        pattern_map = affine(rng.random(), rng.random(), rng.uniform(0.05, 0.2), 0, 0.5)
         cloud = tone(rng, "white")
         colours = (
             [base, shifted(rng, base, 0.03, 0.01), cloud] if rng.chance(0.6) else [base, shifted(rng, base, 0.1, 0.02)]
         )
-        return Material(ramp(colours), NOISE, place, tile=rng.integer(1, 3), grain=rng.uniform(0.0, 0.03), relief=0.0)
+        return Material(
+            ramp(colours), NOISE, pattern_map, tile=rng.integer(1, 3), grain=rng.uniform(0.0, 0.03), relief=0.0
+        )
     colours = [base, shifted(rng, base, 0.12, 0.03), tone(rng, "sky")]
-    place = np.array([[0.0, 0.5, 0.5], [0.5, 0.0, 0.5]])
-    return Material(ramp(colours), GRADIENT, place, tile=3, grain=rng.uniform(0.0, 0.03), relief=0.0)
+    pattern_map = np.array([[0.0, 0.5, 0.5], [0.5, 0.0, 0.5]])
+    return Material(ramp(colours), GRADIENT, pattern_map, tile=3, grain=rng.uniform(0.0, 0.03), relief=0.0)
 
 
 def solid(rng: Rng, base: Colour, relief: float = 0.5, gloss: float = 0.0, grain: float = 0.06) -> Material:
     """A body of one colour with a little natural noise: paint, plastic, glazing."""
-    place = affine(rng.random(), rng.random(), rng.log_uniform(0.05, 0.4), rng.uniform(0, 6.2832))
+    pattern_map = affine(rng.random(), rng.random(), rng.log_uniform(0.05, 0.4), rng.uniform(0, 6.2832))
     colours = [shifted(rng, base, 0.03, 0.006), shifted(rng, base, 0.03, 0.006)]
     return Material(
-        ramp(colours), NOISE if rng.chance(0.7) else FLAT, place, place, tile=rng.integer(1, 3),
+        ramp(colours), NOISE if rng.chance(0.7) else FLAT, pattern_map, pattern_map, tile=rng.integer(1, 3),
         grain=grain * rng.random(), relief=relief, gloss=gloss, bulge=rng.log_uniform(0.08, 0.45),
     )  # fmt: skip
 

@@ -16,8 +16,8 @@ def cloth(rng: Rng) -> Material:
     """What is worn: mostly quiet, sometimes striped or printed; folds in the light."""
     base: Colour = colour(rng) if rng.chance(0.6) else tone(rng, rng.pick(("dark", "white", "sky", "earth")))
     kind = rng.weighted(((6, "cloth"), (1, "weave"), (1.5, "random")))
-    stuff = random_material(rng, base, 0.2) if kind == "random" else surface(rng, kind, base)
-    return rounded(stuff, rng.uniform(0.2, 0.9), rng.uniform(0.15, 0.5))
+    material = random_material(rng, base, 0.2) if kind == "random" else surface(rng, kind, base)
+    return rounded(material, rng.uniform(0.2, 0.9), rng.uniform(0.15, 0.5))
 
 
 def skin(rng: Rng, base: Colour) -> Material:
@@ -31,10 +31,12 @@ def _bone(x: float, y: float, angle: float, length: float) -> tuple[float, float
 
 
 def _snapped(x: float) -> float:
+    """``x`` on a grid of 2⁻¹⁶: what ``sin`` and ``cos`` differ by in the last bit is gone (see ``exact``)."""
     return round(x * 65536.0) / 65536.0
 
 
-def _limb(rng: Rng, x: float, y: float, first: float, second: float, lengths: tuple[float, float]) -> tuple[float, ...]:
+def _limb(x: float, y: float, first: float, second: float, lengths: tuple[float, float]) -> tuple[float, ...]:
+    """Both ends and the joint between them, (x, y) each, of a limb of two bones at the angles first and second."""
     kx, ky = _bone(x, y, first, lengths[0])
     ex, ey = _bone(kx, ky, second, lengths[1])
     return x, y, _snapped(kx), _snapped(ky), _snapped(ex), _snapped(ey)
@@ -57,7 +59,7 @@ def figure(rng: Rng) -> Node:
         second = first - facing * abs(swing) * rng.uniform(0.0, 0.8)
         if pose == "sit":
             first, second = facing * rng.uniform(1.1, 1.5), facing * rng.uniform(-0.2, 0.2)
-        x0, y0, kx, ky, ex, ey = _limb(rng, side * wide * 0.45, hip_y, first, second, (0.42, 0.44))
+        x0, y0, kx, ky, ex, ey = _limb(side * wide * 0.45, hip_y, first, second, (0.42, 0.44))
         shape = union(capsule(x0, y0, kx, ky, 0.125, 0.09), capsule(kx, ky, ex, ey, 0.09, 0.06))
         leg = person.attach("leg", shape, skin(rng, tint) if skirt else legs)
         leg.attach("shoe", capsule(ex, ey + 0.04, ex + facing * 0.12, ey + 0.06, 0.06, 0.045), shoes)
@@ -67,7 +69,7 @@ def figure(rng: Rng) -> Node:
         if rng.chance(0.15):
             first = side * rng.uniform(1.2, 2.6)  # raised
         second = first + facing * rng.uniform(0.0, 1.3)
-        points = _limb(rng, side * wide * 0.95, -0.48, first, second, (0.32, 0.3))
+        points = _limb(side * wide * 0.95, -0.48, first, second, (0.32, 0.3))
         arms.append((points, rng.chance(0.4)))
     for points, behind in arms:
         if behind:
@@ -110,6 +112,7 @@ def figure(rng: Rng) -> Node:
 
 
 def _arm(rng: Rng, person: Node, points: tuple[float, ...], sleeve: Material, tint: Colour, bare: bool) -> None:
+    """An arm with a hand on ``person``, from shoulder over elbow to wrist (see ``_limb``)."""
     x0, y0, kx, ky, ex, ey = points
     upper, fore = capsule(x0, y0, kx, ky, 0.085, 0.068), capsule(kx, ky, ex, ey, 0.068, 0.05)
     if bare:
@@ -143,9 +146,9 @@ def hand(rng: Rng) -> Node:
     """A hand and forearm reaching up: palm, four jointed fingers, thumb, nails, sleeve or watch, perhaps a glove."""
     glove = rng.chance(0.15)
     base = colour(rng) if glove else tone(rng, "skin")
-    stuff = skin(rng, base)
+    material = skin(rng, base)
     node = Node("hand", None)
-    arm = node.attach("arm", capsule(rng.signed(0.15), 2.2, 0.0, 0.5, 0.36, 0.24), stuff)
+    arm = node.attach("arm", capsule(rng.signed(0.15), 2.2, 0.0, 0.5, 0.36, 0.24), material)
     if rng.chance(0.6):
         arm.on("sleeve", box(-1, rng.uniform(0.9, 1.5), 1, 4), cloth(rng))
     elif rng.chance(0.4):
@@ -163,7 +166,7 @@ def hand(rng: Rng) -> Node:
         )
         if not glove and curl < 0.5:
             finger.on("nail", ellipse(0.05, 0.06, 12).at(ex, ey), solid(rng, shifted(rng, base, 0.12, 0.03), 0.2, 0.2))
-    node.attach("palm", superellipse(3.0).at(0.0, 0.2, 0.4, 0, 0.95), stuff)
+    node.attach("palm", superellipse(3.0).at(0.0, 0.2, 0.4, 0, 0.95), material)
     reach = rng.uniform(0.3, 0.6)
     node.attach(
         "thumb",
@@ -171,6 +174,6 @@ def hand(rng: Rng) -> Node:
             capsule(-0.25, 0.3, -0.3 - reach * 0.6, 0.0, 0.14, 0.11),
             capsule(-0.3 - reach * 0.6, 0.0, -0.3 - reach * 0.7, -0.3, 0.11, 0.08),
         ),
-        stuff,
+        material,
     )
     return node

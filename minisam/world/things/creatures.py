@@ -1,9 +1,9 @@
-"""Living things: animals, people, faces, plants. Caricatures; what matters is whole, part and subpart."""
+"""Creatures: animals, faces, plants. Caricatures; what matters is whole, part and subpart."""
 
 from __future__ import annotations
 
-from minisam.world.render.materials import Colour, ball, colour, plain, random_material, shifted, tone
-from minisam.world.render.objects import Node, heap
+from minisam.world.render.materials import ball, colour, plain, random_material, shifted, tone
+from minisam.world.render.objects import Node, move
 from minisam.world.render.rng import Rng
 from minisam.world.render.shapes import (
     affine,
@@ -60,9 +60,7 @@ def animal(rng: Rng) -> Node:
     _eye(rng, head, x + 0.25 * r, y - 0.25 * r, 0.2 * r)
     for _ in range(rng.weighted(((2, 0), (1, 3)))):
         body.on(
-            "spot",
-            blob(rng, 0.8).at(rng.signed(0.5) * length, rng.signed(0.2), 0.15),
-            plain(rng, tone(rng, "fur")),
+            "spot", blob(rng, 0.8).at(rng.signed(0.5) * length, rng.signed(0.2), 0.15), plain(rng, tone(rng, "fur"))
         )
     return body
 
@@ -146,44 +144,6 @@ def face(rng: Rng) -> Node:
     return head
 
 
-def person(rng: Rng) -> Node:
-    """A standing figure: shirt with pocket and logo, sleeves and hands, trousers, shoes, head with hair and face."""
-    skin = tone(rng, "skin")
-    cloth: Colour = colour(rng)
-    shirt_stuff, trouser_stuff = random_material(rng, cloth), random_material(rng, colour(rng))
-    person = Node("person", None)
-    for side in (-1, 1):
-        foot = side * rng.uniform(0.08, 0.28)
-        leg = person.attach("leg", capsule(side * 0.12, 0.25, foot, 1.0, 0.15, 0.1), trouser_stuff)
-        leg.attach("shoe", ellipse(0.15, 0.08, 20).at(foot + 0.05, 1.08), plain(rng, tone(rng, "dark")))
-    for side in (-1, 1):
-        hx, hy = side * rng.uniform(0.3, 0.7), rng.uniform(-0.5, 0.4)
-        ex, ey = side * rng.uniform(0.35, 0.6), -0.05
-        arm = person.attach(
-            "arm",
-            union(capsule(side * 0.25, -0.4, ex, ey, 0.11, 0.09), capsule(ex, ey, hx, hy, 0.09, 0.07)),
-            shirt_stuff,
-        )
-        arm.attach("hand", ellipse(0.09, 0.08, 12).at(hx, hy), plain(rng, skin, 0.05))
-    torso = superellipse(3.0).at(0, -0.1, 0.45, 1.5708, 1.0).moved(affine(0, 0, 1.0, 0, rng.uniform(0.65, 0.9)))
-    shirt = person.attach("shirt", torso, shirt_stuff)
-    if rng.chance(0.7):
-        pocket = shirt.on("pocket", box(0.05, -0.3, 0.25, -0.1, 0.02), plain(rng, shifted(rng, cloth, 0.2, 0.03)))
-        pocket.on("logo", blob(rng, 0.8).at(0.15, -0.2, 0.05), plain(rng, colour(rng)))
-    if rng.chance(0.5):
-        shirt.on("belt", box(-0.5, 0.24, 0.5, 0.34), plain(rng, tone(rng, "dark")))
-    head = person.attach("head", ellipse(0.2, 0.25).at(0, -0.8), plain(rng, skin, 0.06, (0, -0.8, 0.25)))
-    head.attach(
-        "hair",
-        shaggy(rng, 0.4, 0.08).at(rng.signed(0.03), -0.95, 0.19, 0, 1.2),
-        plain(rng, tone(rng, "fur")),
-        rng.chance(0.3),
-    )
-    for side in (-1, 1):
-        head.on("eye", ellipse(0.03, 0.02, 12).at(side * 0.08, -0.8), plain(rng, (0.1, 0.08, 0.07)))
-    return person
-
-
 def flower(rng: Rng) -> Node:
     """A flower: stem, leaves, petals around a centre."""
     petal_colour = colour(rng)
@@ -193,16 +153,14 @@ def flower(rng: Rng) -> Node:
         stem = node.attach("stem", curve(rng, 0, 0, 1.57, 1.8, 0.04, 0.05, rng.signed(0.4)), green)
         for _ in range(rng.integer(0, 3)):
             stem.attach(
-                "leaf",
-                leaf(rng, 0.25).at(0, rng.uniform(0.7, 1.4), 0.6, rng.pick((0.4, 2.7)) + rng.signed(0.3)),
-                green,
+                "leaf", leaf(rng, 0.25).at(0, rng.uniform(0.7, 1.4), 0.6, rng.pick((0.4, 2.7)) + rng.signed(0.3)), green
             )
     count, width, radius = rng.integer(4, 11), rng.uniform(0.2, 0.5), rng.uniform(0.5, 0.9)
     petal = leaf(rng, width)
     bloom = node.attach("bloom", petal.at(0, 0, radius), plain(rng, petal_colour))
     for i in range(count):
-        stuff = random_material(rng, shifted(rng, petal_colour, 0.06, 0.02), 0.1)
-        bloom.attach("petal", petal.at(0, 0, radius, 6.2832 * i / count), stuff)
+        material = random_material(rng, shifted(rng, petal_colour, 0.06, 0.02), 0.1)
+        bloom.attach("petal", petal.at(0, 0, radius, 6.2832 * i / count), material)
     bloom.attach(
         "centre", ellipse(0.25, 0.25, 20).at(0, 0, radius), random_material(rng, tone(rng, "fruit"), 0.2, (0, 0, 0.2))
     )
@@ -220,8 +178,8 @@ def tree(rng: Rng) -> Node:
     green = tone(rng, "leaf")
     crown = node.attach("crown", shaggy(rng, 0.6, 0.15).at(0, -0.3, 0.7), random_material(rng, green, 0.25))
     for _ in range(rng.integer(0, 4)):
-        stuff = random_material(rng, shifted(rng, green, 0.06, 0.02), 0.25)
-        crown.attach("bough", shaggy(rng, 0.6, 0.15).at(rng.signed(0.35), -0.3 + rng.signed(0.3), 0.4), stuff)
+        material = random_material(rng, shifted(rng, green, 0.06, 0.02), 0.25)
+        crown.attach("bough", shaggy(rng, 0.6, 0.15).at(rng.signed(0.35), -0.3 + rng.signed(0.3), 0.4), material)
     fruit = tone(rng, "fruit")
     for _ in range(rng.weighted(((3, 0), (1, 5)))):
         x, y = rng.signed(0.3), -0.3 + rng.signed(0.3)
@@ -247,7 +205,7 @@ def fruit(rng: Rng) -> Node:
     base = tone(rng, "fruit")
     if rng.chance(0.25):
         berry = Node("berry", ellipse(corners=20), plain(rng, base))
-        return heap(rng, "bunch", berry, rng.integer(5, 18), 0.7, rng.uniform(0.2, 0.35))
+        return _bunch(rng, berry, rng.integer(5, 18), rng.uniform(0.2, 0.35))
     node = Node("fruit", blob(rng, 0.15), ball(rng, base, 0, 0, 1))
     if rng.chance(0.7):
         node.attach("stem", capsule(0, -0.75, rng.signed(0.15), -1.15, 0.05, 0.07, 8), plain(rng, tone(rng, "wood")))
@@ -260,16 +218,29 @@ def fruit(rng: Rng) -> Node:
     return node
 
 
+def _bunch(rng: Rng, berry: Node, count: int, size: float) -> Node:
+    """A bunch of ``count`` copies of ``berry``, each a part."""
+    bunch = Node("bunch", None)
+    for _ in range(count):
+        x, y = rng.direction()
+        far = 0.7 * rng.random() ** 0.5
+        copy = move(berry, affine(x * far, y * far, size * rng.uniform(0.8, 1.2), rng.uniform(0, 6.3)))
+        if copy.material is not None:
+            copy.material = ball(rng, tuple(copy.material.ramp[32].tolist()), x * far, y * far, size)
+        bunch.add(copy)
+    return bunch
+
+
 def potted(rng: Rng) -> Node:
     """A house plant: long leaves out of a pot."""
     node = Node("plant", None)
     green = tone(rng, "leaf")
     for _ in range(rng.integer(4, 10)):
-        stuff = rounded(surface(rng, "cloth", shifted(rng, green, 0.06, 0.02)), 0.5)
+        material = rounded(surface(rng, "cloth", shifted(rng, green, 0.06, 0.02)), 0.5)
         node.attach(
             "leaf",
             leaf(rng, rng.uniform(0.1, 0.25)).at(0, 0.1, rng.uniform(0.6, 1.1), -1.57 + rng.signed(0.7)),
-            stuff,
+            material,
         )
     node.attach(
         "pot",

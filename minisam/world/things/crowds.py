@@ -11,9 +11,10 @@ from dataclasses import replace
 import numpy as np
 
 from minisam.world.render.materials import Colour, Material, ball, colour, plain, random_material, shifted, similar
-from minisam.world.render.objects import Node, abstract
+from minisam.world.render.objects import Node
 from minisam.world.render.rng import Rng
 from minisam.world.render.shapes import affine, blob, box, capsule, convex, ellipse, leaf, ring, star
+from minisam.world.things.nameless import abstract
 
 
 def prototypes(rng: Rng, base: Colour) -> list[Node]:
@@ -27,16 +28,16 @@ def prototypes(rng: Rng, base: Colour) -> list[Node]:
     nodes = []
     for _ in range(rng.integer(1, 5)):
         if kind == "cell":
-            stuff = random_material(rng, base, 0.12)
-            stuff.relief = rng.uniform(0.0, 0.6)
-            node = Node("cell", blob(rng, rng.uniform(0.1, 0.9), 32), stuff)
+            material = random_material(rng, base, 0.12)
+            material.relief = rng.uniform(0.0, 0.6)
+            node = Node("cell", blob(rng, rng.uniform(0.1, 0.9), 32), material)
             if rng.chance(0.3):
                 x, y = rng.signed(0.2), rng.signed(0.2)
                 node.on("nucleus", blob(rng, 0.3, 20).at(x, y, 0.4), plain(rng, shifted(rng, base, 0.25, 0.05)))
         elif kind == "coin":
-            stuff = random_material(rng, base, 0.08)
-            stuff.relief = rng.uniform(0.4, 1.2)
-            node = Node("coin", ellipse(), stuff)
+            material = random_material(rng, base, 0.08)
+            material.relief = rng.uniform(0.4, 1.2)
+            node = Node("coin", ellipse(), material)
             if rng.chance(0.7):
                 inner = node.on("relief", blob(rng, 0.9).at(0, 0, 0.6), random_material(rng, base, 0.1))
                 inner.labelled = rng.chance(0.5)
@@ -62,10 +63,10 @@ def prototypes(rng: Rng, base: Colour) -> list[Node]:
     return nodes
 
 
-def places(rng: Rng, radius: float, count: int, touching: float) -> list[tuple[float, float]]:
+def points(rng: Rng, radius: float, count: int, touching: float) -> list[tuple[float, float]]:
     """Up to ``count`` centres (x, y) in [0, 1]², mostly at least ``touching`` · 2 · radius apart."""
     kind = rng.weighted([(5, "scatter"), (2, "grid"), (2, "cluster")])
-    found: list[tuple[float, float]] = []
+    chosen: list[tuple[float, float]] = []
     if kind == "grid":
         step = max(2.1 * radius * rng.uniform(1.0, 1.6), count**-0.5)
         jitter = rng.pick((0.0, 0.05, 0.3)) * step
@@ -80,11 +81,11 @@ def places(rng: Rng, radius: float, count: int, touching: float) -> list[tuple[f
             x, y = cx + rng.signed(spread), cy + rng.signed(spread)
         else:
             x, y = rng.uniform(-0.02, 1.02), rng.uniform(-0.02, 1.02)
-        if all((x - u) ** 2 + (y - v) ** 2 > least for u, v in found):
-            found.append((x, y))
-            if len(found) >= count:
+        if all((x - u) ** 2 + (y - v) ** 2 > least for u, v in chosen):
+            chosen.append((x, y))
+            if len(chosen) >= count:
                 break
-    return found
+    return chosen
 
 
 def crowd(rng: Rng, ground: Material) -> list[tuple[Node, np.ndarray]]:
@@ -100,7 +101,7 @@ def crowd(rng: Rng, ground: Material) -> list[tuple[Node, np.ndarray]]:
     aligned, stretch = rng.chance(0.3), rng.log_uniform(0.6, 1.6)
     vary = rng.uniform(1.05, 1.7)
     placed = []
-    for x, y in places(rng, radius, count, rng.uniform(0.5, 1.2)):
+    for x, y in points(rng, radius, count, rng.uniform(0.5, 1.2)):
         node = rng.pick(nodes)
         if node.material is not None:
             node = replace(node, material=similar(rng, node.material, 0.05))

@@ -49,9 +49,7 @@ def morsel(rng: Rng) -> Node:
         )
         for _ in range(rng.integer(0, 3)):
             node.on(
-                "stripe",
-                box(-2, -0.06, 2, 0.06).at(0, rng.uniform(-0.6, 0.6), 1.0, 0.4),
-                solid(rng, (0.2, 0.12, 0.08)),
+                "stripe", box(-2, -0.06, 2, 0.06).at(0, rng.uniform(-0.6, 0.6), 1.0, 0.4), solid(rng, (0.2, 0.12, 0.08))
             ).labelled = False
         return node
     if kind == "rice":
@@ -93,16 +91,17 @@ def morsel(rng: Rng) -> Node:
         far = 0.7 * math.sqrt(rng.random())
         size = rng.uniform(0.3, 0.6) if green else rng.uniform(0.15, 0.3)
         shape = shaggy(rng, 0.8, 0.12) if green else ellipse(1.0, 0.7, 20)
-        stuff = (
+        material = (
             rounded(surface(rng, "cloth", shifted(rng, base, 0.08, 0.03)), 0.7)
             if green
             else ball(rng, shifted(rng, base, 0.05, 0.02), 0, 0, 1)
         )
-        group.attach("leaf" if green else "bean", shape.at(x * far, y * far, size, rng.uniform(0, 6.28)), stuff)
+        group.attach("leaf" if green else "bean", shape.at(x * far, y * far, size, rng.uniform(0, 6.28)), material)
     return group
 
 
 def _copy(node: Node, x: float, y: float, size: float, angle: float) -> Node:
+    """``node`` again, scaled, turned and moved."""
     return move(node, affine(x, y, size, angle))
 
 
@@ -116,9 +115,7 @@ def plate(rng: Rng) -> Node:
         node.on("rim", ring(outline, 0.9), solid(rng, colour(rng), 0.1))
     well = rng.uniform(0.6, 0.78)
     node.on(
-        "well",
-        outline.at(0, 0, well),
-        solid(rng, shifted(rng, china, 0.04, 0.005), rng.uniform(-0.6, -0.2), 0.0, 0.02),
+        "well", outline.at(0, 0, well), solid(rng, shifted(rng, china, 0.04, 0.005), rng.uniform(-0.6, -0.2), 0.0, 0.02)
     )
     count = rng.integer(1, 5)
     for _ in range(count):
@@ -164,11 +161,11 @@ def sandwich(rng: Rng) -> Node:
     for _ in range(rng.integer(3, 6)):
         thick = rng.uniform(0.08, 0.2)
         if rng.chance(0.35):
-            stuff = rounded(surface(rng, "cloth", tone(rng, "leaf")), 0.6)
+            material = rounded(surface(rng, "cloth", tone(rng, "leaf")), 0.6)
         else:
-            stuff = solid(rng, rng.pick(SAUCES + CRUSTS), 0.5)
+            material = solid(rng, rng.pick(SAUCES + CRUSTS), 0.5)
         half = wide * rng.uniform(0.95, 1.1)
-        node.attach("layer", box(-half, y - thick, half, y + 0.05, 0.06), stuff)
+        node.attach("layer", box(-half, y - thick, half, y + 0.05, 0.06), material)
         y -= thick
     dome = ((-1.0, 0.05), (-0.9, -0.25), (-0.4, -0.42), (0.4, -0.42), (0.9, -0.25), (1.0, 0.05))
     bun = path(*((wide * x, y + up) for x, up in dome))

@@ -1,4 +1,4 @@
-"""Large made things: houses, vehicles, boxes, books, screens, furniture."""
+"""Large objects: houses, vehicles, boxes, books, screens, furniture."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def _window(rng: Rng, wall: Node, x: float, y: float, w: float, h: float, frame:
         for j in range(rows):
             x0, y0 = x - w + 2 * w * i / columns + gap, y - h + 2 * h * j / rows + gap
             x1, y1 = x - w + 2 * w * (i + 1) / columns - gap, y - h + 2 * h * (j + 1) / rows - gap
-            stuff = plain(rng, shifted(rng, glass, 0.06, 0.02), 0.2, (x, y, w))
-            stuff.relief = 0.2
-            node.on("pane", box(x0, y0, x1, y1), stuff)
+            material = plain(rng, shifted(rng, glass, 0.06, 0.02), 0.2, (x, y, w))
+            material.relief = 0.2
+            node.on("pane", box(x0, y0, x1, y1), material)
 
 
 def house(rng: Rng) -> Node:
@@ -35,9 +35,9 @@ def house(rng: Rng) -> Node:
         peak, over = top - rng.uniform(0.2, 0.7), width * rng.uniform(1.0, 1.2)
         inset = rng.pick((0.0, 0.4, 0.8)) * width
         if rng.chance(0.5):
-            at = rng.uniform(-0.6, 0.5) * width
-            stack = node.attach("chimney", box(at, peak - 0.1, at + 0.18, top), plain(rng, tone(rng, "stone")), True)
-            stack.on("cap", box(at, peak - 0.1, at + 0.18, peak), plain(rng, tone(rng, "dark")))
+            x = rng.uniform(-0.6, 0.5) * width
+            stack = node.attach("chimney", box(x, peak - 0.1, x + 0.18, top), plain(rng, tone(rng, "stone")), True)
+            stack.on("cap", box(x, peak - 0.1, x + 0.18, peak), plain(rng, tone(rng, "dark")))
         shape = path((-over, top), (-inset, peak), (inset + 0.01, peak), (over, top))
         node.attach("roof", shape, random_material(rng, tone(rng, rng.pick(("earth", "stone", "wood", "dark"))), 0.15))
     frame, glass = tone(rng, "white"), tone(rng, rng.pick(("dark", "sky")))
@@ -55,6 +55,7 @@ def house(rng: Rng) -> Node:
 
 
 def _wheel(rng: Rng, body: Node, x: float, y: float, radius: float, tyre: Colour) -> None:
+    """A wheel of ``body`` with its hub."""
     node = body.attach("wheel", ellipse(radius, radius).at(x, y), plain(rng, tyre, 0.05))
     hub = node.on("hub", ellipse(0.6 * radius, 0.6 * radius, 20).at(x, y), plain(rng, tone(rng, "metal"), 0.1))
     if rng.chance(0.6):
@@ -130,10 +131,10 @@ def books(rng: Rng) -> Node:
         cover = shifted(rng, base, 0.08, 0.02) if quiet else colour(rng)
         spine = node.attach("book", box(x, 0.9 - 2 * tall, x + thick, 0.9), plain(rng, cover, 0.1, (x, 0, thick)))
         for _ in range(rng.integer(0, 2)):
-            at = rng.uniform(-0.5, 0.6)
+            top = rng.uniform(-0.5, 0.6)
             spine.on(
                 "title",
-                box(x + 0.2 * thick, at, x + 0.8 * thick, at + rng.uniform(0.05, 0.3)),
+                box(x + 0.2 * thick, top, x + 0.8 * thick, top + rng.uniform(0.05, 0.3)),
                 plain(rng, colour(rng)),
             )
         x += thick + (0.0 if rng.chance(0.8) else 0.05)

@@ -1,4 +1,4 @@
-"""Small made things: bottles, cups, signs, tools, wheels, garments, rings and chains."""
+"""Small objects: bottles, cups, signs, tools, wheels, garments, rings and chains."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def vessel(rng: Rng) -> Node:
     shoulder = rng.uniform(-0.5, 0.1)
     widths = [(-1.0, neck), (shoulder - 0.25, neck), (shoulder + 0.1, belly), (0.7, belly * rng.uniform(0.6, 1.2))]
     base = colour(rng)
-    stuff = plain(rng, base, 0.1)
-    stuff.relief, stuff.gloss = rng.uniform(0.5, 1.4), rng.uniform(0.0, 0.8)
-    node = Node("vessel", profile([*widths, (1.0, belly * rng.uniform(0.5, 1.0))]), stuff)
+    material = plain(rng, base, 0.1)
+    material.relief, material.gloss = rng.uniform(0.5, 1.4), rng.uniform(0.0, 0.8)
+    node = Node("vessel", profile([*widths, (1.0, belly * rng.uniform(0.5, 1.0))]), material)
     if rng.chance(0.25):  # glass
-        stuff.opacity, stuff.grain = rng.uniform(0.35, 0.8), 0.02
+        material.opacity, material.grain = rng.uniform(0.35, 0.8), 0.02
     if rng.chance(0.4):
         node.on("content", box(-1, rng.uniform(-0.2, 0.6), 1, 1), plain(rng, shifted(rng, base, 0.3, 0.1)))
     if rng.chance(0.6):
@@ -137,12 +137,12 @@ def wheel(rng: Rng) -> Node:
 def garment(rng: Rng) -> Node:
     """A shirt, bag or cushion: cloth with pocket, logo, buttons, straps."""
     cloth = colour(rng)
-    stuff = random_material(rng, cloth)
-    node = Node("garment", superellipse(rng.uniform(2.5, 5.0)).at(0, 0, 0.8, 0, rng.uniform(0.7, 1.1)), stuff)
+    material = random_material(rng, cloth)
+    node = Node("garment", superellipse(rng.uniform(2.5, 5.0)).at(0, 0, 0.8, 0, rng.uniform(0.7, 1.1)), material)
     if rng.chance(0.6):
         for side in (-1, 1):
             node.attach(
-                "sleeve", capsule(side * 0.6, -0.55, side * 1.15, rng.uniform(-0.4, 0.4), 0.25, 0.2), stuff, True
+                "sleeve", capsule(side * 0.6, -0.55, side * 1.15, rng.uniform(-0.4, 0.4), 0.25, 0.2), material, True
             )
     elif rng.chance(0.7):
         node.attach(

@@ -61,14 +61,14 @@ def lorry_above(rng: Rng) -> Node:
 def car_behind(rng: Rng) -> Node:
     """A car from behind or before: body, cabin, window with a driver's head perhaps, lights, plate, wheels."""
     base = paint(rng)
-    stuff = solid(rng, base, rng.uniform(0.3, 0.9), rng.uniform(0.0, 0.4), 0.03)
+    material = solid(rng, base, rng.uniform(0.3, 0.9), rng.uniform(0.0, 0.4), 0.03)
     top, shoulder = rng.uniform(-0.75, -0.5), rng.uniform(0.6, 0.75)
     tall = rng.chance(0.2)
     top = -1.15 if tall else top
     body = Node("van" if tall else "car", path(
         (-0.95, 0.45), (-0.98, 0.05), (-0.9, -0.1), (-shoulder, top), (shoulder, top), (0.9, -0.1), (0.98, 0.05),
         (0.95, 0.45),
-    ), stuff)  # fmt: skip
+    ), material)  # fmt: skip
     for side in (-1, 1):
         wheel = body.attach(
             "wheel", box(side * 0.88 - 0.13, 0.2, side * 0.88 + 0.13, 0.66, 0.06), solid(rng, tone(rng, "dark")), True
@@ -77,9 +77,7 @@ def car_behind(rng: Rng) -> Node:
         body.attach("mirror", ellipse(0.12, 0.08, 12).at(side * 1.03, -0.12), solid(rng, base), True)
     s = shoulder * 0.9
     window = body.on(
-        "window",
-        path((-0.78, -0.1), (-s, top + 0.07), (s, top + 0.07), (0.78, -0.1)),
-        solid(rng, glass(rng), 0.1, 0.1),
+        "window", path((-0.78, -0.1), (-s, top + 0.07), (s, top + 0.07), (0.78, -0.1)), solid(rng, glass(rng), 0.1, 0.1)
     )
     for _ in range(rng.integer(0, 2)):
         window.on("head", ellipse(0.13, 0.17, 12).at(rng.uniform(-0.5, 0.5), -0.15), solid(rng, tone(rng, "dark")))
@@ -172,8 +170,8 @@ def pole(rng: Rng) -> Node:
 
 def tree_above(rng: Rng) -> Node:
     """The crown of a tree from above: ragged, leafy, lit from one side."""
-    stuff = rounded(surface(rng, "foliage"), rng.uniform(0.3, 0.9))
-    return Node("tree", shaggy(rng, 0.5, rng.uniform(0.08, 0.2)), stuff)
+    material = rounded(surface(rng, "foliage"), rng.uniform(0.3, 0.9))
+    return Node("tree", shaggy(rng, 0.5, rng.uniform(0.08, 0.2)), material)
 
 
 def roof(rng: Rng) -> Node:
@@ -197,8 +195,8 @@ def roof(rng: Rng) -> Node:
         dark = (base[0] * dim, base[1] * dim, base[2] * dim)
         for side, tint in ((-1, lit), (1, dark)):
             plane = path((side * w, -h), (0, -h + inset), (0, h - inset), (side * w, h))
-            stuff = surface(rng, "planks" if rng.chance(0.4) else "board", tint, 2.0)
-            node.on("roof", plane, stuff)
+            material = surface(rng, "planks" if rng.chance(0.4) else "board", tint, 2.0)
+            node.on("roof", plane, material)
     if rng.chance(0.5):
         x, y = rng.uniform(-0.4, 0.3), rng.uniform(-0.7, 0.6)
         node.on("chimney", box(x, y, x + 0.13, y + 0.16), solid(rng, tone(rng, "earth"), 0.7))
