@@ -225,7 +225,7 @@ def test_masks(tmp_path):
     for name, values in {"bool": mask, "ones": mask.astype(np.uint8), "full": mask * np.uint8(255)}.items():
         Image.fromarray(values).save(tmp_path / f"{name}.png")
         np.testing.assert_array_equal(read_mask(tmp_path / f"{name}.png", (6, 9)), mask)
-    with pytest.raises(InputError, match=r"expected a mask of the picture's size, 6 × 9, got .* of 9 × 6"):
+    with pytest.raises(InputError, match=r"expected a mask of the image's size, 6 × 9, got .* of 9 × 6"):
         read_mask(tmp_path / "bool.png", (9, 6))
     save_png(tmp_path / "black.png", np.zeros((6, 9), bool))
     with pytest.raises(InputError, match="black"):
