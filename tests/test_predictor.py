@@ -140,8 +140,8 @@ def test_bgr_is_rgb_turned_round():
     ("arguments", "message"),
     [
         ({}, "expected a prompt: points, a box or a mask, got none"),
-        ({"point_coords": [[90, 3]], "point_labels": [1]}, r"inside the picture of 90 × 60 pixels, got \(90, 3\)"),
-        ({"point_coords": [[3, -1]], "point_labels": [1]}, r"inside the picture of 90 × 60 pixels, got \(3, -1\)"),
+        ({"point_coords": [[90, 3]], "point_labels": [1]}, r"inside the image of 90 × 60 pixels, got \(90, 3\)"),
+        ({"point_coords": [[3, -1]], "point_labels": [1]}, r"inside the image of 90 × 60 pixels, got \(3, -1\)"),
         ({"point_coords": [[np.nan, 1]], "point_labels": [1]}, "expected point_coords to be finite, got nan"),
         ({"point_coords": [[1, 1]], "point_labels": [1, 0]}, r"a label for each of the 1 points, got \(2,\)"),
         ({"point_coords": [[1, 1]]}, "expected point_labels with point_coords, got points alone"),
@@ -152,7 +152,7 @@ def test_bgr_is_rgb_turned_round():
         ({"point_coords": np.zeros((0, 2)), "point_labels": []}, "expected at least one point"),
         ({"box": [10, 10, 5, 20]}, r"x0 < x1 and y0 < y1, got \(10, 10, 5, 20\)"),
         ({"box": [10, 10, 10, 20]}, r"x0 < x1 and y0 < y1, got \(10, 10, 10, 20\)"),
-        ({"box": [10, 10, 95, 20]}, r"a box inside the picture of 90 × 60 pixels, got \(10, 10, 95, 20\)"),
+        ({"box": [10, 10, 95, 20]}, r"a box inside the image of 90 × 60 pixels, got \(10, 10, 95, 20\)"),
         ({"box": [10, 10, 20]}, r"expected a box as \(x0, y0, x1, y1\), got shape \(3,\)"),
         ({"mask_input": np.zeros((1, 64, 64))}, rf"mask_input of shape \(1, {LOW}, {LOW}\), got \(1, 64, 64\)"),
         ({"mask_input": np.zeros((1, LOW, LOW), bool)}, "expected mask_input as logits, got bool"),
@@ -180,7 +180,7 @@ def test_bad_pictures_name_expected_and_received(image, message):
     predictor = minisam.SamPredictor(SAM)
     with pytest.raises(InputError, match=message):
         predictor.set_image(image)
-    with pytest.raises(InputError, match="expected a picture to be set"):
+    with pytest.raises(InputError, match="expected an image to be set"):
         predictor.predict([[1, 1]], [1])
 
 

@@ -25,8 +25,9 @@ import numpy as np
 from minisam.automatic.crops import PRESETS, Crop, checked, crop_boxes, cut_off
 from minisam.automatic.funnel import KEPT, STEPS, Funnel
 from minisam.automatic.regions import remove_small_regions
+from minisam.inputs import as_image
 from minisam.model.preprocess import apply_coords
-from minisam.predictor import SamPredictor, check_image
+from minisam.predictor import SamPredictor
 from minisam.sam import Sam
 from minisam_kernels import InputError
 from minisam_kernels.masks import rle
@@ -148,7 +149,7 @@ class SamAutomaticMaskGenerator:
         released code's way);  predicted_iou: the model's own guess, which may exceed 1;  stability_score;
         point_coords: [[x, y]], the prompt;  crop_box: x, y, width, height.
         """
-        image = check_image(image)
+        image = as_image(image)
         size = (image.shape[0], image.shape[1])
         crops = crop_boxes(size, self.crop_n_layers, self.crop_overlap_ratio)
         run = self._begin(crops, progress)

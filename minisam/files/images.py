@@ -81,9 +81,12 @@ def read_image(source: str | Path | Image.Image) -> np.ndarray:
 
 def _upright(picture: Image.Image, in_place: bool) -> Image.Image:
     try:
-        return ImageOps.exif_transpose(picture, in_place=in_place) or picture
+        if not in_place:
+            return ImageOps.exif_transpose(picture)
+        ImageOps.exif_transpose(picture, in_place=True)
     except Exception:  # damaged EXIF data is no reason to refuse an image
-        return picture
+        pass
+    return picture
 
 
 def _to_rgb(picture: Image.Image) -> np.ndarray:

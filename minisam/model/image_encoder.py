@@ -27,6 +27,7 @@ class ImageEncoderViT:
 
     def __init__(self, config: SamConfig, state: State) -> None:
         self.config, self.state = config, state
+        self.img_size = config.image_size  # the released code's name
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """Patches, positions, blocks, neck. Expects zeros where a picture that is not square was filled up."""

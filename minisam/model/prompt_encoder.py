@@ -24,6 +24,8 @@ class PromptEncoder:
 
     def __init__(self, config: SamConfig, state: State) -> None:
         self.config, self.state = config, state
+        side = config.image_embedding_size
+        self.embed_dim, self.image_embedding_size = config.prompt_embed_dim, (side, side)  # the released code's names
         self.gaussian = state["pe_layer.positional_encoding_gaussian_matrix"]
         names = ["not_a_point_embed", *(f"point_embeddings.{i}" for i in range(4))]
         self.kinds = np.concatenate([state[f"{name}.weight"] for name in names])  # row label + 1
@@ -36,8 +38,8 @@ class PromptEncoder:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Embed B prompts at once; any of the three may be missing, all of them too (B = 1, no tokens).
 
-        points: coords (B, P, 2) as (x, y) in pixels of the model's input and labels (B, P), −1, 0 or 1; boxes (B, 4)
-        as x0, y0, x1, y1; masks (B, 1, 4h, 4w) logits, such as an earlier answer's ``low_res_logits``.
+        points: coords (B, P, 2) as (x, y) in pixels of the model's input and labels (B, P) in −1 … 3;
+        boxes (B, 4) as x0, y0, x1, y1; masks (B, 1, 4h, 4w) logits, such as an earlier answer's ``low_res_logits``.
         """
         given = (points and points[0], boxes, masks)
         batch = next((len(part) for part in given if part is not None), 1)
@@ -50,7 +52,8 @@ class PromptEncoder:
         parts = [np.zeros((batch, 0, self.config.prompt_embed_dim), np.float32)]
         if points is not None:
             coords, labels = points
-            if boxes is None:  # points alone are followed by one point that is none
+            # Points without a box are followed by one point that is none. A box's corners may come as points too.
+            if boxes is None and not (labels >= TOP_LEFT).any():
                 coords = np.pad(coords, ((0, 0), (0, 1), (0, 0)))
                 labels = np.pad(labels, ((0, 0), (0, 1)), constant_values=NOT_A_POINT)
             parts.append(self.embed_points(coords, labels))
