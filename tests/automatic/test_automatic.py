@@ -227,7 +227,7 @@ def test_a_picture_that_is_encoded_already(models):
     assert records == generator.generate(image) and predictor.is_image_set
     embedding = torch.from_numpy(np.moveaxis(predictor.get_image_embedding(), 1, -1).copy())
     compare(records, reference.straightforward(model, image, points_per_side=3, embedding=embedding, **ALL))
-    with pytest.raises(InputError, match="expected crop_n_layers 0 for a picture that is encoded, got 1"):
+    with pytest.raises(InputError, match="expected crop_n_layers 0 for an image that is encoded, got 1"):
         SamAutomaticMaskGenerator(sam, crop_n_layers=1).generate_encoded(predictor)
 
 
@@ -689,7 +689,7 @@ def test_generate_encoded_wants_its_own_models_predictor():
     """Another model's embedding, or a predictor of the plain decoder, is an error."""
     sam = build("tiny", seed=0)
     generator = SamAutomaticMaskGenerator(sam, points_per_side=2)
-    with pytest.raises(InputError, match="expected a SamPredictor with a picture set, got ndarray"):
+    with pytest.raises(InputError, match="expected a SamPredictor with an image set, got ndarray"):
         generator.generate_encoded(picture(32, 32))
     for other, words in ((build("tiny", seed=1), "own model"), (sam, "fused decoder")):
         predictor = minisam.SamPredictor(other, plain=other is sam)
