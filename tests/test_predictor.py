@@ -197,7 +197,7 @@ def test_an_image_is_an_array_a_file_or_a_pil_image(tmp_path):
         np.testing.assert_array_equal(embeddings[-1], embeddings[0])
     with pytest.raises(InputError, match='expected image_format "RGB" with a file or a PIL image'):
         predictor.set_image(tmp_path / "x.png", image_format="BGR")
-    with pytest.raises(InputError, match="expected an image, got nowhere.jpg, which does not exist"):
+    with pytest.raises(InputError, match=r"expected an image, got nowhere\.jpg, which does not exist"):
         predictor.set_image("nowhere.jpg")
 
 

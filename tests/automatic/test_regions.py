@@ -79,9 +79,6 @@ def test_of_equal_islands_the_first_block_stays(corner):
     mask[4 + corner[0], 2 + corner[1]] = mask[5 - corner[0], 9] = mask[8, 0] = True
     kept, _ = remove_small_regions(mask, 5)
     assert np.argwhere(kept).tolist() == [[4 + corner[0], 2 + corner[1]]]
-    mask[:4] = np.roll(mask[4:8], 3, axis=1)  # the same shapes higher up: columns decide only within a row of blocks
-    kept, _ = remove_small_regions(mask, 5)
-    assert np.argwhere(kept)[0, 0] < 2
 
 
 @given(seeds, st.integers(2, 60), st.integers(2, 60), st.sampled_from((0.02, 0.1, 0.2)))
