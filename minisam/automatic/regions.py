@@ -37,20 +37,20 @@ def remove_small_regions(mask: np.ndarray, min_area: int, keep_largest: bool = T
 
 
 def _extent(any_of: Any) -> tuple[int, int]:
-    """The first place that is true and the one after the last; (0, 1) when none is."""
-    places = np.flatnonzero(any_of)
-    return (int(places[0]), int(places[-1]) + 1) if len(places) else (0, 1)
+    """The first index that is true and the one after the last; (0, 1) when none is."""
+    indices = np.flatnonzero(any_of)
+    return (int(indices[0]), int(indices[-1]) + 1) if len(indices) else (0, 1)
 
 
 def _with_margin(first: int, last: int, length: int) -> tuple[np.ndarray, np.ndarray]:
-    """The places from ``first`` to before ``last`` and one more at each end where there is one, and their weights."""
-    places = np.arange(max(first - 1, 0), min(last + 1, length))
-    weights = np.ones(len(places), np.int64)
+    """The indices from ``first`` to before ``last`` and one more at each end where there is one, and their weights."""
+    indices = np.arange(max(first - 1, 0), min(last + 1, length))
+    weights = np.ones(len(indices), np.int64)
     if first > 0:
         weights[0] = first
     if last < length:
         weights[-1] = length - last
-    return places, weights
+    return indices, weights
 
 
 def _flip_small(

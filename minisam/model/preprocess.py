@@ -88,7 +88,7 @@ def postprocess_masks(
     With a threshold no float array of the image's size is made (``mask_pixels``).
     """
     height, width = input_size(*original_size, image_size)
-    if threshold is None:
+    if threshold is None:  # to S × S, the padding cut off, to the image's size
         return resize(resize(low_res, (image_size, image_size))[:, :height, :width], original_size)
     return mask_pixels(low_res, (height, width), image_size, original_size, threshold)
 

@@ -1,7 +1,7 @@
 """The prompt encoder: points, boxes and masks as vectors of the decoder's width.
 
 Source: paper, section 3 and appendix A; Tancik et al. 2020 (random Fourier features). A point is the encoding of its
-place plus a learned vector for its kind; a box is its two corners; a mask is a small picture, added to the image.
+position plus a learned vector for its kind; a box is its two corners; a mask is a small grid, added to the image.
 """
 
 from __future__ import annotations
@@ -64,10 +64,11 @@ class PromptEncoder:
 
     def embed_points(self, coords: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """coords (B, P, 2) in pixels, labels (B, P) in −1 … 3 → (B, P, C). The half pixel is added here."""
-        place = position_encoding((coords + 0.5) / self.config.image_size, self.gaussian)
-        place[labels == NOT_A_POINT] = 0  # a padding point has no place, only a kind
-        place += self.kinds[labels.astype(np.intp) + 1]
-        return place
+        # A pixel's centre lies half a pixel after its corner; the encoding wants [0, 1].
+        embeddings = position_encoding((coords + 0.5) / self.config.image_size, self.gaussian)
+        embeddings[labels == NOT_A_POINT] = 0  # a pad point has no position, only a kind
+        embeddings += self.kinds[labels.astype(np.intp) + 1]  # row 0 of kinds is label −1
+        return embeddings
 
     def embed_masks(self, masks: np.ndarray) -> np.ndarray:
         """masks (B, 1, 4h, 4w) logits → (B, h, w, C): two convolutions of stride 2 with norm and GELU, then a 1×1."""
@@ -79,7 +80,8 @@ class PromptEncoder:
         if masks.ndim != 4 or masks.shape[1:] != (1, size, size):
             raise InputError(f"expected mask logits of shape (B, 1, {size}, {size}), got {masks.shape}")
         down = self.state / "mask_downscaling"
-        x = masks.reshape(-1, size, size, 1)
+        x = masks.reshape(-1, size, size, 1)  # one channel, last
+        # (B, 4h, 4w, 1) → (B, 2h, 2w, mask_in_chans / 4) → (B, h, w, mask_in_chans)
         x = gelu((down / 1).layer_norm((down / 0).conv2d(x, stride=2), eps=1e-6))
         return gelu((down / 4).layer_norm((down / 3).conv2d(x, stride=2), eps=1e-6))
 
@@ -88,12 +90,12 @@ class PromptEncoder:
         return self.state["no_mask_embed.weight"].reshape(1, 1, 1, -1)
 
     def get_dense_pe(self) -> np.ndarray:
-        """(h, w, C): the encoded place of every image token; the same array at every call, so not to be written to."""
+        """(h, w, C): the encoded position of every image token; the same array at every call, so not to be written to."""
         return self._dense_pe
 
     @cached_property
     def _dense_pe(self) -> np.ndarray:
         side = self.config.image_embedding_size
-        place = position_grid((side, side), self.gaussian)
-        place.flags.writeable = False
-        return place
+        positions = position_grid((side, side), self.gaussian)
+        positions.flags.writeable = False
+        return positions
