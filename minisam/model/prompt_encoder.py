@@ -90,7 +90,7 @@ class PromptEncoder:
         return self.state["no_mask_embed.weight"].reshape(1, 1, 1, -1)
 
     def get_dense_pe(self) -> np.ndarray:
-        """(h, w, C): the encoded position of every image token; the same array at every call, so not to be written to."""
+        """(h, w, C): the encoded position of every image token; the same array at every call: do not write to it."""
         return self._dense_pe
 
     @cached_property

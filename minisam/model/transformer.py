@@ -22,7 +22,7 @@ class TwoWayTransformer:
         self.config, self.state = config, state
 
     def __call__(self, image: np.ndarray, image_pe: np.ndarray, token_pe: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        tokens = token_pe  # the prompt as it came in; it is also what is added as the tokens' position from here on
+        tokens = token_pe  # as they come in; that is also what is added as their position from here on
         for i in range(self.config.decoder_depth):
             tokens, image = self.block(i, tokens, image, token_pe, image_pe)
         # A last look of the tokens at the image.
