@@ -157,7 +157,7 @@ def test_batches_of_images(sam: minisam.Sam, predictor: SamPredictor, image: np.
     resize_transform = ResizeLongestSide(sam.image_encoder.img_size)
 
     def prepare_image(image: np.ndarray, transform: ResizeLongestSide, device: Any) -> Any:
-        tensor = torch.as_tensor(transform.apply_image(image).copy(), device=device.device)
+        tensor = torch.as_tensor(transform.apply_image(image), device=device.device)
         return tensor.permute(2, 0, 1).contiguous()
 
     other = np.ascontiguousarray(image[:, :33, ::-1])
@@ -202,7 +202,7 @@ def test_all_prompts_of_a_batched_input(sam: minisam.Sam, predictor: SamPredicto
 def test_set_torch_image(sam: minisam.Sam, predictor: SamPredictor, image: np.ndarray) -> None:
     torch = pytest.importorskip("torch")
     other = SamPredictor(sam)
-    tensor = torch.as_tensor(other.transform.apply_image(image).copy(), device=other.device)
+    tensor = torch.as_tensor(other.transform.apply_image(image), device=other.device)
     other.set_torch_image(tensor.permute(2, 0, 1).contiguous()[None, :, :, :], image.shape[:2])
     np.testing.assert_array_equal(other.get_image_embedding(), predictor.get_image_embedding())
     assert other.original_size == (60, 90) and other.input_size == predictor.input_size

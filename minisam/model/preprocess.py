@@ -61,8 +61,8 @@ class ResizeLongestSide:
         self.target_length = target_length
 
     def apply_image(self, image: np.ndarray) -> np.ndarray:
-        """An image uint8 (H, W, 3), resized to (h', w', 3)."""
-        return resize_image(image, self.target_length)
+        """An image uint8 (H, W, 3), resized to (h', w', 3): an array of its own."""
+        return np.array(resize_image(image, self.target_length))
 
     def apply_coords(self, coords: npt.ArrayLike, original_size: tuple[int, int]) -> np.ndarray:
         """Points (..., 2) as (x, y) in pixels of an image (H, W), in pixels of the model's input."""
