@@ -180,7 +180,7 @@ class SamPredictor:
             raise InputError("expected an image to be set with set_image first, got none")
         return self.features
 
-    def image_size(self) -> tuple[int, int]:
+    def get_original_size(self) -> tuple[int, int]:
         """(H, W) of the image that is set; ``InputError`` if none is, or if assigned sizes contradict each other."""
         self.get_image_embedding()
         if self.original_size is None:
@@ -204,8 +204,8 @@ class SamPredictor:
         -------
         ndarray, shape (B, T, C), float32
         """
-        coords, labels = check_points(point_coords, point_labels, self.image_size())
-        coords = apply_coords(coords, self.image_size(), self.model.config.image_size)
+        coords, labels = check_points(point_coords, point_labels, self.get_original_size())
+        coords = apply_coords(coords, self.get_original_size(), self.model.config.image_size)
         return self.model.prompt_encoder((coords, labels))[0]
 
     def predict(
@@ -288,7 +288,7 @@ class SamPredictor:
         InputError
             As in ``predict``; also if the kinds of prompts differ in B.
         """
-        original, size = self.image_size(), self.model.config.image_size
+        original, size = self.get_original_size(), self.model.config.image_size
         coords, labels, boxes = check_prompts(original, point_coords, point_labels, boxes)
         if coords is not None:
             coords = apply_coords(coords, original, size)
@@ -305,12 +305,22 @@ class SamPredictor:
         multimask_output: bool = True,
         return_logits: bool = False,
     ) -> Answer:
-        """``predict_batch`` in pixels of the model's input, as ``transform`` gives them: the released code's call.
+        """``predict_batch`` in pixels of the model's input: the released code's call.
 
-        It takes arrays and torch's tensors, and returns arrays. As in the released code, points and boxes may lie
-        outside the image.
+        Parameters
+        ----------
+        point_coords, point_labels, boxes, mask_input : array_like or None
+            As in ``predict_batch``, coordinates as ``transform`` gives them. torch's tensors will do. As in the
+            released code, points and boxes may lie outside the image.
+        multimask_output, return_logits : bool
+            As in ``predict``.
+
+        Returns
+        -------
+        masks, iou_predictions, low_res_logits : ndarray
+            As from ``predict_batch``.
         """
-        self.image_size()
+        self.get_original_size()
         prompts = check_prompts(None, point_coords, point_labels, boxes)
         return self._decode(*prompts, mask_input, multimask_output, return_logits)
 
@@ -326,4 +336,4 @@ class SamPredictor:
         image = self._embedding if self.terms is None else self.terms
         assert image is not None
         prompts = (coords, labels, boxes, mask_input)
-        return self.model.decode(image, self.image_size(), *prompts, multimask_output, return_logits)
+        return self.model.decode(image, self.get_original_size(), *prompts, multimask_output, return_logits)

@@ -291,11 +291,11 @@ def rows() -> dict[str, str]:
 
 
 def test_the_page_has_every_released_name() -> None:
-    names = {f"{place}.{name}".lstrip(".") for place, text in RELEASED.items() for name in text.split()}
+    names = {f"{module}.{name}".lstrip(".") for module, text in RELEASED.items() for name in text.split()}
     assert set(rows()) == names
 
 
-def things(sam: minisam.Sam) -> dict[str, Any]:
+def instances(sam: minisam.Sam) -> dict[str, Any]:
     return {
         "Sam": sam,
         "SamPredictor": SamPredictor(sam),
@@ -308,7 +308,7 @@ def exists(path: str, sam: minisam.Sam) -> bool:
     """Whether a dotted name can be imported, or is an attribute of a class's instance."""
     module, _, name = path.rpartition(".")
     owner = module.rpartition(".")[2]
-    if owner in (objects := things(sam)):
+    if owner in (objects := instances(sam)):
         return hasattr(objects[owner], name)
     try:
         return hasattr(import_module(module), name)
@@ -319,11 +319,11 @@ def exists(path: str, sam: minisam.Sam) -> bool:
 @pytest.mark.parametrize("name", rows())
 def test_the_page_is_right(name: str, sam: minisam.Sam) -> None:
     """What is "same" or named exists; what is absent does not."""
-    here = rows()[name]
-    if here in ("same", "absent"):
-        assert exists(f"minisam.{name}", sam) == (here == "same")
+    entry = rows()[name]
+    if entry in ("same", "absent"):
+        assert exists(f"minisam.{name}", sam) == (entry == "same")
         return
-    path = here.strip("`")
+    path = entry.strip("`")
     if path.startswith("minisam.export"):
         pytest.importorskip("onnx")
         pytest.importorskip("onnxscript")

@@ -28,7 +28,7 @@ from PIL import Image
 from minisam.automatic.crops import PRESETS, Crop, checked, crop_boxes, cut_off
 from minisam.automatic.funnel import STEPS, Funnel
 from minisam.automatic.regions import remove_small_regions
-from minisam.automatic.run import Mask, Progress, Run, segmentation, xywh
+from minisam.automatic.run import Mask, Progress, Run, record
 from minisam.inputs import as_image
 from minisam.model.preprocess import apply_coords, input_size
 from minisam.predictor import SamPredictor
@@ -216,12 +216,25 @@ class SamAutomaticMaskGenerator:
         return self._records(masks, size, run)
 
     def generate_encoded(self, predictor: SamPredictor, progress: Progress | None = None) -> list[dict[str, Any]]:
-        """As ``generate`` for the image that is set in ``predictor``, which is not encoded again; without crops."""
+        """As ``generate`` for an image that is encoded already; without crops.
+
+        Parameters
+        ----------
+        predictor : SamPredictor
+            Of the generator's model, with an image set.
+        progress : callable, optional
+            As in ``generate``.
+
+        Returns
+        -------
+        list of dict
+            As from ``generate``.
+        """
         if self.crop_n_layers:
             raise InputError(f"expected crop_n_layers 0 for an image that is encoded, got {self.crop_n_layers}")
         if not isinstance(predictor, SamPredictor):
             raise InputError(f"expected a SamPredictor with an image set, got {type(predictor).__name__}")
-        size = predictor.image_size()
+        size = predictor.get_original_size()
         if predictor.model is not self.predictor.model:
             raise InputError("expected a predictor of the generator's own model, got one of another")
         if predictor.terms is None:
@@ -332,16 +345,6 @@ class SamAutomaticMaskGenerator:
         masks.reverse()
         while masks:
             mask = masks.pop()
-            records.append(
-                {
-                    "segmentation": segmentation(mask.runs, size, self.output_mode),
-                    "area": mask.area,
-                    "bbox": xywh(mask.box),
-                    "predicted_iou": mask.iou,
-                    "point_coords": [points[mask.candidate // per_point].tolist()],
-                    "stability_score": mask.stability,
-                    "crop_box": xywh(mask.crop),
-                }
-            )
+            records.append(record(mask, points[mask.candidate // per_point], size, self.output_mode))
         self.funnel = run.funnel
         return records

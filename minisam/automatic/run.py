@@ -56,8 +56,21 @@ class Run:
         return kept
 
 
-def segmentation(runs: bytes, size: tuple[int, int], output_mode: str) -> Any:
-    """A mask as a record holds it: bool (H, W), or a dict of COCO's run lengths, compressed or not."""
+def record(mask: Mask, point: np.ndarray, size: tuple[int, int], output_mode: str) -> dict[str, Any]:
+    """A mask of an image (H, W) as ``SamAutomaticMaskGenerator.generate`` hands it out."""
+    return {
+        "segmentation": _segmentation(mask.runs, size, output_mode),
+        "area": mask.area,
+        "bbox": xywh(mask.box),
+        "predicted_iou": mask.iou,
+        "point_coords": [point.tolist()],
+        "stability_score": mask.stability,
+        "crop_box": xywh(mask.crop),
+    }
+
+
+def _segmentation(runs: bytes, size: tuple[int, int], output_mode: str) -> Any:
+    """bool (H, W), or a dict of COCO's run lengths, compressed or not."""
     if output_mode == "coco_rle":
         return {"size": list(size), "counts": runs.decode()}
     counts = rle.from_string(runs)
