@@ -1,7 +1,8 @@
 """Images in files: any common kind in as uint8 RGB, PNG out, and masks drawn over an image.
 
 Memory: ``read_image`` holds what Pillow decodes (4 bytes per pixel for colour) and the result (3 bytes), so about
-0.7 GB for 100 megapixels; conversions go strip by strip. An image that EXIF turns is held twice by Pillow for a moment.
+0.7 GB for 100 megapixels; conversions go strip by strip. An image that EXIF turns is held twice by Pillow for a moment:
+0.8 GB.
 """
 
 from __future__ import annotations
