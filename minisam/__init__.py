@@ -2,10 +2,11 @@
 
     import minisam
     predictor = minisam.SamPredictor(minisam.load("tiny"))
-    predictor.set_image(image)                                      # uint8 (H, W, 3), once
+    predictor.set_image(image)                                      # uint8 (H, W, 3), a file or a PIL image, once
     masks, iou_predictions, low_res_logits = predictor.predict(     # as often as you like
         point_coords=[[320, 240]], point_labels=[1])
-    records = minisam.SamAutomaticMaskGenerator(minisam.load("tiny")).generate(image)      # everything in the picture
+    generator = minisam.SamAutomaticMaskGenerator(minisam.load("tiny"))
+    records = generator.generate(image)                             # everything in the image
 
 Names are looked up when they are first used, so ``import minisam`` itself is quick.
 """
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
     from minisam.automatic.generator import SamAutomaticMaskGenerator
     from minisam.checkpoints.loading import load
     from minisam.model.config import CONFIGS, SamConfig
-    from minisam.model.preprocess import binary_mask_to_logits
+    from minisam.model.preprocess import ResizeLongestSide, binary_mask_to_logits
     from minisam.predictor import SamPredictor
+    from minisam.registry import build_sam, build_sam_vit_b, build_sam_vit_h, build_sam_vit_l, sam_model_registry
     from minisam.sam import Sam, build
     from minisam_kernels import InputError
 
@@ -28,25 +30,37 @@ __version__ = "0.1.0"
 __all__ = [
     "CONFIGS",
     "InputError",
+    "ResizeLongestSide",
     "Sam",
     "SamAutomaticMaskGenerator",
     "SamConfig",
     "SamPredictor",
     "binary_mask_to_logits",
     "build",
+    "build_sam",
+    "build_sam_vit_b",
+    "build_sam_vit_h",
+    "build_sam_vit_l",
     "load",
+    "sam_model_registry",
 ]
 
 _HOMES = {
     "CONFIGS": "minisam.model.config",
     "InputError": "minisam_kernels",
+    "ResizeLongestSide": "minisam.model.preprocess",
     "Sam": "minisam.sam",
     "SamAutomaticMaskGenerator": "minisam.automatic.generator",
     "SamConfig": "minisam.model.config",
     "SamPredictor": "minisam.predictor",
     "binary_mask_to_logits": "minisam.model.preprocess",
     "build": "minisam.sam",
+    "build_sam": "minisam.registry",
+    "build_sam_vit_b": "minisam.registry",
+    "build_sam_vit_h": "minisam.registry",
+    "build_sam_vit_l": "minisam.registry",
     "load": "minisam.checkpoints.loading",
+    "sam_model_registry": "minisam.registry",
 }
 
 

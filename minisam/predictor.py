@@ -1,224 +1,339 @@
-"""One picture, many prompts: ``set_image`` runs the heavy encoder once, ``predict`` the light decoder per prompt.
+"""One image, many prompts: ``set_image`` runs the heavy encoder once, ``predict`` the light decoder for each prompt.
 
-The interface is that of the released code's ``SamPredictor``, with NumPy arrays throughout.
+The interface is that of the released code's ``SamPredictor``, with NumPy arrays throughout. Inside, an embedding is
+(1, h, w, C); what a caller sees, ``features``, is a view of it in the released layout, (1, C, h, w).
 """
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
+from PIL import Image
 
 from minisam.fused.decoder import ImageTerms
-from minisam.model.preprocess import apply_coords, normalise_and_pad, postprocess_masks, resize_image
+from minisam.inputs import as_image, as_size, as_transformed_image, check_points, check_prompts, one_prompt
+from minisam.model.preprocess import ResizeLongestSide, apply_coords, input_size, normalise_and_pad, resize_image
 from minisam.sam import Sam
 from minisam_kernels import InputError
 from minisam_kernels.runtime.threads import blas_at_one_thread
 
+Answer = tuple[np.ndarray, np.ndarray, np.ndarray]  # masks, predicted IoUs, low-resolution logits
+
 
 class SamPredictor:
-    """Ask ``sam`` about one picture at a time.
+    """Ask a model about one image at a time.
 
-    Masks come from the fused decoder (``minisam.fused.decoder``), whose picture's terms ``set_image`` computes; with
-    ``plain=True`` from the plain one, which is the same function in the order of the paper.
+    Parameters
+    ----------
+    sam_model : Sam
+        As ``minisam.load`` gives it.
+    plain : bool
+        Whether masks come from the plain decoder. Otherwise they come from the fused one (``minisam.fused.decoder``),
+        which is the same function in another order and quicker; ``set_image`` computes its terms of the image.
+
+    Attributes
+    ----------
+    model : Sam
+        The model.
+    transform : ResizeLongestSide
+        From an image's pixels to those of the model's input.
+    original_size : (int, int) or None
+        (H, W) of the image.
+    input_size : (int, int) or None
+        (h', w'), the image's size when it is resized for the model; the longer is ``model.config.image_size``.
+    terms : ImageTerms or None
+        What the fused decoder has computed of the image; None with ``plain=True``.
+    device : str
+        "cpu".
+
+    Raises
+    ------
+    InputError
+        If ``sam_model`` is no model.
     """
 
-    def __init__(self, sam: Sam, plain: bool = False) -> None:
-        if not isinstance(sam, Sam):
-            raise InputError(f"expected a model as minisam.load gives it, got {type(sam).__name__} {sam!r:.60}")
-        self.model, self.plain = sam, plain
-        self.image_pe = sam.prompt_encoder.get_dense_pe()
+    def __init__(self, sam_model: Sam, plain: bool = False) -> None:
+        if not isinstance(sam_model, Sam):
+            message = f"{type(sam_model).__name__} {sam_model!r:.60}"
+            raise InputError(f"expected a model as minisam.load gives it, got {message}")
+        self.model, self.plain = sam_model, plain
+        self.transform = ResizeLongestSide(sam_model.config.image_size)
+        self.image_pe = sam_model.prompt_encoder.get_dense_pe()
+        self.device = sam_model.device
         self.reset_image()
 
     def reset_image(self) -> None:
-        """Forget the picture."""
-        self.features: np.ndarray | None = None
+        """Forget the image."""
+        self._embedding: np.ndarray | None = None  # (1, h, w, C)
         self.terms: ImageTerms | None = None
         self.original_size: tuple[int, int] | None = None
         self.input_size: tuple[int, int] | None = None
 
     @property
     def is_image_set(self) -> bool:
-        """Whether ``predict`` may be called."""
-        return self.features is not None
+        """Whether ``predict`` may be called. To assign False forgets the image; True changes nothing."""
+        return self._embedding is not None
 
-    def set_image(self, image: np.ndarray, image_format: str = "RGB") -> None:
-        """Encode a picture, uint8 (H, W, 3), ``image_format`` "RGB" or "BGR". An old picture is forgotten first."""
+    @is_image_set.setter
+    def is_image_set(self, value: bool) -> None:
+        if not value:
+            self.reset_image()
+
+    @property
+    def features(self) -> np.ndarray | None:
+        """The embedding of the image, float32 (1, C, h, w), a view that is not to be written to; None without one.
+
+        An embedding that was kept can be assigned, of any layout in memory; the decoder's terms are then computed from
+        it anew. ``original_size`` must be assigned too, unless it is that of the image before.
+        """
+        if self._embedding is None:
+            return None
+        view = np.moveaxis(self._embedding, -1, 1)
+        view.flags.writeable = False  # the decoder's terms would be those of other numbers
+        return view
+
+    @features.setter
+    def features(self, features: npt.ArrayLike | None) -> None:
+        if features is None:
+            self._embedding = self.terms = None
+            return
+        config = self.model.config
+        array = np.asarray(features)
+        shape = (1, config.prompt_embed_dim, config.image_embedding_size, config.image_embedding_size)
+        if array.shape != shape or array.dtype.kind != "f":
+            raise InputError(f"expected features of float32 and shape {shape}, got {array.dtype} {array.shape}")
+        # A copy: the terms must stay those of these numbers, whatever becomes of the caller's array.
+        self._keep(np.array(np.moveaxis(array, 1, -1), np.float32, order="C"))
+
+    def _keep(self, embedding: np.ndarray) -> None:
+        """Set an embedding (1, h, w, C) and the terms that belong to it, both or none of them."""
+        terms = None if self.plain else self.model.fused_decoder.prepare(embedding, self.image_pe)
+        self._embedding, self.terms = embedding, terms
+
+    def set_image(self, image: npt.ArrayLike | str | Path | Image.Image, image_format: str = "RGB") -> None:
+        """Encode an image. The image before is forgotten first.
+
+        Parameters
+        ----------
+        image : array_like, shape (H, W, 3), uint8; or str, Path or PIL image
+            Files and PIL images of any mode become RGB as ``minisam.files.images.read_image`` says.
+        image_format : {"RGB", "BGR"}
+            The order of an array's channels.
+
+        Raises
+        ------
+        InputError
+            If the image is not of that kind, or a file cannot be read.
+        """
         if image_format not in ("RGB", "BGR"):
             raise InputError(f'expected image_format "RGB" or "BGR", got {image_format!r}')
-        image = check_image(image)
+        if image_format == "BGR" and isinstance(image, (str, Path, Image.Image)):
+            raise InputError('expected image_format "RGB" with a file or a PIL image, which become RGB, got "BGR"')
+        pixels = as_image(image)
         self.reset_image()
-        size = self.model.config.image_size
-        resized = resize_image(image if image_format == "RGB" else image[..., ::-1], size)
+        resized = resize_image(pixels if image_format == "RGB" else pixels[..., ::-1], self.model.config.image_size)
+        self._encode(resized, (pixels.shape[0], pixels.shape[1]))
+
+    def set_torch_image(self, transformed_image: npt.ArrayLike, original_image_size: tuple[int, int]) -> None:
+        """Encode an image that is resized for the model already.
+
+        Parameters
+        ----------
+        transformed_image : array_like, shape (1, 3, h', w')
+            Red, green, blue from 0 to 255, as ``transform.apply_image`` resizes them. torch's tensors will do.
+        original_image_size : (int, int)
+            (H, W) before it was resized.
+
+        Raises
+        ------
+        InputError
+            If the shape does not belong to the original size.
+        """
+        array = np.asarray(transformed_image)
+        if array.ndim != 4 or len(array) != 1:
+            raise InputError(f"expected a transformed image of shape (1, 3, h', w'), got {array.shape}")
+        resized, size = as_transformed_image(array[0], original_image_size, self.model.config.image_size)
+        self.reset_image()
+        self._encode(resized, size)
+
+    def _encode(self, resized: np.ndarray, original_size: tuple[int, int]) -> None:
         with blas_at_one_thread():  # once for all layers
-            features = self.model.image_encoder(normalise_and_pad(resized, size))
-            self.terms = None if self.plain else self.model.fused_decoder.prepare(features, self.image_pe)
-        self.features = features
-        self.original_size, self.input_size = image.shape[:2], resized.shape[:2]
+            self._keep(self.model.image_encoder(normalise_and_pad(resized, self.model.config.image_size)))
+        self.original_size, self.input_size = original_size, (resized.shape[0], resized.shape[1])
 
     def get_image_embedding(self) -> np.ndarray:
-        """What the encoder made of the picture: (1, h, w, C)."""
+        """What the encoder made of the image.
+
+        Returns
+        -------
+        ndarray, shape (1, C, h, w), float32
+            A view, not to be written to; the decoder that ``minisam export`` writes takes it as it is.
+
+        Raises
+        ------
+        InputError
+            If no image is set.
+        """
         if self.features is None:
-            raise InputError("expected a picture to be set with set_image first, got none")
+            raise InputError("expected an image to be set with set_image first, got none")
         return self.features
 
-    def embed_points(self, point_coords: np.ndarray, point_labels: np.ndarray) -> np.ndarray:
-        """point_coords (B, P, 2) as (x, y) in pixels of the picture, point_labels (B, P) → (B, T, C), as the decoder
-        wants them."""
+    def get_original_size(self) -> tuple[int, int]:
+        """(H, W) of the image that is set; ``InputError`` if none is, or if assigned sizes contradict each other."""
         self.get_image_embedding()
-        assert self.original_size is not None
-        coords, labels = _check_points(point_coords, point_labels, self.original_size)
-        coords = apply_coords(coords, self.original_size, self.model.config.image_size)
+        if self.original_size is None:
+            raise InputError("expected original_size (H, W) to be assigned with features, got None")
+        size = as_size(self.original_size)
+        resized = input_size(*size, self.model.config.image_size)
+        if self.input_size is not None and as_size(self.input_size) != resized:
+            raise InputError(f"expected input_size {resized} for original_size {size}, got {tuple(self.input_size)}")
+        return size
+
+    def embed_points(self, point_coords: npt.ArrayLike, point_labels: npt.ArrayLike) -> np.ndarray:
+        """Points as the decoder wants them.
+
+        Parameters
+        ----------
+        point_coords : array_like, shape (B, P, 2)
+            (x, y) in pixels of the image.
+        point_labels : array_like, shape (B, P)
+
+        Returns
+        -------
+        ndarray, shape (B, T, C), float32
+        """
+        coords, labels = check_points(point_coords, point_labels, self.get_original_size())
+        coords = apply_coords(coords, self.get_original_size(), self.model.config.image_size)
         return self.model.prompt_encoder((coords, labels))[0]
 
     def predict(
         self,
-        point_coords: np.ndarray | None = None,
-        point_labels: np.ndarray | None = None,
-        box: np.ndarray | None = None,
-        mask_input: np.ndarray | None = None,
+        point_coords: npt.ArrayLike | None = None,
+        point_labels: npt.ArrayLike | None = None,
+        box: npt.ArrayLike | None = None,
+        mask_input: npt.ArrayLike | None = None,
         multimask_output: bool = True,
         return_logits: bool = False,
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    ) -> Answer:
         """Masks for one prompt: points, a box, a mask, or any of them together.
 
-        point_coords (P, 2) as (x, y) in pixels of the picture; point_labels (P,), 1 foreground, 0 background; box (4,)
-        as x0, y0, x1, y1; mask_input (1, L, L) logits, such as an earlier ``low_res_logits[i : i + 1]`` (a yes/no mask
-        becomes one with ``minisam.binary_mask_to_logits``). ``multimask_output`` asks for the three masks of an
-        ambiguous prompt, otherwise there is one; ``return_logits`` for numbers instead of yes and no.
+        Parameters
+        ----------
+        point_coords : array_like, shape (P, 2)
+            (x, y) in pixels of the image; the first pixel is (0, 0).
+        point_labels : array_like, shape (P,)
+            1 foreground, 0 background; 2 and 3 are the first and the second corner of a box.
+        box : array_like, shape (4,)
+            x0, y0, x1, y1 in pixels of the image.
+        mask_input : array_like, shape (1, L, L)
+            Logits, such as an earlier ``low_res_logits[i : i + 1]``. L is ``model.config.low_res_size``. A yes/no mask
+            becomes logits with ``minisam.binary_mask_to_logits``.
+        multimask_output : bool
+            Whether to return the three masks of an ambiguous prompt, or one.
+        return_logits : bool
+            Whether masks are logits instead of yes and no.
 
-        Returns masks (M, H, W) bool, iou_predictions (M,), low_res_logits (M, L, L). Raises ``InputError``.
+        Returns
+        -------
+        masks : ndarray, shape (M, H, W), bool; float32 with ``return_logits``
+        iou_predictions : ndarray, shape (M,), float32
+            The model's own guess of each mask's IoU, which may exceed 1.
+        low_res_logits : ndarray, shape (M, L, L), float32
+
+        Raises
+        ------
+        InputError
+            If no image is set, if there is no prompt, or if a prompt does not fit the image.
+
+        Notes
+        -----
+        A pixel is in a mask if its logit exceeds ``model.mask_threshold``. The released code decides in the same way
+        which of its four masks it returns: the caller says so. The paper's rule is one mask when there is more than one
+        point (SAM, section 3).
         """
-        parts = {"point_coords": point_coords, "point_labels": point_labels, "box": box, "mask_input": mask_input}
-        arrays = (None if part is None else _array(name, part)[None] for name, part in parts.items())
-        points, labels, boxes, mask_inputs = arrays
+        prompts = {"point_coords": point_coords, "point_labels": point_labels, "box": box, "mask_input": mask_input}
+        points, labels, boxes, masks = (one_prompt(name, prompt) for name, prompt in prompts.items())
         if boxes is not None and boxes.shape == (1, 1, 4):  # one box as a batch, as the official notebooks give it
             boxes = boxes[0]
-        masks, iou, low_res = self.predict_batch(points, labels, boxes, mask_inputs, multimask_output, return_logits)
-        return masks[0], iou[0], low_res[0]
+        answer = self.predict_batch(points, labels, boxes, masks, multimask_output, return_logits)
+        return answer[0][0], answer[1][0], answer[2][0]
 
     def predict_batch(
         self,
-        point_coords: np.ndarray | None = None,
-        point_labels: np.ndarray | None = None,
-        boxes: np.ndarray | None = None,
-        mask_input: np.ndarray | None = None,
+        point_coords: npt.ArrayLike | None = None,
+        point_labels: npt.ArrayLike | None = None,
+        boxes: npt.ArrayLike | None = None,
+        mask_input: npt.ArrayLike | None = None,
         multimask_output: bool = True,
         return_logits: bool = False,
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """B prompts about the same picture at once: everything as in ``predict`` with one more axis in front.
+    ) -> Answer:
+        """B prompts about the same image at once: everything as in ``predict`` with one more axis in front.
 
-        point_coords (B, P, 2), point_labels (B, P), boxes (B, 4), mask_input (B, 1, L, L)
-        → masks (B, M, H, W), iou_predictions (B, M), low_res_logits (B, M, L, L).
+        Parameters
+        ----------
+        point_coords, point_labels, boxes, mask_input : array_like
+            (B, P, 2), (B, P), (B, 4) and (B, 1, L, L), in pixels of the image.
+        multimask_output, return_logits : bool
+            As in ``predict``.
+
+        Returns
+        -------
+        masks, iou_predictions, low_res_logits : ndarray
+            (B, M, H, W), (B, M) and (B, M, L, L).
+
+        Raises
+        ------
+        InputError
+            As in ``predict``; also if the kinds of prompts differ in B.
         """
-        features, original_size = self.get_image_embedding(), self.original_size
-        assert original_size is not None
-        size = self.model.config.image_size
-        coords, labels, boxes = check_prompts(original_size, point_coords, point_labels, boxes)
-        points = None if coords is None or labels is None else (apply_coords(coords, original_size, size), labels)
+        original, size = self.get_original_size(), self.model.config.image_size
+        coords, labels, boxes = check_prompts(original, point_coords, point_labels, boxes)
+        if coords is not None:
+            coords = apply_coords(coords, original, size)
         if boxes is not None:
-            boxes = apply_coords(boxes.reshape(-1, 2, 2), original_size, size).reshape(-1, 4)
-        if mask_input is not None:
-            mask_input = _check_masks(mask_input, self.model.config.low_res_size)
-        lengths = {len(part) for part in (points and points[0], boxes, mask_input) if part is not None}
-        if not lengths:
-            raise InputError("expected a prompt: points, a box or a mask, got none")
-        if len(lengths) > 1:
-            raise InputError(f"expected as many prompts of every kind, got {sorted(lengths)}")
-        threshold = None if return_logits else self.model.mask_threshold
-        with blas_at_one_thread():
-            encoder = self.model.prompt_encoder
-            sparse = encoder.embed_sparse(points, boxes, next(iter(lengths)))
-            if self.terms is None:
-                dense = encoder.embed_masks(mask_input) if mask_input is not None and len(sparse) else encoder.no_mask()
-                low_res, iou = self.model.mask_decoder(features, self.image_pe, sparse, dense, multimask_output)
-            else:
-                low_res, iou = self.model.fused_decoder.decode(self.terms, sparse, mask_input, multimask_output)
-            flat = postprocess_masks(low_res.reshape(-1, *low_res.shape[2:]), original_size, size, threshold)
-        return flat.reshape(*low_res.shape[:2], *original_size), iou, low_res
+            boxes = apply_coords(boxes.reshape(-1, 2, 2), original, size).reshape(-1, 4)
+        return self._decode(coords, labels, boxes, mask_input, multimask_output, return_logits)
 
+    def predict_torch(
+        self,
+        point_coords: npt.ArrayLike | None,
+        point_labels: npt.ArrayLike | None,
+        boxes: npt.ArrayLike | None = None,
+        mask_input: npt.ArrayLike | None = None,
+        multimask_output: bool = True,
+        return_logits: bool = False,
+    ) -> Answer:
+        """``predict_batch`` in pixels of the model's input: the released code's call.
 
-def check_image(image: Any) -> np.ndarray:
-    """``image`` as an array if it is a picture, uint8 (H, W, 3); raises ``InputError`` if it is none."""
-    try:
-        array = np.asarray(image)
-    except ValueError:  # lists of several lengths
-        array = np.asarray(None)
-    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or array.size == 0:
-        what = repr(image)[:60] if isinstance(image, (str, type(None))) else f"{array.dtype} {array.shape}"
-        raise InputError(f"expected a picture of uint8 and shape (H, W, 3), got {what}")
-    return array
+        Parameters
+        ----------
+        point_coords, point_labels, boxes, mask_input : array_like or None
+            As in ``predict_batch``, coordinates as ``transform`` gives them. torch's tensors will do. As in the
+            released code, points and boxes may lie outside the image.
+        multimask_output, return_logits : bool
+            As in ``predict``.
 
+        Returns
+        -------
+        masks, iou_predictions, low_res_logits : ndarray
+            As from ``predict_batch``.
+        """
+        self.get_original_size()
+        prompts = check_prompts(None, point_coords, point_labels, boxes)
+        return self._decode(*prompts, mask_input, multimask_output, return_logits)
 
-def check_prompts(
-    size: tuple[int, int], point_coords: Any = None, point_labels: Any = None, boxes: Any = None
-) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray | None]:
-    """Points (B, P, 2), their labels (B, P) and boxes (B, 4) as float64, if they fit a picture of ``size`` (H, W).
-
-    Raises ``InputError`` where they do not. It needs neither a model nor the encoder, so it can come before both.
-    """
-    if point_coords is None and point_labels is not None:
-        raise InputError("expected point_coords with point_labels, got labels alone")
-    if point_coords is not None and point_labels is None:
-        raise InputError("expected point_labels with point_coords, got points alone")
-    coords, labels = (None, None) if point_coords is None else _check_points(point_coords, point_labels, size)
-    return coords, labels, None if boxes is None else _check_boxes(boxes, size)
-
-
-def _array(name: str, value: Any, dtype: Any = None) -> np.ndarray:
-    try:
-        return np.asarray(value, dtype)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"expected {name} to hold numbers, got {value!r}") from error
-
-
-def _numbers(name: str, value: Any) -> np.ndarray:
-    """``value`` as float64, every number finite, in float32 too."""
-    array = _array(name, value, np.float64)
-    if (np.abs(array) > np.finfo(np.float32).max).any() and np.isfinite(array).all():
-        raise InputError(f"expected {name} to hold numbers of float32, got {np.abs(array).max():g}")
-    if not np.isfinite(array).all():
-        raise InputError(f"expected {name} to be finite, got {array[~np.isfinite(array)][0]}")
-    return array
-
-
-def _check_points(coords: Any, labels: Any, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    coords, labels = _numbers("point_coords", coords), _numbers("point_labels", labels)
-    if coords.ndim != 3 or coords.shape[2] != 2:
-        raise InputError(f"expected point_coords of shape (P, 2), got {coords.shape[1:]}")
-    if labels.shape != coords.shape[:2]:
-        raise InputError(f"expected a label for each of the {coords.shape[1]} points, got {labels.shape[1:]}")
-    if coords.shape[1] == 0:
-        raise InputError("expected at least one point in point_coords, got none")
-    if not np.isin(labels, (-1, 0, 1)).all():
-        wrong = labels[~np.isin(labels, (-1, 0, 1))][0]
-        raise InputError(f"expected labels 1 (foreground) or 0 (background), got {wrong:g}")
-    height, width = size
-    outside = ((coords < 0) | (coords >= (width, height))).any(axis=2) & (labels != -1)
-    if outside.any():
-        x, y = coords[outside][0]
-        raise InputError(f"expected points inside the picture of {width} × {height} pixels, got ({x:g}, {y:g})")
-    return coords, labels
-
-
-def _check_boxes(boxes: Any, size: tuple[int, int]) -> np.ndarray:
-    boxes = _numbers("box", boxes)
-    if boxes.ndim != 2 or boxes.shape[1] != 4:
-        raise InputError(f"expected a box as (x0, y0, x1, y1), got shape {boxes.shape[1:]}")
-    height, width = size
-    for x0, y0, x1, y1 in boxes:
-        box = f"({x0:g}, {y0:g}, {x1:g}, {y1:g})"
-        if not (x0 < x1 and y0 < y1):
-            raise InputError(f"expected a box with x0 < x1 and y0 < y1, got {box}")
-        if x0 < 0 or y0 < 0 or x1 > width or y1 > height:
-            raise InputError(f"expected a box inside the picture of {width} × {height} pixels, got {box}")
-    return boxes
-
-
-def _check_masks(masks: Any, size: int) -> np.ndarray:
-    array = np.asarray(masks)
-    if array.dtype == bool:
-        raise InputError("expected mask_input as logits, got bool (minisam.binary_mask_to_logits makes logits of it)")
-    if array.ndim != 4 or array.shape[1:] != (1, size, size):
-        raise InputError(f"expected mask_input of shape (1, {size}, {size}), got {array.shape[1:]}")
-    return _numbers("mask_input", array).astype(np.float32)
+    def _decode(
+        self,
+        coords: np.ndarray | None,
+        labels: np.ndarray | None,
+        boxes: np.ndarray | None,
+        mask_input: npt.ArrayLike | None,
+        multimask_output: bool,
+        return_logits: bool,
+    ) -> Answer:
+        image = self._embedding if self.terms is None else self.terms
+        assert image is not None
+        prompts = (coords, labels, boxes, mask_input)
+        return self.model.decode(image, self.get_original_size(), *prompts, multimask_output, return_logits)

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 import minisam
 from minisam.model.preprocess import apply_coords, input_size, normalise_and_pad, postprocess_masks, resize_image
@@ -140,8 +141,8 @@ def test_bgr_is_rgb_turned_round():
     ("arguments", "message"),
     [
         ({}, "expected a prompt: points, a box or a mask, got none"),
-        ({"point_coords": [[90, 3]], "point_labels": [1]}, r"inside the picture of 90 × 60 pixels, got \(90, 3\)"),
-        ({"point_coords": [[3, -1]], "point_labels": [1]}, r"inside the picture of 90 × 60 pixels, got \(3, -1\)"),
+        ({"point_coords": [[90, 3]], "point_labels": [1]}, r"inside the image of 90 × 60 pixels, got \(90, 3\)"),
+        ({"point_coords": [[3, -1]], "point_labels": [1]}, r"inside the image of 90 × 60 pixels, got \(3, -1\)"),
         ({"point_coords": [[np.nan, 1]], "point_labels": [1]}, "expected point_coords to be finite, got nan"),
         ({"point_coords": [[1, 1]], "point_labels": [1, 0]}, r"a label for each of the 1 points, got \(2,\)"),
         ({"point_coords": [[1, 1]]}, "expected point_labels with point_coords, got points alone"),
@@ -152,7 +153,7 @@ def test_bgr_is_rgb_turned_round():
         ({"point_coords": np.zeros((0, 2)), "point_labels": []}, "expected at least one point"),
         ({"box": [10, 10, 5, 20]}, r"x0 < x1 and y0 < y1, got \(10, 10, 5, 20\)"),
         ({"box": [10, 10, 10, 20]}, r"x0 < x1 and y0 < y1, got \(10, 10, 10, 20\)"),
-        ({"box": [10, 10, 95, 20]}, r"a box inside the picture of 90 × 60 pixels, got \(10, 10, 95, 20\)"),
+        ({"box": [10, 10, 95, 20]}, r"a box inside the image of 90 × 60 pixels, got \(10, 10, 95, 20\)"),
         ({"box": [10, 10, 20]}, r"expected a box as \(x0, y0, x1, y1\), got shape \(3,\)"),
         ({"mask_input": np.zeros((1, 64, 64))}, rf"mask_input of shape \(1, {LOW}, {LOW}\), got \(1, 64, 64\)"),
         ({"mask_input": np.zeros((1, LOW, LOW), bool)}, "expected mask_input as logits, got bool"),
@@ -180,8 +181,75 @@ def test_bad_pictures_name_expected_and_received(image, message):
     predictor = minisam.SamPredictor(SAM)
     with pytest.raises(InputError, match=message):
         predictor.set_image(image)
-    with pytest.raises(InputError, match="expected a picture to be set"):
+    with pytest.raises(InputError, match="expected an image to be set"):
         predictor.predict([[1, 1]], [1])
+
+
+def test_an_image_is_an_array_a_file_or_a_pil_image(tmp_path):
+    """The three give the same masks. Kills: a file whose channels are turned for BGR."""
+    pixels = picture(20, 30)
+    Image.fromarray(pixels).save(tmp_path / "x.png")
+    embeddings = []
+    for image in (pixels, tmp_path / "x.png", str(tmp_path / "x.png"), Image.fromarray(pixels)):
+        predictor = minisam.SamPredictor(SAM)
+        predictor.set_image(image)
+        embeddings.append(predictor.get_image_embedding())
+        np.testing.assert_array_equal(embeddings[-1], embeddings[0])
+    with pytest.raises(InputError, match='expected image_format "RGB" with a file or a PIL image'):
+        predictor.set_image(tmp_path / "x.png", image_format="BGR")
+    with pytest.raises(InputError, match=r"expected an image, got nowhere\.jpg, which does not exist"):
+        predictor.set_image("nowhere.jpg")
+
+
+@pytest.mark.parametrize("plain", [False, True])
+def test_features_can_be_kept_and_assigned(plain):
+    """In the released layout, and the answer is the one of the new features. Kills: terms of the image before, a view
+    that lets the caller change them, channels last."""
+    first, second = minisam.SamPredictor(SAM, plain), minisam.SamPredictor(SAM, plain)
+    first.set_image(picture(60, 90, seed=1))
+    second.set_image(picture(60, 90, seed=2))
+    kept = np.array(first.features)
+    side = SAM.config.image_embedding_size
+    assert kept.shape == (1, SAM.config.prompt_embed_dim, side, side) and not first.features.flags.writeable
+    expected = first.predict([[10, 20]], [1], return_logits=True)
+    assert (expected[2] != second.predict([[10, 20]], [1])[2]).any()
+    second.features = kept
+    third = minisam.SamPredictor(SAM, plain)
+    third.features, third.is_image_set = kept.copy(), True
+    with pytest.raises(InputError, match=r"expected original_size .* to be assigned with features, got None"):
+        third.predict([[10, 20]], [1])
+    third.original_size = [60, 90]
+    kept[:] = 0
+    for predictor in (second, third):
+        for ours, theirs in zip(predictor.predict([[10, 20]], [1], return_logits=True), expected):
+            np.testing.assert_array_equal(ours, theirs)
+    third.input_size = (10, 10)
+    with pytest.raises(
+        InputError, match=r"expected input_size \(213, 320\) for original_size \(60, 90\), got \(10, 10\)"
+    ):
+        third.predict([[10, 20]], [1])
+    with pytest.raises(InputError, match=r"expected features of float32 and shape .*, got float32 \(1, 40, 40, 128\)"):
+        second.features = np.moveaxis(first.features, 1, -1)
+    second.is_image_set = False
+    assert second.features is None and second.terms is None and second.original_size is None
+    third.features = None
+    assert not third.is_image_set and third.terms is None
+
+
+def test_corners_as_points_are_a_box(predictor):
+    """Labels 2 and 3, with a point before them too. Kills: a pad point after corners, corners that may not lie on the
+    image's edge, a batch in which some prompts have one."""
+    box, corners = np.array([5, 6, 90, 60]), [[5, 6], [90, 60]]
+    for ours, theirs in zip(predictor.predict(corners, [2, 3]), predictor.predict(box=box)):
+        np.testing.assert_array_equal(ours, theirs)
+    for ours, theirs in zip(predictor.predict([[9, 9], *corners], [0, 2, 3]), predictor.predict([[9, 9]], [0], box)):
+        np.testing.assert_array_equal(ours, theirs)
+    with pytest.raises(InputError, match="in every prompt of a batch or in none"):
+        predictor.predict_batch([corners, corners], [[2, 3], [1, 1]])
+    with pytest.raises(InputError, match=r"expected points inside the image of 90 × 60 pixels, got \(91, 60\)"):
+        predictor.predict([[5, 6], [91, 60]], [2, 3])
+    with pytest.raises(InputError, match=r"inside the image of 90 × 60 pixels, got \(90, 3\)"):
+        predictor.predict([[90, 3], *corners], [1, 2, 3])
 
 
 def test_a_binary_mask_becomes_a_mask_prompt():

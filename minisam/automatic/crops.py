@@ -1,7 +1,7 @@
 """Where automatic masks look, and what may be asked: grids of points, overlapping crops, the range of every argument.
 
 Source: SAM, appendix B ("Cropping"), and the released code's arguments. A crop is (x0, y0, x1, y1) in whole pixels of
-the picture, x1 and y1 beyond the last column and row. Layer 0 is the picture itself; layer i has 2ⁱ × 2ⁱ crops.
+the image, x1 and y1 beyond the last column and row. Layer 0 is the image itself; layer i has 2ⁱ × 2ⁱ crops.
 """
 
 from __future__ import annotations
@@ -152,28 +152,28 @@ def point_grid(side: int) -> np.ndarray:
 
 
 def crop_boxes(size: tuple[int, int], layers: int, overlap_ratio: float) -> list[tuple[Crop, int]]:
-    """(crop, layer) for a picture of ``size`` (H, W), the whole first, then layer after layer, column after column.
+    """(crop, layer) for an image of ``size`` (H, W), the whole first, then layer after layer, column after column.
 
-    In layer i neighbours share ⌊overlap_ratio · min(H, W) · 2 / 2ⁱ⌋ pixels. Where a picture has fewer pixels than a
+    In layer i neighbours share ⌊overlap_ratio · min(H, W) · 2 / 2ⁱ⌋ pixels. Where an image has fewer pixels than a
     layer has crops, those that would be empty are left out.
     """
     height, width = size
-    found: list[tuple[Crop, int]] = [((0, 0, width, height), 0)]
+    crops: list[tuple[Crop, int]] = [((0, 0, width, height), 0)]
     for layer in range(1, layers + 1):
         n = 2**layer
         overlap = int(overlap_ratio * min(size) * (2 / n))
         w, h = (math.ceil((overlap * (n - 1) + side) / n) for side in (width, height))
         for x0 in range(0, min(n * (w - overlap), width), w - overlap):
             for y0 in range(0, min(n * (h - overlap), height), h - overlap):
-                found.append(((x0, y0, min(x0 + w, width), min(y0 + h, height)), layer))
-    return found
+                crops.append(((x0, y0, min(x0 + w, width), min(y0 + h, height)), layer))
+    return crops
 
 
 def cut_off(boxes: np.ndarray, crop: Crop, size: tuple[int, int]) -> np.ndarray:
-    """boxes (M, 4) in pixels of the picture → (M,) bool: whether a side is near the crop's edge and not the picture's.
+    """boxes (M, 4) in pixels of the image → (M,) bool: whether a side is near the crop's edge and not the image's.
 
-    Such a mask probably goes on beyond the crop, and another crop, or the whole picture, has all of it.
+    Such a mask probably goes on beyond the crop, and another crop, or the whole image, has all of it.
     """
     near_crop = np.abs(boxes - crop) <= EDGE_TOLERANCE
-    near_picture = np.abs(boxes - (0, 0, size[1], size[0])) <= EDGE_TOLERANCE
-    return np.asarray((near_crop & ~near_picture).any(axis=1))
+    near_image = np.abs(boxes - (0, 0, size[1], size[0])) <= EDGE_TOLERANCE
+    return np.asarray((near_crop & ~near_image).any(axis=1))

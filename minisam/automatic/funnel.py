@@ -1,6 +1,6 @@
 """What became of every candidate: the filters of the automatic masks, in their order, and which one dropped what.
 
-A generator keeps the funnel of its last picture, as ``generator.funnel``. It costs 40 bytes a point.
+A generator keeps the funnel of its last image, as ``generator.funnel``. It costs 40 bytes per point.
 
     print(generator.funnel)      # 3072 candidates → 410 after predicted_iou → 388 after stability → 97 after box_nms
     generator.funnel.reason(i, m)                                      # of point i's mask m: "stability", or "kept"
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 # predicted_iou: not above the threshold.  stability: below it, or 0/0.  crop_edge: cut off by a crop's edge.
-# coverage: as good as all of the picture (the paper's rule).  box_nms, crop_nms: a better mask's double, within a crop
+# coverage: as good as all of the image (the paper's rule).  box_nms, crop_nms: a better mask's double, within a crop
 # and between crops.  regions: nothing but crumbs (the paper's rule), or a double once small regions were gone.
 STEPS = ("predicted_iou", "stability", "crop_edge", "coverage", "box_nms", "crop_nms", "regions")
 ALWAYS = ("predicted_iou", "stability", "box_nms")  # the steps that a line names although they dropped nothing
@@ -22,9 +22,9 @@ KEPT = len(STEPS)
 
 @dataclass(frozen=True, eq=False)
 class Funnel:
-    """N points, of the picture first, then crop after crop as they were asked; M masks of each."""
+    """N points, of the image first, then crop after crop as they were asked; M masks of each."""
 
-    points: np.ndarray  # (N, 2) float64, x and y in pixels of the picture
+    points: np.ndarray  # (N, 2) float64, x and y in pixels of the image
     predicted_iou: np.ndarray  # (N, M) float32
     stability: np.ndarray  # (N, M) float32; NaN where the predicted IoU was too low, or of 0/0
     fates: np.ndarray  # (N, M) uint8, the number in STEPS of the filter that dropped it, or KEPT

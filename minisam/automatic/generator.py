@@ -1,4 +1,4 @@
-"""Every object in a picture: a grid of points asks the model, and the good answers stay, each once.
+"""Every object in an image: a grid of points asks the model, and the good answers stay, each once.
 
 Source: SAM, section 4 and appendix B, and the released code's ``SamAutomaticMaskGenerator``, whose arguments, records
 and order of records these are.
@@ -9,50 +9,86 @@ and order of records these are.
 
 Why it is quick, exactly: the predicted IoU is known before a mask is upscaled, so answers under the threshold are never
 upscaled; and one pass (``minisam_kernels.masks.mask_runs``) leads from the decoder's small logits to run lengths,
-stability and box, so there is no float mask of the picture's size at all. Masks stay run lengths, in COCO's compressed
+stability and box, so there is no float mask of the image's size at all. Masks stay run lengths, in COCO's compressed
 form, until they are handed out: a mask of a megapixel takes some kilobytes, and memory grows with the masks that pass
 the filters, not with the batch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from copy import copy
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+from PIL import Image
 
 from minisam.automatic.crops import PRESETS, Crop, checked, crop_boxes, cut_off
-from minisam.automatic.funnel import KEPT, STEPS, Funnel
+from minisam.automatic.funnel import STEPS, Funnel
 from minisam.automatic.regions import remove_small_regions
-from minisam.model.preprocess import apply_coords
-from minisam.predictor import SamPredictor, check_image
+from minisam.automatic.run import Mask, Progress, Run, record
+from minisam.inputs import as_image
+from minisam.model.preprocess import apply_coords, input_size
+from minisam.predictor import SamPredictor
 from minisam.sam import Sam
 from minisam_kernels import InputError
 from minisam_kernels.masks import rle
 from minisam_kernels.masks.box_from_mask import box_from_mask
 from minisam_kernels.masks.mask_runs import mask_runs
-from minisam_kernels.masks.nms import nms
 from minisam_kernels.runtime.threads import blas_at_one_thread, parallel_for
 
-Progress = Callable[[int, int], object]
-MAX_COVERAGE = 0.95  # of the picture: the paper drops masks that cover as much or more
-
-
-class _Mask(NamedTuple):
-    """An answer that passed the filters. Coordinates are pixels of the picture."""
-
-    runs: bytes  # COCO's compressed run lengths; of the crop until NMS within it is done, then of the picture
-    area: int
-    box: list[int]  # x0, y0, x1, y1, the last column and row included
-    iou: float
-    stability: float
-    candidate: int  # point · M + mask, its place in the funnel
-    crop: Crop
+MAX_COVERAGE = 0.95  # of the image: the paper drops masks that cover as much or more
 
 
 class SamAutomaticMaskGenerator:
-    """Masks for a grid of points on the picture and, if asked, on crops of it. See ``__init__`` for the arguments."""
+    """Masks for a grid of points on the image and, if asked, on crops of it.
+
+    Parameters
+    ----------
+    model : Sam
+        As ``minisam.load`` gives it.
+    points_per_side : int or None
+        Points along a side of the grid. Each is asked for three masks.
+    points_per_batch : int
+        Points that are embedded, and reported to ``progress``, together. In the released code it also sets the memory;
+        here a prompt is decoded and reduced to run lengths on its own, so neither memory nor results depend on it.
+    pred_iou_thresh : float
+        Keep masks whose predicted IoU is above it; 0 keeps all.
+    stability_score_thresh, stability_score_offset : float
+        Keep masks whose IoU between the thresholds +offset and −offset (logits) is at least this; 0 keeps all.
+    box_nms_thresh : float
+        Of masks of a crop whose boxes' IoU is above it, the one of the higher predicted IoU stays.
+    crop_n_layers : int
+        Layer i adds 2ⁱ × 2ⁱ crops of the image, each encoded on its own.
+    crop_nms_thresh : float
+        As ``box_nms_thresh``, between crops; the smaller crop wins.
+    crop_overlap_ratio : float
+        The part of the image's shorter side that crops of the first layer share; in the next layer half of it.
+    crop_n_points_downscale_factor : int
+        Layer i has ``points_per_side`` divided by the i-th power of this.
+    point_grids : sequence of array_like, shape (N, 2), or None
+        Instead of ``points_per_side``: for each layer, points (x, y) in [0, 1].
+    min_mask_region_area : int
+        Pixels: fill smaller holes and remove smaller islands, then remove duplicates anew.
+    output_mode : {"binary_mask", "uncompressed_rle", "coco_rle"}
+        A record's segmentation: bool (H, W), or run lengths as in COCO.
+    paper_rules : bool
+        Follow the paper where it differs from the released code; see ``sa1b``. All other arguments are as in that code.
+
+    Attributes
+    ----------
+    predictor : SamPredictor
+        As in the released code. An image is set in a copy of it.
+    funnel : Funnel or None
+        What became of every candidate of the last image.
+
+    Raises
+    ------
+    InputError
+        If a value is out of its range.
+    """
 
     def __init__(
         self,
@@ -67,31 +103,12 @@ class SamAutomaticMaskGenerator:
         crop_nms_thresh: float = 0.7,
         crop_overlap_ratio: float = 512 / 1500,
         crop_n_points_downscale_factor: int = 1,
-        point_grids: Sequence[np.ndarray] | None = None,
+        point_grids: Sequence[npt.ArrayLike] | None = None,
         min_mask_region_area: int = 0,
         output_mode: str = "binary_mask",
         *,
         paper_rules: bool = False,
     ) -> None:
-        """Everything but ``paper_rules`` is as in the released code. Raises ``InputError`` for a value out of range.
-
-        points_per_side: the grid has its square of points, each asked for three masks.
-        points_per_batch: points that are embedded, and reported to ``progress``, together. There it also sets the
-            memory; here a prompt is decoded and reduced to run lengths on its own, so neither memory nor results
-            depend on it.
-        pred_iou_thresh: keep masks whose predicted IoU is above it; 0 keeps all.
-        stability_score_thresh, stability_score_offset: keep masks whose IoU between the thresholds +offset and −offset
-            (in logits) is at least this; 0 keeps all.
-        box_nms_thresh: of masks of a crop whose boxes' IoU is above it, the one of the higher predicted IoU stays.
-        crop_n_layers: layer i adds 2ⁱ × 2ⁱ crops of the picture, each encoded on its own.
-        crop_nms_thresh: as box_nms_thresh, between crops; the smaller crop wins.
-        crop_overlap_ratio: of the picture's shorter side: what crops of the first layer share; half of it in the next.
-        crop_n_points_downscale_factor: layer i has points_per_side divided by its i-th power.
-        point_grids: instead of points_per_side: for each layer, points (N, 2) as (x, y) in [0, 1].
-        min_mask_region_area: fill smaller holes and remove smaller islands (in pixels), then remove duplicates anew.
-        output_mode: segmentation as "binary_mask" bool (H, W), "uncompressed_rle" or "coco_rle".
-        paper_rules: follow the paper where it differs from the code: see ``sa1b``.
-        """
         settings = checked(
             points_per_side=points_per_side, points_per_batch=points_per_batch, pred_iou_thresh=pred_iou_thresh,
             stability_score_thresh=stability_score_thresh, stability_score_offset=stability_score_offset,
@@ -100,8 +117,8 @@ class SamAutomaticMaskGenerator:
             point_grids=point_grids, min_mask_region_area=min_mask_region_area, output_mode=output_mode,
             paper_rules=paper_rules,
         )  # fmt: skip
-        self.predictor = SamPredictor(model)  # as in the released code; each picture is set in a copy of it
-        self.funnel: Funnel | None = None  # of the last picture
+        self.predictor = SamPredictor(model)
+        self.funnel: Funnel | None = None
         self.point_grids: list[np.ndarray] = settings["point_grids"]
         self.points_per_batch: int = settings["points_per_batch"]
         self.pred_iou_thresh: float = settings["pred_iou_thresh"]
@@ -118,15 +135,23 @@ class SamAutomaticMaskGenerator:
 
     @classmethod
     def sa1b(cls, model: Sam, **changes: Any) -> SamAutomaticMaskGenerator:
-        """The settings with which SA-1B was made, as the paper tells; ``changes`` are arguments of ``__init__``.
+        """The settings with which SA-1B was made, as the paper tells.
 
+        Parameters
+        ----------
+        model : Sam
+        **changes
+            Arguments of the class that should have another value.
+
+        Notes
+        -----
         ============================  ===========================  ===============================
         rule                          the paper, and here          the released code
         ============================  ===========================  ===============================
         crops                         2 layers, 2 × 2 and 4 × 4    none unless asked for
         points per side               32, in crops 16 and 8        32 everywhere unless asked for
         predicted IoU                 at least .88                 above .88
-        masks of ≥ 95 % of a picture  dropped                      kept
+        masks of ≥ 95 % of an image   dropped                      kept
         holes, islands < 100 pixels   filled, removed              left unless asked for
         all islands < 100 pixels      the mask is dropped          the largest island stays
         ============================  ===========================  ===============================
@@ -137,26 +162,53 @@ class SamAutomaticMaskGenerator:
         """
         return cls(model, **(PRESETS["sa1b"] | changes))
 
-    def generate(self, image: np.ndarray, progress: Progress | None = None) -> list[dict[str, Any]]:
-        """The masks of a picture, uint8 (H, W, 3) in RGB; an empty list when none passes.
+    def generate(
+        self, image: npt.ArrayLike | str | Path | Image.Image, progress: Progress | None = None
+    ) -> list[dict[str, Any]]:
+        """The masks of an image.
 
-        ``progress(done, total)`` is called with numbers of points, first before the encoder runs.
+        Parameters
+        ----------
+        image : array_like, shape (H, W, 3), uint8; or str, Path or PIL image
+            Red, green, blue. Files and PIL images are read as ``SamPredictor.set_image`` reads them.
+        progress : callable, optional
+            ``progress(done, total)`` is called with numbers of points, first before the encoder runs.
 
-        Records are sorted by falling predicted IoU; with crops, by crop, the smallest first. Each has
-        segmentation: the mask, as ``output_mode`` says;  area: its pixels;  bbox: x, y, width, height, from the centre
-        of the first pixel to that of the last, so that width and height are one less than the columns and rows (the
-        released code's way);  predicted_iou: the model's own guess, which may exceed 1;  stability_score;
-        point_coords: [[x, y]], the prompt;  crop_box: x, y, width, height.
+        Returns
+        -------
+        list of dict
+            Sorted by falling predicted IoU; with crops, by crop, the smallest first. Empty when no mask passes.
+
+            segmentation
+                The mask, as ``output_mode`` says.
+            area
+                Its pixels.
+            bbox
+                x, y, width, height, from the centre of the first pixel to that of the last, so that width and height
+                are one less than the columns and rows (the released code's way).
+            predicted_iou
+                The model's own guess, which may exceed 1.
+            stability_score
+                IoU of the masks at the two thresholds.
+            point_coords
+                [[x, y]], the prompt.
+            crop_box
+                x, y, width, height.
+
+        Raises
+        ------
+        InputError
+            If the image is not of that kind.
         """
-        image = check_image(image)
-        size = (image.shape[0], image.shape[1])
+        pixels = as_image(image)
+        size = (pixels.shape[0], pixels.shape[1])
         crops = crop_boxes(size, self.crop_n_layers, self.crop_overlap_ratio)
         run = self._begin(crops, progress)
         predictor = copy(self.predictor)
-        masks: list[_Mask] = []
+        masks: list[Mask] = []
         for crop, layer in crops:
             x0, y0, x1, y1 = crop
-            predictor.set_image(np.ascontiguousarray(image[y0:y1, x0:x1]))
+            predictor.set_image(np.ascontiguousarray(pixels[y0:y1, x0:x1]))
             masks += self._masks_of_crop(predictor, crop, layer, size, run)
         if len(crops) > 1:
             areas = np.array([(x1 - x0) * (y1 - y0) for x0, y0, x1, y1 in (mask.crop for mask in masks)])
@@ -164,42 +216,53 @@ class SamAutomaticMaskGenerator:
         return self._records(masks, size, run)
 
     def generate_encoded(self, predictor: SamPredictor, progress: Progress | None = None) -> list[dict[str, Any]]:
-        """As ``generate`` for the picture that is set in ``predictor``, which is not encoded again; without crops."""
+        """As ``generate`` for an image that is encoded already; without crops.
+
+        Parameters
+        ----------
+        predictor : SamPredictor
+            Of the generator's model, with an image set.
+        progress : callable, optional
+            As in ``generate``.
+
+        Returns
+        -------
+        list of dict
+            As from ``generate``.
+        """
         if self.crop_n_layers:
-            raise InputError(f"expected crop_n_layers 0 for a picture that is encoded, got {self.crop_n_layers}")
+            raise InputError(f"expected crop_n_layers 0 for an image that is encoded, got {self.crop_n_layers}")
         if not isinstance(predictor, SamPredictor):
-            raise InputError(f"expected a SamPredictor with a picture set, got {type(predictor).__name__}")
-        predictor.get_image_embedding()
+            raise InputError(f"expected a SamPredictor with an image set, got {type(predictor).__name__}")
+        size = predictor.get_original_size()
         if predictor.model is not self.predictor.model:
             raise InputError("expected a predictor of the generator's own model, got one of another")
         if predictor.terms is None:
             raise InputError("expected a predictor with the fused decoder, got one with plain=True")
-        assert predictor.original_size is not None
-        size = predictor.original_size
         crop = (0, 0, size[1], size[0])
         run = self._begin([(crop, 0)], progress)
         return self._records(self._masks_of_crop(predictor, crop, 0, size, run), size, run)
 
-    def _begin(self, crops: list[tuple[Crop, int]], progress: Progress | None) -> _Run:
-        """All points that will be asked, in pixels of the picture, none of them yet."""
+    def _begin(self, crops: list[tuple[Crop, int]], progress: Progress | None) -> Run:
+        """All points that will be asked, in pixels of the image, none of them yet."""
         points = [self.point_grids[layer] * (x1 - x0, y1 - y0) + (x0, y0) for (x0, y0, x1, y1), layer in crops]
         masks = self.predictor.model.config.num_multimask_outputs
-        return _Run(Funnel.of(np.concatenate(points), masks), progress)
+        return Run(Funnel.of(np.concatenate(points), masks), progress)
 
     def _masks_of_crop(
-        self, predictor: SamPredictor, crop: Crop, layer: int, size: tuple[int, int], run: _Run
-    ) -> list[_Mask]:
+        self, predictor: SamPredictor, crop: Crop, layer: int, size: tuple[int, int], run: Run
+    ) -> list[Mask]:
         """Ask about every point of a crop that is set in the predictor; what passes the filters, duplicates removed."""
         x0, y0, x1, y1 = crop
         crop_size = (y1 - y0, x1 - x0)
         points = self.point_grids[layer] * (x1 - x0, y1 - y0)
         inputs = apply_coords(points, crop_size, predictor.model.config.image_size)
-        passed: list[_Mask] = []
+        passed: list[Mask] = []
         for start in range(0, len(points), self.points_per_batch):
             batch = inputs[start : start + self.points_per_batch]
             with blas_at_one_thread():
-                found = self._decode(predictor, batch, run, crop, size)
-            passed += [mask for masks in found for mask in masks]
+                masks_of_points = self._decode(predictor, batch, run, crop, size)
+            passed += [mask for masks in masks_of_points for mask in masks]
             run.step(len(batch))
         scores = np.array([mask.iou for mask in passed])
         kept = run.without_duplicates(passed, scores, self.box_nms_thresh, "box_nms")
@@ -208,19 +271,19 @@ class SamAutomaticMaskGenerator:
         return [mask._replace(runs=rle.to_string(rle.uncrop(rle.from_string(mask.runs), crop, size))) for mask in kept]
 
     def _decode(
-        self, predictor: SamPredictor, inputs: np.ndarray, run: _Run, crop: Crop, size: tuple[int, int]
-    ) -> list[list[_Mask]]:
+        self, predictor: SamPredictor, inputs: np.ndarray, run: Run, crop: Crop, size: tuple[int, int]
+    ) -> list[list[Mask]]:
         """For each of the run's next points, inputs (B, 2) in pixels of the model's input, the masks that pass the
         filters; what they measured goes into the funnel."""
         sam, (x0, y0, x1, y1), first, funnel = predictor.model, crop, run.done, run.funnel
-        assert predictor.terms is not None and predictor.input_size is not None
+        assert predictor.terms is not None
         sparse, _ = sam.prompt_encoder((inputs[:, None], np.ones((len(inputs), 1), np.int64)))
-        found: list[list[_Mask]] = [[] for _ in inputs]
-        whole = (x1 - x0, y1 - y0) == size[::-1]
-        shapes = (predictor.input_size, sam.config.image_size, (y1 - y0, x1 - x0))
-        # Scores are float32, and so are the thresholds that they are compared with. Plain numbers from here on: for
-        # three masks a prompt they are quicker than arrays (measured in place: ``consume``'s own share fell from 76 to
-        # 43 µs a prompt).
+        passed: list[list[Mask]] = [[] for _ in inputs]
+        whole = (y1 - y0, x1 - x0) == size
+        crop_size = (y1 - y0, x1 - x0)
+        shapes = (input_size(*crop_size, sam.config.image_size), sam.config.image_size, crop_size)
+        # Scores are float32, and so are the thresholds that they are compared with. For three masks per prompt plain
+        # numbers are quicker than arrays (measured: ``consume``'s own share fell from 76 to 43 µs per prompt).
         least_iou, least_stability = (float(np.float32(t)) for t in (self.pred_iou_thresh, self.stability_score_thresh))
         most_area = MAX_COVERAGE * size[0] * size[1] if self.paper_rules else np.inf
 
@@ -248,15 +311,15 @@ class SamAutomaticMaskGenerator:
                     funnel.fates[point, index] = STEPS.index(step)
                     continue
                 candidate = len(ious) * point + index
-                found[b].append(_Mask(rle.to_string(counts), area, box, ious[index], stability, candidate, crop))
+                passed[b].append(Mask(rle.to_string(counts), area, box, ious[index], stability, candidate, crop))
 
         sam.fused_decoder.decode_each(predictor.terms, sparse, True, wanted, consume)
-        return found
+        return passed
 
-    def _without_small_regions(self, masks: list[_Mask], size: tuple[int, int], run: _Run) -> list[_Mask]:
+    def _without_small_regions(self, masks: list[Mask], size: tuple[int, int], run: Run) -> list[Mask]:
         """Every mask with its small holes filled and its small islands removed. Of duplicates that this makes, a mask
         that needed no change stays."""
-        cleaned: list[_Mask] = list(masks)
+        cleaned: list[Mask] = list(masks)
         changed = np.zeros(len(masks), bool)
 
         def clean(i: int) -> None:
@@ -273,7 +336,7 @@ class SamAutomaticMaskGenerator:
             cleaned, changed = [cleaned[i] for i in left], changed[left]
         return run.without_duplicates(cleaned, 1.0 - changed, max(self.box_nms_thresh, self.crop_nms_thresh), "regions")
 
-    def _records(self, masks: list[_Mask], size: tuple[int, int], run: _Run) -> list[dict[str, Any]]:
+    def _records(self, masks: list[Mask], size: tuple[int, int], run: Run) -> list[dict[str, Any]]:
         """The masks as they are handed out. They leave the list on the way, so that no mask is held twice."""
         if self.min_mask_region_area > 0:
             masks = self._without_small_regions(masks, size, run)
@@ -282,57 +345,6 @@ class SamAutomaticMaskGenerator:
         masks.reverse()
         while masks:
             mask = masks.pop()
-            records.append(
-                {
-                    "segmentation": self._segmentation(mask.runs, size),
-                    "area": mask.area,
-                    "bbox": _xywh(mask.box),
-                    "predicted_iou": mask.iou,
-                    "point_coords": [points[mask.candidate // per_point].tolist()],
-                    "stability_score": mask.stability,
-                    "crop_box": _xywh(mask.crop),
-                }
-            )
+            records.append(record(mask, points[mask.candidate // per_point], size, self.output_mode))
         self.funnel = run.funnel
         return records
-
-    def _segmentation(self, runs: bytes, size: tuple[int, int]) -> Any:
-        if self.output_mode == "coco_rle":
-            return {"size": list(size), "counts": runs.decode()}
-        counts = rle.from_string(runs)
-        if self.output_mode == "uncompressed_rle":
-            return {"size": list(size), "counts": counts.tolist()}
-        return rle.decode(counts, size)
-
-
-class _Run:
-    """One picture's way through the filters: how many points are done, which a callback hears, and the funnel."""
-
-    def __init__(self, funnel: Funnel, progress: Progress | None) -> None:
-        if progress is not None and not callable(progress):
-            raise InputError(f"expected progress to be a function of (done, total), got {type(progress).__name__}")
-        self.funnel, self.progress, self.done = funnel, progress, 0
-        self.step(0)
-
-    def step(self, points: int) -> None:
-        """So many points more are done."""
-        self.done += points
-        if self.progress is not None:
-            self.progress(self.done, len(self.funnel.points))
-
-    def drop(self, masks: list[_Mask], step: str) -> None:
-        """These masks go, unless ``without_duplicates`` keeps them after all."""
-        self.funnel.fates.flat[[mask.candidate for mask in masks]] = STEPS.index(step)
-
-    def without_duplicates(self, masks: list[_Mask], scores: np.ndarray, threshold: float, step: str) -> list[_Mask]:
-        """By falling score, the masks whose boxes do not overlap much with that of a better one."""
-        boxes = np.array([mask.box for mask in masks], np.float32).reshape(-1, 4)
-        kept = [masks[i] for i in nms(boxes, scores.astype(np.float32), threshold)]
-        self.drop(masks, step)
-        self.funnel.fates.flat[[mask.candidate for mask in kept]] = KEPT
-        return kept
-
-
-def _xywh(box: Sequence[int]) -> list[int]:
-    x0, y0, x1, y1 = box
-    return [x0, y0, x1 - x0, y1 - y0]

@@ -43,8 +43,7 @@ class Minisam(Contender):
         from minisam import SamPredictor
 
         predictor, size = SamPredictor(self.sam), self.config.image_size
-        predictor.features = np.load(self.folder / "embedding.npy")
-        predictor.terms = self.sam.fused_decoder.prepare(predictor.features, predictor.image_pe)
+        predictor.features = np.moveaxis(np.load(self.folder / "embedding.npy"), -1, 1)
         predictor.original_size, predictor.input_size = (picture, picture), (size, size)
         return predictor
 
@@ -69,7 +68,7 @@ class Minisam(Contender):
             predictor = SamPredictor(self.sam)
             predictor.set_image(render(seed=7, size=picture).image)
             assert predictor.terms is not None
-            np.save(self.folder / "embedding.npy", predictor.get_image_embedding())
+            np.save(self.folder / "embedding.npy", np.moveaxis(predictor.get_image_embedding(), 1, -1))
             sparse = self.sam.prompt_encoder(self.points(64))[0]
             _, iou = self.sam.fused_decoder.decode(predictor.terms, sparse, None, True)
             return {"pred_iou_thresh": float(np.quantile(iou, 2 / 3))}

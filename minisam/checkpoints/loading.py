@@ -15,9 +15,32 @@ WEIGHTS = Path(__file__).parents[1] / "weights"
 def load(name_or_path: str | Path = "tiny", checkpoint: str | Path | None = None) -> Sam:
     """A model with trained weights.
 
-    ``load("tiny")`` reads the weights that come with the package; ``load("vit_b", checkpoint="sam_vit_b_01ec64.pth")``
-    those of a file, checked against that configuration; ``load("weights.safetensors")`` finds the configuration itself.
+    Parameters
+    ----------
+    name_or_path : str or Path
+        "tiny", whose weights come with the package; "vit_b", "vit_l" or "vit_h" with a checkpoint; or a checkpoint
+        alone, whose configuration is then found from the shapes of its weights.
+    checkpoint : str or Path, optional
+        A ``.pth`` or ``.safetensors`` file, checked against the configuration that is named.
+
+    Returns
+    -------
+    Sam
+
+    Raises
+    ------
+    InputError
+        If there is no such model or file, or the file does not hold the weights of that model.
+
+    Notes
+    -----
     A float32 file is mapped into memory, not copied. Nothing in a file is ever executed.
+
+    Examples
+    --------
+    >>> sam = minisam.load("tiny")  # doctest: +SKIP
+    >>> sam = minisam.load("vit_b", checkpoint="sam_vit_b_01ec64.pth")  # doctest: +SKIP
+    >>> sam = minisam.load("weights.safetensors")  # doctest: +SKIP
     """
     name = str(name_or_path)
     if checkpoint is None and name in CONFIGS:

@@ -99,8 +99,9 @@ def run(options: argparse.Namespace) -> int:
 
     from minisam.files.atomic import atomic
     from minisam.files.images import overlay, read_image, read_mask, save_png
+    from minisam.inputs import check_prompts
     from minisam.model.preprocess import binary_mask_to_logits
-    from minisam.predictor import SamPredictor, check_prompts
+    from minisam.predictor import SamPredictor
 
     coords = np.array([[x, y] for x, y, _ in options.point]) if options.point else None
     labels = np.array([label for *_, label in options.point]) if options.point else None

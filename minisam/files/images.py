@@ -1,7 +1,8 @@
-"""Pictures in files: any common kind in as uint8 RGB, PNG out, and masks drawn over a picture.
+"""Images in files: any common kind in as uint8 RGB, PNG out, and masks drawn over an image.
 
-Memory: ``read_image`` holds what Pillow decodes (4 bytes a pixel for colour) and the result (3 bytes), so about 0.7 GB
-for 100 megapixels; conversions go strip by strip.
+Memory: ``read_image`` holds what Pillow decodes (4 bytes per pixel for colour) and the result (3 bytes), so about
+0.7 GB for 100 megapixels; conversions go strip by strip. An image that EXIF turns is held twice by Pillow for a moment:
+0.8 GB.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageOps
 
 from minisam.files.atomic import atomic
 from minisam_kernels import InputError
@@ -20,74 +21,80 @@ from minisam_kernels import InputError
 # Formats that Pillow decodes itself. (It would start another program for some of the others.)
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TGA", "TIFF", "WEBP")
 STRIP = 1 << 22  # pixels converted at a time
-ORIENTATION = 0x0112  # EXIF's tag: how the camera was held
 # Okabe and Ito's colours, which people with any kind of colour vision can tell apart
 COLOURS = ((0, 114, 178), (230, 159, 0), (0, 158, 115), (204, 121, 167), (86, 180, 233), (213, 94, 0), (240, 228, 66))
 FOREGROUND, BACKGROUND = (0, 158, 115), (213, 94, 0)
 
 
-def read_image(path: str | Path) -> np.ndarray:
-    """The picture in a file as uint8 (H, W, 3), red, green, blue, turned upright as its EXIF orientation says.
+def read_image(source: str | Path | Image.Image) -> np.ndarray:
+    """An image from a file, or a PIL image, as RGB, turned upright as its EXIF orientation says.
 
-    Grey, palette, CMYK and 1-bit pictures become RGB; what is transparent is laid over white; 16-bit grey is divided by
+    Grey, palette, CMYK and 1-bit images become RGB; what is transparent is laid over white; 16-bit grey is divided by
     257 (its whole range becomes 0 … 255); floating-point grey is taken as 0 … 1, or 0 … 255 or 0 … 65535 when it
-    exceeds that. Of an animation, the first frame. Pillow's own limit holds, twice ``PIL.Image.MAX_IMAGE_PIXELS``: 178
-    megapixels unless a program moves it. Raises ``InputError`` for whatever is not a whole picture.
+    exceeds that. Of an animation, the first frame.
+
+    Parameters
+    ----------
+    source : str, Path or PIL image
+        Pillow's own limit holds, twice ``PIL.Image.MAX_IMAGE_PIXELS``: 178 megapixels unless a program moves it.
+
+    Returns
+    -------
+    ndarray, shape (H, W, 3), uint8
+        Red, green, blue.
+
+    Raises
+    ------
+    InputError
+        For whatever is not a whole image.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"expected a picture, got {path}, which {'is no file' if path.exists() else 'does not exist'}")
-    if path.stat().st_size == 0:
-        raise InputError(f"expected a picture, got {path}, which is empty")
-    Image.init()
+    name = str(source)
+    if isinstance(source, Image.Image):
+        name = f"a PIL image of mode {source.mode} and size {source.size}"
+    else:
+        path = Path(source)
+        if not path.is_file():
+            message = "is no file" if path.exists() else "does not exist"
+            raise InputError(f"expected an image, got {name}, which {message}")
+        if path.stat().st_size == 0:
+            raise InputError(f"expected an image, got {name}, which is empty")
+        Image.init()
     try:
-        with warnings.catch_warnings():  # of large pictures, odd EXIF data, palettes: what cannot be read raises
+        with warnings.catch_warnings():  # of large images, odd EXIF data, palettes: what cannot be read raises
             warnings.simplefilter("ignore")
-            with Image.open(path, formats=[name for name in FORMATS if name in Image.OPEN]) as picture:
+            if isinstance(source, Image.Image):
+                return _to_rgb(_upright(source, in_place=False))
+            with Image.open(source, formats=[kind for kind in FORMATS if kind in Image.OPEN]) as picture:
                 picture.load()
-                return _to_rgb(picture)
+                return _to_rgb(_upright(picture, in_place=True))
     except InputError:
         raise
     except Image.UnidentifiedImageError as error:
-        raise InputError(f"expected a picture ({', '.join(FORMATS)}), got {path}, which is none") from error
+        raise InputError(f"expected an image ({', '.join(FORMATS)}), got {name}, which is none") from error
     except Image.DecompressionBombError as error:
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
         size = (re.findall(r"\d+", str(error)) or ["more"])[0]
-        raise InputError(f"expected a picture of at most {limit} pixels, got {path} of {size}") from error
+        raise InputError(f"expected an image of at most {limit} pixels, got {name} of {size}") from error
     except Exception as error:  # each of Pillow's decoders has its own ways to fail on a damaged file
         reason = " ".join(str(error).split())[:120] or type(error).__name__
-        raise InputError(f"expected a whole picture, got {path}, which cannot be read ({reason})") from error
+        raise InputError(f"expected a whole image, got {name}, which cannot be read ({reason})") from error
 
 
-def _orientation(picture: Image.Image) -> int:
+def _upright(picture: Image.Image, in_place: bool) -> Image.Image:
     try:
-        return int(picture.getexif().get(ORIENTATION, 1))
-    except Exception:  # damaged EXIF data is no reason to refuse a picture
-        return 1
-
-
-def _as_stored(upright: np.ndarray, orientation: int) -> np.ndarray:
-    """A view of the upright picture (H, W, 3) with rows and columns as they lie in the file."""
-    sideways = upright.swapaxes(0, 1)
-    views = {
-        2: upright[:, ::-1],
-        3: upright[::-1, ::-1],
-        4: upright[::-1],
-        5: sideways,
-        6: np.rot90(upright, 1),
-        7: sideways[::-1, ::-1],
-        8: np.rot90(upright, -1),
-    }
-    return views.get(orientation, upright)
+        if not in_place:
+            return ImageOps.exif_transpose(picture)
+        ImageOps.exif_transpose(picture, in_place=True)
+    except Exception:  # damaged EXIF data is no reason to refuse an image
+        pass
+    return picture
 
 
 def _to_rgb(picture: Image.Image) -> np.ndarray:
     width, height = picture.size
     if not width * height:
-        raise InputError(f"expected a picture with pixels, got one of {width} × {height}")
-    orientation = _orientation(picture)
-    upright = np.empty((width, height, 3) if orientation in (5, 6, 7, 8) else (height, width, 3), np.uint8)
-    stored = _as_stored(upright, orientation)
+        raise InputError(f"expected an image with pixels, got one of {width} × {height}")
+    rgb = np.empty((height, width, 3), np.uint8)
     rows = max(1, STRIP // width)
     strips = [(0, top, width, min(top + rows, height)) for top in range(0, height, rows)]
     highest = 1.0
@@ -95,12 +102,12 @@ def _to_rgb(picture: Image.Image) -> np.ndarray:
         peak = max(float(np.nan_to_num(np.asarray(picture.crop(strip)), posinf=0).max()) for strip in strips)
         highest = next((top for top in (1.0, 255.0, 65535.0) if peak <= top), peak)
     for strip in strips:
-        stored[strip[1] : strip[3]] = _strip_to_rgb(picture.crop(strip), highest)
-    return upright
+        rgb[strip[1] : strip[3]] = _strip_to_rgb(picture.crop(strip), highest)
+    return rgb
 
 
 def _strip_to_rgb(strip: Image.Image, highest: float) -> np.ndarray:
-    """A strip of a picture in any mode → uint8 (h, w, 3), or (h, w, 1) for grey. ``highest`` is white in mode F."""
+    """A strip of an image in any mode → uint8 (h, w, 3), or (h, w, 1) for grey. ``highest`` is white in mode F."""
     if strip.mode == "F":
         shares = np.nan_to_num(np.asarray(strip, np.float32) / np.float32(highest), nan=0)
         return np.rint(255 * shares.clip(0, 1)).astype(np.uint8)[..., None]
@@ -117,11 +124,11 @@ def _strip_to_rgb(strip: Image.Image, highest: float) -> np.ndarray:
 
 
 def read_mask(path: str | Path, size: tuple[int, int]) -> np.ndarray:
-    """A mask from a picture of ``size`` (H, W), bool (H, W): the pixels brighter than half of the brightest."""
+    """A mask from an image file of ``size`` (H, W), bool (H, W): the pixels brighter than half of the brightest."""
     image = read_image(path).max(axis=2)
     if image.shape != size:
         (height, width), (h, w) = size, image.shape
-        raise InputError(f"expected a mask of the picture's size, {width} × {height}, got {path} of {w} × {h}")
+        raise InputError(f"expected a mask of the image's size, {width} × {height}, got {path} of {w} × {h}")
     if not image.any():
         raise InputError(f"expected a mask with at least one bright pixel, got {path}, which is black")
     return image > image.max() // 2
@@ -164,7 +171,7 @@ def overlay(
     box: Sequence[float] | np.ndarray | None = None,
     strength: float = 0.5,
 ) -> np.ndarray:
-    """A copy of the picture, uint8 (H, W, 3), with masks (M, H, W) bool in colours of their own and the prompts on top.
+    """A copy of the image, uint8 (H, W, 3), with masks (M, H, W) bool in colours of their own and the prompts on top.
 
     points (P, 2) as (x, y) in pixels with labels (P,): a green disc with a plus is foreground, a red one with a minus
     background; ``box`` is x0, y0, x1, y1. Where masks overlap, the later one is on top.
@@ -195,7 +202,7 @@ def overlay(
 
 
 def _mark(image: np.ndarray, x: float, y: float, foreground: bool) -> None:
-    """Draw a prompt point into the picture: only the patch around it goes through Pillow."""
+    """Draw a prompt point into the image: only the patch around it goes through Pillow."""
     height, width = image.shape[:2]
     radius = max(4, round(max(height, width) / 90))
     left, top = max(0, int(x) - 2 * radius), max(0, int(y) - 2 * radius)

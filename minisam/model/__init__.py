@@ -1,1 +1,1 @@
-"""The model, to be read first: sizes, encoder, prompts, transformer, mask decoder. ``minisam.sam`` joins them."""
+"""The model, to be read first; README.md beside this file says in which order. ``minisam.sam`` joins its parts."""

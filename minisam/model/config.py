@@ -13,21 +13,48 @@ from minisam_kernels import InputError
 
 @dataclass(frozen=True)
 class SamConfig:
-    """Sizes of one model, with Meta's parameter names. Lengths are in pixels or tokens, the rest are counts.
+    """Sizes of one model, with Meta's parameter names.
 
+    Parameters
+    ----------
+    name : str
+        What error messages and cards call it.
+    image_size : int
+        Pixels: the longest side of an image is resized to this.
+    patch_size : int
+        Pixels along a side of the square that becomes one image token.
+    encoder_embed_dim, encoder_depth, encoder_num_heads : int
+        Width, number of blocks and number of attention heads of the image encoder.
+    encoder_global_attn_indexes : tuple of int
+        The blocks in which every token attends to all others; in the other blocks it attends within its window.
+    window_size : int
+        Tokens along a side of a window.
+    prompt_embed_dim : int
+        C, the width of the decoder and of the image embedding.
+    decoder_depth, decoder_num_heads, decoder_mlp_dim : int
+        Blocks, attention heads and hidden width of the two-way transformer.
+    mask_in_chans : int
+        Channels of a mask prompt before it gets the decoder's width.
+    num_multimask_outputs : int
+        Masks for an ambiguous prompt; the decoder has one more for prompts that are not.
+    iou_head_depth, iou_head_hidden_dim : int
+        Layers and hidden width of the head that predicts the IoU.
+
+    Notes
+    -----
     The relations that hold for every configuration: the encoder makes a grid of ``image_embedding_size``² tokens, the
     decoder's masks are four times as fine (``low_res_size``), and mask prompts have that size too.
     """
 
     name: str
-    image_size: int  # the longest side of a picture is resized to this
+    image_size: int
     patch_size: int
     encoder_embed_dim: int
     encoder_depth: int
     encoder_num_heads: int
-    encoder_global_attn_indexes: tuple[int, ...]  # the other blocks attend within windows
+    encoder_global_attn_indexes: tuple[int, ...]
     window_size: int = 14
-    prompt_embed_dim: int = 256  # C of the decoder, and of the image embedding
+    prompt_embed_dim: int = 256
     decoder_depth: int = 2
     decoder_num_heads: int = 8
     decoder_mlp_dim: int = 2048

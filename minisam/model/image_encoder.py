@@ -1,4 +1,4 @@
-"""The image encoder: a vision transformer that turns a picture into a grid of features, once per picture.
+"""The image encoder: a vision transformer that turns an image into a grid of features, once per image.
 
 Source: paper, section 3 and appendix A; Dosovitskiy et al. 2021 (patches as tokens), Li et al. 2022 (ViTDet: attention
 in windows, everywhere only in a few blocks). This is the heavy part; all that follows reads its result.
@@ -23,13 +23,14 @@ from minisam_kernels.runtime.threads import blas_at_one_thread
 
 
 class ImageEncoderViT:
-    """Normalised pictures (B, S, S, 3) → image embeddings (B, h, w, prompt_embed_dim), h = w = S / patch_size."""
+    """Normalised images (B, S, S, 3) → image embeddings (B, h, w, prompt_embed_dim), h = w = S / patch_size."""
 
     def __init__(self, config: SamConfig, state: State) -> None:
         self.config, self.state = config, state
+        self.img_size = config.image_size  # the released code's name
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
-        """Patches, positions, blocks, neck. Expects zeros where a picture that is not square was filled up."""
+        """Patches, positions, blocks, neck. Expects zeros where an image that is not square was padded."""
         size = self.config.image_size
         if image.ndim != 4 or image.shape[1:] != (size, size, 3):
             raise InputError(f"expected image of shape (B, {size}, {size}, 3), got {image.shape}")
@@ -59,12 +60,12 @@ class ImageEncoderViT:
         return mlp(x, *_pair(state / "norm2"), *_pair(mlp_state / "lin1"), *_pair(mlp_state / "lin2"), eps=1e-6)
 
     def attend(self, i: int, qkv: np.ndarray) -> np.ndarray:
-        """Self-attention of every token, qkv (B, h, w, 3 · C), to all tokens of the picture, or of its window."""
+        """Self-attention of every token, qkv (B, h, w, 3 · C), to all tokens of the image, or of its window."""
         attn, heads = self.state / "blocks" / i / "attn", self.config.encoder_num_heads
         tables = attn["rel_pos_h"], attn["rel_pos_w"]
         if i in self.config.encoder_global_attn_indexes:
             return attention(qkv, heads, *tables)
-        # Windows at the edge are filled up with tokens whose q, k, v are the bias; nothing masks them.
+        # Windows at the edge are padded with tokens whose q, k, v are the bias of qkv; nothing masks them.
         return window_attention(qkv, (attn / "qkv")["bias"], heads, self.config.window_size, *tables)
 
     def plain_block(self, i: int, x: np.ndarray) -> np.ndarray:
@@ -74,14 +75,17 @@ class ImageEncoderViT:
         y = (state / "norm1").layer_norm(x, eps=1e-6)
         windowed = i not in self.config.encoder_global_attn_indexes
         if windowed:
-            # Zeros fill the last windows *after* the norm and nothing masks them: they are keys like all others.
+            # (B, h, w, C) → (B · windows, size, size, C). The last windows are padded with zeros *after* the norm, and
+            # nothing masks them: they are keys like all others.
             y = window_partition(y, self.config.window_size)
+        # softmax(q kᵀ / √D + bias of relative positions) v, in every window or over all tokens
         qkv = (attn / "qkv").linear(y)
         y = attention(qkv, self.config.encoder_num_heads, attn["rel_pos_h"], attn["rel_pos_w"])
         y = (attn / "proj").linear(y)
         if windowed:
-            y = window_unpartition(y, self.config.window_size, size)
+            y = window_unpartition(y, self.config.window_size, size)  # → (B, h, w, C), the padding cut off
         x = x + y
+        # The MLP: to four times the width, GELU, and back.
         z = (state / "norm2").layer_norm(x, eps=1e-6)
         return x + (state / "mlp" / "lin2").linear(gelu((state / "mlp" / "lin1").linear(z)))
 

@@ -49,12 +49,16 @@ class MaskDecoder:
             h, w = image.shape[1:3]
             count = len(range(len(output_tokens) - 1)[chosen])
             return np.empty((0, count, 4 * h, 4 * w), np.float32), np.empty((0, count), np.float32)
+        # Tokens (B, 5 + T, C): the five learned ones first, the same for every prompt, then the prompt's.
         batch = max(len(sparse), len(dense))
         tokens = np.concatenate([np.broadcast_to(output_tokens, (batch, *output_tokens.shape)), sparse], axis=1)
+        # The image (1, h, w, C) plus the mask prompt of each; without one B stays 1, and the transformer shares it.
         source = image + dense
         b, h, w, channels = source.shape
+        # Rows of pixels become one list of h · w image tokens, and a grid again.
         tokens, source = self.transformer(source.reshape(b, h * w, channels), image_pe.reshape(h * w, -1), tokens)
         upscaled = self.upscale(source.reshape(-1, h, w, channels))  # (B, 4h, 4w, C/8)
+        # Token 0 is the IoU token; a mask's logit at a pixel is its vector · the pixel's C/8 features.
         vectors = self.classifiers(tokens[:, 1 : len(output_tokens)], chosen)  # (B, M, C/8)
         flat = upscaled.reshape(batch, -1, upscaled.shape[3])
         logits = (vectors @ flat.swapaxes(1, 2)).reshape(batch, -1, 4 * h, 4 * w)

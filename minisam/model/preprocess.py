@@ -1,13 +1,14 @@
-"""From a picture to the model's input, and from the model's masks back to the picture.
+"""From an image to the model's input, and from the model's masks back to the image.
 
-Source: the released code's ``ResizeLongestSide``, ``Sam.preprocess`` and ``Sam.postprocess_masks``. A picture (H, W) is
-resized so that its longer side is S (``image_size``), which gives (h', w'), and filled up with zeros at the right and
-at the bottom. Masks go back the same way: to S × S, cut to (h', w'), to (H, W).
+Source: the released code's ``ResizeLongestSide``, ``Sam.preprocess`` and ``Sam.postprocess_masks``. An image (H, W) is
+resized so that its longer side is S (``image_size``), which gives (h', w'), and padded with zeros at the right and at
+the bottom. Masks go back the same way: to S × S, cut to (h', w'), to (H, W).
 """
 
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from minisam.model.config import SamConfig
@@ -15,7 +16,7 @@ from minisam_kernels import InputError
 from minisam_kernels.layers.resize import resize
 from minisam_kernels.masks.mask_pixels import mask_pixels
 
-PIXEL_MEAN = (123.675, 116.28, 103.53)  # of ImageNet's pictures, red, green, blue
+PIXEL_MEAN = (123.675, 116.28, 103.53)  # of ImageNet's images, red, green, blue
 PIXEL_STD = (58.395, 57.12, 57.375)
 MEAN, STD = np.array(PIXEL_MEAN, np.float32), np.array(PIXEL_STD, np.float32)
 
@@ -41,10 +42,42 @@ def normalise_and_pad(image: np.ndarray, image_size: int) -> np.ndarray:
     return out
 
 
-def apply_coords(coords: np.ndarray, original_size: tuple[int, int], image_size: int) -> np.ndarray:
-    """coords (..., 2) as (x, y) in pixels of the picture → pixels of the model's input."""
+def apply_coords(coords: npt.ArrayLike, original_size: tuple[int, int], image_size: int) -> np.ndarray:
+    """coords (..., 2) as (x, y) in pixels of the image → pixels of the model's input, float64."""
     height, width = input_size(*original_size, image_size)
     return np.asarray(coords, np.float64) * (width / original_size[1], height / original_size[0])
+
+
+class ResizeLongestSide:
+    """The resizing above for one model, under the released code's names.
+
+    Parameters
+    ----------
+    target_length : int
+        The model's ``image_size``, in pixels.
+    """
+
+    def __init__(self, target_length: int) -> None:
+        self.target_length = target_length
+
+    def apply_image(self, image: np.ndarray) -> np.ndarray:
+        """An image uint8 (H, W, 3), resized to (h', w', 3): an array of its own."""
+        return np.array(resize_image(image, self.target_length))
+
+    def apply_coords(self, coords: npt.ArrayLike, original_size: tuple[int, int]) -> np.ndarray:
+        """Points (..., 2) as (x, y) in pixels of an image (H, W), in pixels of the model's input."""
+        return apply_coords(coords, original_size, self.target_length)
+
+    def apply_boxes(self, boxes: npt.ArrayLike, original_size: tuple[int, int]) -> np.ndarray:
+        """Boxes (..., 4) as x0, y0, x1, y1, moved like points, as (B, 4)."""
+        return self.apply_coords(np.asarray(boxes).reshape(-1, 2, 2), original_size).reshape(-1, 4)
+
+    apply_coords_torch, apply_boxes_torch = apply_coords, apply_boxes  # a tensor comes back as an array
+
+    @staticmethod
+    def get_preprocess_shape(oldh: int, oldw: int, long_side_length: int) -> tuple[int, int]:
+        """(h', w') of an image."""
+        return input_size(oldh, oldw, long_side_length)
 
 
 def postprocess_masks(
@@ -52,19 +85,40 @@ def postprocess_masks(
 ) -> np.ndarray:
     """low_res (M, L, L) logits → (M, H, W): bool where they exceed ``threshold``, float32 logits when it is None.
 
-    With a threshold no float array of the picture's size is made (``mask_pixels``).
+    With a threshold no float array of the image's size is made (``mask_pixels``).
     """
     height, width = input_size(*original_size, image_size)
-    if threshold is None:
+    if threshold is None:  # to S × S, the padding cut off, to the image's size
         return resize(resize(low_res, (image_size, image_size))[:, :height, :width], original_size)
     return mask_pixels(low_res, (height, width), image_size, original_size, threshold)
 
 
-def binary_mask_to_logits(mask: np.ndarray, config: SamConfig, strength: float = 8.0) -> np.ndarray:
-    """A yes/no mask (H, W) of the whole picture → a mask prompt (1, L, L), the form in which the decoder wants it.
+def binary_mask_to_logits(mask: npt.ArrayLike, config: SamConfig, strength: float = 8.0) -> np.ndarray:
+    """A yes/no mask of the whole image as a mask prompt, the form in which the decoder wants it.
 
-    A mask prompt is not 0 and 1: it is what the decoder itself put out, logits. Here a pixel that is wholly inside
-    becomes +strength, wholly outside −strength, and one that the edge crosses something between.
+    Parameters
+    ----------
+    mask : array_like, shape (H, W)
+        Booleans or numbers, of which those above 0 are inside.
+    config : SamConfig
+        The model's sizes, ``sam.config``.
+    strength : float
+        The logit of a pixel that is wholly inside.
+
+    Returns
+    -------
+    ndarray, shape (1, L, L), float32
+        Logits from −strength (wholly outside) to +strength; L is ``config.low_res_size``.
+
+    Raises
+    ------
+    InputError
+        If the mask is not (H, W) or holds no numbers.
+
+    Notes
+    -----
+    A mask prompt is not 0 and 1: in training it is what the decoder itself put out, logits (SAM, appendix A). A pixel
+    of which the share s lies inside becomes strength · (2 s − 1). The share is the mean over the pixel's area.
     """
     mask = np.asarray(mask)
     if mask.ndim != 2 or mask.size == 0:
@@ -73,8 +127,8 @@ def binary_mask_to_logits(mask: np.ndarray, config: SamConfig, strength: float =
         raise InputError(f"expected a mask of numbers, got {mask.dtype}")
     size = config.low_res_size
     height, width = input_size(mask.shape[0], mask.shape[1], size)
-    picture = Image.fromarray(((mask > 0) * 255).astype(np.uint8))
-    share = np.asarray(picture.resize((width, height), Image.Resampling.BOX), np.float32) / 255
+    grey = Image.fromarray(((mask > 0) * 255).astype(np.uint8))
+    share = np.asarray(grey.resize((width, height), Image.Resampling.BOX), np.float32) / 255
     logits = np.full((1, size, size), -strength, np.float32)
     logits[0, :height, :width] = strength * (2 * share - 1)
     return logits

@@ -1,7 +1,7 @@
 """The prompt encoder: points, boxes and masks as vectors of the decoder's width.
 
 Source: paper, section 3 and appendix A; Tancik et al. 2020 (random Fourier features). A point is the encoding of its
-place plus a learned vector for its kind; a box is its two corners; a mask is a small picture, added to the image.
+position plus a learned vector for its kind; a box is its two corners; a mask is a small grid, added to the image.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ class PromptEncoder:
 
     def __init__(self, config: SamConfig, state: State) -> None:
         self.config, self.state = config, state
+        side = config.image_embedding_size
+        self.embed_dim, self.image_embedding_size = config.prompt_embed_dim, (side, side)  # the released code's names
         self.gaussian = state["pe_layer.positional_encoding_gaussian_matrix"]
         names = ["not_a_point_embed", *(f"point_embeddings.{i}" for i in range(4))]
         self.kinds = np.concatenate([state[f"{name}.weight"] for name in names])  # row label + 1
@@ -36,8 +38,8 @@ class PromptEncoder:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Embed B prompts at once; any of the three may be missing, all of them too (B = 1, no tokens).
 
-        points: coords (B, P, 2) as (x, y) in pixels of the model's input and labels (B, P), −1, 0 or 1; boxes (B, 4)
-        as x0, y0, x1, y1; masks (B, 1, 4h, 4w) logits, such as an earlier answer's ``low_res_logits``.
+        points: coords (B, P, 2) as (x, y) in pixels of the model's input and labels (B, P) in −1 … 3;
+        boxes (B, 4) as x0, y0, x1, y1; masks (B, 1, 4h, 4w) logits, such as an earlier answer's ``low_res_logits``.
         """
         given = (points and points[0], boxes, masks)
         batch = next((len(part) for part in given if part is not None), 1)
@@ -50,7 +52,8 @@ class PromptEncoder:
         parts = [np.zeros((batch, 0, self.config.prompt_embed_dim), np.float32)]
         if points is not None:
             coords, labels = points
-            if boxes is None:  # points alone are followed by one point that is none
+            # Points without a box are followed by one point that is none. A box's corners may come as points too.
+            if boxes is None and not (labels >= TOP_LEFT).any():
                 coords = np.pad(coords, ((0, 0), (0, 1), (0, 0)))
                 labels = np.pad(labels, ((0, 0), (0, 1)), constant_values=NOT_A_POINT)
             parts.append(self.embed_points(coords, labels))
@@ -61,10 +64,11 @@ class PromptEncoder:
 
     def embed_points(self, coords: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """coords (B, P, 2) in pixels, labels (B, P) in −1 … 3 → (B, P, C). The half pixel is added here."""
-        place = position_encoding((coords + 0.5) / self.config.image_size, self.gaussian)
-        place[labels == NOT_A_POINT] = 0  # a padding point has no place, only a kind
-        place += self.kinds[labels.astype(np.intp) + 1]
-        return place
+        # A pixel's centre lies half a pixel after its corner; the encoding wants [0, 1].
+        embeddings = position_encoding((coords + 0.5) / self.config.image_size, self.gaussian)
+        embeddings[labels == NOT_A_POINT] = 0  # a pad point has no position, only a kind
+        embeddings += self.kinds[labels.astype(np.intp) + 1]  # row 0 of kinds is label −1
+        return embeddings
 
     def embed_masks(self, masks: np.ndarray) -> np.ndarray:
         """masks (B, 1, 4h, 4w) logits → (B, h, w, C): two convolutions of stride 2 with norm and GELU, then a 1×1."""
@@ -76,7 +80,8 @@ class PromptEncoder:
         if masks.ndim != 4 or masks.shape[1:] != (1, size, size):
             raise InputError(f"expected mask logits of shape (B, 1, {size}, {size}), got {masks.shape}")
         down = self.state / "mask_downscaling"
-        x = masks.reshape(-1, size, size, 1)
+        x = masks.reshape(-1, size, size, 1)  # one channel, last
+        # (B, 4h, 4w, 1) → (B, 2h, 2w, mask_in_chans / 4) → (B, h, w, mask_in_chans)
         x = gelu((down / 1).layer_norm((down / 0).conv2d(x, stride=2), eps=1e-6))
         return gelu((down / 4).layer_norm((down / 3).conv2d(x, stride=2), eps=1e-6))
 
@@ -85,12 +90,12 @@ class PromptEncoder:
         return self.state["no_mask_embed.weight"].reshape(1, 1, 1, -1)
 
     def get_dense_pe(self) -> np.ndarray:
-        """(h, w, C): the encoded place of every image token; the same array at every call, so not to be written to."""
+        """(h, w, C): the encoded position of every image token; the same array at every call: do not write to it."""
         return self._dense_pe
 
     @cached_property
     def _dense_pe(self) -> np.ndarray:
         side = self.config.image_embedding_size
-        place = position_grid((side, side), self.gaussian)
-        place.flags.writeable = False
-        return place
+        positions = position_grid((side, side), self.gaussian)
+        positions.flags.writeable = False
+        return positions

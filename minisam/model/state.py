@@ -1,7 +1,7 @@
 """Weights under a prefix: ``state / "attn" / "qkv"`` is the part of a state dict whose names begin so.
 
 The model's classes hold no arrays of their own. Each reads its weights from such a view, by the names of the official
-checkpoints, at the place in the code where they are used.
+checkpoints, in the line where they are used.
 """
 
 from __future__ import annotations

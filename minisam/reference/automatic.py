@@ -265,7 +265,8 @@ def without_small_regions(data: MaskData, size: tuple[int, int], min_area: int, 
 def remove_small_regions(mask: np.ndarray, min_area: int, mode: str) -> tuple[np.ndarray, bool]:
     """mask bool (H, W) without its "holes" or "islands" of fewer than ``min_area`` pixels, and whether it had any.
 
-    Regions hang together over corners too. When every island is small, the largest stays.
+    Regions hang together over corners too. When every island is small, the largest stays; of equal ones the one that
+    comes first where the mask is read in blocks of 2 × 2 pixels, as OpenCV reads it.
     """
     from scipy import ndimage
 
@@ -275,7 +276,10 @@ def remove_small_regions(mask: np.ndarray, min_area: int, mode: str) -> tuple[np
     if not len(small):
         return mask, False
     if mode == "islands" and len(small) == len(sizes):
-        small = np.delete(small, sizes.argmax())
+        h, w = (-(-side // 2) for side in mask.shape)
+        blocks = np.pad(regions, [(0, side % 2) for side in mask.shape]).reshape(h, 2, w, 2).max(axis=(1, 3)).ravel()
+        first = next(label for label in blocks if label and sizes[label - 1] == sizes.max())
+        small = np.delete(small, first - 1)
     changed = np.isin(regions, small + 1)
     return mask ^ changed, True
 

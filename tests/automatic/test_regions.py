@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import ndimage
 
 from minisam.automatic.crops import crop_boxes, cut_off, point_grid
 from minisam.automatic.regions import remove_small_regions
@@ -68,6 +69,30 @@ def test_a_mask_of_crumbs():
     assert changed and found.sum() == 4 and found[10:12, 10:12].all()
     found, changed = remove_small_regions(mask, 9, keep_largest=False)
     assert changed and not found.any()
+
+
+@pytest.mark.parametrize("corner", [(0, 0), (0, 1), (1, 0), (1, 1)])
+def test_of_equal_islands_the_first_block_stays(corner):
+    """Blocks of 2 × 2 pixels are read row after row. Kills: the first pixel's island, blocks counted from the mask's
+    box, columns before rows."""
+    mask = np.zeros((9, 20), bool)
+    mask[4 + corner[0], 2 + corner[1]] = mask[5 - corner[0], 9] = mask[8, 0] = True
+    kept, _ = remove_small_regions(mask, 5)
+    assert np.argwhere(kept).tolist() == [[4 + corner[0], 2 + corner[1]]]
+
+
+@given(seeds, st.integers(2, 60), st.integers(2, 60), st.sampled_from((0.02, 0.1, 0.2)))
+def test_of_equal_islands_opencvs_first_stays(seed, height, width, share):
+    """Single pixels and other small islands: OpenCV decides which of the largest stays."""
+    cv2 = pytest.importorskip("cv2")
+    mask = np.random.default_rng(seed).random((height, width)) < share
+    _, regions, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    expected = regions == 1 + stats[1:, -1].argmax() if mask.any() else mask
+    kept, _ = reference.remove_small_regions(mask, mask.size + 1, "islands")
+    np.testing.assert_array_equal(kept, expected)
+    # Ours fills holes first: here the background is one region, and too large to be one.
+    if (~mask).sum() > mask.sum() + 1 and ndimage.label(~mask, np.ones((3, 3)))[1] == 1:
+        np.testing.assert_array_equal(remove_small_regions(mask, int(mask.sum()) + 1)[0], expected)
 
 
 # ------------------------------------------------------------------------------------------------ points and crops

@@ -53,5 +53,5 @@ def test_every_kernel_and_public_name_is_on_the_page() -> None:
     page = (ROOT / "chapters" / "api.md").read_text()
     kernels = {path.stem for path in (ROOT / "kernels" / "minisam_kernels").glob("*/[!_]*.py")}
     assert set(re.findall(r"automodule:: minisam_kernels\.\w+\.(\w+)", page)) == kernels
-    named = set(re.findall(r"auto(?:function|class|exception):: (\w+)", page))
+    named = set(re.findall(r"auto(?:function|class|exception|data):: (\w+)", page))
     assert named == set(minisam.__all__) - {"CONFIGS"}

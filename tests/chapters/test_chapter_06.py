@@ -135,7 +135,8 @@ def test_steps_are_predict_masks_bit_for_bit(seen: tuple[SamPredictor, np.ndarra
     sparse = steps.tokens[0][None, 5:]
     dense = predictor.model.prompt_encoder.no_mask()
     decoder = predictor.model.mask_decoder
-    logits, iou = decoder.predict_masks(predictor.get_image_embedding(), predictor.image_pe, sparse, dense)
+    embedding = np.moveaxis(predictor.get_image_embedding(), 1, -1)
+    logits, iou = decoder.predict_masks(embedding, predictor.image_pe, sparse, dense)
     assert np.array_equal(logits[0], steps.logits) and np.array_equal(iou[0], steps.iou_predictions)
     assert np.array_equal(decoder.upscale(steps.images[-1].reshape(1, GRID, GRID, -1))[0], steps.features)
     assert np.allclose(steps.features @ steps.vectors.T, steps.logits.transpose(1, 2, 0), atol=1e-4)
@@ -180,7 +181,7 @@ def test_parts_that_are_left_out(seen: tuple[SamPredictor, np.ndarray, np.ndarra
 
     # without the image's positions: predict_masks with zeros for them
     sparse, dense = steps.tokens[0][None, 5:], predictor.model.prompt_encoder.no_mask()
-    embedding, nowhere = predictor.get_image_embedding(), np.zeros_like(predictor.image_pe)
+    embedding, nowhere = np.moveaxis(predictor.get_image_embedding(), 1, -1), np.zeros_like(predictor.image_pe)
     logits, _ = predictor.model.mask_decoder.predict_masks(embedding, nowhere, sparse, dense)
     assert np.array_equal(logits[0], less["positions of the image"].logits)
 
@@ -253,7 +254,7 @@ def test_widgets_build(seen: tuple[SamPredictor, np.ndarray, np.ndarray], sam: m
     assert isinstance(left_out.left_out(seen[1], (70, 60), sam), widgets.VBox)
     with pytest.raises(InputError, match="a point as"):
         attention_maps.attention_maps(seen[1], (1, 2, 3), sam)  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="picture of uint8"):
+    with pytest.raises(InputError, match="image of uint8"):
         pixel_attention.who_listens(seen[1] / 255, sam=sam)
 
 

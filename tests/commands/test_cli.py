@@ -122,8 +122,8 @@ def test_segment_takes_extreme_shapes(place, capsys, size):
     ("prompt", "words"),
     [
         ([], "a prompt"),
-        (["--point", "40,10"], "inside the picture of 40 × 30 pixels, got (40, 10)"),
-        (["--point=-1,10"], "inside the picture"),
+        (["--point", "40,10"], "inside the image of 40 × 30 pixels, got (40, 10)"),
+        (["--point=-1,10"], "inside the image"),
         (["--point", "nan,10"], "finite"),
         (["--point", "inf,10"], "finite"),
         (["--point", "5"], "expected x,y"),
@@ -136,10 +136,10 @@ def test_segment_takes_extreme_shapes(place, capsys, size):
         (["--box", "1,2,3"], "expected x0,y0,x1,y1"),
         (["--box", "1,2,3,x"], "expected x0,y0,x1,y1"),
         (["--box", "nan,2,3,4"], "finite"),
-        (["--box", "0,0,41,10"], "inside the picture"),
+        (["--box", "0,0,41,10"], "inside the image"),
         (["--mask", "missing.png"], "does not exist"),
         (["--mask", "small.safetensors"], "which is none"),
-        (["--mask", "other.png"], "expected a mask of the picture's size, 40 × 30"),
+        (["--mask", "other.png"], "expected a mask of the image's size, 40 × 30"),
         (["--mask", "black.png"], "black"),
     ],
 )
@@ -455,7 +455,7 @@ def test_as_a_process(place):
     assert done.returncode == 0 and done.stderr == "" and json.loads(done.stdout)["best"] in (0, 1, 2)
     done = subprocess.run([*command, "--point", "99,4", "-o", "o.png"], capture_output=True, text=True)
     assert done.returncode == 2 and done.stdout == "" and not Path("o.png").exists()
-    assert done.stderr == "minisam: error: expected points inside the picture of 40 × 30 pixels, got (99, 4)\n"
+    assert done.stderr == "minisam: error: expected points inside the image of 40 × 30 pixels, got (99, 4)\n"
 
 
 @pytest.mark.parametrize("module", ["minisam.commands.main", "argparse", "minisam.commands.everything"])

@@ -281,8 +281,8 @@ def test_ctrl_c_in_a_process(place):
     program = (
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background ignores it
         "import sys, minisam.automatic.generator as automatic; from minisam.commands.main import main\n"
-        "step = automatic._Run.step\n"
-        "automatic._Run.step = lambda self, points: (step(self, points), print(points, flush=True))\n"
+        "step = automatic.Run.step\n"
+        "automatic.Run.step = lambda self, points: (step(self, points), print(points, flush=True))\n"
         "sys.exit(main(sys.argv[1:]))"
     )
     arguments = ["everything", "photo.png", "--checkpoint", "small.safetensors", "-o", "masks.json"]

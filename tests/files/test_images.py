@@ -122,6 +122,46 @@ def test_orientation(tmp_path, kind, orientation):
     assert image.flags.c_contiguous
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "I;16", "RGBA", "CMYK", "F"])
+def test_every_mode_is_turned(tmp_path, mode, orientation):
+    """Turning and conversion commute. Kills: an orientation that is lost with alpha, a palette, or 16 bits."""
+    numbers = noise(5, 8)
+    if mode in ("I;16", "F"):
+        picture = Image.fromarray(numbers.astype(np.uint16 if mode == "I;16" else np.float32) * 250)
+    else:
+        picture = Image.fromarray(noise(5, 8, 3)).convert(mode)
+    still = read_image(picture)
+    picture.getexif()[0x0112] = orientation
+    turned = read_image(picture)
+    expected = np.asarray(ImageOps.exif_transpose(upright_with(Image.fromarray(still), orientation)))
+    np.testing.assert_array_equal(turned, expected)
+
+
+def upright_with(picture: Image.Image, orientation: int) -> Image.Image:
+    picture.getexif()[0x0112] = orientation
+    return picture
+
+
+def test_pil_images(tmp_path):
+    """As from a file, and the caller's image is left as it was. Kills: turning in place, only RGB."""
+    rgba = Image.fromarray(noise(5, 8, 4))
+    rgba.getexif()[0x0112] = 6
+    rgba.save(tmp_path / "x.png", exif=rgba.getexif())
+    np.testing.assert_array_equal(read_image(rgba), read_image(tmp_path / "x.png"))
+    assert rgba.size == (8, 5) and rgba.getexif()[0x0112] == 6
+    (tmp_path / "cut.png").write_bytes((tmp_path / "x.png").read_bytes()[:90])
+    with Image.open(tmp_path / "cut.png") as picture:
+        assert "a PIL image of mode RGBA and size (8, 5)" in refusal(picture)
+
+
+def test_damaged_exif_data_refuses_nothing(tmp_path, monkeypatch):
+    """Kills: an error of Pillow's about a tag that reaches the reader."""
+    Image.fromarray(noise(5, 8, 3)).save(tmp_path / "x.png")
+    monkeypatch.setattr(Image.Image, "getexif", lambda picture: 1 / 0)
+    np.testing.assert_array_equal(read_image(tmp_path / "x.png"), noise(5, 8, 3))
+
+
 def test_first_frame_of_an_animation(tmp_path):
     frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
     frames[0].save(tmp_path / "x.gif", save_all=True, append_images=frames[1:])
@@ -225,7 +265,7 @@ def test_masks(tmp_path):
     for name, values in {"bool": mask, "ones": mask.astype(np.uint8), "full": mask * np.uint8(255)}.items():
         Image.fromarray(values).save(tmp_path / f"{name}.png")
         np.testing.assert_array_equal(read_mask(tmp_path / f"{name}.png", (6, 9)), mask)
-    with pytest.raises(InputError, match=r"expected a mask of the picture's size, 6 × 9, got .* of 9 × 6"):
+    with pytest.raises(InputError, match=r"expected a mask of the image's size, 6 × 9, got .* of 9 × 6"):
         read_mask(tmp_path / "bool.png", (9, 6))
     save_png(tmp_path / "black.png", np.zeros((6, 9), bool))
     with pytest.raises(InputError, match="black"):

@@ -17,12 +17,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from minisam.inputs import check_prompts
 from minisam.model.config import SamConfig
 from minisam.model.mask_decoder import MaskDecoder
 from minisam.model.preprocess import apply_coords, input_size
 from minisam.model.state import State
 from minisam.model.transformer import TwoWayTransformer
-from minisam.predictor import SamPredictor, check_prompts
+from minisam.predictor import SamPredictor
 from minisam_kernels.runtime.errors import InputError
 from minisam_kernels.runtime.threads import blas_at_one_thread
 
@@ -164,7 +165,7 @@ def watch(
 ) -> Steps:
     """The steps for embedded prompts: sparse (1, T − 5, C), dense (1, h, w or 1, C); ``kinds`` names the T − 5."""
     decoder = WatchedDecoder(predictor.model.mask_decoder, without)
-    features = predictor.get_image_embedding()
+    features = np.moveaxis(predictor.get_image_embedding(), 1, -1)
     with blas_at_one_thread():
         logits, iou = decoder.predict_masks(features, predictor.image_pe, sparse, dense)
     watched = decoder.watched
