@@ -19,10 +19,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from minisam.automatic.generator import SamAutomaticMaskGenerator
     from minisam.checkpoints.loading import load
+    from minisam.checkpoints.registry import (
+        build_sam,
+        build_sam_vit_b,
+        build_sam_vit_h,
+        build_sam_vit_l,
+        sam_model_registry,
+    )
     from minisam.model.config import CONFIGS, SamConfig
     from minisam.model.preprocess import ResizeLongestSide, binary_mask_to_logits
     from minisam.predictor import SamPredictor
-    from minisam.registry import build_sam, build_sam_vit_b, build_sam_vit_h, build_sam_vit_l, sam_model_registry
     from minisam.sam import Sam, build
     from minisam_kernels import InputError
 
@@ -55,12 +61,12 @@ _HOMES = {
     "SamPredictor": "minisam.predictor",
     "binary_mask_to_logits": "minisam.model.preprocess",
     "build": "minisam.sam",
-    "build_sam": "minisam.registry",
-    "build_sam_vit_b": "minisam.registry",
-    "build_sam_vit_h": "minisam.registry",
-    "build_sam_vit_l": "minisam.registry",
+    "build_sam": "minisam.checkpoints.registry",
+    "build_sam_vit_b": "minisam.checkpoints.registry",
+    "build_sam_vit_h": "minisam.checkpoints.registry",
+    "build_sam_vit_l": "minisam.checkpoints.registry",
     "load": "minisam.checkpoints.loading",
-    "sam_model_registry": "minisam.registry",
+    "sam_model_registry": "minisam.checkpoints.registry",
 }
 
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from minisam.fused.decoder import ImageTerms
-from minisam.inputs import as_image, as_size, as_transformed_image, check_points, check_prompts, one_prompt
+from minisam.model.inputs import as_image, as_size, as_transformed_image, check_points, check_prompts, one_prompt
 from minisam.model.preprocess import ResizeLongestSide, apply_coords, input_size, normalise_and_pad, resize_image
 from minisam.sam import Sam
 from minisam_kernels import InputError

@@ -14,9 +14,9 @@ import numpy.typing as npt
 
 from minisam.fused.decoder import FusedDecoder
 from minisam.fused.terms import ImageTerms
-from minisam.inputs import as_transformed_image, check_masks, check_prompts
 from minisam.model.config import SamConfig, get_config
 from minisam.model.image_encoder import ImageEncoderViT
+from minisam.model.inputs import as_transformed_image, check_masks, check_prompts
 from minisam.model.mask_decoder import MaskDecoder
 from minisam.model.preprocess import normalise_and_pad, postprocess_masks
 from minisam.model.prompt_encoder import PromptEncoder

@@ -29,7 +29,7 @@ from minisam.automatic.crops import PRESETS, Crop, checked, crop_boxes, cut_off
 from minisam.automatic.funnel import STEPS, Funnel
 from minisam.automatic.regions import remove_small_regions
 from minisam.automatic.run import Mask, Progress, Run, record
-from minisam.inputs import as_image
+from minisam.model.inputs import as_image
 from minisam.model.preprocess import apply_coords, input_size
 from minisam.predictor import SamPredictor
 from minisam.sam import Sam

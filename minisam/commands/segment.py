@@ -99,7 +99,7 @@ def run(options: argparse.Namespace) -> int:
 
     from minisam.files.atomic import atomic
     from minisam.files.images import overlay, read_image, read_mask, save_png
-    from minisam.inputs import check_prompts
+    from minisam.model.inputs import check_prompts
     from minisam.model.preprocess import binary_mask_to_logits
     from minisam.predictor import SamPredictor
 

@@ -303,7 +303,7 @@ def test_any_number_of_threads_gives_the_same_bits(tmp_path):
 
 def test_prompts_can_be_checked_before_anything_else():
     """Needs a picture's size only. Kills: a check that wants a model."""
-    from minisam.inputs import check_prompts
+    from minisam.model.inputs import check_prompts
 
     coords, labels, boxes = check_prompts((60, 90), [[[1, 2]]], [[1]], [[1, 2, 3, 4]])
     assert coords.shape == (1, 1, 2) and labels.shape == (1, 1) and boxes.shape == (1, 4)

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minisam.inputs import check_prompts
 from minisam.model.config import SamConfig
+from minisam.model.inputs import check_prompts
 from minisam.model.mask_decoder import MaskDecoder
 from minisam.model.preprocess import apply_coords, input_size
 from minisam.model.state import State
