@@ -6,9 +6,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from minisam.benchmark.goals import Report
 from minisam.files.atomic import atomic
-from minisam.reports.tables import seconds
+from minisam.reports.tables import Report, seconds
 
 STYLE = {  # contender → colour, marker, line
     "minisam": ("#0072B2", "o", "-"),

@@ -9,6 +9,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -18,7 +19,7 @@ import pytest
 
 import minisam
 from command_line import refused, run
-from minisam.benchmark import contenders, flops, goals, measure, plots, profile, report, workloads
+from minisam.benchmark import contenders, flops, measure, plots, profile, report, workloads
 from minisam.benchmark.worker import Worker, WorkerError, environment
 from minisam.checkpoints.checkpoint import save_checkpoint
 from minisam.reports import environment as machine
@@ -26,7 +27,8 @@ from minisam.reports import tables
 from minisam.sam import build
 from small_models import SMALL
 
-PADDED = dataclasses.replace(SMALL, name="padded", window_size=5)  # 8 tokens a side: windows of 5 are filled up
+ROOT = Path(minisam.__file__).parents[1]
+PADDED = dataclasses.replace(SMALL, name="padded", window_size=5)  # 8 tokens a side: windows of 5 are padded
 
 
 @pytest.fixture
@@ -252,30 +254,11 @@ def figures(name="vit_b"):
 
 def test_ratios_and_shares():
     data = figures()
-    assert goals.ratio(data, "encode", "reference") == 4.5
-    assert goals.ratio(data, "prompts-64", "reference") is None, "it failed"
-    assert goals.ratio(data, "encode", "onnxruntime") is None, "it was not there"
-    assert goals.blas_peak(data) == 150, "the best of what was measured, in turns or alone"
-    assert goals.share(data, "encode") == 0.8
-    compared = [(row["goal"], row["measured"], row["met"]) for row in goals.compare(data)]
-    verdicts = {(goal.workload, goal.kind, goal.peer): (value, met) for goal, value, met in compared}
-    assert verdicts["encode", "ratio", "reference"] == (4.5, True)
-    assert verdicts["encode", "ratio", "onnxruntime"] == (None, None)
-    assert verdicts["encode", "share", ""] == (0.8, True)
-    assert verdicts["encode", "bytes", ""] == (1e9, True)
-    assert verdicts["prompts-1", "ratio", "reference"] == (pytest.approx(4.5), False)
-    assert verdicts["prompts-1", "seconds", ""] == (0.012, False)
-    assert verdicts["everything", "ratio", "reference"] == (20, True)
-    assert verdicts["everything", "bytes", ""] == (1.3e9, False)
-    assert verdicts["everything-filtered", "gain", "everything"] == (None, None)
-    data["scaling"][1]["curves"]["minisam"][0]["peak_bytes"] = 2e9
-    memory = next(row for row in goals.compare(data) if row["goal"] == goals.Goal("everything", "bytes", 1.2e9))
-    assert memory["measured"] == 2e9, "the largest of all batches"
-    data["workloads"][3]["name"] = "everything-filtered"
-    data["workloads"].append(figures()["workloads"][3])
-    data["workloads"][3]["results"]["minisam"]["median"] = 4
-    gain = goals.compare(data)[-1]
-    assert (gain["goal"].kind, gain["measured"], gain["met"]) == ("gain", 2, True)
+    assert report.ratio(data, "encode", "reference") == 4.5
+    assert report.ratio(data, "prompts-64", "reference") is None, "it failed"
+    assert report.ratio(data, "encode", "onnxruntime") is None, "it was not there"
+    assert report.blas_peak(data) == 150, "the best of what was measured, in turns or alone"
+    assert report.share(data, "encode") == 0.8
 
 
 def test_spread():
@@ -301,8 +284,7 @@ def test_the_page_and_the_plots(tmp_path, capsys):
     assert page.index("## vit_b") < page.index("## tiny")
     assert "| encode a picture | 4 s (3.6–4.4) | 18 s (16.2–19.8), **4.5×** |" in page
     assert "| 64 prompts, each | 10 ms (9–11) | no memory |" in page
-    assert "| encode a picture: times faster than torch eager | ≥ 4× | 4.50× | yes |" in page
-    assert "| one prompt: time | ≤ 10 ms | 12 ms | **no** |" in page
+    assert "| encode a picture | 1 | 120 (80%) | 50 (33%) |" in page
     assert "peers ran 64 of 1024 points, times 16." in page
     drawn = re.findall(r"!\[(.+)\]\((.+)\)", page)
     assert [file for _, file in drawn if "vit_b" in file] == [f"vit_b-{n}.svg" for n in ("prompts", "batch", "memory")]
@@ -313,11 +295,24 @@ def test_the_page_and_the_plots(tmp_path, capsys):
     assert all(file in first for _, file in drawn)
 
 
+def test_the_committed_pages_are_those_of_their_figures(tmp_path, capsys):
+    """Kills: a page mended by hand; code that writes another page than the one that was committed."""
+    pytest.importorskip("matplotlib")
+    for folder, device in (("cpu", []), ("h100", ["--device", "cpu"])):
+        committed, copy = ROOT / "benchmarks" / folder, tmp_path / folder
+        copy.mkdir()
+        for path in committed.glob("*.json"):
+            shutil.copy(path, copy)
+        assert run(capsys, "bench", "--report", copy, "--redraw", *device) == (0, "", "")
+        assert (copy / "README.md").read_text() == (committed / "README.md").read_text(), folder
+        assert {path.name for path in copy.iterdir()} == {path.name for path in committed.iterdir() if path.is_file()}
+
+
 def test_text_for_a_terminal():
     text = report.text(figures())
     assert "**" not in text and "4 s (3.6–4.4)" in text and "75.0%" in text
     quick = copy.deepcopy(figures()) | {"quick": True}
-    assert "nothing else" in report.text(quick) and "asked for" not in report.text(quick)
+    assert "nothing else" in report.text(quick)
 
 
 def test_every_colour_and_marker_is_its_own():

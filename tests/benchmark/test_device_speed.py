@@ -193,8 +193,8 @@ def timed_rows(times: dict[tuple[str, int, str, str], float | None]) -> report.R
     return made_up | {"schema": device_report.SCHEMA, "quick": False, "ceilings": ceilings, "rows": rows}
 
 
-def test_goals_and_shares_by_hand():
-    """Kills: a time of the whole batch, the slowest form, a gain over another batch's time."""
+def test_gains_and_shares_by_hand():
+    """Kills: a time of the whole batch, a gain over another batch's time, a gain without a time to compare with."""
     data = timed_rows(
         {
             ("encoder", 8, "float32", "eager"): 0.8,
@@ -204,17 +204,11 @@ def test_goals_and_shares_by_hand():
             ("decoder", 64, "bfloat16", "eager"): 0.128,
         }
     )
-    assert device_report.goals(data)[1:] == [
-        ["encoder, 8 at once, bfloat16: time of each", "≤ 14 ms", "10 ms", "yes"],
-        ["encoder, 8 at once, bfloat16: times faster than eager float32", "≥ 8×", "10.00×", "yes"],
-        ["decoder, 64 at once, bfloat16: time of each", "≤ 1 ms", "2 ms", "**no**"],
-    ]
     assert device_report.shares(data, data["rows"][3]) == pytest.approx((2e12 / 0.08 / 8e14, 1e11 / 0.08 / 2e12))
     page = device_report.page([data])
     assert "| 8, bfloat16, compiled | 10 ms | 100 | 10.00× | 3% | 62% | 4.00 GB | 0.01 | 9 s |" in page
     assert "torch on A card" in page and "A card, 80.0 GB, CUDA 12" in page
-    for key, value in (("quick", True), ("device", {"type": "cpu", "torch": "2"})):
-        assert len(device_report.goals(data | {key: value})) == 1, "a quick run and a CPU have no goals"
+    assert "| 64, bfloat16, eager | 2 ms | 500 | – |" in page
 
 
 keys = st.tuples(
