@@ -19,11 +19,11 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from book_pages import need_browser
 
 from book.tools import pdf as book_pdf
 from book.tools import server as book_server
 from book.tools import streams as book_streams
-from minisam_kernels.runtime.errors import InputError
 from waiting import wait_for
 
 pytest_plugins = ["book_pages"]
@@ -225,10 +225,7 @@ def test_printed_pages(pages: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: P
     from pypdf import PdfReader
 
     monkeypatch.setattr(book_server, "HTML", pages)
-    try:
-        book_pdf.browser()
-    except InputError as error:
-        pytest.skip(str(error))
+    need_browser()
     goal = tmp_path / "two.pdf"
     count = book_pdf.book_pdf(["01-measure", "08-losses"], goal)
     book = PdfReader(goal)
