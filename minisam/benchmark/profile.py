@@ -35,7 +35,7 @@ PARTS: dict[str, str | Callable[..., str]] = {
     "minisam.fused.prompts:FusedPrompts.masks": "upscaling and masks",
 }
 NAMES = {"norm_linear": "norm1 and qkv", "window_attention": "attention", "linear": "proj", "mlp": "norm2 and mlp"}
-NAMES["merge_tiles"] = "merge tiles"
+NAMES |= {"merge_tiles": "merge tiles", "skinny_linear": "few rows"}
 
 
 class Timers:
