@@ -137,10 +137,10 @@ def amortised(
     static = "MINISAM_STATIC_PAGE" in os.environ
     sam = minisam.load("tiny") if sam is None else sam
     image = photos(["coffee"])[0].image if image is None else image
-    here = measured(sam, image, "the machine that built this page" if static else "your machine")
+    clock = measured(sam, image, "the machine that built this page" if static else "your machine")
     named = [("benchmark: tiny", from_benchmark("tiny")), ("benchmark: ViT-B", from_benchmark("vit_b"))]
     clocks = [(name, clock) for name, clock in named if clock is not None]
-    clocks.append(("page's machine" if static else "your machine", here))
+    clocks.append(("page's machine" if static else "your machine", clock))
     return states(
         [
             Axis("clock", [name for name, _ in clocks], 0 if static else len(clocks) - 1),

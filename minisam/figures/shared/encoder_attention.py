@@ -52,11 +52,11 @@ def block_inputs(seen: Seen) -> list[np.ndarray]:
     """The tokens (h, w, C) that go into each block, and those that leave the last."""
     encoder = seen.sam.image_encoder
     x = encoder.embed_patches(seen.x)
-    found = [x[0]]
+    inputs = [x[0]]
     for i in range(seen.sam.config.encoder_depth):
         x = encoder.block(i, x)
-        found.append(x[0])
-    return found
+        inputs.append(x[0])
+    return inputs
 
 
 def qkv_of(sam: Sam, i: int, x: np.ndarray) -> np.ndarray:
