@@ -16,6 +16,7 @@ CHAPTERS = sorted((ROOT / "chapters").glob("*.md"))
 TEXTS = [*CHAPTERS, ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "minisam" / "weights" / "README.md"]
 INCLUDE = re.compile(r"^```\{(?:literal)?include\} (\S+)\n((?::.*\n)*)", re.MULTILINE)
 PATH = re.compile(r"\b(?:kernels|minisam|tests|book|benchmarks|chapters)/[\w./-]+\.(?:py|js|css|md|json|yml)\b")
+IMPORT = re.compile(r"^from (minisam[\w.]*) import (?:\(([^)]*)\)|(.*))$", re.MULTILINE)
 DOTTED = re.compile(r"(?<![\w/])minisam(?:_kernels)?(?:\.\w+)+")
 
 
@@ -59,8 +60,11 @@ def test_included_files_and_their_parts_exist(chapter: Path) -> None:
 
 @pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_files_and_modules_that_a_text_names_exist(path: Path) -> None:
-    """Paths such as ``minisam/sam.py`` and dotted names such as ``minisam.sam.Sam``, in text and code."""
+    """Paths such as ``minisam/sam.py``, dotted names such as ``minisam.sam.Sam``, in text and code, and imports."""
     text = path.read_text()
     missing = [file for file in set(PATH.findall(text)) if not (ROOT / file).is_file()]
     missing += [name for name in set(DOTTED.findall(text)) if not exists(name)]
+    for module, several, line in IMPORT.findall(text):
+        names = [name.split(" as ")[0].strip() for name in (several or line.split("#")[0]).split(",")]
+        missing += [f"{module}.{name}" for name in names if name and not exists(f"{module}.{name}")]
     assert not missing
