@@ -232,7 +232,7 @@ def encoder_counts(config: SamConfig, dtype: torch.dtype, batch: int) -> dict[st
 
 @functools.cache
 def decoder_counts(config: SamConfig, dtype: torch.dtype, prompts: int) -> dict[str, int]:
-    """The same of a decoder that gets one point a prompt, and bytes that it holds."""
+    """The same of a decoder that gets one point per prompt, and bytes that it holds."""
     side, dim = config.image_embedding_size, config.prompt_embed_dim
 
     def decode(model: ReferenceSam) -> Any:

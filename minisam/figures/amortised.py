@@ -1,4 +1,4 @@
-"""What a prompt costs when the encoder runs once a picture: cost by number of prompts, measured, and the break-even.
+"""What a prompt costs when the encoder runs once per image: measured cost by number of prompts, and the break-even.
 
 A model in two parts costs E + N · d for N prompts, a model in one piece N · m. Times are seconds; E and d come from a
 clock: this machine's, or what ``minisam bench`` measured and the project keeps (``benchmarks/cpu``).

@@ -1,7 +1,7 @@
-"""iou_regression: what the model says about its masks against what they get. Predicted IoU and true IoU.
+"""iou_regression: the IoU that the model predicts of its masks, against their true IoU.
 
-One click in the middle of every object of a few held-out scenes (``minisam.transfer.held_out.world_cases``), three
-masks each.
+Every object of a few held-out scenes (``minisam.transfer.held_out.world_cases``) gets one click in its middle and three
+masks.
 """
 
 from __future__ import annotations

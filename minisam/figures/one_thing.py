@@ -4,7 +4,8 @@
     one_thing()
 
 A shape of noise on a ground of noise, 320 × 320 pixels, clicked inside. It is made thinner, smaller, paler, or cut in
-two, and nothing else. Real masks of the real model; pictures as simple as can be, so that what changes is known.
+two, and nothing else. The masks are the real model's; the images are as simple as can be, so that what changes is
+known.
 """
 
 from __future__ import annotations

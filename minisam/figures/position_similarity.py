@@ -1,7 +1,7 @@
-"""How similar the encoding of one place is to that of every other: the figure of Fourier features in chapter 5.
+"""How similar the encoding of one point is to that of every other: the figure of Fourier features in chapter 5.
 
-``similarity(gaussian, place, side)`` is the inner product of real encodings; ``expected(distance, deviation)`` is what
-it would be with endlessly many features. Places are in [0, 1], (x, y), with the half pixel.
+``similarity(gaussian, point, side)`` is the inner product of real encodings; ``expected(distance, deviation)`` is what
+it would be with endlessly many features. Points are (x, y) in [0, 1], with the half pixel.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 The score of query i and key j has two parts, q_i · k_j / √D (content) and the decomposed relative position (see
 ``minisam_kernels.attn.rel_pos``). Source: the model's own weights and ``attention_numpy``'s equation, for one query. In
-a windowed block the keys are the window's, those included that fill it up: their q, k, v are the bias of the qkv map.
+a windowed block the keys are the window's, padding included, whose q, k, v are the bias of the qkv map.
 """
 
 from __future__ import annotations
