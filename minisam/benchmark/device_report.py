@@ -62,7 +62,7 @@ def shares(report: Report, row: dict[str, Any]) -> tuple[float | None, float | N
 def rows(report: Report, part: str) -> Table:
     """A row for each number, precision and form."""
     each = EACH[part]
-    head = [part, f"time of an {each}" if each == "image" else f"time of a {each}", f"{each}s a second"]
+    head = [part, f"time of an {each}" if each == "image" else f"time of a {each}", f"{each}s per second"]
     table = [[*head, "eager float32 ÷ this", "products", "memory", "most held", "error", "first call"]]
     for row in (row for row in report["rows"] if row["part"] == part):
         name = f"{row['number']}, {row['precision']}, {row['form']}"

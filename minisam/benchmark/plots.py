@@ -48,7 +48,7 @@ def drawings(report: Report) -> list[tuple[str, str, str, str, Curves]]:
     for series in report.get("scaling", []):
         name, axis, curves = series["name"], series["axis"], series["curves"]
         if name == "prompts":
-            plots.append((name, TITLES[name], axis, "time a prompt", by_prompts | _median(curves, True)))
+            plots.append((name, TITLES[name], axis, "time per prompt", by_prompts | _median(curves, True)))
         elif name.startswith("threads: "):
             title = f"Time by number of threads: {name.removeprefix('threads: ')}"
             file = "threads-" + name.removeprefix("threads: ").split(",")[0].replace(" ", "-")
