@@ -42,10 +42,10 @@ def repository(environment: Any = os.environ) -> tuple[str, str]:
     address = environment.get("MINISAM_REPOSITORY", "").removesuffix("/").removesuffix(".git")
     if not address:
         return "", ""
-    found = re.fullmatch(r"https://github\.com/([\w.-]+/[\w.-]+)", address)
-    if found is None:
+    match = re.fullmatch(r"https://github\.com/([\w.-]+/[\w.-]+)", address)
+    if match is None:
         raise InputError(f"expected MINISAM_REPOSITORY like https://github.com/owner/name, got {address!r}")
-    return address, found.group(1)
+    return address, match.group(1)
 
 
 def notebook(source: Path, address: str = "") -> str:

@@ -27,8 +27,8 @@ class Contender:
         """What multiplies the matrices."""
         from threadpoolctl import threadpool_info
 
-        found = (info for info in threadpool_info() if info["user_api"] == "blas" and "numpy" in info["filepath"])
-        return sorted(f"{info['internal_api']} {info['version']} {info.get('architecture', '')}" for info in found)
+        libraries = (info for info in threadpool_info() if info["user_api"] == "blas" and "numpy" in info["filepath"])
+        return sorted(f"{info['internal_api']} {info['version']} {info.get('architecture', '')}" for info in libraries)
 
     def prepare(self, kind: str, options: dict[str, Any]) -> Call:
         """A function that does the work once."""

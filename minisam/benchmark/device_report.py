@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +24,6 @@ divided by the largest number. Most held is all that torch had on the GPU while 
 model among it. "Everything" starts from uint8 pixels in the computer's memory: encoding, three masks for every point
 of a grid at the picture's size, their stability and boxes, duplicates removed; run lengths are not part of it."""
 
-# part, number, precision → what was asked of ViT-H on a GPU: (title, target in seconds each)
-GOALS = {("encoder", 8, "bfloat16"): 0.014, ("decoder", 64, "bfloat16"): 0.001}
-GAIN = 8  # times faster than eager float32 that the bfloat16 encoder was to be at the same batch
-
 
 def read_folder(folder: Path) -> list[Report]:
     """Every report in the folder."""
@@ -49,8 +44,8 @@ def find(report: Report, part: str, number: int, precision: str) -> list[dict[st
 
 def baseline(report: Report, row: dict[str, Any]) -> float | None:
     """Seconds of eager float32 for the same work."""
-    found = [r for r in find(report, row["part"], row["number"], "float32") if r["form"] == "eager"]
-    return found[0]["median"] if found else None
+    rows = find(report, row["part"], row["number"], "float32")
+    return next((row["median"] for row in rows if row["form"] == "eager"), None)
 
 
 def shares(report: Report, row: dict[str, Any]) -> tuple[float | None, float | None]:
@@ -67,7 +62,7 @@ def shares(report: Report, row: dict[str, Any]) -> tuple[float | None, float | N
 def rows(report: Report, part: str) -> Table:
     """A row for each number, precision and form."""
     each = EACH[part]
-    head = [part, f"time of an {each}" if each == "image" else f"time of a {each}", f"{each}s a second"]
+    head = [part, f"time of an {each}" if each == "image" else f"time of a {each}", f"{each}s per second"]
     table = [[*head, "eager float32 ÷ this", "products", "memory", "most held", "error", "first call"]]
     for row in (row for row in report["rows"] if row["part"] == part):
         name = f"{row['number']}, {row['precision']}, {row['form']}"
@@ -91,43 +86,20 @@ def ceilings(report: Report) -> Table:
     return table + [["copy", f"{best['copy'] / 1e9:.4g} GB/s"]] if "copy" in best else table
 
 
-def goals(report: Report) -> Table:
-    """What was asked for, on a GPU with ViT-H at its full depth; nothing elsewhere."""
-    table = [["", "asked for", "measured", "met"]]
-    model = report["model"]
-    if (model["name"], model["encoder_depth"], report["device"]["type"]) != ("vit_h", 32, "cuda") or report["quick"]:
-        return table
-    for (part, number, precision), target in GOALS.items():
-        found = find(report, part, number, precision)
-        best = min((row["median"] / per(row) for row in found), default=None)
-        title = f"{part}, {number} at once, {precision}: time of each"
-        table.append(_goal(title, f"≤ {seconds(target)}", best, seconds, best is not None and best <= target))
-        if part == "encoder" and found:
-            base = baseline(report, found[0])
-            gain = base / min(row["median"] for row in found) if base else None
-            title = f"{part}, {number} at once, {precision}: times faster than eager float32"
-            table.append(_goal(title, f"≥ {GAIN}×", gain, "{:.2f}×".format, gain is not None and gain >= GAIN))
-    return table
-
-
-def _goal(title: str, asked: str, value: float | None, shown: Callable[[float], str], met: bool) -> list[str]:
-    return [title, asked, *(["not measured", "–"] if value is None else [shown(value), "yes" if met else "**no**"])]
-
-
 def tables(report: Report) -> list[Table]:
     """All that have a row."""
-    found = [parity.environment(report), goals(report), ceilings(report), *(rows(report, part) for part in EACH)]
-    return [table for table in found if len(table) > 1]
+    candidates = [parity.environment(report), ceilings(report), *(rows(report, part) for part in EACH)]
+    return [table for table in candidates if len(table) > 1]
 
 
 def notes(report: Report) -> list[str]:
     """What a reader has to know."""
-    found = []
+    lines = []
     if report["quick"]:
-        found.append("**A quick run of small work: these figures show that the benchmark works, and nothing else.**")
+        lines.append("**A quick run of small work: these figures show that the benchmark works, and nothing else.**")
     if report.get("cut_short"):
-        found.append("**The run was ended before all its rows were there.** Every row that is here is whole.")
-    return found
+        lines.append("**The run was ended before all its rows were there.** Every row that is here is whole.")
+    return lines
 
 
 def text(report: Report) -> str:

@@ -61,7 +61,7 @@ class Plan:
     side: int = 8192
     copied: int = 2**30
     rounds: int = 9
-    budget: float = 30.0  # seconds a row: its rounds end early
+    budget: float = 30.0  # seconds per row: its rounds end early
     backend: str = "inductor"
     forms: tuple[str, ...] = ()
 
@@ -104,7 +104,7 @@ def time_of(call: Call, device: torch.device, rounds: int, budget: float) -> dic
 
 
 def ceilings(device: torch.device, plan: Plan) -> dict[str, float]:
-    """Operations a second of a product of two matrices in each precision; bytes a second of a copy.
+    """Operations per second of a product of two matrices in each precision; bytes per second of a copy.
 
     Medians of many in a row, as the model's own come, of random numbers: on constant ones a GPU's clock is higher.
     """
@@ -112,21 +112,21 @@ def ceilings(device: torch.device, plan: Plan) -> dict[str, float]:
     times = TOGETHER if device.type == "cuda" else 1
 
     def rate(once: Call, work: float) -> float | None:
-        found = time_of(lambda: [once() for _ in range(times)], device, max(3, plan.rounds), plan.budget)
-        return None if "failed" in found else times * work / found["median"]
+        speed = time_of(lambda: [once() for _ in range(times)], device, max(3, plan.rounds), plan.budget)
+        return None if "failed" in speed else times * work / speed["median"]
 
     for name in plan.precisions or PRECISIONS:
         dtype, tf32 = PRECISIONS[name]
         with devices.float32_products(tf32):
             a, b = torch.randn(2, plan.side, plan.side, device=device).to(dtype)
             out = torch.empty_like(a)
-            found = rate(functools.partial(torch.matmul, a, b, out=out), 2 * plan.side**3)
-        if found is not None:
-            best[name] = found
+            speed = rate(functools.partial(torch.matmul, a, b, out=out), 2 * plan.side**3)
+        if speed is not None:
+            best[name] = speed
         del a, b, out
     source = torch.randn(plan.copied // 4, device=device)
-    found = rate(functools.partial(torch.empty_like(source).copy_, source), 2 * plan.copied)  # read and written
-    return best if found is None else best | {"copy": found}
+    speed = rate(functools.partial(torch.empty_like(source).copy_, source), 2 * plan.copied)  # read and written
+    return best if speed is None else best | {"copy": speed}
 
 
 def forms(plan: Plan, device: torch.device, dtype: torch.dtype) -> list[str]:
@@ -166,16 +166,16 @@ def everything(
     mean, std = (torch.from_numpy(x).to(device) for x in (MEAN, STD))
     features = encode((((pixels.to(device) - mean) / std)[None]).to(dtype))
     points = torch.from_numpy(automatic.point_grid(plan.grid) * size).float().to(device)
-    found: list[tuple[Tensor, ...]] = []
+    candidates: list[tuple[Tensor, ...]] = []
     for batch in points.split(plan.points):
         sparse, dense = model.prompt_encoder((batch[:, None], torch.ones(len(batch), 1, device=device)))
-        place = model.prompt_encoder.get_dense_pe()
-        logits, iou = decode(features, *(x.to(dtype) for x in (place, sparse, dense)))
+        pe = model.prompt_encoder.get_dense_pe()
+        logits, iou = decode(features, *(x.to(dtype) for x in (pe, sparse, dense)))
         full = automatic.full_size(logits[:, 1:].float(), (size, size), size).flatten(0, 1)
         with device:  # what the functions make is made there
             masks, stability = full > 0, automatic.stability_score(full, 0.0, 1.0)
-            found.append((masks, automatic.mask_to_box(masks), iou[:, 1:].flatten().float(), stability))
-    columns = [torch.cat(column) for column in zip(*found)]
+            candidates.append((masks, automatic.mask_to_box(masks), iou[:, 1:].flatten().float(), stability))
+    columns = [torch.cat(column) for column in zip(*candidates)]
     stays = torch.from_numpy(nms(columns[1].float().cpu().numpy(), columns[2].cpu().numpy(), 0.7)).to(device)
     return [column[stays] for column in columns]
 
@@ -186,14 +186,14 @@ def measure(
     device: torch.device,
     plan: Plan,
     tell: Callable[[str], object],
-    keep: Callable[[dict[str, Any]], object] = lambda found: None,
+    keep: Callable[[dict[str, Any]], object] = lambda figures: None,
 ) -> dict[str, Any]:
     """The report's ceilings and rows; ``keep`` gets them after every row, for a run may be cut short.
 
     A row's error is the largest difference from eager float32, where that ran, over the largest number.
     """
     tell("ceilings")
-    found: dict[str, Any] = {"ceilings": ceilings(device, plan), "rows": []}
+    figures: dict[str, Any] = {"ceilings": ceilings(device, plan), "rows": []}
     truths: dict[tuple[str, int], Tensor] = {}
     for precision in sorted(plan.precisions or PRECISIONS, key=lambda name: name != "float32"):  # its results first
         dtype, tf32 = PRECISIONS[precision]
@@ -217,9 +217,9 @@ def measure(
                             truth = truths[part, number]
                             row["error"] = float((result - truth).abs().max() / truth.abs().max())
                     del call  # and the pictures that it holds
-                    found["rows"].append(row)
-                    keep(found)
-    return found
+                    figures["rows"].append(row)
+                    keep(figures)
+    return figures
 
 
 @functools.cache
@@ -232,14 +232,12 @@ def encoder_counts(config: SamConfig, dtype: torch.dtype, batch: int) -> dict[st
 
 @functools.cache
 def decoder_counts(config: SamConfig, dtype: torch.dtype, prompts: int) -> dict[str, int]:
-    """The same of a decoder that gets one point a prompt, and bytes that it holds."""
+    """The same of a decoder that gets one point per prompt, and bytes that it holds."""
     side, dim = config.image_embedding_size, config.prompt_embed_dim
 
     def decode(model: ReferenceSam) -> Any:
-        features, place = torch.empty(1, side, side, dim), torch.empty(side, side, dim)
-        return model.mask_decoder.predict_masks(
-            features, place, torch.empty(prompts, 2, dim), torch.empty(1, 1, 1, dim)
-        )
+        features, pe = torch.empty(1, side, side, dim), torch.empty(side, side, dim)
+        return model.mask_decoder.predict_masks(features, pe, torch.empty(prompts, 2, dim), torch.empty(1, 1, 1, dim))
 
     counted = devices.count(config, dtype, decode, fast=True)
     operations = sum(flops.decoder(config, prompts).values())
@@ -264,8 +262,8 @@ def work(
     for prompts in plan.prompts if form in ("eager", "compiled") and "decoder" in plan.parts else ():
         _, decode = parts(model, form, plan.backend)
         points = (rng.uniform(0, size, (prompts, 1, 2)), np.ones((prompts, 1)))
-        sparse, dense, place = (x.to(dtype) for x in devices.embed_prompt(model, points))
-        call = functools.partial(decode, features, place, sparse, dense)
+        sparse, dense, pe = (x.to(dtype) for x in devices.embed_prompt(model, points))
+        call = functools.partial(decode, features, pe, sparse, dense)
         yield "decoder", prompts, call, decoder_counts(config, dtype, prompts)
     if "everything" not in plan.parts:
         return

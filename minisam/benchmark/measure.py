@@ -163,7 +163,7 @@ class Runner:
 
     def profile(self, works: list[Workload], times: int) -> list[dict[str, Any]]:
         """Where the time goes inside ours."""
-        found = []
+        profiles = []
         with self.worker("minisam") as worker:
             for work in works:
                 self.tell(f"{work.name}: profile")
@@ -171,8 +171,8 @@ class Runner:
                 worker.ask(do="run", times=2)
                 plain = statistics.median(worker.ask(do="run")["seconds"] for _ in range(times))
                 stages = worker.ask(do="profile", times=times)
-                found.append({"title": work.title, "seconds": plain, "stages": stages})
-        return found
+                profiles.append({"title": work.title, "seconds": plain, "stages": stages})
+        return profiles
 
 
 def spread(seconds: list[float]) -> dict[str, Any]:

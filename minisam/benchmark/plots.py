@@ -6,9 +6,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from minisam.benchmark.goals import Report
 from minisam.files.atomic import atomic
-from minisam.reports.tables import seconds
+from minisam.reports.tables import Report, seconds
 
 STYLE = {  # contender → colour, marker, line
     "minisam": ("#0072B2", "o", "-"),
@@ -37,7 +36,7 @@ def _median(curves: dict[str, list[dict[str, Any]]], per_value: bool = False) ->
 
 def drawings(report: Report) -> list[tuple[str, str, str, str, Curves]]:
     """(file's name, title, x axis, y axis, curves) of everything that there is to draw."""
-    found = []
+    plots = []
     by_prompts = {
         name: [
             (row["per"], row["results"][name]["median"] / row["per"])
@@ -49,17 +48,17 @@ def drawings(report: Report) -> list[tuple[str, str, str, str, Curves]]:
     for series in report.get("scaling", []):
         name, axis, curves = series["name"], series["axis"], series["curves"]
         if name == "prompts":
-            found.append((name, TITLES[name], axis, "time a prompt", by_prompts | _median(curves, True)))
+            plots.append((name, TITLES[name], axis, "time per prompt", by_prompts | _median(curves, True)))
         elif name.startswith("threads: "):
             title = f"Time by number of threads: {name.removeprefix('threads: ')}"
             file = "threads-" + name.removeprefix("threads: ").split(",")[0].replace(" ", "-")
-            found.append((file, title, axis, "time", _median(curves)))
+            plots.append((file, title, axis, "time", _median(curves)))
         else:
-            found.append((name, TITLES[name], axis, "time", _median(curves)))
+            plots.append((name, TITLES[name], axis, "time", _median(curves)))
         if name == "batch":
             peaks = {n: [(p["value"], p["peak_bytes"] / 1e9) for p in c if "median" in p] for n, c in curves.items()}
-            found.append(("memory", TITLES["memory"], axis, "GB", peaks))
-    return [(f"{report['model']['name']}-{file}", *rest) for file, *rest in found if any(rest[-1].values())]
+            plots.append(("memory", TITLES["memory"], axis, "GB", peaks))
+    return [(f"{report['model']['name']}-{file}", *rest) for file, *rest in plots if any(rest[-1].values())]
 
 
 def alt(title: str, x: str, y: str, curves: Curves, titles: dict[str, str]) -> str:

@@ -35,8 +35,7 @@ PARTS: dict[str, str | Callable[..., str]] = {
     "minisam.fused.prompts:FusedPrompts.masks": "upscaling and masks",
 }
 NAMES = {"norm_linear": "norm1 and qkv", "window_attention": "attention", "linear": "proj", "mlp": "norm2 and mlp"}
-NAMES["merge_tiles"] = "merge tiles"
-HELPERS = {"threads", "blas", "errors", "jit", "scratch"}  # modules of the kernels that hold no kernels
+NAMES |= {"merge_tiles": "merge tiles", "skinny_linear": "few rows"}
 
 
 class Timers:
@@ -105,11 +104,9 @@ def _kernels() -> Iterator[tuple[Any, str, Any]]:
     for module_name, module in list(sys.modules.items()):
         if module_name.startswith("minisam.") and not module_name.startswith("minisam.benchmark"):
             for name, value in list(vars(module).items()):
-                home = getattr(value, "__module__", "") or ""
-                kind, _, file = home.rpartition(".")
-                if kind != "minisam_kernels" or file in HELPERS or isinstance(value, type):
-                    continue
-                if callable(value):
+                package, _, folder = (getattr(value, "__module__", "") or "").rpartition(".")[0].partition(".")
+                kernel = package == "minisam_kernels" and folder not in ("", "runtime")
+                if kernel and callable(value) and not isinstance(value, type):
                     yield module, name, value
 
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from minisam.benchmark import goals
-from minisam.benchmark.goals import Goal
 from minisam.reports.tables import Report, Table, gigabytes, machine, markdown, plain, read_reports, seconds
 
 SCHEMA = 1  # of the JSON: a number that grows when older readers could not read it
+OURS = "minisam"
 ORDER = ("vit_b", "tiny")  # models on the page; others follow
 Picture = dict[str, str]  # file, title, alt
 
@@ -27,13 +26,43 @@ products in the same run."""
 
 def read_folder(folder: Path) -> list[Report]:
     """Every model's figures, in the page's order."""
-    found = read_reports(folder, SCHEMA, "minisam bench")
-    names = [figures["model"]["name"] for figures in found]
-    order = sorted(range(len(found)), key=lambda i: (ORDER.index(names[i]) if names[i] in ORDER else 9, names[i]))
-    return [found[i] for i in order]
+
+    def position(report: Report) -> tuple[int, str]:
+        name = report["model"]["name"]
+        return (ORDER.index(name) if name in ORDER else len(ORDER), name)
+
+    return sorted(read_reports(folder, SCHEMA, "minisam bench"), key=position)
 
 
 # ------------------------------------------------------------------------------------------------------- numbers
+
+
+def result_of(report: Report, workload: str, contender: str) -> dict[str, Any] | None:
+    """A contender's figures for a workload; None where it was not run or failed."""
+    for row in report["workloads"]:
+        if row["name"] == workload:
+            figures = row["results"].get(contender)
+            return figures if figures and "failed" not in figures else None
+    return None
+
+
+def ratio(report: Report, workload: str, peer: str) -> float | None:
+    """How many times longer than ours the peer takes: the ratio of the medians."""
+    ours, theirs = result_of(report, workload, OURS), result_of(report, workload, peer)
+    return theirs["median"] / ours["median"] if ours and theirs else None
+
+
+def blas_peak(report: Report) -> float | None:
+    """GFLOP/s of NumPy's best product of matrices in this run, with all threads: alone, or in turns with the rest."""
+    rates = [report["blas_peak"].get(str(report["threads"]), {}).get(OURS)]
+    rates += [row["results"].get("blas", {}).get("gflops") for row in report["workloads"]]
+    return max((rate for rate in rates if rate), default=None)
+
+
+def share(report: Report, workload: str, contender: str = OURS) -> float | None:
+    """The part of BLAS's peak at which a contender does the counted arithmetic."""
+    figures, peak = result_of(report, workload, contender), blas_peak(report)
+    return figures["gflops"] / peak if figures and peak and "gflops" in figures else None
 
 
 def _spread(result: dict[str, Any], per: int) -> str:
@@ -57,8 +86,8 @@ def times(report: Report) -> Table:
             if result is None or "failed" in result:
                 cells.append("–" if result is None else result["failed"])
                 continue
-            times = goals.ratio(report, row["name"], name) if name != goals.OURS else None
-            cells.append(_spread(result, row["per"]) + (f", **{times:.1f}×**" if times else ""))
+            longer = ratio(report, row["name"], name) if name != OURS else None
+            cells.append(_spread(result, row["per"]) + (f", **{longer:.1f}×**" if longer else ""))
         table.append([row["title"], *cells])
     return table
 
@@ -68,9 +97,9 @@ def memory(report: Report) -> Table:
     names = list(report["contenders"])
     table = [["largest resident size", *(report["contenders"][name]["title"] for name in names)]]
     for row in report["workloads"]:
-        found = [goals.result(report, row["name"], name) for name in names]
+        results = [result_of(report, row["name"], name) for name in names]
         title = row["title"].removesuffix(", each") + (" in a call" if row["per"] > 1 else "")
-        table.append([title, *(gigabytes(result["peak_bytes"]) if result else "–" for result in found)])
+        table.append([title, *(gigabytes(result["peak_bytes"]) if result else "–" for result in results)])
     return table
 
 
@@ -83,48 +112,17 @@ def rates(report: Report) -> Table:
             continue
         cells = []
         for name in names:
-            result, share = goals.result(report, row["name"], name), goals.share(report, row["name"], name)
-            cells.append(f"{result['gflops']:.0f} ({share:.0%})" if result and share else "–")
+            result, part = result_of(report, row["name"], name), share(report, row["name"], name)
+            cells.append(f"{result['gflops']:.0f} ({part:.0%})" if result and part else "–")
         table.append([row["title"].removesuffix(", each"), f"{row['gflop']:.4g}", *cells])
-    for threads, found in report["blas_peak"].items():
+    for threads, peaks in report["blas_peak"].items():
         title = f"peak of matrix products, {threads} thread{'s' * (threads != '1')}"
-        table.append([title, "", *(f"{found[name]:.0f}" if name in found else "–" for name in names)])
-    peak = goals.blas_peak(report)
+        table.append([title, "", *(f"{peaks[name]:.0f}" if name in peaks else "–" for name in names)])
+    peak = blas_peak(report)
     if peak:
         title = "peak that the shares are of: NumPy's best, alone or in turns with the rest"
         table.append([title, "", f"{peak:.0f}", *["–"] * (len(names) - 1)])
     return table
-
-
-def goal_table(report: Report) -> Table:
-    """Asked for, measured, met or not."""
-    titles = {row["name"]: row["title"].removesuffix(", each") for row in report["workloads"]}
-    table = [["", "asked for", "measured", "met"]]
-    for row in goals.compare(report):
-        goal, value = row["goal"], row["measured"]
-        words, target = _goal_words(goal, report)
-        shown = "not measured" if value is None else _goal_value(goal, value)
-        verdict = "–" if row["met"] is None else "yes" if row["met"] else "**no**"
-        table.append([f"{titles.get(goal.workload, goal.workload)}: {words}", target, shown, verdict])
-    return table
-
-
-def _goal_words(goal: Goal, report: Report) -> tuple[str, str]:
-    if goal.kind == "gain":
-        return "times faster than without a filter", f"≥ {goal.target:g}×"
-    if goal.kind == "ratio":
-        peer = report["contenders"].get(goal.peer, {}).get("title", goal.peer)
-        return f"times faster than {peer}", f"≥ {goal.target:g}×"
-    words = {"share": "share of BLAS's peak", "bytes": "largest peak memory", "seconds": "time"}[goal.kind]
-    return words, f"{'≥' if goal.kind == 'share' else '≤'} {_goal_value(goal, goal.target)}"
-
-
-def _goal_value(goal: Goal, value: float) -> str:
-    if goal.kind in ("ratio", "gain"):
-        return f"{value:.2f}×"
-    if goal.kind == "share":
-        return f"{value:.0%}"
-    return seconds(value) if goal.kind == "seconds" else gigabytes(value)
 
 
 def first_calls(report: Report) -> Table:
@@ -134,8 +132,8 @@ def first_calls(report: Report) -> Table:
     for row in report["workloads"]:
         if row["name"] not in ("encode", "prompts-1"):
             continue
-        found = [goals.result(report, row["name"], name) for name in names]
-        cells = [f"{seconds(r['load'])} + {seconds(r['first_call'])}" if r else "–" for r in found]
+        results = [result_of(report, row["name"], name) for name in names]
+        cells = [f"{seconds(r['load'])} + {seconds(r['first_call'])}" if r else "–" for r in results]
         table.append([f"{row['title']}: load + first call", *cells])
     for title, result in report["starts"].items():
         table.append([f"new process: {title}", seconds(result["median"]), *("–" for _ in names[1:])])
@@ -147,8 +145,8 @@ def stages(profile: dict[str, Any]) -> Table:
     table = [[f"{profile['title']}: {seconds(profile['seconds'])} without timers", "time", "share", "calls"]]
     total = sum(stage["seconds"] for stage in profile["stages"])
     for stage in profile["stages"]:
-        share = f"{stage['seconds'] / total:.1%}"
-        table.append([stage["name"], seconds(stage["seconds"]), share, f"{stage['calls']:.4g}"])
+        part = f"{stage['seconds'] / total:.1%}"
+        table.append([stage["name"], seconds(stage["seconds"]), part, f"{stage['calls']:.4g}"])
     return table
 
 
@@ -166,7 +164,7 @@ def environment(report: Report) -> Table:
     table.append(["threads of each contender", str(report["threads"])])
     table.append(["system", f"{e['system']}, Python {e['python']}"])
     table.append(["versions", ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))])
-    table += [[f"matrix products of {title}", found] for title, found in blas.items()]
+    table += [[f"matrix products of {title}", library] for title, library in blas.items()]
     pinned = ", ".join(f"{name}={value}" for name, value in e["pinned"].items())
     table.append(["pinned BLAS", pinned or "nothing was pinned"])
     weights = {"trained": "trained", "random": "random (the same arithmetic)"}[report["weights"]]
@@ -177,16 +175,16 @@ def environment(report: Report) -> Table:
 
 def notes(report: Report) -> list[str]:
     """What a reader has to know of single rows."""
-    found = [f"{row['title']}: {row['note']}." for row in report["workloads"] if row["note"]]
+    lines = [f"{row['title']}: {row['note']}." for row in report["workloads"] if row["note"]]
     for row in report["workloads"]:
         if row["name"] == "everything-filtered":
             o = row["options"]
             limits = f"predicted IoU above {o['pred_iou_thresh']:.3g}, stability {o['stability_score_thresh']:.3g}"
             chosen = "" if report["weights"] == "trained" else ": such that a third of the candidates passes"
-            found.append(f"Thresholds: {limits}{chosen}.")
+            lines.append(f"Thresholds: {limits}{chosen}.")
     if report["quick"]:
-        found.insert(0, "**A quick run of small work: these figures show that the benchmark works, and nothing else.**")
-    return found
+        lines.insert(0, "**A quick run of small work: these figures show that the benchmark works, and nothing else.**")
+    return lines
 
 
 # ----------------------------------------------------------------------------------------------- text and Markdown
@@ -194,8 +192,6 @@ def notes(report: Report) -> list[str]:
 
 def _tables(report: Report) -> list[tuple[str, Table]]:
     tables = [("Time", times(report)), ("Memory", memory(report)), ("Arithmetic", rates(report))]
-    if not report["quick"]:
-        tables.insert(0, ("What was asked for", goal_table(report)))
     tables.append(("Starting", first_calls(report)))
     tables += [("Where the time goes", stages(profile)) for profile in report.get("profile", [])]
     return [(title, table) for title, table in tables if len(table) > 1]

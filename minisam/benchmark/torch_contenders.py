@@ -42,9 +42,9 @@ class Reference(Contender):
         return lambda: self.model.image_encoder(((picture - mean) / std)[None])
 
     def prompts(self, count: int) -> Call:
-        embedding, place = torch.from_numpy(self.embedding()), self.model.prompt_encoder.get_dense_pe()
+        embedding, pe = torch.from_numpy(self.embedding()), self.model.prompt_encoder.get_dense_pe()
         points = tuple(torch.from_numpy(part) for part in self.points(count))
-        return lambda: self.model.mask_decoder(embedding, place, *self.model.prompt_encoder(points), True)
+        return lambda: self.model.mask_decoder(embedding, pe, *self.model.prompt_encoder(points), True)
 
     def everything(self, picture: int, every: int = 1, **options: Any) -> Call:
         embedding = torch.from_numpy(np.load(self.folder / "embedding.npy"))

@@ -45,7 +45,7 @@ def encode() -> Workload:
 
 
 def prompts(count: int) -> Workload:
-    """``count`` prompts of one point each in one call, from coordinates to three masks' logits a prompt."""
+    """``count`` prompts of one point each in one call, from coordinates to three masks' logits per prompt."""
     title = "one prompt" if count == 1 else f"{count} prompts, each"
     return Workload(f"prompts-{count}", title, "prompts", {"count": count}, per=count)
 

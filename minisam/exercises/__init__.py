@@ -48,23 +48,23 @@ def check(number: str, answer: Any) -> None:
     print(f"✗ {number}: {wrong}" if wrong else f"✓ {number}")
 
 
-def same(got: Any, want: Any, hint: str, tolerance: float = 1e-6) -> str:
-    """An empty text where ``got`` has ``want``'s shape and its values within ``tolerance``, absolute and relative;
+def same(out: Any, want: Any, hint: str, tolerance: float = 1e-6) -> str:
+    """An empty text where ``out`` has ``want``'s shape and its values within ``tolerance``, absolute and relative;
     else what is different, and ``hint``."""
     import numpy as np
 
-    if got is None:
+    if out is None:
         return f"got None: does your function return something? {hint}"
-    got, want = np.asarray(got), np.asarray(want)
-    if got.dtype == object:
-        return f"expected numbers, got {got.dtype}. {hint}"
-    if got.shape != want.shape:
-        return f"expected shape {want.shape}, got {got.shape}. {hint}"
+    out, want = np.asarray(out), np.asarray(want)
+    if out.dtype == object:
+        return f"expected numbers, got {out.dtype}. {hint}"
+    if out.shape != want.shape:
+        return f"expected shape {want.shape}, got {out.shape}. {hint}"
     if want.dtype.kind in "bUS":
-        off = int((got != want).sum())
+        off = int((out != want).sum())
         return f"{off} of {want.size} entries differ. {hint}" if off else ""
-    if np.allclose(got, want, rtol=tolerance, atol=tolerance, equal_nan=True):
+    if np.allclose(out, want, rtol=tolerance, atol=tolerance, equal_nan=True):
         return ""
     if want.ndim == 0:
-        return f"got {got:.6g}, which is not it. {hint}"
-    return f"the largest difference is {np.nanmax(np.abs(got - want)):.4g}. {hint}"
+        return f"got {out:.6g}, which is not it. {hint}"
+    return f"the largest difference is {np.nanmax(np.abs(out - want)):.4g}. {hint}"

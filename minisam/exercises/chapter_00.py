@@ -32,12 +32,12 @@ def rows_and_columns(count: Function) -> str:
             want = sum(bool(mask[y, x]) for y in range(height))
             across = x < height and want != mask[x].sum()
             try:
-                got = count(mask.copy(), x)
+                out = count(mask.copy(), x)
             except IndexError:
                 return f"x = {x} is out of range in a mask of {mask.shape}: an array is indexed [row, column], y first"
-            if across and np.ndim(got) == 0 and got == mask[x].sum():
+            if across and np.ndim(out) == 0 and out == mask[x].sum():
                 return "that is the horizontal line y = x: an array is indexed [row, column], y first, then x"
-            wrong = same(got, want, f"Mask of shape {mask.shape}, x = {x}. Count the True ones of one column.")
+            wrong = same(out, want, f"Mask of shape {mask.shape}, x = {x}. Count the True ones of one column.")
             if wrong:
                 return wrong
     return ""
@@ -49,15 +49,15 @@ def overlap_by_hand(overlap: Function) -> str:
     for a, b in _masks(2, seed=2):
         for left, right in ((a, b), (a, a), (a, ~a)):
             both, either = (left & right).sum(), (left | right).sum()
-            got = overlap(left.copy(), right.copy())
-            if np.ndim(got) == 0 and got is not None and both:
-                if np.isclose(got, both / (left.sum() + right.sum())) and either:
+            out = overlap(left.copy(), right.copy())
+            if np.ndim(out) == 0 and out is not None and both:
+                if np.isclose(out, both / (left.sum() + right.sum())) and either:
                     return "the sum of the two areas counts what is in both twice: the union is a | b"
-                if np.isclose(got, 2 * both / (left.sum() + right.sum())) and both != either:
+                if np.isclose(out, 2 * both / (left.sum() + right.sum())) and both != either:
                     return "that is the Dice coefficient, not the IoU: divide by the pixels in either, a | b"
-                if np.isclose(got, both / left.size) and either != left.size:
+                if np.isclose(out, both / left.size) and either != left.size:
                     return "divide by the pixels in either mask, not by all pixels of the picture"
-            wrong = same(got, both / either, hint)
+            wrong = same(out, both / either, hint)
             if wrong:
                 return wrong
     return ""
@@ -69,13 +69,13 @@ def one_of_three(closest: Function) -> str:
         single, masks = stack[0], stack[1:]
         each = [float(iou(single[None], mask[None])[0]) for mask in masks]
         for order in (masks, masks[::-1], np.concatenate([masks[:1], single[None], masks[1:]])):
-            got = closest(single.copy(), order.copy())
-            found = [float(iou(single[None], mask[None])[0]) for mask in order]
-            if np.shape(got) == (len(order),):
+            out = closest(single.copy(), order.copy())
+            ious = [float(iou(single[None], mask[None])[0]) for mask in order]
+            if np.shape(out) == (len(order),):
                 return "one number is wanted, the largest of them"
-            if np.ndim(got) == 0 and got is not None and len({*each}) > 1 and np.isclose(got, np.mean(found)):
+            if np.ndim(out) == 0 and out is not None and len({*each}) > 1 and np.isclose(out, np.mean(ious)):
                 return "that is the mean over the masks; the question is about the closest one: take the largest"
-            wrong = same(got, max(found), "Compare the one mask with each of the others, and keep the largest IoU.")
+            wrong = same(out, max(ious), "Compare the one mask with each of the others, and keep the largest IoU.")
             if wrong:
                 return wrong
     return ""

@@ -30,39 +30,39 @@ def run_lengths(runs: Function) -> str:
     """``runs(mask)``: the counts of a mask (H, W), COCO's way."""
     for mask in _small_masks():
         want = rle_numpy(mask).tolist()
-        got = runs(mask.copy())
-        if got is None:
+        out = runs(mask.copy())
+        if out is None:
             return "got None: does your function return something?"
-        got = np.asarray(got).tolist()
+        out = np.asarray(out).tolist()
         about = f"For the mask {mask.astype(int).tolist()}"
-        if got == want:
+        if out == want:
             continue
-        if got == rle_numpy(mask.T).tolist():
+        if out == rle_numpy(mask.T).tolist():
             return f"{about} you went along the rows; COCO reads down the columns, the first column first"
-        if mask[0, 0] and got == want[1:]:
+        if mask[0, 0] and out == want[1:]:
             return f"{about} the first number is missing: it counts zeros, and is 0 if the mask begins with a one"
-        if got == want[:-1]:
+        if out == want[:-1]:
             return f"{about} the last run is missing: nothing changes after it, but it has a length"
-        if 0 in got[1:]:
-            return f"{about} you have {got}: no number but the first may be 0"
-        if np.sum(got) != mask.size:
-            return f"{about} the numbers sum to {np.sum(got)}, but there are {mask.size} pixels"
-        return f"{about} expected {want}, got {got}"
+        if 0 in out[1:]:
+            return f"{about} you have {out}: no number but the first may be 0"
+        if np.sum(out) != mask.size:
+            return f"{about} the numbers sum to {np.sum(out)}, but there are {mask.size} pixels"
+        return f"{about} expected {want}, got {out}"
     return ""
 
 
 def iou_of_dice(convert: Function) -> str:
     """``convert(dice)``: the IoU that belongs to a Dice coefficient; arrays, too."""
     dice = np.linspace(0, 1, 11)
-    got = convert(dice.copy())
-    if got is None:
+    out = convert(dice.copy())
+    if out is None:
         return "got None: does your function return something?"
-    if np.shape(got) == dice.shape and np.allclose(got, 2 * dice / (1 + dice)):
+    if np.shape(out) == dice.shape and np.allclose(out, 2 * dice / (1 + dice)):
         return "that is the other direction, from IoU to Dice: solve D = 2I / (1 + I) for I"
-    if np.shape(got) == dice.shape and np.allclose(got, dice / 2):
+    if np.shape(out) == dice.shape and np.allclose(out, dice / 2):
         return "D is twice I only near 0; at D = 1 the IoU must be 1. Solve D = 2I / (1 + I) for I"
     hint = "Solve D = 2I / (1 + I) for I, and try D = 0 and D = 1."
-    wrong = same(got, dice / (2 - dice), hint)
+    wrong = same(out, dice / (2 - dice), hint)
     if wrong:
         return wrong
     rng = np.random.default_rng(2)
@@ -88,18 +88,18 @@ def mean_over_objects(mean_iou: Function) -> str:
         if trial > 2:
             masks[2] = truths[2] = False
         each = iou(masks, truths).astype(float)
-        want, got = np.nanmean(each), mean_iou(masks.copy(), truths.copy())
+        want, out = np.nanmean(each), mean_iou(masks.copy(), truths.copy())
         pooled = (masks & truths).sum() / (masks | truths).sum()
-        if np.ndim(got) == 0 and got is not None and not np.isclose(got, want):
-            if np.isclose(got, pooled):
+        if np.ndim(out) == 0 and out is not None and not np.isclose(out, want):
+            if np.isclose(out, pooled):
                 return "that pools the pixels of all objects, so that a large object outvotes many small ones"
-            if np.isnan(got):
+            if np.isnan(out):
                 return "one pair of masks is empty on both sides: 0/0 is NaN, and one NaN makes the whole mean NaN"
-            if trial > 2 and np.isclose(got, np.nansum(each) / len(each)):
+            if trial > 2 and np.isclose(out, np.nansum(each) / len(each)):
                 return "a pair of empty masks has no IoU: leave it out, do not count it as 0"
-            if trial > 2 and np.isclose(got, (np.nansum(each) + 1) / len(each)):
+            if trial > 2 and np.isclose(out, (np.nansum(each) + 1) / len(each)):
                 return "a pair of empty masks has no IoU: leave it out, do not count it as 1"
-        wrong = same(got, want, "Take the IoU of every pair on its own first, and then the mean.")
+        wrong = same(out, want, "Take the IoU of every pair on its own first, and then the mean.")
         if wrong:
             return wrong
     return ""
@@ -111,17 +111,17 @@ def bounds_of_iou(bounds: Function) -> str:
         for a in range(1, n + 1):
             for b in range(1, n + 1):
                 lowest, highest = (x / (a + b - x) for x in (max(0, a + b - n), min(a, b)))
-                got = bounds(a, b, n)
-                if np.shape(got) != (2,):
+                out = bounds(a, b, n)
+                if np.shape(out) != (2,):
                     return "two numbers are wanted: the lowest and the highest IoU"
                 about = f"Masks of {a} and {b} pixels in a picture of {n}:"
-                if np.isclose(got[0], highest) and np.isclose(got[1], lowest) and lowest != highest:
+                if np.isclose(out[0], highest) and np.isclose(out[1], lowest) and lowest != highest:
                     return "the lowest comes first"
-                if not np.isclose(got[1], highest):
-                    return f"{about} the highest is not {got[1]:.4f}. One mask can lie wholly inside the other"
-                if not np.isclose(got[0], lowest):
+                if not np.isclose(out[1], highest):
+                    return f"{about} the highest is not {out[1]:.4f}. One mask can lie wholly inside the other"
+                if not np.isclose(out[0], lowest):
                     room = "they do not fit side by side, so some pixels must be in both" if a + b > n else "they fit"
-                    return f"{about} the lowest is not {got[0]:.4f}: {room}"
+                    return f"{about} the lowest is not {out[0]:.4f}: {room}"
     return ""
 
 

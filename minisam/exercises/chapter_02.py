@@ -61,7 +61,7 @@ def token_under_a_pixel(answer: Callable[..., Any]) -> str:
                     ),
                     "The two sides are not scaled alike: each side of the resized picture is rounded to whole pixels, "
                     "so use w'/W for x and h'/H for y.": (int(y * scale // patch), int(x * scale // patch)),
-                    "The shorter side is not stretched: the picture keeps its shape, and the rest is filled up.": (
+                    "The shorter side is not stretched: the picture keeps its shape, and the rest is padded.": (
                         int(y * image_size / height // patch),
                         int(x * image_size / width // patch),
                     ),
@@ -71,9 +71,9 @@ def token_under_a_pixel(answer: Callable[..., Any]) -> str:
                     ),
                 }
                 given = f"for x={x}, y={y} in {width} × {height}"
-                got = answer(x, y, height, width, image_size, patch)
+                out = answer(x, y, height, width, image_size, patch)
                 want = (int(v // patch), int(u // patch))
-                wrong = hint_for(got, want, wrongs, f"Expected token {want} {given}.", 1e-12)
+                wrong = hint_for(out, want, wrongs, f"Expected token {want} {given}.", 1e-12)
                 if wrong:
                     return wrong
     return ""
@@ -104,14 +104,14 @@ def back_to_the_picture(answer: Callable[..., Any]) -> str:
                 (tokens - bias) @ np.linalg.pinv(weight.reshape(C, -1)).T
             ),
         }
-        got = answer(tokens, weight, bias)
+        out = answer(tokens, weight, bias)
         otherwise = (
             "With fewer filters than numbers in a patch, the smallest patch that fits is wanted: the pseudo-inverse."
         )
-        wrong = hint_for(got, want, wrongs, otherwise)
+        wrong = hint_for(out, want, wrongs, otherwise)
         if wrong:
             return wrong
-        again = same(patch_embed_numpy(np.asarray(got), weight, bias), tokens, "The picture you made has other tokens.")
+        again = same(patch_embed_numpy(np.asarray(out), weight, bias), tokens, "The picture you made has other tokens.")
         if again:
             return again
     return ""

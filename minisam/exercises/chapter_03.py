@@ -28,7 +28,7 @@ def stable_softmax(answer: Callable[..., Any]) -> str:
     for x in rows:
         given = x.copy()
         with np.errstate(all="ignore"):
-            got = answer(x)
+            out = answer(x)
             naive = np.exp(x) / np.exp(x).sum(-1, keepdims=True)
             shifted = np.exp(x - x.max())
             wrongs = {
@@ -43,7 +43,7 @@ def stable_softmax(answer: Callable[..., Any]) -> str:
         if not np.array_equal(x, given):
             return "your function changes the scores that it was given; make a new array."
         want = softmax_numpy(x.astype(np.float64))
-        wrong = hint_for(got, want, wrongs, "A weight of −∞ is 0, and the others share 1.", 1e-5)
+        wrong = hint_for(out, want, wrongs, "A weight of −∞ is 0, and the others share 1.", 1e-5)
         if wrong:
             return wrong
     return ""
@@ -80,7 +80,7 @@ def windows_and_back(answer: Any) -> str:
             return f"partition: {wrong}"
         windows = rng.standard_normal(want.shape)
         again = window_unpartition_numpy(windows, w, (H, W))
-        wrongs = {"Cut off what was filled up, at the right and at the bottom.": windows.reshape(B, -1, C)[:, : H * W]}
+        wrongs = {"Cut off what was padded, at the right and at the bottom.": windows.reshape(B, -1, C)[:, : H * W]}
         wrong = hint_for(unpartition(windows, w, (H, W)), again, wrongs, "It undoes partition, then crops to (H, W).")
         if wrong:
             return f"unpartition: {wrong}"
@@ -115,7 +115,7 @@ def pairs_of_a_config(answer: Callable[..., Any]) -> str:
         whole = -(-side // w)
         want = count(c, whole)
         wrongs = {
-            "Windows that do not fit are filled up, not left out: ⌈side/w⌉ of them along a side.": count(c, side // w),
+            "Windows that do not fit are padded, not left out: ⌈side/w⌉ of them along a side.": count(c, side // w),
             "The filling asks, too, in the released code: a window has w² queries and w² keys.": count(
                 c, whole, side**2
             ),
@@ -127,8 +127,8 @@ def pairs_of_a_config(answer: Callable[..., Any]) -> str:
             "A pair and its mirror are two: the query of one is the key of the other.": want // 2,
         }
         given = f"(for {c.name}: {side} × {side} tokens, windows of {w}, {c.encoder_depth} blocks, {wide} global)"
-        got = answer(c)
-        wrong = hint_for(got, want, wrongs, f"Expected {want:,} {given}.", 1e-12)
+        out = answer(c)
+        wrong = hint_for(out, want, wrongs, f"Expected {want:,} {given}.", 1e-12)
         if wrong:
             return wrong
     return ""
@@ -155,8 +155,8 @@ def masked_attention(answer: Callable[..., Any]) -> str:
             "That is attention without a mask.": attend(scores),
             "Divide the product by √D.": attend(np.where(real, q @ k.T, -np.inf)),
         }
-        got = answer(q, k, v, real)
-        wrong = hint_for(got, want, wrongs, "softmax over the real keys of q·k/√D, times v.", 1e-6)
+        out = answer(q, k, v, real)
+        wrong = hint_for(out, want, wrongs, "softmax over the real keys of q·k/√D, times v.", 1e-6)
         if wrong:
             return wrong
         changed = np.where(real[:, None], v, 1e6), np.where(real[:, None], k, -50.0)

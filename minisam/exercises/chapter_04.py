@@ -38,9 +38,9 @@ def decomposed_bias(answer: Callable[..., Any]) -> str:
             ).transpose(2, 3, 0, 1),
             "The last two axes are the key's row and column, in this order.": np.swapaxes(want, 2, 3),
         }
-        got = answer(q, table_h, table_w)
+        out = answer(q, table_h, table_w)
         hint = f"With {H} × {W} tokens a query takes table_h[h − h' + {H - 1}] and table_w[w − w' + {W - 1}]."
-        wrong = hint_for(got, want, wrongs, hint)
+        wrong = hint_for(out, want, wrongs, hint)
         if wrong:
             return wrong
     return ""
@@ -61,14 +61,14 @@ def tables_for_a_scaled_query(answer: Callable[..., Any]) -> str:
             bias = brute_force(query.reshape(H, W, -1), *tables).reshape(H * W, H * W)
             return softmax_numpy(q @ k.T * q.shape[1] ** -0.5 + bias)
 
-        for table, got in zip(tables, new):
+        for table, out in zip(tables, new):
             wrongs = {
                 "That makes the bias smaller still. The scaled query is √D times too small.": table * D**-0.5,
                 "The scale is √D, for it is the root that the query is divided by.": table * D,
                 "The bias would be √D times too small: something has to make up for it.": table,
                 "D is the width of a head, the table's second axis.": table * np.sqrt(len(table)),
             }
-            wrong = hint_for(got, table * D**0.5, wrongs, "Which factor undoes D^−½?")
+            wrong = hint_for(out, table * D**0.5, wrongs, "Which factor undoes D^−½?")
             if wrong:
                 return wrong
         wrong = hint_for(attend(q * D**-0.5, new) @ v, attend(q, tables) @ v, {}, "The attention differs.")
@@ -82,19 +82,19 @@ def resized_table(answer: Callable[..., Any]) -> str:
     rng = np.random.default_rng(43)
     for L, length in [(5, 9), (9, 5), (27, 127), (7, 7), (3, 2), (1, 5), (15, 1), (127, 27)]:
         table = rng.standard_normal((L, 3))
-        place = (np.arange(length) + 0.5) * (L / length) - 0.5
+        position = (np.arange(length) + 0.5) * (L / length) - 0.5
 
         def read(at: np.ndarray, table: np.ndarray = table, L: int = L) -> np.ndarray:
             return np.stack([np.interp(at, np.arange(L), column) for column in table.T], axis=1)
 
-        low = np.clip(np.floor(place).astype(int), 0, max(L - 2, 0))
-        beyond = table[low] + (place - low)[:, None] * (table[np.minimum(low + 1, L - 1)] - table[low])
+        low = np.clip(np.floor(position).astype(int), 0, max(L - 2, 0))
+        beyond = table[low] + (position - low)[:, None] * (table[np.minimum(low + 1, L - 1)] - table[low])
         wrongs = {
             "The ends are not aligned: entry i stands for the stretch from i to i + 1, so its middle, i + ½, is "
             "what is scaled.": read(np.arange(length) * ((L - 1) / max(length - 1, 1))),
             "The half is missing: read at (i + ½) · L / length − ½.": read(np.arange(length) * (L / length)),
             "Between two entries, take their weighted mean, not the nearer one.": table[
-                np.clip(np.rint(place), 0, L - 1).astype(int)
+                np.clip(np.rint(position), 0, L - 1).astype(int)
             ],
             "Before the first and after the last entry there is nothing to read: stay at the end.": beyond,
             "Entries are not simply cut off or left out.": table[np.minimum(np.arange(length), L - 1)],

@@ -16,7 +16,7 @@ def encode(answer: Callable[..., np.ndarray]) -> str:
     for shape, features, size in (((1,), 3, 8), ((5,), 16, 256), ((2, 3), 64, 1024)):
         points, gaussian = rng.uniform(0, size, (*shape, 2)), rng.standard_normal((2, features))
         want = position_encoding_numpy((points + 0.5) / size, gaussian)
-        got = np.asarray(answer(points.copy(), size, gaussian))
+        out = np.asarray(answer(points.copy(), size, gaussian))
         slips = {
             "Add the half pixel before you divide: a pixel's place is its centre.": position_encoding_numpy(
                 points / size, gaussian
@@ -35,9 +35,9 @@ def encode(answer: Callable[..., np.ndarray]) -> str:
                 *shape, 2, features
             ).swapaxes(-1, -2),
         }
-        wrong = same(got, want, "Half a pixel, 0…1, −1…1, the matrix, 2π, all sines, all cosines.")
+        wrong = same(out, want, "Half a pixel, 0…1, −1…1, the matrix, 2π, all sines, all cosines.")
         for hint, slip in slips.items():
-            if wrong and got.shape == want.shape and np.allclose(got, slip.reshape(want.shape), atol=1e-6):
+            if wrong and out.shape == want.shape and np.allclose(out, slip.reshape(want.shape), atol=1e-6):
                 return hint
         if wrong:
             return wrong
@@ -51,14 +51,14 @@ def similarity(answer: Callable[..., np.ndarray]) -> str:
         gaussian, a, b = rng.standard_normal((2, features)), rng.random((6, 2)), rng.random((6, 2))
         pairs = position_encoding_numpy(a, gaussian) * position_encoding_numpy(b, gaussian)
         want = pairs.sum(axis=1) / features
-        got = np.asarray(answer(a - b, gaussian))
-        wrong = same(got, want, "cos a cos b + sin a sin b = cos(a − b), once for every column of the matrix.")
-        if wrong and got.shape == want.shape:
-            if np.allclose(got, np.cos(2 * np.pi * (a - b) @ gaussian).mean(axis=1)):
+        out = np.asarray(answer(a - b, gaussian))
+        wrong = same(out, want, "cos a cos b + sin a sin b = cos(a − b), once for every column of the matrix.")
+        if wrong and out.shape == want.shape:
+            if np.allclose(out, np.cos(2 * np.pi * (a - b) @ gaussian).mean(axis=1)):
                 return (
                     "Places are stretched from 0…1 to −1…1 first, so a difference doubles before it meets the matrix."
                 )
-            if np.allclose(got, want * features):
+            if np.allclose(out, want * features):
                 return "Divide by C/2, so that a place is 1 to itself."
         if wrong:
             return wrong
@@ -69,14 +69,14 @@ def half_width(answer: Callable[[float], float]) -> str:
     """answer(deviation): the distance, in sides of the picture, at which the expected similarity is one half."""
     for deviation in (1.0, 0.5, 10.0):
         want = np.sqrt(np.log(2) / 8) / (np.pi * deviation)
-        got = float(answer(deviation))
-        if np.isclose(got, 2 * want):
+        out = float(answer(deviation))
+        if np.isclose(out, 2 * want):
             return "Twice too far: remember that places are stretched to −1…1, which doubles every difference."
-        if np.isclose(got, np.sqrt(np.log(2) / 4) / (np.pi * deviation)):
+        if np.isclose(out, np.sqrt(np.log(2) / 4) / (np.pi * deviation)):
             return "The mean of cos z is exp(−variance / 2): a 2 is missing under the fraction."
-        if np.isclose(got, want * deviation) and deviation != 1:
+        if np.isclose(out, want * deviation) and deviation != 1:
             return "A wider matrix (larger σ) has higher frequencies: does your distance depend on σ?"
-        wrong = same(got, want, f"With σ = {deviation:g}: solve exp(−8π²σ²d²) = 1/2 for d.")
+        wrong = same(out, want, f"With σ = {deviation:g}: solve exp(−8π²σ²d²) = 1/2 for d.")
         if wrong:
             return wrong
     return ""
@@ -90,14 +90,14 @@ def as_logits(answer: Callable[..., np.ndarray]) -> str:
         want = np.full((1, side, side), -strength)
         share = mask.reshape(rows, block, side, block).mean(axis=(1, 3))
         want[0, :rows] = strength * (2 * share - 1)
-        got = np.asarray(answer(mask.copy(), side, strength))
-        wrong = same(got, want, "A cell that is half inside gets 0: strength · (2 · share − 1).")
-        if got.dtype == bool:
+        out = np.asarray(answer(mask.copy(), side, strength))
+        wrong = same(out, want, "A cell that is half inside gets 0: strength · (2 · share − 1).")
+        if out.dtype == bool:
             return "These are still yes and no. The decoder wants numbers with a sign."
-        if wrong and got.shape == want.shape:
-            if (got >= 0).all() and (want < 0).any():
+        if wrong and out.shape == want.shape:
+            if (out >= 0).all() and (want < 0).any():
                 return "Nothing is below zero: 0 is where the model is undecided. “Outside” is negative."
-            if rows < side and np.allclose(got[0, :rows], want[0, :rows]):
+            if rows < side and np.allclose(out[0, :rows], want[0, :rows]):
                 return "Below the picture there is only padding, and padding is outside: −strength, not 0."
         if wrong:
             return wrong

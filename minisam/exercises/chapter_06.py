@@ -87,16 +87,16 @@ def self_attention(answer: Callable[..., np.ndarray]) -> str:
         tokens, token_pe = rng.standard_normal((2, 4, 6))
         q = tokens + token_pe
         want = attend(tokens, tokens, tokens) if i == 0 else tokens + attend(q, q, tokens)
-        got = answer(i, tokens.copy(), token_pe.copy(), attend)
-        wrong = same(got, want, f"This was block {i}.")
-        if wrong and np.shape(got) == want.shape:
-            if i == 0 and np.allclose(got, tokens + want):
+        value = answer(i, tokens.copy(), token_pe.copy(), attend)
+        wrong = same(value, want, f"This was block {i}.")
+        if wrong and np.shape(value) == want.shape:
+            if i == 0 and np.allclose(value, tokens + want):
                 return "The first block replaces the tokens: nothing is added to what attention gives."
-            if i == 0 and np.allclose(got, attend(q, q, tokens)):
+            if i == 0 and np.allclose(value, attend(q, q, tokens)):
                 return "The first block adds no positions: the tokens are the prompt as it came in."
-            if i > 0 and np.allclose(got, tokens + attend(q, q, q)):
+            if i > 0 and np.allclose(value, tokens + attend(q, q, q)):
                 return "Positions go into queries and keys, not into values."
-            if i > 0 and np.allclose(got, attend(q, q, tokens)):
+            if i > 0 and np.allclose(value, attend(q, q, tokens)):
                 return "From the second block on, attention is added to the tokens."
         if wrong:
             return wrong
@@ -143,12 +143,12 @@ def cost(answer: Callable[[int, int, int, int], float]) -> str:
     """answer(tokens, image_tokens, channels, inner): multiply–adds of one attention from tokens to the image."""
     for t, n, c, inner in ((7, 4096, 256, 128), (1, 10, 8, 8), (20, 100, 16, 4)):
         want = 2 * t * c * inner + 2 * n * c * inner + 2 * t * n * inner
-        got = answer(t, n, c, inner)
-        if np.shape(got) == () and want == 2 * got:
+        value = answer(t, n, c, inner)
+        if np.shape(value) == () and want == 2 * value:
             return "Half of it: keys and values, queries and the way out, scores and mixing are two products each."
-        if np.shape(got) == () and got == 2 * t * n * inner:
+        if np.shape(value) == () and value == 2 * t * n * inner:
             return "These are the scores and the mixing. Before them come three projections, and one after."
-        wrong = same(got, want, f"For T = {t}, N = {n}, C = {c}, inner width {inner}: count six products.", 1e-12)
+        wrong = same(value, want, f"For T = {t}, N = {n}, C = {c}, inner width {inner}: count six products.", 1e-12)
         if wrong:
             return wrong
     return ""

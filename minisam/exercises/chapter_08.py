@@ -33,9 +33,9 @@ def focal(loss: Function) -> str:
         balance = lambda a, targets=targets: np.where(targets, a, 1 - a)  # noqa: E731
         for alpha, gamma in ((0.5, 0.0), (0.25, 0.0), (0.25, 2.0), (0.75, 1.0)):
             want = float(focal_loss_numpy(logits[None], targets[None], alpha, gamma)[0])
-            got = loss(logits.copy(), targets.copy(), alpha, gamma)
+            out = loss(logits.copy(), targets.copy(), alpha, gamma)
             about = f"α = {alpha:g}, γ = {gamma:g}:"
-            if np.ndim(got) == 0 and got is not None and not np.isclose(got, want):
+            if np.ndim(out) == 0 and out is not None and not np.isclose(out, want):
                 each = -((1 - right) ** gamma) * np.log(right)
                 mistakes = {
                     "that is the sum; the loss is the mean over pixels": want * logits.size,
@@ -50,18 +50,18 @@ def focal(loss: Function) -> str:
                     ).mean(),
                 }
                 for hint, value in mistakes.items():
-                    if np.isclose(got, value):
+                    if np.isclose(out, value):
                         return f"{about} {hint}"
             hint = "with γ = 0 it is the α-balanced cross-entropy" if gamma == 0 else "see the equation"
-            wrong = same(got, want, f"{about} {hint}.")
+            wrong = same(out, want, f"{about} {hint}.")
             if wrong:
                 return wrong
     huge, targets = np.array([[1000.0, -1000.0]]), np.array([[False, True]])
     with np.errstate(all="ignore"):
-        got = loss(huge, targets, 0.25, 2.0)
-    if not np.isfinite(got):
-        return f"logits of ±1000 give {got}: log p is −∞ there. log(1 + eᵐ) is np.logaddexp(0, m), which is safe"
-    return same(got, 500.0, "Logits of ±1000 that are wrong have a loss of 750 and 250.")
+        out = loss(huge, targets, 0.25, 2.0)
+    if not np.isfinite(out):
+        return f"logits of ±1000 give {out}: log p is −∞ there. log(1 + eᵐ) is np.logaddexp(0, m), which is safe"
+    return same(out, 500.0, "Logits of ±1000 that are wrong have a loss of 750 and 250.")
 
 
 def dice_gradient(backward: Function) -> str:
@@ -73,8 +73,8 @@ def dice_gradient(backward: Function) -> str:
         goal = np.repeat(targets[None], logits.size, axis=0)
         slope = (dice_loss_numpy(around + moves, goal) - dice_loss_numpy(around - moves, goal)) / (2 * step)
         want = slope.reshape(logits.shape)
-        got = backward(logits.copy(), targets.copy())
-        if np.shape(got) == want.shape and not np.allclose(got, want, atol=1e-7):
+        out = backward(logits.copy(), targets.copy())
+        if np.shape(out) == want.shape and not np.allclose(out, want, atol=1e-7):
             p = 1 / (1 + np.exp(-logits))
             up, down = 2 * (p * targets).sum() + 1, p.sum() + targets.sum() + 1
             mistakes = {
@@ -85,10 +85,10 @@ def dice_gradient(backward: Function) -> str:
                 "D is squared in the quotient rule": want * down,
             }
             for hint, value in mistakes.items():
-                if np.allclose(got, value, atol=1e-7):
+                if np.allclose(out, value, atol=1e-7):
                     return hint
         about = f"Compared with finite differences; {int(targets.sum())} of {targets.size} pixels in the target."
-        wrong = same(got, want, f"{about} N = 2 Σ p·g + 1, D = Σ p + Σ g + 1.", tolerance=1e-6)
+        wrong = same(out, want, f"{about} N = 2 Σ p·g + 1, D = Σ p + Σ g + 1.", tolerance=1e-6)
         if wrong:
             return wrong
     return ""
@@ -103,19 +103,19 @@ def best_constant(constant: Function) -> str:
             for alpha in (0.25, 0.5, 0.75):
                 area = round(part * pixels)
                 loss = -alpha * area * np.log(p) - (1 - alpha) * (pixels - area) * np.log(1 - p)
-                want, got = p[loss.argmin()], constant(area, pixels, alpha)
-                if np.ndim(got) != 0 or got is None:
+                want, out = p[loss.argmin()], constant(area, pixels, alpha)
+                if np.ndim(out) != 0 or out is None:
                     return "one number is wanted, a probability"
-                if abs(got - want) <= 0.001:
+                if abs(out - want) <= 0.001:
                     continue
                 about = f"area {area} of {pixels}, α = {alpha:g}:"
-                if np.isclose(got, area / pixels):
+                if np.isclose(out, area / pixels):
                     return f"{about} right for α = ½; α weighs the pixels of the object, 1 − α the others"
-                if np.isclose(got, float(got > 0.5)):
+                if np.isclose(out, float(out > 0.5)):
                     return f"{about} the best constant is neither 0 nor 1. Set the derivative with respect to p to 0"
-                if abs(got - want) > 0.001 and abs(1 - got - want) <= 0.001:
+                if abs(out - want) > 0.001 and abs(1 - out - want) <= 0.001:
                     return f"{about} that is the probability of the background"
-                return f"{about} {got:.4f} is not the minimum, which lies near {want:.4f}. Set the derivative to 0"
+                return f"{about} {out:.4f} is not the minimum, which lies near {want:.4f}. Set the derivative to 0"
     return ""
 
 
@@ -123,17 +123,17 @@ def choose_gamma(gamma_for: Function) -> str:
     """``gamma_for(p, factor)``: γ with which a pixel that is right with probability p counts ``factor`` times less."""
     for p in (0.5, 0.9, 0.99):
         for factor in (1.0, 10.0, 100.0, 1e4):
-            got = gamma_for(p, factor)
-            if np.ndim(got) != 0 or got is None or not np.isfinite(got):
+            out = gamma_for(p, factor)
+            if np.ndim(out) != 0 or out is None or not np.isfinite(out):
                 return "one finite number is wanted, γ"
-            left, about = (1 - p) ** got, f"p = {p:g}, factor {factor:g}:"
+            left, about = (1 - p) ** out, f"p = {p:g}, factor {factor:g}:"
             if np.isclose(left, 1 / factor, rtol=1e-6):
                 continue
-            if np.isclose(p**got, 1 / factor):
+            if np.isclose(p**out, 1 / factor):
                 return f"{about} the factor of the loss is (1 − p)^γ, not p^γ"
             if np.isclose(left, factor):
                 return f"{about} your γ is negative: it makes the pixel count more. Mind the sign of the logarithm"
-            return f"{about} with γ = {got:.4g} the pixel counts {1 / left:.4g} times less. Solve (1 − p)^γ = 1/factor"
+            return f"{about} with γ = {out:.4g} the pixel counts {1 / left:.4g} times less. Solve (1 − p)^γ = 1/factor"
     return ""
 
 

@@ -13,8 +13,8 @@ from minisam.exercises import same
 def _balanced(answer: Callable[..., Any]) -> str:
     """9.1: the p that minimises −α q log p − (1 − α)(1 − q) log(1 − p)."""
     rng = np.random.default_rng(0)
-    got = answer(np.array([0.0, 0.25, 0.5, 1.0]), 0.5)
-    wrong = same(got, [0, 0.25, 0.5, 1], "With α = ½ both kinds of pixel weigh the same, and p is the share q itself.")
+    out = answer(np.array([0.0, 0.25, 0.5, 1.0]), 0.5)
+    wrong = same(out, [0, 0.25, 0.5, 1], "With α = ½ both kinds of pixel weigh the same, and p is the share q itself.")
     if wrong:
         return wrong
     for alpha in (0.25, 0.9, *rng.uniform(0.05, 0.95, 5)):
@@ -38,12 +38,12 @@ def _best_of_three(answer: Callable[..., Any]) -> str:
         if masks == 6:
             losses[2] = losses[2, 0]  # all equal
         kept = losses.copy(), slopes.copy()
-        result = answer(losses, slopes)
-        if not isinstance(result, tuple) or len(result) != 2:
-            return f"expected two things, the loss and the gradient, got {type(result).__name__}."
+        out = answer(losses, slopes)
+        if not isinstance(out, tuple) or len(out) != 2:
+            return f"expected two things, the loss and the gradient, got {type(out).__name__}."
         if not (np.array_equal(kept[0], losses) and np.array_equal(kept[1], slopes)):
             return "your function changed its arguments; make a new array for the gradient."
-        loss, gradient = result
+        loss, gradient = out
         least, other = losses.min(axis=1).mean(), losses.mean(axis=0).min()
         if np.ndim(loss) == 0 and abs(loss - other) < 1e-6 < abs(least - other):
             return "you took the mean over the batch first: that chooses one mask for all, not one for each example."
@@ -73,8 +73,8 @@ def _containment(answer: Callable[..., Any]) -> str:
     rng = np.random.default_rng(2)
     nested = np.zeros((3, 4, 6), bool)
     nested[0, :1, :2], nested[1, :2, :3], nested[2, :3, :4] = True, True, True
-    got = np.asarray(answer(nested.copy()))
-    if got.shape == (3, 3) and np.allclose(np.diag(got), 1) and np.allclose(got.T[0], 1):
+    out = np.asarray(answer(nested.copy()))
+    if out.shape == (3, 3) and np.allclose(np.diag(out), 1) and np.allclose(out.T[0], 1):
         return "you have it the wrong way round: entry (i, j) is the share of mask i, the row, that lies inside mask j."
     for density in (0.1, 0.5, 0.9):
         masks = rng.random((4, 7, 9)) < density
@@ -83,18 +83,18 @@ def _containment(answer: Callable[..., Any]) -> str:
             with np.errstate(invalid="ignore"):
                 want = np.array([[(a & b).sum() / a.sum() for b in each] for a in each])
             with np.errstate(invalid="ignore", divide="ignore"):
-                got = np.asarray(answer(each.copy()), float)
+                out = np.asarray(answer(each.copy()), float)
             if (
-                got.shape == want.shape
-                and np.allclose(got, got.T, equal_nan=True)
+                out.shape == want.shape
+                and np.allclose(out, out.T, equal_nan=True)
                 and not np.allclose(want, want.T, equal_nan=True)
             ):
                 return "your matrix is symmetric, as IoU is. Divide by the area of mask i alone, not by the union."
-            if got.shape == want.shape and np.isnan(want).any() and not np.isnan(got[np.isnan(want)]).all():
+            if out.shape == want.shape and np.isnan(want).any() and not np.isnan(out[np.isnan(want)]).all():
                 return (
                     "an empty mask has no share of itself anywhere: its row is 0/0, NaN, as IoU is for two empty masks."
                 )
-            wrong = same(got, want, "Count the pixels in both, and divide by the pixels of mask i.")
+            wrong = same(out, want, "Count the pixels in both, and divide by the pixels of mask i.")
             if wrong:
                 return wrong
     return ""
@@ -106,16 +106,16 @@ def _stability_of_average(answer: Callable[..., Any]) -> str:
     for number in range(40):
         a, b, c = np.sort(rng.choice(np.arange(1, 5000), 3, replace=False)).tolist()
         delta = float(rng.uniform(0.05, 0.65)) if number % 2 else float(rng.uniform(0.72, 3))
-        got, want = answer(a, b, c, delta), (a / c if delta > np.log(2) else 1.0)
-        if not np.ndim(got) and abs(float(got) - want) > 1e-9:
+        out, want = answer(a, b, c, delta), (a / c if delta > np.log(2) else 1.0)
+        if not np.ndim(out) and abs(float(out) - want) > 1e-9:
             if delta < np.log(2):
                 hint = (
                     "The ring between a and b has p = ⅔, a logit of log 2 ≈ .69, which is above δ: both cuts are one."
                 )
-                return f"with δ = {delta:.2f} got {float(got):.3f}. {hint}"
+                return f"with δ = {delta:.2f} got {float(out):.3f}. {hint}"
             hint = "Which rings have a logit above +δ, and which above −δ? Theirs are ∞, log 2, −log 2, and −∞ outside."
-            return f"with a, b, c = {a}, {b}, {c} and δ = {delta:.2f} got {float(got):.3f}. {hint}"
-        wrong = same(got, want, "One number: the IoU of the two cuts.")
+            return f"with a, b, c = {a}, {b}, {c} and δ = {delta:.2f} got {float(out):.3f}. {hint}"
+        wrong = same(out, want, "One number: the IoU of the two cuts.")
         if wrong:
             return wrong
     return ""

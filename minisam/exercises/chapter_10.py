@@ -18,8 +18,8 @@ def _click(answer: Callable[..., Any]) -> str:
     predicted[1:4, 3:8] = True  # 6 pixels missing at the left, 9 too many at the right
     seen: Counter[tuple[int, int]] = Counter()
     for u in (np.arange(300) + 0.5) / 300:
-        place, label = answer(predicted.copy(), truth.copy(), float(u))
-        x, y = (int(v) for v in place)
+        click, label = answer(predicted.copy(), truth.copy(), float(u))
+        x, y = (int(v) for v in click)
         if not (0 <= x < 9 and 0 <= y < 5):
             return f"({x}, {y}) is outside a picture 9 wide and 5 high: a click is (x, y), x the column."
         if not predicted[y, x] ^ truth[y, x]:
@@ -52,8 +52,8 @@ def _click(answer: Callable[..., Any]) -> str:
 def _rounds(answer: Callable[..., Any]) -> str:
     """10.2: pause → for rounds 2 to 11, does it bring a new point?"""
     for pause in range(8):
-        got = answer(pause)
-        plan = [bool(v) for v in got]
+        out = answer(pause)
+        plan = [bool(v) for v in out]
         if len(plan) != 10:
             return f"expected an entry for each of the rounds 2 to 11, that is 10, got {len(plan)}."
         if sum(plan) != 8:
@@ -79,19 +79,19 @@ def _box(answer: Callable[..., Any]) -> str:
         limit = 20 * size / 1024
         moved = noise * 0.1 * sides
         want = np.clip(box + np.clip(moved, -limit, limit), 0, size - 1)
-        got = np.asarray(answer(box.copy(), noise.copy(), size), float)
-        if got.shape == (4,):
-            if (abs(got - box) > limit + 1e-6).any():
-                return f"a coordinate moved by {abs(got - box).max():.1f} pixels; at most 20 of 1024, here {limit:g}."
+        out = np.asarray(answer(box.copy(), noise.copy(), size), float)
+        if out.shape == (4,):
+            if (abs(out - box) > limit + 1e-6).any():
+                return f"a coordinate moved by {abs(out - box).max():.1f} pixels; at most 20 of 1024, here {limit:g}."
             swapped = np.clip(box + np.clip(noise * 0.1 * sides[[1, 0, 3, 2]], -limit, limit), 0, size - 1)
-            if np.allclose(got, swapped) and not np.allclose(want, swapped):
+            if np.allclose(out, swapped) and not np.allclose(want, swapped):
                 return "x moves by 10 % of the width and y by 10 % of the height."
             limited_sigma = np.clip(box + noise * np.minimum(0.1 * sides, limit), 0, size - 1)
-            if np.allclose(got, limited_sigma) and not np.allclose(want, limited_sigma):
+            if np.allclose(out, limited_sigma) and not np.allclose(want, limited_sigma):
                 return "the limit is on the movement, not on σ."
-            if (got < 0).any() or (got > size - 1).any():
+            if (out < 0).any() or (out > size - 1).any():
                 return "a corner left the picture: clip to 0 … size − 1."
-        wrong = same(got, want, "Movement: noise · 10 % of the side, clipped; then the corner, clipped to the picture.")
+        wrong = same(out, want, "Movement: noise · 10 % of the side, clipped; then the corner, clipped to the picture.")
         if wrong:
             return wrong
     return ""
@@ -111,9 +111,9 @@ def _rate(answer: Callable[..., Any]) -> str:
         (60_000, 31, "From step 60,000 on the rate is a tenth."),
         (86_666, 31, "From step 86,666 on it is a hundredth."),
     ):
-        got = float(answer(step, block))
-        if abs(got - want(step, block)) > 1e-6 * want(step, block):
-            return f"at step {step}, block {block}: got {got:.3g}. {hint}"
+        out = float(answer(step, block))
+        if abs(out - want(step, block)) > 1e-6 * want(step, block):
+            return f"at step {step}, block {block}: got {out:.3g}. {hint}"
     rng = np.random.default_rng(0)
     for step, block in zip(rng.integers(0, 90_000, 50).tolist(), rng.integers(0, 32, 50).tolist()):
         wrong = same(answer(step, block), want(step, block), f"At step {step}, block {block}.", 1e-6)

@@ -15,15 +15,15 @@ def _break_even(answer: Callable[..., Any]) -> str:
     cases = [(10, 1, 2), (0, 1, 2), (100, 3, 3), (7, 5, 2), (1, 1, 100), (64, 2, 10), (85, 4, 89)]
     cases += [tuple(map(int, row)) for row in np.random.default_rng(0).integers(1, 50, (40, 3))]  # type: ignore[misc]
     for encode, decode, whole in cases:
-        got = answer(encode, decode, whole)
+        out = answer(encode, decode, whole)
         if whole <= decode:
-            if got is not None:
-                return f"E = {encode}, d = {decode}, m = {whole}: a prompt alone costs as much, so None, got {got!r}."
+            if out is not None:
+                return f"E = {encode}, d = {decode}, m = {whole}: a prompt alone costs as much, so None, got {out!r}."
             continue
         want = next(n for n in range(1, 10_000) if encode + n * decode < n * whole)
-        if got != want:
-            hint = f"E = {encode}, d = {decode}, m = {whole}: expected {want}, got {got!r}."
-            tie = got is not None and encode + got * decode == got * whole
+        if out != want:
+            hint = f"E = {encode}, d = {decode}, m = {whole}: expected {want}, got {out!r}."
+            tie = out is not None and encode + out * decode == out * whole
             return f"{hint} {'At equal cost it is not cheaper yet.' if tie else 'Solve E + N d < N m for whole N.'}"
     return ""
 
@@ -37,13 +37,13 @@ def _multiplications(answer: Callable[..., Any]) -> str:
     rng = np.random.default_rng(1)
     sizes = [(4096, 7, 256, 8, 16), (1, 1, 1, 1, 1), *rng.integers(1, 30, (20, 5)).tolist()]
     for N, T, C, h, D in sizes:
-        got = answer(N, T, C, h, D)
-        if np.shape(got) != (3,):
-            return f"expected three counts, got {got!r}."
+        out = answer(N, T, C, h, D)
+        if np.shape(out) != (3,):
+            return f"expected three counts, got {out!r}."
         keys = N * C * (h * D)  # a product of (N, C) and (C, hD)
         scores = h * T * N * D  # for each head (T, D) and (D, N)
         queries = h * T * D * C + h * T * C * N  # for each head (T, D), (D, C) and (C, N)
-        for value, want, hint in zip(got, (keys + scores, queries, scores), hints):
+        for value, want, hint in zip(out, (keys + scores, queries, scores), hints):
             if value != want:
                 return f"N, T, C, h, D = {N}, {T}, {C}, {h}, {D}: expected {want}, got {value}. {hint}"
     return ""
@@ -56,12 +56,12 @@ def _pads(answer: Callable[..., Any]) -> str:
         holds = [
             not real[i : i + w, j : j + w].all() for i, j in product(range(0, len(real), w), range(0, real.shape[1], w))
         ]
-        got = answer(H, W, w)
-        if np.shape(got) != (2,):
-            return f"expected two numbers, got {got!r}."
+        out = answer(H, W, w)
+        if np.shape(out) != (2,):
+            return f"expected two numbers, got {out!r}."
         hint = f"{H} × {W} tokens, windows of {w}:"
-        wrong = same(got[0], (~real).sum(), f"{hint} round H and W up to whole windows, each by itself.")
-        wrong = wrong or same(got[1], sum(holds), f"{hint} all windows, without those that lie wholly in the picture.")
+        wrong = same(out[0], (~real).sum(), f"{hint} round H and W up to whole windows, each by itself.")
+        wrong = wrong or same(out[1], sum(holds), f"{hint} all windows, without those that lie wholly in the picture.")
         if wrong:
             return wrong
     return ""
@@ -75,16 +75,16 @@ def _sigma(answer: Callable[..., Any]) -> str:
         scale, features = rng.uniform(0.5, 2, P), rng.random((K, P))
         known = ((z**2).sum(axis=0), basis @ z, basis @ basis.T)
         y = scale * z + basis.T @ features
-        got = answer(*known, scale, features, C, 0.01)
+        out = answer(*known, scale, features, C, 0.01)
         want = np.sqrt((y**2).mean(axis=0) + 0.01)
         hint = "Square scale · z + Bᵀf: three terms, the middle one twice. Then divide by C, add ε, take the root."
-        if np.shape(got) == want.shape and np.allclose(got, y.std(axis=0)):
+        if np.shape(out) == want.shape and np.allclose(out, y.std(axis=0)):
             hint = "ε is missing."
-        elif np.shape(got) == want.shape and np.allclose(got, want**2):
+        elif np.shape(out) == want.shape and np.allclose(out, want**2):
             hint = "That is σ²."
-        elif np.shape(got) == want.shape and P > 1 and np.allclose(answer(*known, scale**0, features, C, 0.01), got):
+        elif np.shape(out) == want.shape and P > 1 and np.allclose(answer(*known, scale**0, features, C, 0.01), out):
             hint = "The picture's part comes times scale: its square with scale², the mixed term with scale."
-        wrong = same(got, want, hint)
+        wrong = same(out, want, hint)
         if wrong:
             return wrong
     return ""

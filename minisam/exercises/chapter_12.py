@@ -38,12 +38,12 @@ def _nms(answer: Callable[..., Any]) -> str:
     for count in (2, 5, 12, 40):
         boxes, drawn = _boxes(rng, count), rng.integers(0, 6, count) / 6
         for threshold in (0.0, 0.3, 0.7, 1.0):
-            got = np.asarray(answer(boxes, drawn, threshold))
+            out = np.asarray(answer(boxes, drawn, threshold))
             best_first = nms(boxes, drawn, threshold)
-            if got.shape == best_first.shape and set(got.tolist()) == set(best_first.tolist()):
-                wrong = same(got, best_first, "These stay, but the order is by falling score, ties as they come.")
+            if out.shape == best_first.shape and set(out.tolist()) == set(best_first.tolist()):
+                wrong = same(out, best_first, "These stay, but the order is by falling score, ties as they come.")
             else:
-                wrong = same(got, best_first, "By falling score (ties as they come), compare with those that stayed.")
+                wrong = same(out, best_first, "By falling score (ties as they come), compare with those that stayed.")
             if wrong:
                 return wrong
     return ""
@@ -62,10 +62,10 @@ def _stability(answer: Callable[..., Any]) -> str:
         cases.append((logits, offset, inner / outer if outer else np.nan, "Count pixels above +δ and above −δ."))
     for logits, offset, want, hint in cases:
         try:
-            got = answer(logits, offset)
+            out = answer(logits, offset)
         except ZeroDivisionError:
             return "0/0 raised ZeroDivisionError: the answer there is NaN. NumPy's numbers give it, with a warning."
-        wrong = same(got, want, hint)
+        wrong = same(out, want, hint)
         if wrong:
             return wrong
     return ""
@@ -78,10 +78,10 @@ def _questions(answer: Callable[..., Any]) -> str:
             continue
         crops = crop_boxes((500, 700), layers, 0.3)
         want = sum(len(point_grid(sides[layer])) for _, layer in crops)
-        got = answer(side, layers, factor)
-        if got != want:
+        out = answer(side, layers, factor)
+        if out != want:
             hint = "Layer i has 2ⁱ × 2ⁱ crops; its points per side are points_per_side / factorⁱ, rounded down."
-            return f"points_per_side {side}, {layers} layers, factor {factor}: expected {want}, got {got!r}. {hint}"
+            return f"points_per_side {side}, {layers} layers, factor {factor}: expected {want}, got {out!r}. {hint}"
     return ""
 
 

@@ -26,14 +26,14 @@ def _islands(answer: Callable[..., Any]) -> str:
         areas = np.bincount(pieces.ravel(), minlength=1)
         areas[0] = 0
         given = mask.copy()
-        got = np.asarray(answer(given, least))
+        out = np.asarray(answer(given, least))
         if not np.array_equal(given, mask):
             return "your function changed the mask that it was given; work on a copy."
-        if got.shape == mask.shape and (got & ~mask).any():
+        if out.shape == mask.shape and (out & ~mask).any():
             return "your answer has pixels that the mask does not have."
-        if got.shape == mask.shape and np.array_equal(got, (areas > least)[pieces]) and (areas == least).any():
+        if out.shape == mask.shape and np.array_equal(out, (areas > least)[pieces]) and (areas == least).any():
             return f"a piece of exactly {least} pixels stays: only those with fewer go."
-        wrong = same(got, (areas >= least)[pieces], f"Pieces of fewer than {least} pixels go, all others stay.")
+        wrong = same(out, (areas >= least)[pieces], f"Pieces of fewer than {least} pixels go, all others stay.")
         if wrong:
             return wrong
     return ""
@@ -51,15 +51,15 @@ def _calibration(answer: Callable[..., Any]) -> str:
         predicted = rng.uniform(-0.05, 1.1, count) if number % 2 else rng.beta(4, 2, count)
         true = np.clip(predicted + rng.normal(0.1, 0.2, count), 0, 1)
         want = calibration(list(zip(predicted.tolist(), true.tolist())))["error"]
-        got = float(answer(predicted.copy(), true.copy(), BINS))
-        place = np.clip((predicted * BINS).astype(int), 0, BINS - 1)
-        gaps = [abs(predicted[place == b].mean() - true[place == b].mean()) for b in np.unique(place)]
-        if abs(got - np.mean(gaps)) < 1e-9 and abs(got - want) > 1e-6:
+        out = float(answer(predicted.copy(), true.copy(), BINS))
+        bin_of = np.clip((predicted * BINS).astype(int), 0, BINS - 1)
+        gaps = [abs(predicted[bin_of == b].mean() - true[bin_of == b].mean()) for b in np.unique(bin_of)]
+        if abs(out - np.mean(gaps)) < 1e-9 and abs(out - want) > 1e-6:
             return "you averaged over bins; weigh each bin by how many masks it holds."
-        if abs(got - abs(predicted - true).mean()) < 1e-9 and abs(got - want) > 1e-6:
+        if abs(out - abs(predicted - true).mean()) < 1e-9 and abs(out - want) > 1e-6:
             return "that is the mean error of single masks. Take means within a bin first, then the difference."
         hint = "Scores below 0 go to the first bin and those of 1 or more to the last; empty bins count nothing."
-        wrong = same(got, want, hint)
+        wrong = same(out, want, hint)
         if wrong:
             return wrong
     return ""
@@ -71,12 +71,12 @@ def _shifted_bar(answer: Callable[..., Any]) -> str:
         a, b = np.zeros(80, bool), np.zeros(80, bool)
         a[10 : 10 + width], b[10 + shift : 10 + shift + width] = True, True
         want = (a & b).sum() / (a | b).sum()
-        got = answer(width, shift)
-        if shift > width and float(got) < 0:
+        out = answer(width, shift)
+        if shift > width and float(out) < 0:
             return "an IoU is never below 0: bars that do not touch have 0."
-        if abs(float(got) - (width - shift) / width) < 1e-9 and abs(float(got) - want) > 1e-9:
+        if abs(float(out) - (width - shift) / width) < 1e-9 and abs(float(out) - want) > 1e-9:
             return "that is the share of the bar that is still covered; the union grows as well."
-        wrong = same(got, want, f"A bar {width} wide, moved by {shift}: what do both cover, and what does either?")
+        wrong = same(out, want, f"A bar {width} wide, moved by {shift}: what do both cover, and what does either?")
         if wrong:
             return wrong
     return ""
@@ -93,17 +93,17 @@ def _partition(answer: Callable[..., Any]) -> str:
             scores[:] = 0.5
         covered = np.where(masks, scores[:, None, None], -np.inf)
         want = np.where(masks.any(axis=0), covered.argmax(axis=0), -1)
-        got = np.asarray(answer(masks.copy(), scores.copy()))
-        if got.shape == shape and (got[~masks.any(axis=0)] != -1).any():
+        out = np.asarray(answer(masks.copy(), scores.copy()))
+        if out.shape == shape and (out[~masks.any(axis=0)] != -1).any():
             return "where no mask covers a pixel the answer is −1."
         if (
-            got.shape == shape
-            and np.array_equal(got, np.where(masks.any(axis=0), masks.argmax(axis=0), -1))
-            and not np.array_equal(got, want)
+            out.shape == shape
+            and np.array_equal(out, np.where(masks.any(axis=0), masks.argmax(axis=0), -1))
+            and not np.array_equal(out, want)
         ):
             return "you took the first mask that covers a pixel; take the one with the highest score."
         hint = "Scores may be negative. Where scores tie, the mask with the lower number wins."
-        wrong = same(got, want, hint)
+        wrong = same(out, want, hint)
         if wrong:
             return wrong
     return ""

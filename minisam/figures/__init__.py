@@ -2,22 +2,22 @@
 
 Each can be used by itself in any notebook, ``from minisam.figures.three_masks import three_masks; three_masks()``.
 
-states         sliders over pictures that were computed beforehand: what most figures are made of
-overlay, paint, measure                     masks, numbers and outlines on pictures; errors and times
-atlas, committed                            outputs of the model for pages without Python; the benchmark's JSON
-
-0   click                                   a picture, a click, three masks (click.js draws it)
-1   score, one_pixel, runs (subjects)       paint a mask and score it (score.js); outlines; run lengths
-2   patch_filters, patch_rebuild, similar_tokens (tokens)
-3   reach, pairs, pad_share (encoder_attention)
-4   bias_map, bias_off
-5   position_similarity, same_click, mask_prompt
-6   attention_maps, listening, left_out (decoder_steps)
-7   dot_product, upscaling, thresholds
-8   focal_curves, loss_maps, background, iou_regression
-9   three_masks, averaging, multimask
-10  interaction, who_wins                   (after it) ablations
-11  amortised, where, roofline
-12  funnel, stability, grids (candidates)
-15  failures, one_thing, doubts
+============ ===================================================================================================
+``shared``   what several figures draw with: ``states`` are sliders over images computed beforehand, which most
+             figures are made of; ``overlay``, ``paint`` and ``canvas.js`` put masks and outlines on images
+chapter 0    click (click.js draws it)
+chapter 1    score (score.js draws it), one_pixel, runs
+chapter 2    patch_filters, patch_rebuild, similar_tokens
+chapter 3    reach, pairs, pad_share
+chapter 4    bias_map, bias_off
+chapter 5    position_similarity, same_click, mask_prompt
+chapter 6    attention_maps, pixel_attention, left_out
+chapter 7    dot_product, upscaling, thresholds
+chapter 8    focal_curves, loss_maps, background, iou_regression
+chapter 9    three_masks, averaging, multimask
+chapter 10   interaction, who_wins; after it ablations
+chapter 11   amortised, profile, roofline
+chapter 12   funnel, stability, grids
+chapter 15   failures, one_thing, photo_failures
+============ ===================================================================================================
 """

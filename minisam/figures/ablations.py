@@ -37,41 +37,41 @@ def read(path: str | Path = FILE) -> list[dict[str, Any]]:
     return runs
 
 
-def reached(runs: list[dict[str, Any]], place: str, figure: str) -> dict[str, list[float]]:
-    """Each line's name → its mean IoU at a place (the world, a set of photographs), a number a seed, if it has one."""
-    found: dict[str, list[float]] = {}
+def reached(runs: list[dict[str, Any]], images: str, figure: str) -> dict[str, list[float]]:
+    """Each line's name → its mean IoU on the world or on a set of photographs, one number per seed, if it has any."""
+    ious: dict[str, list[float]] = {}
     for run in runs:
-        if figure in run["found"].get(place, {}):
+        if figure in run["found"].get(images, {}):
             name = run["name"] if run["group"] == "base" else f"{run['group']}: {run['name']}"
-            found.setdefault(name, []).append(run["found"][place][figure])
-    return found
+            ious.setdefault(name, []).append(run["found"][images][figure])
+    return ious
 
 
 def ablations(path: str | Path = FILE, question: str = "", source: str = "") -> Any:
-    """Every line of the table as dots, a dot a seed, and buttons for the pictures that it was measured on."""
+    """Every line of the table as dots, one dot per seed, and buttons for the pictures that it was measured on."""
     runs = read(path)
-    places = list(runs[0]["found"])
-    names = ["the world" if place == "world" else f"photos: {place}" for place in places]
-    return states([Axis("measured on", names)], lambda i: dots(runs, places[i]), question, source)
+    sets = list(runs[0]["found"])
+    names = ["the world" if images == "world" else f"photos: {images}" for images in sets]
+    return states([Axis("measured on", names)], lambda i: dots(runs, sets[i]), question, source)
 
 
-def dots(runs: list[dict[str, Any]], place: str) -> State:
+def dots(runs: list[dict[str, Any]], images: str) -> State:
     """What was reached at one place."""
     from matplotlib.figure import Figure
 
-    lines = list(reached(runs, place, "box_single"))
+    lines = list(reached(runs, images, "box_single"))
     figure = Figure(figsize=(6.8, 1.1 + 0.3 * len(lines)), layout="constrained")
-    axes, said = figure.subplots(), []
+    axes, sentences = figure.subplots(), []
     for key, (label, colour, marker) in SHOWN.items():
-        found = reached(runs, place, key)
-        means = {name: float(np.mean(values)) for name, values in found.items()}
+        ious = reached(runs, images, key)
+        means = {name: float(np.mean(values)) for name, values in ious.items()}
         first, *others = means
         axes.axvline(means[first], color=colour, linewidth=1, linestyle="dotted")
-        for name, values in found.items():
+        for name, values in ious.items():
             axes.plot(values, [lines.index(name)] * len(values), marker, color=colour, markersize=6, alpha=0.8,
                       label=label if name == first else None)  # fmt: skip
         low, high = min(others, key=means.__getitem__), max(others, key=means.__getitem__)
-        said.append(f"{label}: {means[first]:.2f} as the others begin, lowest {means[low]:.2f} ({low}), "
+        sentences.append(f"{label}: {means[first]:.2f} as the others begin, lowest {means[low]:.2f} ({low}), "
                     f"highest {means[high]:.2f} ({high})")  # fmt: skip
     axes.set_yticks(range(len(lines)), lines, fontsize=10)
     axes.invert_yaxis()
@@ -79,4 +79,4 @@ def dots(runs: list[dict[str, Any]], place: str) -> State:
     axes.grid(axis="x", alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside upper left", fontsize=10, frameon=False, ncols=1)
-    return State(figure, "Mean IoU, " + "; ".join(said) + ".")
+    return State(figure, "Mean IoU, " + "; ".join(sentences) + ".")

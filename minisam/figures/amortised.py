@@ -1,4 +1,4 @@
-"""What a prompt costs when the encoder runs once a picture: cost by number of prompts, measured, and the break-even.
+"""What a prompt costs when the encoder runs once per image: measured cost by number of prompts, and the break-even.
 
 A model in two parts costs E + N · d for N prompts, a model in one piece N · m. Times are seconds; E and d come from a
 clock: this machine's, or what ``minisam bench`` measured and the project keeps (``benchmarks/cpu``).
@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minisam.figures.shared import bench_data
-from minisam.figures.shared.bench_data import duration
 from minisam.figures.shared.states import Axis, State, states
+from minisam.reports.tables import seconds as duration
 from minisam_kernels.runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -50,24 +50,24 @@ def measured(sam: Sam, image: np.ndarray, title: str = "this machine", repeats: 
 
     def median(work: Callable[[], Any], times: int) -> float:
         work()
-        found = []
+        seconds = []
         for _ in range(times):
             start = time.perf_counter()
             work()
-            found.append(time.perf_counter() - start)
-        return statistics.median(found)
+            seconds.append(time.perf_counter() - start)
+        return statistics.median(seconds)
 
     encode = median(lambda: predictor.set_image(image), repeats[0])
     return Clock(title, encode, median(lambda: predictor.predict(point, label), repeats[1]))
 
 
-def kept(name: str) -> Clock | None:
+def from_benchmark(name: str) -> Clock | None:
     """What the benchmark of a model measured: a picture, and one point up to the decoder's logits."""
-    found = bench_data.report(name)
-    encode, decode = bench_data.seconds(found, "encode"), bench_data.seconds(found, "prompts-1")
+    report = bench_data.report(name)
+    encode, decode = bench_data.seconds(report, "encode"), bench_data.seconds(report, "prompts-1")
     if encode is None or decode is None:
         return None
-    return Clock(f"benchmark, {name} ({bench_data.machine(found)})", encode, decode)
+    return Clock(f"benchmark, {name} ({bench_data.machine(report)})", encode, decode)
 
 
 def break_even(encode: float, decode: float, whole: float) -> int | None:
@@ -137,10 +137,10 @@ def amortised(
     static = "MINISAM_STATIC_PAGE" in os.environ
     sam = minisam.load("tiny") if sam is None else sam
     image = photos(["coffee"])[0].image if image is None else image
-    here = measured(sam, image, "the machine that built this page" if static else "your machine")
-    named = [("benchmark: tiny", kept("tiny")), ("benchmark: ViT-B", kept("vit_b"))]
+    clock = measured(sam, image, "the machine that built this page" if static else "your machine")
+    named = [("benchmark: tiny", from_benchmark("tiny")), ("benchmark: ViT-B", from_benchmark("vit_b"))]
     clocks = [(name, clock) for name, clock in named if clock is not None]
-    clocks.append(("page's machine" if static else "your machine", here))
+    clocks.append(("page's machine" if static else "your machine", clock))
     return states(
         [
             Axis("clock", [name for name, _ in clocks], 0 if static else len(clocks) - 1),

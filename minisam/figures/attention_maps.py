@@ -1,7 +1,7 @@
 """Where the decoder's tokens look, by layer, token and head: the first figure of chapter 6.
 
-``reading(steps, layer, token)`` gives the weights that the model itself used, one map a head. They were computed again
-from the same queries and keys, and a test holds them against the model's own output.
+``reading(steps, layer, token)`` gives the weights that the model itself used, one map per head. They were computed
+again from the same queries and keys, and a test holds them against the model's own output.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def attention_maps(
 def draw_reading(
     predictor: SamPredictor, image: np.ndarray, point: np.ndarray, steps: Steps, layer: int, token: int, name: str
 ) -> State:
-    """One state: the token's weights, one map a head, each with colours up to its own largest weight."""
+    """One state: the token's weights, one map per head, each with colours up to its own largest weight."""
     maps = reading(steps, layer, token)
     figure, axes = side_by_side(image, 2, -(-len(maps) // 2), scale=False)
     places = []

@@ -4,7 +4,7 @@
     averaging()        # one output: the mask with the least expected loss, for four losses and three mixes of truths
     winners()          # three outputs, graded by their best or by their mean, from several random starts
 
-The "model" is nothing but free logits, one a pixel, so what is seen is what the loss wants and no fault of a network.
+The "model" is nothing but free logits, one per pixel, so what is seen is what the loss wants and no fault of a network.
 The losses and their gradients are kernels (``minisam_kernels.losses.focal_loss``, ``dice_loss``), the truths those
 around a point of a scene of the world. The descent is Adam (Kingma and Ba 2015).
 """
@@ -131,11 +131,11 @@ def averaging(
             f"expected losses of {', '.join(LOSSES)} and mixes of {', '.join(MIXES)}, got {unknown or 'none'}"
         )
     scene = Small.of(seed)
-    found = {(i, j): descend(scene.truths, MIXES[mix], LOSSES[loss], steps=steps)[0][0]
+    optima = {(i, j): descend(scene.truths, MIXES[mix], LOSSES[loss], steps=steps)[0][0]
              for i, loss in enumerate(losses) for j, mix in enumerate(mixes)}  # fmt: skip
 
     def draw(i: int, j: int) -> State:
-        return draw_average(scene, found[i, j], f"{losses[i]}; meant: {mixes[j]}")
+        return draw_average(scene, optima[i, j], f"{losses[i]}; meant: {mixes[j]}")
 
     return states([Axis("loss", losses), Axis("what is meant", mixes)], draw, question, source)
 
@@ -161,10 +161,10 @@ def draw_average(scene: Small, logits: np.ndarray, title: str) -> State:
     levels = rings(probability, truths)
     iou = overlaps(logits[None] > 0, truths)[0]
     parts = [f"in the {names[0]}", *(f"in the rest of the {name}" for name in names[1:]), "outside"]
-    said = f"{title}. Mean p: " + ", ".join(f"{p:.2f} {part}" for p, part in zip(levels, parts))
-    said += ". IoU of the mask: " + ", ".join(f"{v:.2f} with {n}" for v, n in zip(iou, names))
-    said += f". Stability {stability(logits):.2f}."
-    return State(figure, said)
+    words = f"{title}. Mean p: " + ", ".join(f"{p:.2f} {part}" for p, part in zip(levels, parts))
+    words += ". IoU of the mask: " + ", ".join(f"{v:.2f} with {n}" for v, n in zip(iou, names))
+    words += f". Stability {stability(logits):.2f}."
+    return State(figure, words)
 
 
 def winners(
@@ -208,6 +208,6 @@ def draw_winners(scene: Small, logits: np.ndarray, title: str) -> State:
             outline(axes, truth, colour, style, 1.2)
         point(axes, *scene.point, size=10)
     best = np.nan_to_num(iou).max(axis=0)
-    said = f"{title}. The best IoU that any output has: " + ", ".join(f"{v:.2f} with {n}" for v, n in zip(best, names))
-    said += f". Truths found (IoU above 0.9): {int((best > 0.9).sum())} of {len(truths)}."
-    return State(figure, said)
+    words = f"{title}. The best IoU that any output has: " + ", ".join(f"{v:.2f} with {n}" for v, n in zip(best, names))
+    words += f". Truths found (IoU above 0.9): {int((best > 0.9).sum())} of {len(truths)}."
+    return State(figure, words)

@@ -32,8 +32,8 @@ Row = dict[str, float]
 def enlarged(subject: Subject, side: int, added: float) -> tuple[np.ndarray, np.ndarray]:
     """Logits and truth (side, side) with the object's own in one corner."""
     z, g = np.full((side, side), added, np.float32), np.zeros((side, side), bool)
-    here = np.s_[: len(subject.truth), : len(subject.truth)]
-    z[here], g[here] = logits_of(subject), subject.truth
+    corner = np.s_[: len(subject.truth), : len(subject.truth)]
+    z[corner], g[corner] = logits_of(subject), subject.truth
     return z, g
 
 

@@ -29,7 +29,7 @@ QUESTION = (
 )
 
 
-def place(values: np.ndarray, corner: tuple[int, int], token: tuple[int, int]) -> str:
+def offset(values: np.ndarray, corner: tuple[int, int], token: tuple[int, int]) -> str:
     """Where ``values`` (kh, kw) are highest, as seen from ``token``, in words."""
     row, column = np.unravel_index(int(values.argmax()), values.shape)
     down, right = int(row) + corner[0] - token[0], int(column) + corner[1] - token[1]
@@ -78,7 +78,7 @@ def bias_map(
         words = (
             f"Block {i} ({'global' if i in wide else 'window'}), head {head}, {name}: over the keys, content scores "
             f"deviate by {content.std():.2f} and those of position by {position.std():.2f}. Position is highest "
-            f"{place(position, seen_by.corner, token)} (in tokens). It moves {moved(seen_by, head):.0%} of the "
+            f"{offset(position, seen_by.corner, token)} (in tokens). It moves {moved(seen_by, head):.0%} of the "
             "attention."
         )
         return State(_panels(seen, seen_by, token, head), words)

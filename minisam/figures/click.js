@@ -1,5 +1,5 @@
 // The page's side of ClickFigure (click.py): draws the picture, its prompt and a mask; listens to mouse, touch and keys.
-// Python answers a prompt if there is one; if not, the atlas does: masks of the same model, computed beforehand (atlas.py).
+// Python answers a prompt if there is one; if not, the atlas does: masks of the same model, computed beforehand (shared/atlas.py). shared/canvas.js comes before.
 
 const FOREGROUND = 1, BACKGROUND = 0;
 // Okabe–Ito colours; each mask also has its own hatching, so that colour is never the only difference.
@@ -28,8 +28,6 @@ export function decodeMask(bytes, width, height) {
   for (let i = width; i < mask.length; i++) mask[i] ^= mask[i - width];
   return mask;
 }
-
-const bytesOf = (view) => new Uint8Array(view.buffer, view.byteOffset, view.byteLength);
 
 /** An atlas as pack() of atlas.py sent it -> {points, count, at(i) -> {iou, codes}}. */
 async function openAtlas(packed) {
@@ -97,23 +95,15 @@ const HTML = `
   </details>
   <p class="ms-source"></p>`;
 
-let figures = 0;
-
 function render({ model, el }) {
-  const root = document.createElement("div");
-  root.className = "ms-click";
-  root.innerHTML = HTML;
-  el.append(root);
-  const $ = (selector) => root.querySelector(selector);
-  const canvas = $(".ms-canvas"), draw = canvas.getContext("2d"), slider = $(".ms-slider");
-  const pictures = model.get("pictures");
+  const pictures = model.get("pictures"), picture = () => pictures[state.picture];
+  const figure = canvasFigure(el, "ms-click", HTML, () => [picture().width, picture().height], paint);
+  const { root, $, canvas, draw } = figure, slider = $(".ms-slider");
   const state = {
     picture: 0, points: [], labels: [], box: null, tool: "1", cursor: [0, 0], keyboard: false, drag: null,
     iou: [], masks: [], shown: 0, revealed: false, asked: null, live: false, searching: true, waiting: null, next: null, id: 0,
   };
-  const photo = new Image(), layer = document.createElement("canvas");
-  let address = "", known = null, timer = 0, deaf = 0, gone = false;
-  const picture = () => pictures[state.picture];
+  let known = null, timer = 0, deaf = 0, gone = false;
   const say = (text) => { $(".ms-status").textContent = text; };
 
   // -- which of the two answers: Python or the atlas
@@ -133,10 +123,7 @@ function render({ model, el }) {
     state.cursor = chosen.point ? [...chosen.point] : [chosen.width >> 1, chosen.height >> 1];
     $(".ms-guess p").textContent = chosen.question;
     canvas.setAttribute("aria-label", `${chosen.alt} Arrow keys move a cross, Enter asks for the masks at it.`);
-    canvas.style.setProperty("--ms-ratio", chosen.width / chosen.height);
-    URL.revokeObjectURL(address);
-    address = URL.createObjectURL(new Blob([bytesOf(chosen.jpeg)], { type: "image/jpeg" }));
-    photo.src = address;
+    figure.load(chosen.jpeg);
     known = null;
     if (chosen.atlas) known = await openAtlas(chosen.atlas);
     if (state.picture !== index || gone) return;
@@ -155,9 +142,7 @@ function render({ model, el }) {
 
   // -- prompts
   function place(x, y, label, quiet = false) {
-    x = Math.min(Math.max(Math.floor(x), 0), picture().width - 1);
-    y = Math.min(Math.max(Math.floor(y), 0), picture().height - 1);
-    state.cursor = [x, y];
+    [x, y] = state.cursor = [inside(x, picture().width), inside(y, picture().height)];
     if (!state.live || !state.revealed) {
       if (!state.live && label === BACKGROUND) return say("A background point alone is not in the atlas; it needs the live notebook (make lab).");
       Object.assign(state, { points: [[x, y]], labels: [label], box: null });
@@ -292,35 +277,19 @@ function render({ model, el }) {
   }
 
   function paintMask() {
-    const { width, height } = picture(), mask = state.masks[state.shown], { rgb: [r, g, b], hatch } = STYLES[state.shown % 3];
-    layer.width = width;
-    layer.height = height;
-    const on = layer.getContext("2d"), pixels = on.createImageData(width, height), data = pixels.data;
-    for (let y = 0, i = 0; y < height; y++) for (let x = 0; x < width; x++, i++) {
-      if (!mask[i]) { data[4 * i + 3] = 70; continue; } // black veil over what is not in the mask
+    const { width, height } = picture(), mask = state.masks[state.shown], { rgb, hatch } = STYLES[state.shown % 3];
+    figure.drawPixels((i, x, y) => {
+      if (!mask[i]) return [0, 0, 0, 70]; // black veil over what is not in the mask
       const rim = (x > 0 && !mask[i - 1]) || (x < width - 1 && !mask[i + 1]) || (y > 0 && !mask[i - width]) || (y < height - 1 && !mask[i + width]);
-      data.set([r, g, b, rim ? 255 : hatch(x, y) ? 150 : 60], 4 * i);
-    }
-    on.putImageData(pixels, 0, 0);
-    draw.drawImage(layer, 0, 0, width, height);
+      return [...rgb, rim ? 255 : hatch(x, y) ? 150 : 60];
+    });
   }
 
   function paint() {
-    if (!photo.complete || !photo.naturalWidth || !canvas.clientWidth) return;
-    const { width, height } = picture(), scale = (canvas.clientWidth * (window.devicePixelRatio || 1)) / width, u = width / canvas.clientWidth;
-    canvas.width = Math.round(width * scale);
-    canvas.height = Math.round(height * scale);
-    draw.setTransform(canvas.width / width, 0, 0, canvas.height / height, 0, 0);
-    draw.drawImage(photo, 0, 0, width, height);
+    const u = figure.drawPhoto(true);
+    if (!u) return;
     if (state.revealed && state.masks.length) paintMask();
-    const stroke = (path, dash = []) => {
-      for (const [colour, wide] of [["#000", 4 * u], ["#fff", 2 * u]]) {
-        draw.setLineDash(colour === "#fff" ? dash.map((d) => d * u) : []);
-        draw.strokeStyle = colour;
-        draw.lineWidth = wide;
-        draw.stroke(path);
-      }
-    };
+    const stroke = (path, dash = []) => figure.stroke(path, 4 * u, 2 * u, dash.map((d) => d * u));
     const box = state.drag ? [...state.drag.from, ...state.drag.to] : state.box;
     if (box) { const path = new Path2D(); path.rect(box[0] + 0.5, box[1] + 0.5, box[2] - box[0], box[3] - box[1]); stroke(path, [6, 4]); }
     if (state.asked && state.revealed) { const path = new Path2D(); path.arc(state.asked[0] + 0.5, state.asked[1] + 0.5, 4 * u, 0, 7); stroke(path, [2, 2]); }
@@ -345,12 +314,6 @@ function render({ model, el }) {
   }
 
   // -- mouse, touch, keys
-  const at = (event) => {
-    const frame = canvas.getBoundingClientRect(), { width, height } = picture();
-    const x = ((event.clientX - frame.left - canvas.clientLeft) / canvas.clientWidth) * width;
-    const y = ((event.clientY - frame.top - canvas.clientTop) / canvas.clientHeight) * height;
-    return [Math.min(Math.max(Math.floor(x), 0), width - 1), Math.min(Math.max(Math.floor(y), 0), height - 1)];
-  };
   const boxing = (event) => event.shiftKey || (state.tool === "box" && state.live);
 
   canvas.addEventListener("pointerdown", (event) => {
@@ -359,10 +322,10 @@ function render({ model, el }) {
       event.preventDefault();
       canvas.focus({ preventScroll: true });
       canvas.setPointerCapture(event.pointerId);
-      state.drag = { from: at(event), to: at(event) };
+      state.drag = { from: figure.pixelAt(event), to: figure.pixelAt(event) };
     }
   });
-  canvas.addEventListener("pointermove", (event) => { if (state.drag) { state.drag.to = at(event); paint(); } });
+  canvas.addEventListener("pointermove", (event) => { if (state.drag) { state.drag.to = figure.pixelAt(event); paint(); } });
   canvas.addEventListener("pointercancel", () => { state.drag = null; paint(); });
   canvas.addEventListener("pointerup", (event) => {
     if (!state.drag) return;
@@ -375,20 +338,17 @@ function render({ model, el }) {
   });
   canvas.addEventListener("click", (event) => {
     if (boxing(event)) return;
-    place(...at(event), event.altKey || state.tool === "0" ? BACKGROUND : FOREGROUND);
+    place(...figure.pixelAt(event), event.altKey || state.tool === "0" ? BACKGROUND : FOREGROUND);
   });
-  canvas.addEventListener("contextmenu", (event) => { event.preventDefault(); place(...at(event), BACKGROUND); });
-  canvas.addEventListener("blur", () => { state.keyboard = false; paint(); });
-  canvas.addEventListener("focus", () => { state.keyboard = canvas.matches(":focus-visible"); paint(); });
+  canvas.addEventListener("contextmenu", (event) => { event.preventDefault(); place(...figure.pixelAt(event), BACKGROUND); });
 
   canvas.addEventListener("keydown", (event) => {
-    const moves = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
-    const { width, height } = picture(), move = moves[event.key];
+    const { width, height } = picture(), move = ARROWS[event.key];
     if (event.ctrlKey || event.metaKey) return;
     if (move) {
       const step = event.altKey ? 1 : Math.max(Math.round(Math.max(width, height) / 50), 1);
       const from = state.keyboardBox && event.shiftKey ? state.keyboardBox : [...state.cursor];
-      state.cursor = [Math.min(Math.max(state.cursor[0] + move[0] * step, 0), width - 1), Math.min(Math.max(state.cursor[1] + move[1] * step, 0), height - 1)];
+      state.cursor = [inside(state.cursor[0] + move[0] * step, width), inside(state.cursor[1] + move[1] * step, height)];
       state.keyboardBox = event.shiftKey ? from : null;
       if (event.shiftKey) setBox(from, state.cursor, 250);
       else $(".ms-readout").textContent = `Cross at (${state.cursor.join(", ")}). Enter places a point.`;
@@ -405,29 +365,19 @@ function render({ model, el }) {
 
   function tool(value) {
     state.tool = value;
-    for (const input of root.querySelectorAll(".ms-tools input")) input.checked = input.value === value;
+    figure.checkTool(value);
     canvas.style.touchAction = value === "box" ? "none" : "";
     say(value === "0" ? "The next point marks background." : value === "box" ? "Drag a box on the picture." : "The next point marks the object.");
   }
 
-  const name = `ms-tool-${++figures}`;
-  for (const input of root.querySelectorAll(".ms-tools input")) { input.name = name; input.addEventListener("change", () => tool(input.value)); }
   slider.addEventListener("input", () => pick(Number(slider.value) - 1));
   $(".ms-multi").addEventListener("change", ask);
   $(".ms-clear").addEventListener("click", clear);
   $(".ms-reveal").addEventListener("click", () => { state.revealed = true; show(); canvas.focus({ preventScroll: true }); });
-  const menu = $(".ms-picture");
-  pictures.forEach((each, i) => menu.append(new Option(each.title, i)));
-  menu.addEventListener("change", () => choose(Number(menu.value)));
-  menu.disabled = pictures.length < 2;
-  const source = $(".ms-source"), link = model.get("source") ? document.createElement("a") : document.createElement("span");
-  if (link.tagName === "A") link.href = model.get("source");
-  link.textContent = "minisam/figures/click.py, click.js, atlas.py";
-  source.append("Source of this figure: ", link);
-
-  photo.addEventListener("load", paint);
-  const sized = new ResizeObserver(paint);
-  sized.observe(canvas);
+  figure.connect({
+    tool, titles: pictures.map(({ title }) => title), choose, focus: (seen) => { state.keyboard = seen; },
+    words: "Source of this figure: ", files: "minisam/figures/click.py, click.js, shared/atlas.py, shared/canvas.js", href: model.get("source"),
+  });
   model.on("msg:custom", onMessage);
   choose(0);
 
@@ -435,9 +385,8 @@ function render({ model, el }) {
     gone = true;
     clearTimeout(timer);
     clearTimeout(deaf);
-    sized.disconnect();
     model.off("msg:custom", onMessage);
-    URL.revokeObjectURL(address);
+    figure.end();
   };
 }
 

@@ -99,7 +99,7 @@ class ClickFigure(anywidget.AnyWidget):
     In a live notebook ``masks``, ``iou_predictions`` and ``prompt`` hold the last answer.
     """
 
-    _esm = HERE / "click.js"
+    _esm = "".join((HERE / name).read_text(encoding="utf-8") for name in ("shared/canvas.js", "click.js"))
     _css = HERE / "click.css"
 
     pictures: traitlets.List[dict[str, Any]] = traitlets.List().tag(sync=True)

@@ -103,7 +103,7 @@ def draw_sum(
         ax.remove()
     chart = figure.add_axes((0.13, 0.13, 0.84, 0.32))
     places = [("click ★", point, "-o", VERMILION), ("other ✕", away, "--s", BLUE)]
-    runs = [[at_point(predictor, total, place) for total in sums] for _, place, _, _ in places]
+    runs = [[at_point(predictor, total, point) for total in sums] for _, point, _, _ in places]
     for (name, _, line, colour), run in zip(places, runs):
         chart.plot(run, line, color=colour, markersize=4, linewidth=1.2, alpha=0.45)
         chart.plot(run[: added + 1], line, color=colour, markersize=6, linewidth=2.4, label=name)

@@ -19,16 +19,17 @@ import numpy as np
 
 from minisam.figures.shared.overlay import BLUE, ORANGE, SKY, VERMILION, layout, outline, point, show, tint
 from minisam.figures.shared.states import Axis, State, states
+from minisam.figures.shared.subjects import scenes_with_objects
 from minisam.figures.three_masks import overlaps
 from minisam.transfer.points import centre_point
-from minisam.world import HELD_OUT, render
+from minisam.world import HELD_OUT
 from minisam_kernels.runtime.errors import InputError
 
 if TYPE_CHECKING:
     from minisam.sam import Sam
 
 SEEDS = tuple(range(HELD_OUT + 200, HELD_OUT + 212))
-MANY, LEAST, MOST = 10, 0.001, 0.9  # objects a scene; their area as a share of the picture
+MANY, LEAST, MOST = 10, 0.001, 0.9  # objects per scene; their area as a share of the image
 RING = 5  # pixels around an object that count as its surroundings
 
 # property → what a small or large value means, unit, and whether small values are the suspicious ones
@@ -100,27 +101,18 @@ def collect(sam: Sam, seeds: Sequence[int] = SEEDS) -> list[Case]:
     """All cases, the worst first."""
     from minisam import SamPredictor
 
-    if not len(seeds):
-        raise InputError("expected at least one seed of a scene, got none")
     predictor, rng, cases = SamPredictor(sam), np.random.default_rng(0), []
-    for seed in seeds:
-        scene = render(seed)
-        fit = [m for m in scene.masks if LEAST <= m.area / m.segmentation.size <= MOST]
-        if not fit:
-            continue
-        fit = [fit[i] for i in rng.permutation(len(fit))[:MANY]]
+    for scene, objects in scenes_with_objects(seeds, rng, LEAST, MOST, MANY):
         predictor.set_image(scene.image)
-        points = [centre_point(m.segmentation) for m in fit]
-        coords = np.array(points, float)[:, None]
-        for found, place, masks, predicted in zip(
-            fit, points, *predictor.predict_batch(coords, np.ones((len(fit), 1)))[:2]
-        ):
-            iou = overlaps(masks, found.segmentation[None])[:, 0]
+        clicks = [centre_point(truth.segmentation) for truth in objects]
+        answers = predictor.predict_batch(np.array(clicks, float)[:, None], np.ones((len(objects), 1)))[:2]
+        for truth, click, masks, predicted in zip(objects, clicks, *answers):
+            iou = overlaps(masks, truth.segmentation[None])[:, 0]
             k = int(iou.argmax())
             cases.append(
                 Case(
-                    scene.image, found.segmentation, found.name, found.level, scene.domain, place, masks[k],
-                    float(predicted[k]), float(iou[k]), measure(scene.image, found.segmentation),
+                    scene.image, truth.segmentation, truth.name, truth.level, scene.domain, click, masks[k],
+                    float(predicted[k]), float(iou[k]), measure(scene.image, truth.segmentation),
                 )
             )  # fmt: skip
     return sorted(cases, key=lambda case: case.iou)
@@ -163,14 +155,14 @@ def words(cases: Sequence[Case], odd: np.ndarray, n: int) -> str:
     """What happened, and the property in which this object is most unusual."""
     case, names = cases[n], list(PROPERTIES)
     most = int(odd[n].argmax())
-    said = f"{case.name} ({case.level}, {case.domain}): best of three has a true IoU of {case.iou:.2f}, "
-    said += f"predicted {case.predicted:.2f}. "
+    sentences = f"{case.name} ({case.level}, {case.domain}): best of three has a true IoU of {case.iou:.2f}, "
+    sentences += f"predicted {case.predicted:.2f}. "
     values = [f"{name} {case.measured[name]:.1f} {PROPERTIES[name][1]}".strip() for name in names]
-    said += "Measured: " + ", ".join(values)
+    sentences += "Measured: " + ", ".join(values)
     if odd[n, most] > 0.5:
         what = PROPERTIES[names[most]][0]
-        return said + f". Most unusual: {what}, more so than {odd[n, most]:.0%} of all {len(cases)} objects."
-    return said + ". Nothing measured is unusual about it: the model failed on an ordinary object."
+        return sentences + f". Most unusual: {what}, more so than {odd[n, most]:.0%} of all {len(cases)} objects."
+    return sentences + ". Nothing measured is unusual about it: the model failed on an ordinary object."
 
 
 def draw(cases: Sequence[Case], odd: np.ndarray, n: int) -> State:
@@ -241,5 +233,5 @@ def draw_suspect(cases: Sequence[Case], name: str) -> State:
     axes.legend(fontsize=10, frameon=False)
     axes.grid(alpha=0.3)
     sizes = ", ".join(f"{mean:.2f} ({len(part)} objects)" for part, mean in zip(groups, means))
-    said = f"{len(cases)} objects. Mean IoU in groups by {name}, from low to high: {sizes}"
-    return State(figure, f"{said}. Rank correlation {rank_correlation(values, iou):+.2f}.")
+    groups_in_words = f"{len(cases)} objects. Mean IoU in groups by {name}, from low to high: {sizes}"
+    return State(figure, f"{groups_in_words}. Rank correlation {rank_correlation(values, iou):+.2f}.")

@@ -27,7 +27,7 @@ SIDES = (1, 2, 4, 6, 8, 12, 16, 20)
 
 
 @dataclass(frozen=True)
-class Found:
+class Answer:
     """A grid's records and the seconds that they took."""
 
     side: int
@@ -36,13 +36,13 @@ class Found:
     covered: float  # share of the picture that some mask holds
 
 
-def measure(sam: Sam, image: np.ndarray, sides: Sequence[int], **settings: Any) -> list[Found]:
+def measure(sam: Sam, image: np.ndarray, sides: Sequence[int], **settings: Any) -> list[Answer]:
     """The generator's answers for every grid. ``settings``: the generator's arguments."""
     import minisam
 
     predictor = minisam.SamPredictor(sam)
     predictor.set_image(image)
-    found = []
+    answers = []
     for side in sides:
         generator = minisam.SamAutomaticMaskGenerator(
             sam, points_per_side=side, output_mode="uncompressed_rle", **settings
@@ -53,19 +53,19 @@ def measure(sam: Sam, image: np.ndarray, sides: Sequence[int], **settings: Any) 
         union = np.zeros(image.shape[:2], bool)
         for record in records:
             union |= rle.decode(record["segmentation"]["counts"], image.shape[:2])
-        found.append(Found(side, records, seconds, float(union.mean())))
-    return found
+        answers.append(Answer(side, records, seconds, float(union.mean())))
+    return answers
 
 
-def words(found: Found) -> str:
+def words(grid: Answer) -> str:
     """The numbers of a grid."""
-    points = found.side**2
-    each = 1e3 * found.seconds / points
-    areas = [record["area"] for record in found.records]
+    points = grid.side**2
+    each = 1e3 * grid.seconds / points
+    areas = [record["area"] for record in grid.records]
     smallest = f", the smallest of {min(areas)} pixels" if areas else ""
     return (
-        f"{found.side} × {found.side} points: {3 * points} candidates in {found.seconds:.2f} s, {each:.1f} ms a point. "
-        f"{len(found.records)} masks stay{smallest}; together they cover {found.covered:.0%} of the picture."
+        f"{grid.side} × {grid.side} points: {3 * points} candidates in {grid.seconds:.2f} s, {each:.1f} ms per point. "
+        f"{len(grid.records)} masks stay{smallest}; together they cover {grid.covered:.0%} of the picture."
     )
 
 
@@ -76,30 +76,30 @@ class _Drawn:
         self.counts, self.iou = record["segmentation"]["counts"], record["predicted_iou"]
 
 
-def draw(image: np.ndarray, all_found: Sequence[Found], index: int) -> State:
+def draw(image: np.ndarray, answers: Sequence[Answer], index: int) -> State:
     """The picture with the masks of a grid; beside it, masks and time by grid."""
     import matplotlib.pyplot as plt
 
-    found = all_found[index]
+    grid = answers[index]
     figure, (left, right) = plt.subplots(1, 2, figsize=(7.8, 3.4), width_ratios=(1.3, 1))
-    left.imshow(overlay(image, [_Drawn(record) for record in found.records]))  # type: ignore[misc]
-    middles = (np.arange(found.side) + 0.5) / found.side
+    left.imshow(overlay(image, [_Drawn(record) for record in grid.records]))  # type: ignore[misc]
+    middles = (np.arange(grid.side) + 0.5) / grid.side
     x, y = np.meshgrid(middles * image.shape[1], middles * image.shape[0])
     left.plot(x.ravel(), y.ravel(), "k+", ms=5)
     left.set_axis_off()
-    left.set_title(f"{len(found.records)} masks from {found.side}² points", fontsize=12)
-    sides = [f.side for f in all_found]
-    right.plot(sides, [len(f.records) for f in all_found], "o-", color="#0072B2", label="masks")
-    right.plot(found.side, len(found.records), "o", color="#0072B2", ms=13, mec="black")
+    left.set_title(f"{len(grid.records)} masks from {grid.side}² points", fontsize=12)
+    sides = [f.side for f in answers]
+    right.plot(sides, [len(f.records) for f in answers], "o-", color="#0072B2", label="masks")
+    right.plot(grid.side, len(grid.records), "o", color="#0072B2", ms=13, mec="black")
     right.set_xlabel("points per side", fontsize=11)
     right.set_ylabel("masks", fontsize=11)
     other = right.twinx()
-    other.plot(sides, [f.seconds for f in all_found], "s--", color="#D55E00", label="seconds")
+    other.plot(sides, [f.seconds for f in answers], "s--", color="#D55E00", label="seconds")
     other.set_ylabel("seconds", fontsize=11)
     handles = [*right.get_lines()[:1], *other.get_lines()]
     right.legend(handles=handles, loc="upper left", fontsize=10.5)
     figure.tight_layout()
-    text = words(found)
+    text = words(grid)
     return State(figure, text, f"The picture with outlines, and curves of masks and seconds by grid. {text}")
 
 
@@ -128,10 +128,10 @@ def grids(
             "stability_score_thresh": rules.stability_score_thresh,
             "stability_score_offset": rules.stability_score_offset,
         }
-    found = measure(sam, image, sides, **settings)
+    answers = measure(sam, image, sides, **settings)
     return states(
         [Axis("points per side", [str(side) for side in sides], len(sides) // 2)],
-        lambda i: draw(image, found, i),
+        lambda i: draw(image, answers, i),
         "Twice as many points per side are four times as many questions. How many times as many masks will they find?",
         source,
     )

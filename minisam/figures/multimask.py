@@ -31,11 +31,11 @@ LINES = {"best": "solid", "mean": "dashed", "single": "dotted"}
 def read(path: str | Path = FILE) -> dict[str, Any]:
     """The file of the experiment. Raises ``InputError`` where there is none."""
     try:
-        found: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
-        assert found["runs"]
+        report: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
+        assert report["runs"]
     except (OSError, ValueError, KeyError, AssertionError) as error:
         raise InputError(f"expected a file that python -m minisam.experiments.ambiguity wrote, got {path}") from error
-    return found
+    return report
 
 
 def summary(run: dict[str, Any]) -> dict[str, Any]:
@@ -109,65 +109,65 @@ def curves(report: dict[str, Any]) -> State:
         axes.set(xlabel="training step", ylim=(0, top))
         axes.grid(alpha=0.3)
     left.legend(fontsize=10, frameon=False)
-    said = "Over the last five lines of each log (scored mask, best mask): "
+    lines = "Over the last five lines of each log (scored mask, best mask): "
     parts = []
     for rule, runs in by_rule(report).items():
         ends = np.mean([last[rule, number] for number in range(len(runs))], axis=0)
         parts.append(f"{RULES[rule]} {ends[0]:.3f}, {ends[1]:.3f}")
-    return State(figure, said + "; ".join(parts) + ". A line is a seed; half of the prompts are boxes.")
+    return State(figure, lines + "; ".join(parts) + ". A line is a seed; half of the prompts are boxes.")
 
 
 def _bars(axes: Any, groups: list[str], values: dict[str, np.ndarray]) -> None:
-    """values: rule → (seeds, groups). A bar a rule and group at the seeds' mean, a dot a seed."""
+    """values: rule → (seeds, groups). A bar a rule and group at the seeds' mean, one dot per seed."""
     width = 0.8 / len(values)
-    for number, (rule, found) in enumerate(values.items()):
-        place = np.arange(len(groups)) + (number - (len(values) - 1) / 2) * width
-        axes.bar(place, found.mean(axis=0), 0.92 * width, color=COLOURS[rule], hatch=HATCHES[rule], edgecolor="white",
+    for number, (rule, shares) in enumerate(values.items()):
+        lefts = np.arange(len(groups)) + (number - (len(values) - 1) / 2) * width
+        axes.bar(lefts, shares.mean(axis=0), 0.92 * width, color=COLOURS[rule], hatch=HATCHES[rule], edgecolor="white",
                  label=RULES[rule])  # fmt: skip
-        for row in found:
-            axes.plot(place, row, "o", color="white", markeredgecolor="black", markersize=5)
+        for row in shares:
+            axes.plot(lefts, row, "o", color="white", markeredgecolor="black", markersize=5)
     axes.set_xticks(range(len(groups)), groups, fontsize=10)
     axes.spines[["top", "right"]].set_visible(False)
 
 
 def levels(report: dict[str, Any]) -> State:
     """IoU with the innermost and the outermost truth of held-out points."""
-    found = {rule: [summary(run) for run in runs] for rule, runs in by_rule(report).items()}
+    summaries = {rule: [summary(run) for run in runs] for rule, runs in by_rule(report).items()}
     groups = [
         "inner truth,\nbest mask",
         "outer truth,\nbest mask",
         "inner truth,\nscored mask",
         "outer truth,\nscored mask",
     ]
-    values = {rule: np.array([[*s["oracle"], *s["chosen"]] for s in each]) for rule, each in found.items()}
+    values = {rule: np.array([[*s["oracle"], *s["chosen"]] for s in each]) for rule, each in summaries.items()}
     figure, axes = _axes()
     _bars(axes, groups, values)
     axes.set(ylabel="mean IoU", title="ambiguous points of held-out scenes")
     axes.legend(fontsize=10, frameon=False)
-    said = []
-    for rule, each in found.items():
+    lines = []
+    for rule, each in summaries.items():
         inner, outer, a, b = values[rule].mean(axis=0)
         covered = np.mean([s["covered"] for s in each])
-        said.append(f"{RULES[rule]}: inner {inner:.3f}, outer {outer:.3f} (scored mask {a:.3f}, {b:.3f}), both above "
+        lines.append(f"{RULES[rule]}: inner {inner:.3f}, outer {outer:.3f} (scored mask {a:.3f}, {b:.3f}), both above "
                     f"one half at {covered:.0%} of the points")  # fmt: skip
-    return State(figure, "Mean IoU with the inner and outer truth, best mask. " + "; ".join(said) + ".")
+    return State(figure, "Mean IoU with the inner and outer truth, best mask. " + "; ".join(lines) + ".")
 
 
 def openness(report: dict[str, Any]) -> State:
     """How often there is no answer at all, and how much of the object is left open."""
-    found = {rule: [summary(run) for run in runs] for rule, runs in by_rule(report).items()}
+    summaries = {rule: [summary(run) for run in runs] for rule, runs in by_rule(report).items()}
     figure, (left, right) = _axes(6.8, 2)
-    said = []
+    lines = []
     for axes, key, group in (
         (left, "silent", "no mask touches\nthe object"),
         (right, "undecided", "pixels with p\nfrom ¼ to ¾"),
     ):
-        values = {rule: np.array([[s[key]] for s in each]) for rule, each in found.items()}
+        values = {rule: np.array([[s[key]] for s in each]) for rule, each in summaries.items()}
         _bars(axes, [group], values)
         axes.set(ylim=(0, 1.3), ylabel="share")
-        said.append(", ".join(f"{RULES[rule]} {v.mean():.0%}" for rule, v in values.items()))
+        lines.append(", ".join(f"{RULES[rule]} {v.mean():.0%}" for rule, v in values.items()))
     right.legend(fontsize=10, frameon=False)
-    return State(figure, f"Points where no mask touches the object: {said[0]}. Its pixels left undecided: {said[1]}.")
+    return State(figure, f"Points where no mask touches the object: {lines[0]}. Its pixels left undecided: {lines[1]}.")
 
 
 def wins(report: dict[str, Any]) -> State:
@@ -175,20 +175,20 @@ def wins(report: dict[str, Any]) -> State:
     runs = [(rule, run) for rule, several in by_rule(report).items() if rule != "single" for run in several]
     from matplotlib.figure import Figure
 
-    figure, said = Figure(figsize=(5.6, 2.6 * -(-len(runs) // 2)), layout="constrained"), []
+    figure, lines = Figure(figsize=(5.6, 2.6 * -(-len(runs) // 2)), layout="constrained"), []
     axes = figure.subplots(-(-len(runs) // 2), 2, squeeze=False).ravel()
-    for place, (rule, run) in zip(axes, runs):
+    for panel, (rule, run) in zip(axes, runs):
         share = summary(run)["wins"]
-        place.imshow(share, cmap="cividis", vmin=0, vmax=1, aspect="auto")
+        panel.imshow(share, cmap="cividis", vmin=0, vmax=1, aspect="auto")
         for i, j in np.ndindex(share.shape):
             known, dark = not np.isnan(share[i, j]), share[i, j] <= 0.55
-            place.text(j, i, f"{share[i, j]:.0%}" if known else "–", ha="center", va="center", fontsize=11,
+            panel.text(j, i, f"{share[i, j]:.0%}" if known else "–", ha="center", va="center", fontsize=11,
                        color="white" if dark else "black")  # fmt: skip
-        place.set_xticks([0, 1], ["inner", "outer"], fontsize=10)
-        place.set_yticks(range(3), [f"mask {k}" for k in (1, 2, 3)], fontsize=10)
-        place.set_title(f"{RULES[rule]}, seed {run['settings']['seed']}", fontsize=11)
+        panel.set_xticks([0, 1], ["inner", "outer"], fontsize=10)
+        panel.set_yticks(range(3), [f"mask {k}" for k in (1, 2, 3)], fontsize=10)
+        panel.set_title(f"{RULES[rule]}, seed {run['settings']['seed']}", fontsize=11)
         inner, outer = (
             "nobody" if np.isnan(v).any() else ", ".join(f"{x:.0%}" for x in v) for v in share.T
         )  # fmt: skip
-        said.append(f"{RULES[rule]}, seed {run['settings']['seed']}: inner {inner}; outer {outer}")
-    return State(figure, "Share of points where masks 1, 2, 3 are the best for a truth. " + ". ".join(said) + ".")
+        lines.append(f"{RULES[rule]}, seed {run['settings']['seed']}: inner {inner}; outer {outer}")
+    return State(figure, "Share of points where masks 1, 2, 3 are the best for a truth. " + ". ".join(lines) + ".")

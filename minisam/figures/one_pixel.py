@@ -35,13 +35,13 @@ def objects(scenes: int = 12) -> list[np.ndarray]:
     from minisam.world import HELD_OUT, render
 
     far = max(PIXELS) + 1
-    found = []
+    masks = []
     for number in range(scenes):
         for mask in render(HELD_OUT + number, SIZE).masks:
             inner = mask.segmentation[far:-far, far:-far]
             if mask.area >= 30 and inner.sum() == mask.area:
-                found.append(np.array(mask.segmentation))
-    return found
+                masks.append(np.array(mask.segmentation))
+    return masks
 
 
 def grown(mask: np.ndarray, pixels: int) -> np.ndarray:
@@ -55,11 +55,11 @@ def measured(mask: np.ndarray, pixels: int) -> dict[str, float]:
     """``measures`` of the grown mask against the mask, computed on the part of the picture where they lie."""
     y, x = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
     band, far = band_of(mask.shape), pixels + 1
-    here = np.s_[max(y[0] - far, 0) : y[-1] + far + 1, max(x[0] - far, 0) : x[-1] + far + 1]
-    part = mask[here]
-    found = measures(grown(part, pixels), part, band)
-    found["accuracy"] = 1 - (1 - found["accuracy"]) * part.size / mask.size
-    return found
+    window = np.s_[max(y[0] - far, 0) : y[-1] + far + 1, max(x[0] - far, 0) : x[-1] + far + 1]
+    part = mask[window]
+    values = measures(grown(part, pixels), part, band)
+    values["accuracy"] = 1 - (1 - values["accuracy"]) * part.size / mask.size
+    return values
 
 
 def disc(area: np.ndarray | float, pixels: float) -> Any:
@@ -79,7 +79,7 @@ def one_pixel(scenes: int = 12, source: str = "") -> widgets.VBox:
 
     def draw(i: int, j: int) -> State:
         key = list(MEASURES)[i]
-        return state(areas, np.array([found[key] for found in table[PIXELS[j]]]), key, PIXELS[j])
+        return state(areas, np.array([values[key] for values in table[PIXELS[j]]]), key, PIXELS[j])
 
     return states(axes, draw, QUESTION, source)
 
@@ -91,8 +91,8 @@ def state(areas: np.ndarray, values: np.ndarray, key: str, pixels: int) -> State
     words = f"Outline {pixels} px too far out, {len(values)} objects. Median {MEASURES[key]}"
     parts = [(small, "below 20 px across"), (values[(across >= 20) & (across < 40)], "from 20 to 40 px")]
     parts += [(large, "of 40 px and more")]
-    said = [f"{np.median(part):.2f} {name} ({len(part)})" for part, name in parts if len(part)]
-    return State(_draw(across, values, key, pixels), f"{words}: {', '.join(said)}.")
+    groups = [f"{np.median(part):.2f} {name} ({len(part)})" for part, name in parts if len(part)]
+    return State(_draw(across, values, key, pixels), f"{words}: {', '.join(groups)}.")
 
 
 def _draw(across: np.ndarray, values: np.ndarray, key: str, pixels: int) -> Any:

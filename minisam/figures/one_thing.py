@@ -4,7 +4,8 @@
     one_thing()
 
 A shape of noise on a ground of noise, 320 × 320 pixels, clicked inside. It is made thinner, smaller, paler, or cut in
-two, and nothing else. Real masks of the real model; pictures as simple as can be, so that what changes is known.
+two, and nothing else. The masks are the real model's; the images are as simple as can be, so that what changes is
+known.
 """
 
 from __future__ import annotations
@@ -77,13 +78,13 @@ def attempt(sam: Sam, changed: str, value: float, seed: int = 0) -> Try:
     """Click on the picture; the best of the three masks by the truth."""
     from minisam import SamPredictor
 
-    image, truth, place = picture(changed, value, seed)
+    image, truth, click = picture(changed, value, seed)
     predictor = SamPredictor(sam)
     predictor.set_image(image)
-    masks, predicted, _ = predictor.predict(np.array([place], float), np.array([1]))
+    masks, predicted, _ = predictor.predict(np.array([click], float), np.array([1]))
     iou = overlaps(masks, truth[None])[:, 0]
     k = int(iou.argmax())
-    return Try(image, truth, place, masks[k], float(iou[k]), float(predicted[k]))
+    return Try(image, truth, click, masks[k], float(iou[k]), float(predicted[k]))
 
 
 def one_thing(sam: Sam | None = None, seed: int = 0, question: str = "", source: str = "") -> Any:
@@ -111,5 +112,5 @@ def draw(tries: list[Try], name: str, n: int) -> State:
     right.set_xticks(at, [f"{value:g}" for value in values], fontsize=10)
     right.set(xlabel=name, ylabel="true IoU", ylim=(-0.03, 1.03))
     right.grid(alpha=0.3)
-    said = f"{name} {values[n]:g}: true IoU {now.iou:.2f}, predicted {now.predicted:.2f}."
-    return State(figure, f"{said} All steps: " + ", ".join(f"{v:g}: {t.iou:.2f}" for v, t in zip(values, tries)) + ".")
+    words = f"{name} {values[n]:g}: true IoU {now.iou:.2f}, predicted {now.predicted:.2f}."
+    return State(figure, f"{words} All steps: " + ", ".join(f"{v:g}: {t.iou:.2f}" for v, t in zip(values, tries)) + ".")

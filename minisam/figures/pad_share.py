@@ -1,6 +1,6 @@
 """pad_share: how much attention goes to tokens that are not there.
 
-Where windows do not fit the grid, the last ones are filled up, and nothing masks the filling: its keys and values are
+Where windows do not fit the grid, the last ones are padded, and nothing masks the filling: its keys and values are
 the bias of the qkv map. The tiny model's windows fit; so this is an experiment: its real q, k, v of one block, with
 windows of other sizes. Shown are each token's weight on the filling (the mean of the heads), and how far its
 output is from the one with the filling masked, as a share of the mean length of an output. The tables of relative
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from minisam.sam import Sam
 
 QUESTION = (
-    "40 tokens in windows of 12 leave 8 rows and columns to be filled up. Their keys and values are one and the same "
+    "40 tokens in windows of 12 leave 8 rows and columns to be padded. Their keys and values are one and the same "
     "vector. How much of its attention will a real token of the last window give them: next to nothing, their fair "
     "share by number, or more?"
 )
@@ -38,7 +38,7 @@ QUESTION = (
 def window_weights(
     qkv: np.ndarray, bias: np.ndarray, size: int, tables: Sequence[np.ndarray]
 ) -> tuple[np.ndarray, ...]:
-    """Windows of ``size`` over qkv (h, w, 3, heads, D), filled up with ``bias`` (3 · heads · D,): the scores (windows,
+    """Windows of ``size`` over qkv (h, w, 3, heads, D), padded with ``bias`` (3 · heads · D,): the scores (windows,
     heads, size², size²), the values (windows, heads, size², D), and which keys are real (windows, size²)."""
     side, (heads, D) = qkv.shape[0], qkv.shape[3:]
     whole = side + -side % size
@@ -91,15 +91,15 @@ def pad_share(
         raise InputError(f"expected sizes of at least 1 token, got {list(sizes)}")
     attn = seen.sam.image_encoder.state / "blocks" / block / "attn"
     qkv, tables = qkv_of(seen.sam, block, block_inputs(seen)[block]), (attn["rel_pos_h"], attn["rel_pos_w"])
-    found = [pad_effect(qkv, attn["qkv.bias"], size, tables) for size in sizes]
-    changes = [np.linalg.norm(p - m, axis=-1) / np.linalg.norm(m, axis=-1).mean() for _, p, m in found]
-    most = max(0.01, *(float(share.max()) for share, _, _ in found))
+    effects = [pad_effect(qkv, attn["qkv.bias"], size, tables) for size in sizes]
+    changes = [np.linalg.norm(p - m, axis=-1) / np.linalg.norm(m, axis=-1).mean() for _, p, m in effects]
+    most = max(0.01, *(float(share.max()) for share, _, _ in effects))
     farthest = max(0.01, *(float(change.max()) for change in changes))
 
     def draw(at: int) -> State:
         import matplotlib.pyplot as plt
 
-        size, (share, _, _), change = sizes[at], found[at], changes[at]
+        size, (share, _, _), change = sizes[at], effects[at], changes[at]
         figure, (left, right) = plt.subplots(1, 2, figsize=(6.4, 3.7))
         figure.subplots_adjust(0.01, 0.1, 0.99, 0.92, wspace=0.05)
         options = {"cmap": "viridis", "vmin": 0, "alpha": 0.8}
@@ -117,7 +117,7 @@ def pad_share(
         filling = -seen.side % size
         reached = share > 0
         fair = 1 - (size - filling) / size
-        words = f"Windows of {size}: {filling} rows and columns are filled up. "
+        words = f"Windows of {size}: {filling} rows and columns are padded. "
         words += (
             f"{reached.mean():.0%} of the real tokens share a window with the filling and give it "
             f"{share[reached].mean():.0%} of their attention on average ({fair:.0%} of an edge window's keys are "

@@ -1,7 +1,7 @@
 """pairs: how many pairs of query and key the encoder's attention has, counted from a model's sizes.
 
 A pair is one score of one head: one dot product of D numbers, one exponential, and D more multiplications with the
-value. A global block of N tokens has N² of them; a windowed block has w⁴ a window, those of the filled up last windows
+value. A global block of N tokens has N² of them; a windowed block has w⁴ per window, those of the padded last windows
 included, as the released code computes them.
 """
 

@@ -108,7 +108,7 @@ def _figure() -> tuple[Any, list[Any]]:
 
     figure = plt.figure(figsize=(6, 7))
     places = [(0.02, 0.44, 0.96, 0.52), (0.02, 0.02, 0.42, 0.36), (0.48, 0.02, 0.42, 0.36)]
-    return figure, [figure.add_axes(place) for place in places]
+    return figure, [figure.add_axes(box) for box in places]
 
 
 def _all_filters(axes: Any, everything: np.ndarray, rank: int, across: int, p: int) -> None:

@@ -66,7 +66,7 @@ def rebuild(matrix: np.ndarray, rows: np.ndarray, kept: Sequence[int] | np.ndarr
 
 def directions(rows: np.ndarray) -> np.ndarray:
     """The best linear coordinates of patches (N, n), the first k best for every k: the right singular vectors (n, n),
-    one a row."""
+    one per row."""
     return np.linalg.svd(rows, full_matrices=False)[2]
 
 

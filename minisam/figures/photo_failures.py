@@ -1,8 +1,8 @@
 """Figure of chapter 15: failures on photographs, where nobody gives a truth.
 
-    from minisam.figures.photo_failures import doubts
-    doubts()                     # the photographs of chapter 0
-    doubts([image])              # yours
+    from minisam.figures.photo_failures import photo_failures
+    photo_failures()              # the photographs of chapter 0
+    photo_failures([image])       # yours
 
 Two things can be measured without a truth. *Agreement*: click elsewhere in a mask; a model that knows an object gives
 the same mask again, as one of the three. *Islands*: pieces of a mask away from its largest one. Low agreement and many
@@ -57,37 +57,37 @@ def islands(mask: np.ndarray) -> tuple[int, float]:
 
 
 def examine(
-    predictor: SamPredictor, place: tuple[float, float], rng: np.random.Generator, clicks: int = CLICKS
+    predictor: SamPredictor, click: tuple[float, float], rng: np.random.Generator, clicks: int = CLICKS
 ) -> Doubt:
-    """Click at ``place``, then at ``clicks`` random pixels of the mask that comes; the picture is set already."""
-    masks, scores, _ = predictor.predict(np.array([place]), np.array([1]))
+    """Click at ``click``, then at ``clicks`` random pixels of the mask that comes. The image must be set already."""
+    masks, scores, _ = predictor.predict(np.array([click]), np.array([1]))
     best = int(scores.argmax())
     mask = masks[best]
     pixels = np.argwhere(mask)
     if not len(pixels):
-        return Doubt(place, mask, float(scores[best]), place, mask, 0.0, 0, 0.0)
+        return Doubt(click, mask, float(scores[best]), click, mask, 0.0, 0, 0.0)
     others = rng.choice(pixels, clicks)[:, None, ::-1].astype(float)  # (clicks, 1, 2) as (x, y)
     threes, _, _ = predictor.predict_batch(others, np.ones((clicks, 1)))
-    found = np.array([overlaps(three, mask[None])[:, 0] for three in threes])  # (clicks, 3)
-    worst = int(found.max(axis=1).argmin())
-    again = threes[worst, int(found[worst].argmax())]
+    ious = np.array([overlaps(three, mask[None])[:, 0] for three in threes])  # (clicks, 3)
+    worst = int(ious.max(axis=1).argmin())
+    again = threes[worst, int(ious[worst].argmax())]
     x, y = others[worst, 0]
-    return Doubt(place, mask, float(scores[best]), (x, y), again, float(found.max(axis=1).mean()), *islands(mask))
+    return Doubt(click, mask, float(scores[best]), (x, y), again, float(ious.max(axis=1).mean()), *islands(mask))
 
 
 def collect(sam: Sam, images: Sequence[np.ndarray], grid: int = GRID) -> list[list[Doubt]]:
     """For each picture the clicks on a grid, the least agreement first."""
     from minisam import SamPredictor
 
-    predictor, rng, found = SamPredictor(sam), np.random.default_rng(0), []
+    predictor, rng, doubts = SamPredictor(sam), np.random.default_rng(0), []
     for image in images:
         predictor.set_image(image)
         points = [(float(x), float(y)) for x, y in grid_points((image.shape[0], image.shape[1]), grid)]
-        found.append(sorted((examine(predictor, place, rng) for place in points), key=lambda doubt: doubt.agreement))
-    return found
+        doubts.append(sorted((examine(predictor, click, rng) for click in points), key=lambda doubt: doubt.agreement))
+    return doubts
 
 
-def doubts(
+def photo_failures(
     images: Sequence[np.ndarray] | None = None, sam: Sam | None = None, shown: int = SHOWN, grid: int = GRID,
     question: str = "", source: str = "",
 ) -> Any:  # fmt: skip
@@ -102,17 +102,17 @@ def doubts(
         names = [f"picture {n + 1}" for n in range(len(images))]
     if not len(images):
         raise InputError("expected at least one picture, got none")
-    found = collect(sam or minisam.load("tiny"), images, grid)
+    doubts = collect(sam or minisam.load("tiny"), images, grid)
     axes = [Axis("photograph", names), Axis("doubt", [str(n + 1) for n in range(min(shown, grid**2))])]
-    return states(axes, lambda i, n: draw(images[i], found[i], names[i], n), question, source)
+    return states(axes, lambda i, n: draw(images[i], doubts[i], names[i], n), question, source)
 
 
-def draw(image: np.ndarray, found: Sequence[Doubt], name: str, n: int) -> State:
+def draw(image: np.ndarray, doubts: Sequence[Doubt], name: str, n: int) -> State:
     """The first click with its mask; the second with the nearest that came there."""
     from matplotlib.figure import Figure
 
-    now = found[n]
-    agreement = np.array([doubt.agreement for doubt in found])
+    now = doubts[n]
+    agreement = np.array([doubt.agreement for doubt in doubts])
     pair = float(np.nan_to_num(overlaps(now.again[None], now.mask[None])[0, 0]))
     figure = Figure(figsize=(6.4, 3.0), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -121,7 +121,7 @@ def draw(image: np.ndarray, found: Sequence[Doubt], name: str, n: int) -> State:
     outline(right, now.mask, SKY, "dashed", 1.5)
     point(left, *now.point, size=10)
     point(right, *now.other, size=10)
-    said = f"{name}, click at ({now.point[0]:.0f}, {now.point[1]:.0f}). The mask with the highest score, "
-    said += f"{now.predicted:.2f}, comes again with a mean IoU of {now.agreement:.2f} from {CLICKS} clicks inside it. "
-    said += f"It has {now.islands} islands, {now.share:.0%} of it. "
-    return State(figure, said + f"Mean agreement over the picture's {len(found)} clicks: {agreement.mean():.2f}.")
+    words = f"{name}, click at ({now.point[0]:.0f}, {now.point[1]:.0f}). The mask with the highest score, "
+    words += f"{now.predicted:.2f}, comes again with a mean IoU of {now.agreement:.2f} from {CLICKS} clicks inside it. "
+    words += f"It has {now.islands} islands, {now.share:.0%} of it. "
+    return State(figure, words + f"Mean agreement over the picture's {len(doubts)} clicks: {agreement.mean():.2f}.")

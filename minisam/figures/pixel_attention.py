@@ -1,4 +1,4 @@
-"""Which token each place of the picture listens to (image → token attention): the second figure of chapter 6."""
+"""Which token each pixel of the embedding attends to (image → token attention): the second figure of chapter 6."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ COLOURS = (BLUE, ORANGE, SKY, GREEN, YELLOW, VERMILION, PURPLE, "#999999", "#FFF
 HATCHES = ("", "//", "..", "\\\\", "xx", "--", "++", "oo", "||")
 
 
-def listening(steps: Steps, layer: int, head: int | None) -> np.ndarray:
-    """Block ``layer``, one head or the mean of all (None) → (T, h, w): every place's weights over the tokens, sum 1."""
+def weights_of_pixels(steps: Steps, layer: int, head: int | None) -> np.ndarray:
+    """Block ``layer``, one head or the mean of all (None) → (T, h, w): each pixel's weights over the tokens, sum 1."""
     weights = steps.weights[f"layers.{layer}.cross_attn_image_to_token"]
     chosen = weights.mean(axis=0) if head is None else weights[head]
     side = round(len(chosen) ** 0.5)
     return chosen.T.reshape(-1, side, side)
 
 
-def who_listens(
+def pixel_attention(
     image: np.ndarray | None = None,
     point: tuple[float, float] | None = None,
     sam: Sam | None = None,
@@ -45,7 +45,7 @@ def who_listens(
 
     @style
     def draw(layer: int, head: int) -> State:
-        return draw_listening(predictor, image, points[0], steps, layer, head - 1 if head else None, best)
+        return draw_block(predictor, image, points[0], steps, layer, head - 1 if head else None, best)
 
     question = (
         "After the tokens have read the picture, every place of the picture reads the tokens. Will places inside the "
@@ -54,7 +54,7 @@ def who_listens(
     return states([Axis("After", blocks), Axis("Head", heads)], draw, question, source)
 
 
-def draw_listening(
+def draw_block(
     predictor: SamPredictor,
     image: np.ndarray,
     point: np.ndarray,
@@ -64,7 +64,7 @@ def draw_listening(
     best: int,
 ) -> State:
     """One state: a map of the loudest token, and bars of the mean weights inside and outside mask ``best``."""
-    weights = listening(steps, layer, head)
+    weights = weights_of_pixels(steps, layer, head)
     shown, extent = within_picture(weights, predictor)
     loudest = shown.argmax(axis=0)
     figure, ((left, right),) = canvas(1, 2, (7, 3.6), (0.01, 0.97, 0.15, 0.9), (0.72, 0), (1.5, 1))
@@ -75,8 +75,8 @@ def draw_listening(
     for token in np.unique(loudest):  # hatching says the same as the colour
         x = extent[0] + (np.arange(loudest.shape[1]) + 0.5) * (extent[1] - extent[0]) / loudest.shape[1]
         y = extent[3] + (np.arange(loudest.shape[0]) + 0.5) * (extent[2] - extent[3]) / loudest.shape[0]
-        here = (loudest == token).astype(float)
-        left.contourf(x, y, here, [0.5, 1.5], colors="none", hatches=[HATCHES[token % len(HATCHES)]])
+        region = (loudest == token).astype(float)
+        left.contourf(x, y, region, [0.5, 1.5], colors="none", hatches=[HATCHES[token % len(HATCHES)]])
     answer = coarse(steps.logits[best])  # on the grid of image tokens
     inside = within_picture(answer, predictor)[0] > 0
     edge(left, predictor, answer, "black")

@@ -1,7 +1,7 @@
-"""How similar the encoding of one place is to that of every other: the figure of Fourier features in chapter 5.
+"""How similar the encoding of one point is to that of every other: the figure of Fourier features in chapter 5.
 
-``similarity(gaussian, place, side)`` is the inner product of real encodings; ``expected(distance, deviation)`` is what
-it would be with endlessly many features. Places are in [0, 1], (x, y), with the half pixel.
+``similarity(gaussian, point, side)`` is the inner product of real encodings; ``expected(distance, deviation)`` is what
+it would be with endlessly many features. Points are (x, y) in [0, 1], with the half pixel.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from minisam.sam import Sam
 
 
-def similarity(gaussian: np.ndarray, place: tuple[float, float], side: int) -> np.ndarray:
+def similarity(gaussian: np.ndarray, point: tuple[float, float], side: int) -> np.ndarray:
     """gaussian (2, C/2) → (side, side): the inner product of ``place``'s encoding with every cell centre's, over C/2,
     so that a place is 1 to itself."""
-    return position_grid((side, side), gaussian) @ position_encoding(np.array(place), gaussian) / gaussian.shape[1]
+    return position_grid((side, side), gaussian) @ position_encoding(np.array(point), gaussian) / gaussian.shape[1]
 
 
 def expected(distance: np.ndarray, deviation: float = 1.0) -> np.ndarray:
@@ -49,8 +49,8 @@ def position_similarity(sam: Sam | None = None, side: int = 40, columns: int = 7
 
     @style
     def draw(matrix: int, down: int, right: int) -> State:
-        gaussian, place = list(matrices.values())[matrix], (xs[right], list(ys.values())[down])
-        return draw_similarity(gaussian, place, side)
+        gaussian, point = list(matrices.values())[matrix], (xs[right], list(ys.values())[down])
+        return draw_similarity(gaussian, point, side)
 
     axes = [
         Axis("Matrix", list(matrices)),
@@ -64,28 +64,28 @@ def position_similarity(sam: Sam | None = None, side: int = 40, columns: int = 7
     return states(axes, draw, question, source)
 
 
-def draw_similarity(gaussian: np.ndarray, place: tuple[float, float], side: int) -> State:
+def draw_similarity(gaussian: np.ndarray, point: tuple[float, float], side: int) -> State:
     """One state: the map, and its row through the place beside the expectation."""
-    found = similarity(gaussian, place, side)
-    row, column = int(place[1] * side), int(place[0] * side)
+    values = similarity(gaussian, point, side)
+    row, column = int(point[1] * side), int(point[0] * side)
     centres = (np.arange(side) + 0.5) / side
-    distance = np.hypot(*np.meshgrid(centres - place[0], centres - place[1]))
-    spread = float(np.abs(found[distance > 0.3]).max())
+    distance = np.hypot(*np.meshgrid(centres - point[0], centres - point[1]))
+    spread = float(np.abs(values[distance > 0.3]).max())
     figure, ((left, right),) = canvas(1, 2, (7, 3.5), (0.08, 0.98, 0.16, 0.9), (0.22, 0))
-    drawn = left.imshow(found, cmap="PuOr_r", vmin=-1, vmax=1, extent=(0, 1, 1, 0))
-    left.plot(*place, "x", color="black", markersize=11, markeredgewidth=2.5)
+    drawn = left.imshow(values, cmap="PuOr_r", vmin=-1, vmax=1, extent=(0, 1, 1, 0))
+    left.plot(*point, "x", color="black", markersize=11, markeredgewidth=2.5)
     left.set(title="Similarity to ×", xlabel="x", ylabel="y", xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
     figure.colorbar(drawn, ax=left, shrink=0.75, ticks=[-1, 0, 1])
     fine = np.linspace(0, 1, 300)
-    right.plot(fine, expected(fine - place[0]), "--", color=ORANGE, linewidth=2.5, label="expected")
-    right.plot(centres, found[row], "o", color=BLUE, markersize=4.5, label="computed")
+    right.plot(fine, expected(fine - point[0]), "--", color=ORANGE, linewidth=2.5, label="expected")
+    right.plot(centres, values[row], "o", color=BLUE, markersize=4.5, label="computed")
     right.set(title="Along the row of ×", xlabel="x", ylim=(-0.55, 1.35), xticks=[0, 0.5, 1])
     right.axhline(0, color="black", linewidth=0.8)
     right.legend(loc="upper center", ncols=2, frameon=False, fontsize=11, columnspacing=0.8, handlelength=1.4)
-    beside = found[row, column + 1 if column + 1 < side else column - 1]
+    beside = values[row, column + 1 if column + 1 < side else column - 1]
     words = (
-        f"Place ({place[0]:.3f}, {place[1]:.3f}), {gaussian.shape[1]} columns. Similarity to itself "
-        f"{found[row, column]:.2f}, to the cell beside it {beside:.2f} (expected {expected(np.array(1 / side)):.2f}); "
+        f"Place ({point[0]:.3f}, {point[1]:.3f}), {gaussian.shape[1]} columns. Similarity to itself "
+        f"{values[row, column]:.2f}, to the cell beside it {beside:.2f} (expected {expected(np.array(1 / side)):.2f}); "
         f"farther away than 0.3 of the side it is expected to vanish, and its largest size there is {spread:.2f}."
     )
     return State(painted(figure), words)

@@ -1,8 +1,8 @@
-"""Where the time goes: the stages of a picture or of a prompt, measured, beside the arithmetic that they do.
+"""Where the time goes: the measured stages of an image or of a prompt, beside the arithmetic that they do.
 
 Stages come from ``minisam.benchmark.profile``, operations from ``minisam.benchmark.flops``, and the rate that they are
-compared with is that of NumPy's own matrix products (BLAS) on the same machine. Seconds, and GFLOP/s = 1e9 operations a
-second, multiplications and additions counted each.
+compared with is that of NumPy's own matrix products (BLAS) on the same machine. 1 GFLOP/s is 1e9 operations per second,
+where multiplications and additions count alike.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ import numpy as np
 from minisam.benchmark import flops
 from minisam.benchmark.profile import profiled
 from minisam.figures.shared import bench_data
-from minisam.figures.shared.bench_data import duration
 from minisam.figures.shared.states import Axis, State, states
 from minisam.model.config import CONFIGS, SamConfig
+from minisam.reports.tables import seconds as duration
 from minisam_kernels.runtime.errors import InputError
 from minisam_kernels.runtime.threads import num_threads, parallel_for
 
@@ -45,9 +45,9 @@ class Profile:
 
 
 def matrix_rate(side: int = 1024, times: int = 4) -> float:
-    """GFLOP/s of the best of some products of (side, side) matrices, a share of the rows on each of the pool's threads.
+    """GFLOP/s of the best of some products of (side, side) matrices. Each thread of the pool has a share of the rows.
 
-    As the model multiplies: BLAS with one thread, called from the threads of ``minisam_kernels.runtime.threads``.
+    The model multiplies in the same way: BLAS has one thread, and ``minisam_kernels.runtime.threads`` call it.
     """
     rng = np.random.default_rng(0)
     a, b = rng.standard_normal((2, side, side), np.float32)
@@ -64,20 +64,20 @@ def matrix_rate(side: int = 1024, times: int = 4) -> float:
 def operations(config: SamConfig) -> dict[str, int]:
     """Operations of the encoder by the profile's stages. Their sum is that of ``flops.encoder``."""
     everywhere = len(config.encoder_global_attn_indexes)
-    found = {}
+    counts = {}
     for kind, depth in (("windowed", config.encoder_depth - everywhere), ("global", everywhere)):
         indexes = tuple(range(depth)) if kind == "global" else ()
         part = flops.encoder(replace(config, encoder_depth=depth, encoder_global_attn_indexes=indexes))
-        found[f"{kind} blocks · norm1 and qkv"] = part["qkv"]
-        found[f"{kind} blocks · attention"] = part["attention"] + part["rel_pos"]
-        found[f"{kind} blocks · proj"] = part["proj"]
-        found[f"{kind} blocks · norm2 and mlp"] = part["mlp"]
-    found["patch embedding · patch embed"] = part["patch_embed"]
-    found["neck · conv2d"] = part["neck"]
-    return found
+        counts[f"{kind} blocks · norm1 and qkv"] = part["qkv"]
+        counts[f"{kind} blocks · attention"] = part["attention"] + part["rel_pos"]
+        counts[f"{kind} blocks · proj"] = part["proj"]
+        counts[f"{kind} blocks · norm2 and mlp"] = part["mlp"]
+    counts["patch embedding · patch embed"] = part["patch_embed"]
+    counts["neck · conv2d"] = part["neck"]
+    return counts
 
 
-def here(sam: Sam, image: np.ndarray, job: str, title: str, peak: float | None, times: int = 3) -> Profile:
+def measure(sam: Sam, image: np.ndarray, job: str, title: str, peak: float | None, times: int = 3) -> Profile:
     """The profile of a job on this machine."""
     import minisam
 
@@ -92,34 +92,34 @@ def here(sam: Sam, image: np.ndarray, job: str, title: str, peak: float | None, 
             predictor.predict(point, label)
 
     work()
-    found = profiled(work, times if job == "encode" else 5 * times)
-    return Profile(title, [(stage["name"], stage["seconds"]) for stage in found], sam.config, peak)
+    stages = profiled(work, times if job == "encode" else 5 * times)
+    return Profile(title, [(stage["name"], stage["seconds"]) for stage in stages], sam.config, peak)
 
 
-def kept(name: str, job: str) -> Profile | None:
+def from_benchmark(name: str, job: str) -> Profile | None:
     """What the benchmark measured; None where its file has no such profile."""
-    found = bench_data.report(name)
-    stages = bench_data.stages(found, job)
+    report = bench_data.report(name)
+    stages = bench_data.stages(report, job)
     if not stages:
         return None
-    return Profile(f"benchmark, {name} ({bench_data.machine(found)})", stages, CONFIGS[name], bench_data.peak(found))
+    return Profile(f"benchmark, {name} ({bench_data.machine(report)})", stages, CONFIGS[name], bench_data.peak(report))
 
 
 def parts(stages: list[tuple[str, float]]) -> list[tuple[str, float]]:
     """The stages of a part of the model ("part · kernel") added up."""
-    found: dict[str, float] = {}
+    sums: dict[str, float] = {}
     for name, seconds in stages:
         part = name.split(" · ")[0]
-        found[part] = found.get(part, 0.0) + seconds
-    return list(found.items())
+        sums[part] = sums.get(part, 0.0) + seconds
+    return list(sums.items())
 
 
 def largest(stages: list[tuple[str, float]], rows: int = ROWS) -> list[tuple[str, float]]:
     """The longest stages in their own order, and the sum of all others last."""
     order = sorted(stages, key=lambda stage: -stage[1])[: rows - 1]
-    shown = [stage for stage in stages if stage in order and stage[0] != "the rest"]
-    rest = sum(seconds for _, seconds in stages) - sum(seconds for _, seconds in shown)
-    return [*shown, (f"{len(stages) - len(shown)} smaller stages", rest)]
+    longest = [stage for stage in stages if stage in order and stage[0] != "the rest"]
+    rest = sum(seconds for _, seconds in stages) - sum(seconds for _, seconds in longest)
+    return [*longest, (f"{len(stages) - len(longest)} smaller stages", rest)]
 
 
 def _kind(name: str) -> str:
@@ -129,15 +129,15 @@ def _kind(name: str) -> str:
     return "products" if any(part in name for part in products) else "other"
 
 
-def draw(profile: Profile, job: str) -> State:
+def draw(measured: Profile, job: str) -> State:
     """Bars of time, each with its share and, for the encoder, its rate beside the peak of matrix products."""
     import matplotlib.pyplot as plt
 
-    shown = largest(profile.stages) if job == "encode" else parts(profile.stages)
+    shown = largest(measured.stages) if job == "encode" else parts(measured.stages)
     total = sum(seconds for _, seconds in shown)
-    counted = operations(profile.config) if job == "encode" else {}
+    counted = operations(measured.config) if job == "encode" else {}
     figure, axes = plt.subplots(figsize=(7.4, 4.6))
-    told = []
+    lines = []
     for row, (name, seconds) in enumerate(shown):
         kind = _kind(name)
         colour, hatch = LOOKS[kind]
@@ -147,7 +147,7 @@ def draw(profile: Profile, job: str) -> State:
             rate = counted[name] / seconds / 1e9
             text += f" · {rate:.0f} GFLOP/s"
         axes.text(1e3 * seconds, row, f" {text}", va="center", fontsize=11.5)
-        told.append((seconds, f"{name} {duration(seconds)}, {text}"))
+        lines.append((seconds, f"{name} {duration(seconds)}, {text}"))
     axes.set_yticks(range(len(shown)), [name.replace(" · ", "\n· ") for name, _ in shown], fontsize=11)
     axes.invert_yaxis()
     axes.set_xlim(0, 1.5e3 * max(seconds for _, seconds in shown))
@@ -160,19 +160,19 @@ def draw(profile: Profile, job: str) -> State:
         labels=["matrix products", "attention", "the rest"],
         ncols=3, loc="upper center", fontsize=11, frameon=False, bbox_to_anchor=(0.5, 1.03),
     )  # fmt: skip
-    told.sort(reverse=True)
-    text = f"{profile.title}, {JOBS[job]}: {duration(total)}. " + "; ".join(part for _, part in told[:4]) + "."
-    if profile.peak:
-        gflop = sum((counted or flops.decoder(profile.config)).values()) / 1e9
+    lines.sort(reverse=True)
+    text = f"{measured.title}, {JOBS[job]}: {duration(total)}. " + "; ".join(part for _, part in lines[:4]) + "."
+    if measured.peak:
+        gflop = sum((counted or flops.decoder(measured.config)).values()) / 1e9
         how = "" if counted else ", counted as in the plain decoder"
         text += (
-            f" In all {gflop:.3g} GFLOP{how}, {gflop / total:.0f} GFLOP/s, {gflop / total / profile.peak:.0%} of the "
-            f"{profile.peak:.0f} GFLOP/s that NumPy's matrix products reach."
+            f" In all {gflop:.3g} GFLOP{how}, {gflop / total:.0f} GFLOP/s, {gflop / total / measured.peak:.0%} of the "
+            f"{measured.peak:.0f} GFLOP/s that NumPy's matrix products reach."
         )
     return State(figure, text, f"Bars of time by stage. {text}")
 
 
-def where(sam: Sam | None = None, image: np.ndarray | None = None, source: str = "") -> ipywidgets.VBox:
+def profile(sam: Sam | None = None, image: np.ndarray | None = None, source: str = "") -> ipywidgets.VBox:
     """Buttons for the job and for whose clock: this machine's profile is measured now.
 
     ``image`` (H, W, 3) uint8. Raises ``InputError`` for a picture of another kind.
@@ -187,9 +187,10 @@ def where(sam: Sam | None = None, image: np.ndarray | None = None, source: str =
         raise InputError(f"expected a picture (H, W, 3) of uint8, got {image.dtype} {image.shape}")
     peak = matrix_rate()
     title = "the machine that built this page" if static else "your machine"
-    clocks = {"page's machine" if static else "your machine": {job: here(sam, image, job, title, peak) for job in JOBS}}
+    measured = {job: measure(sam, image, job, title, peak) for job in JOBS}
+    clocks = {"page's machine" if static else "your machine": measured}
     for name, label in (("vit_b", "benchmark: ViT-B"), ("tiny", "benchmark: tiny")):
-        profiles = {job: found for job in JOBS if (found := kept(name, job)) is not None}
+        profiles = {job: kept for job in JOBS if (kept := from_benchmark(name, job)) is not None}
         if len(profiles) == len(JOBS):
             clocks = {label: profiles} | clocks
     names = list(clocks)

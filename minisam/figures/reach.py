@@ -47,7 +47,7 @@ def describe(seen: Seen, i: int, name: str, token: tuple[int, int], seen_by: Loo
     kind = "everywhere" if i in seen.sam.config.encoder_global_attn_indexes else "in its window"
     rows = -(-seen.size[0] // seen.sam.config.patch_size)
     outside = max(0, rows - seen_by.corner[0])
-    share = f" Tokens of the filled up stripe get {weights[outside:].sum():.0%} of it." if rows < seen.side else ""
+    share = f" Tokens of the padded stripe get {weights[outside:].sum():.0%} of it." if rows < seen.side else ""
     return (
         f"Block {i} looks {kind}. {name} (token row {token[0]}, column {token[1]}) has {weights.size} tokens to look "
         f"at; half of its attention, the mean of the heads, lies on {half_of(weights)} of them, at a mean distance of "

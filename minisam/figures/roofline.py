@@ -1,7 +1,7 @@
 """The roofline, measured: how fast a matrix product runs when it has few rows, and when it has many.
 
 A product of (n, k) and (k, k) is 2 n k² operations on at least 4 (2 n k + k²) bytes. Their quotient is the arithmetic
-intensity; a processor gives at most min(peak, bandwidth · intensity) operations a second (Williams, Waterman and
+intensity; a processor gives at most min(peak, bandwidth · intensity) operations per second (Williams, Waterman and
 Patterson 2009). Both roofs are measured where the figure is made, on one core: the peak by a large product, the
 bandwidth by dot products of two long vectors, which do one multiplication and one addition for 8 bytes.
 """
@@ -38,7 +38,7 @@ class Measured:
     bandwidth: float
 
     def intensity(self, rows: int) -> float:
-        """Operations a byte of a product with so many rows."""
+        """Operations per byte of a product with so many rows."""
         return intensity(rows, self.width)
 
     def roof(self, intensity: float) -> float:
@@ -47,7 +47,7 @@ class Measured:
 
 
 def intensity(rows: int, width: int) -> float:
-    """Operations a byte of (rows, width) · (width, width), every number of three float32 matrices moved once."""
+    """Operations per byte of (rows, width) · (width, width), every number of three float32 matrices moved once."""
     return 2 * rows * width**2 / (4 * (2 * rows * width + width**2))
 
 
@@ -84,21 +84,21 @@ def _measure(rows: tuple[int, ...], width: int, times: int) -> Measured:
     return Measured(rows, width, tuple(rates), max(large, *rates), bandwidth)
 
 
-def draw(found: Measured, index: int) -> State:
+def draw(measured: Measured, index: int) -> State:
     """The roof and all measured points, one of them marked."""
     import matplotlib.pyplot as plt
 
-    n = found.rows[index]
+    n = measured.rows[index]
     across = np.geomspace(0.2, 400, 200)
     figure, axes = plt.subplots(figsize=(7, 4))
     axes.plot(
-        across, [found.roof(i) for i in across], color="black", lw=2, label="roof: min(peak, bandwidth · intensity)"
+        across, [measured.roof(i) for i in across], color="black", lw=2, label="roof: min(peak, bandwidth · intensity)"
     )
-    x = [found.intensity(rows) for rows in found.rows]
-    axes.plot(x, found.rates, "s", color="#56B4E9", mec="black", ms=8, label="measured products")
-    axes.plot([x[index]], [found.rates[index]], "o", color="#D55E00", mec="black", ms=14, label=f"{n} rows")
+    x = [measured.intensity(rows) for rows in measured.rows]
+    axes.plot(x, measured.rates, "s", color="#56B4E9", mec="black", ms=8, label="measured products")
+    axes.plot([x[index]], [measured.rates[index]], "o", color="#D55E00", mec="black", ms=14, label=f"{n} rows")
     axes.set(xscale="log", yscale="log", xlim=(0.2, 400))
-    axes.set_xlabel("arithmetic intensity, operations a byte", fontsize=13)
+    axes.set_xlabel("arithmetic intensity, operations per byte", fontsize=13)
     axes.set_ylabel("GFLOP/s", fontsize=13)
     axes.tick_params(labelsize=12)
     for axis in (axes.xaxis, axes.yaxis):
@@ -106,12 +106,12 @@ def draw(found: Measured, index: int) -> State:
         axis.set_minor_formatter("")
     axes.grid(alpha=0.3)
     axes.legend(fontsize=11.5, loc="lower right")
-    roof = found.roof(x[index])
-    limit = "memory" if roof < found.peak else "arithmetic"
+    roof = measured.roof(x[index])
+    limit = "memory" if roof < measured.peak else "arithmetic"
     text = (
-        f"{n} row{'s' if n > 1 else ''} times ({found.width}, {found.width}): {x[index]:.2g} operations a byte. "
-        f"The roof there is {roof:.3g} GFLOP/s, set by {limit}; measured {found.rates[index]:.3g} GFLOP/s. "
-        f"Peak {found.peak:.3g} GFLOP/s, bandwidth {found.bandwidth:.3g} GB/s."
+        f"{n} row{'s' if n > 1 else ''} times ({measured.width}, {measured.width}): {x[index]:.2g} operations "
+        f"per byte. The roof there is {roof:.3g} GFLOP/s, set by {limit}; measured {measured.rates[index]:.3g}. "
+        f"Peak {measured.peak:.3g} GFLOP/s, bandwidth {measured.bandwidth:.3g} GB/s."
     )
     return State(figure, text, f"Rate against arithmetic intensity, a sloping roof that turns level. {text}")
 
@@ -121,10 +121,10 @@ def roofline(rows: Sequence[int] = ROWS, width: int = WIDTH, source: str = "") -
 
     Raises ``InputError`` when there are no rows or a size is below 1.
     """
-    found = measure(rows, width)
+    measured = measure(rows, width)
     return states(
         [Axis("rows", [str(n) for n in rows], min(3, len(rows) - 1))],
-        lambda i: draw(found, i),
+        lambda i: draw(measured, i),
         "A prompt is 7 tokens, a picture of ViT-B 4096. Per operation, which of the two is multiplied with a weight "
         "matrix faster, and by what factor?",
         source,

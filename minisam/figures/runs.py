@@ -17,7 +17,7 @@ from minisam_kernels.runtime.errors import InputError
 
 QUESTION = (
     "The mask is read down its columns, the first column first. Its first number counts the zeros before the first "
-    "one. In how many numbers will the whole mask be said: about two a row, two a column, or one a pixel?"
+    "one. In how many numbers will the whole mask be written: about two per row, two per column, or one per pixel?"
 )
 NOW_0, NOW_1 = (245, 217, 160), (230, 159, 0)  # a zero and a one of the run that is shown
 
@@ -28,8 +28,8 @@ def small_mask(size: int = 40) -> np.ndarray:
     from minisam.world import HELD_OUT, render
 
     number, name, _ = KNOWN["a cup"]
-    found = [mask.segmentation for mask in render(HELD_OUT + number, size).masks if mask.name == name]
-    largest = max(found, key=lambda mask: mask.sum())
+    masks = [mask.segmentation for mask in render(HELD_OUT + number, size).masks if mask.name == name]
+    largest = max(masks, key=lambda mask: mask.sum())
     y, x = (np.flatnonzero(largest.any(axis=axis)) for axis in (1, 0))
     return np.array(largest[max(y[0] - 1, 0) : y[-1] + 2, max(x[0] - 1, 0) : x[-1] + 2])
 
@@ -100,9 +100,9 @@ def _draw(mask: np.ndarray, start: int, length: int, title: str) -> Any:
     height, width = mask.shape
     figure, axes = plt.subplots(figsize=(min(7.0, 1.2 + width * 0.3), 0.9 + height * 0.3))
     axes.imshow(cells(mask, start, length), extent=(0, width, height, 0), interpolation="nearest")
-    place = np.arange(width + 1) * height
+    starts_of_columns = np.arange(width + 1) * height
     for column in range(width):  # the path of reading
-        last = min(max(start + length - place[column], 0), height)
+        last = min(max(start + length - starts_of_columns[column], 0), height)
         if last:
             axes.plot([column + 0.5] * 2, [0.25, last - 0.25], color="black", linewidth=1.3)
             axes.plot(column + 0.5, last - 0.3, marker="v", color="black", markersize=5)

@@ -1,5 +1,5 @@
 // The page's side of ScoreFigure (score.py): a mask over the truth, to be moved and painted, and what it scores.
-// Everything is counted here, so that the figure needs no Python; a test compares the counts with the kernels'.
+// Everything is counted here, so that the figure needs no Python; a test compares the counts with the kernels'. shared/canvas.js comes before.
 
 // ---- COCO's run lengths: down the columns, first how many zeros, then how many ones … ------------------------------------
 
@@ -177,21 +177,12 @@ const HTML = `
   </details>
   <p class="ms-source"></p>`;
 
-let figures = 0;
-
 function render({ model, el }) {
-  const root = document.createElement("div");
-  root.className = "ms-click ms-score";
-  root.innerHTML = HTML;
-  el.append(root);
-  const $ = (selector) => root.querySelector(selector);
-  const canvas = $(".ms-canvas"), draw = canvas.getContext("2d"), layer = document.createElement("canvas"), photo = new Image();
-  const all = model.get("subjects");
+  const all = model.get("subjects"), subject = () => all[state.subject], size = () => [subject().width, subject().height];
+  const figure = canvasFigure(el, "ms-click ms-score", HTML, size, () => paint());
+  const { $, canvas } = figure;
   const state = { subject: 0, truth: null, base: null, by: [0, 0], tool: "move", brush: 8, cursor: [0, 0], keyboard: false, hover: null, drag: null, revealed: false, past: [] };
-  let address = "";
-  const subject = () => all[state.subject];
-  const mask = () => moved(state.base, subject().width, subject().height, ...state.by);
-  const size = () => [subject().width, subject().height];
+  const mask = () => moved(state.base, ...size(), ...state.by);
 
   function choose(index) {
     state.subject = index;
@@ -202,11 +193,8 @@ function render({ model, el }) {
     const menu = $(".ms-start");
     menu.replaceChildren(...chosen.starts.map(({ name }, i) => new Option(name, i)));
     menu.value = chosen.start;
-    canvas.style.setProperty("--ms-ratio", width / height);
     canvas.setAttribute("aria-label", `${chosen.alt} The true outline of ${chosen.title} and a mask to compare with it.`);
-    URL.revokeObjectURL(address);
-    address = URL.createObjectURL(new Blob([new Uint8Array(chosen.jpeg.buffer, chosen.jpeg.byteOffset, chosen.jpeg.byteLength)], { type: "image/jpeg" }));
-    photo.src = address;
+    figure.load(chosen.jpeg);
     begin();
   }
 
@@ -235,8 +223,8 @@ function render({ model, el }) {
 
   // -- what is seen, and the same in words
   function show() {
-    const now = mask(), counts = countPixels(now, state.truth), found = scores(counts), runs = encodeRuns(now, ...size());
-    found.boundary = boundaryIou(now, state.truth, ...size(), subject().band);
+    const now = mask(), counts = countPixels(now, state.truth), values = scores(counts), runs = encodeRuns(now, ...size());
+    values.boundary = boundaryIou(now, state.truth, ...size(), subject().band);
     $(".ms-guess").hidden = state.revealed;
     $(".ms-numbers").hidden = !state.revealed;
     const list = (items) => { const dl = document.createElement("dl"); dl.append(...items.flat()); return dl; };
@@ -244,90 +232,74 @@ function render({ model, el }) {
     const number = (text, part) => { const dd = document.createElement("dd"); if (part !== undefined) { const bar = document.createElement("b"); bar.style.width = `${100 * (part || 0)}%`; dd.append(bar); } dd.append(text); return dd; };
     $(".ms-numbers").replaceChildren(
       list(Object.entries(KINDS).map(([kind, { name, css }]) => [term(name, css), number(COUNT(counts[kind]))])),
-      list(Object.entries(MEASURES).map(([key, name]) => [term(name), number(shown(found[key]), found[key])])));
+      list(Object.entries(MEASURES).map(([key, name]) => [term(name), number(shown(values[key]), values[key])])));
     $(".ms-undo").disabled = !state.past.length;
     const pixels = `${COUNT(counts.both)} pixels in both, ${COUNT(counts.missed)} missed, ${COUNT(counts.spilled)} spilled, ${COUNT(counts.neither)} in neither.`;
-    const values = Object.entries(MEASURES).map(([key, name]) => `${name} ${shown(found[key])}`).join(", ");
+    const words = Object.entries(MEASURES).map(([key, name]) => `${name} ${shown(values[key])}`).join(", ");
     $(".ms-readout").textContent = state.revealed
-      ? `${pixels} ${values}. As run lengths: ${COUNT(runs.length)} numbers, ${COUNT(toText(runs).length)} characters.`
+      ? `${pixels} ${words}. As run lengths: ${COUNT(runs.length)} numbers, ${COUNT(toText(runs).length)} characters.`
       : "Make a guess, then show the numbers.";
-    state.found = found;
+    state.values = values;
     paint(now);
   }
 
   function paint(now = mask()) {
-    if (!photo.complete || !photo.naturalWidth || !canvas.clientWidth) return;
-    const [width, height] = size(), scale = (canvas.clientWidth * (window.devicePixelRatio || 1)) / width, u = width / canvas.clientWidth, { truth } = state;
-    canvas.width = Math.round(width * scale);
-    canvas.height = Math.round(height * scale);
-    draw.setTransform(canvas.width / width, 0, 0, canvas.height / height, 0, 0);
-    draw.imageSmoothingEnabled = false;
-    draw.drawImage(photo, 0, 0, width, height);
-    layer.width = width;
-    layer.height = height;
-    const on = layer.getContext("2d"), pixels = on.createImageData(width, height);
-    for (let y = 0, i = 0; y < height; y++) for (let x = 0; x < width; x++, i++) {
+    const u = figure.drawPhoto(false), { truth } = state;
+    if (!u) return;
+    figure.drawPixels((i, x, y) => {
       const kind = truth[i] ? (now[i] ? KINDS.both : KINDS.missed) : now[i] ? KINDS.spilled : null;
-      if (kind) pixels.data.set([...kind.rgb, kind.hatch(x, y) ? 215 : 80], 4 * i);
-    }
-    on.putImageData(pixels, 0, 0);
-    draw.drawImage(layer, 0, 0, width, height);
-    for (const [colour, wide] of [["#000", 3.5 * u], ["#fff", 1.7 * u]]) { draw.strokeStyle = colour; draw.lineWidth = wide; draw.stroke(state.outline); }
+      return kind && [...kind.rgb, kind.hatch(x, y) ? 215 : 80];
+    });
+    figure.stroke(state.outline, 3.5 * u, 1.7 * u);
     const at = state.keyboard ? state.cursor : state.hover;
     if (state.tool !== "move" && at) {
       const disc = new Path2D();
       disc.arc(at[0] + 0.5, at[1] + 0.5, state.brush + 0.5, 0, 7);
-      for (const [colour, wide] of [["#000", 4 * u], ["#fff", 2 * u]]) { draw.strokeStyle = colour; draw.lineWidth = wide; draw.stroke(disc); }
+      figure.stroke(disc, 4 * u, 2 * u);
     }
   }
 
   function outline(of, width, height) {
     const path = new Path2D();
     for (let y = 0; y < height; y++) for (let x = 0; x < width; x++) {
-      const here = of[y * width + x];
-      if (here !== (x ? of[y * width + x - 1] : 0)) { path.moveTo(x, y); path.lineTo(x, y + 1); }
-      if (here !== (y ? of[(y - 1) * width + x] : 0)) { path.moveTo(x, y); path.lineTo(x + 1, y); }
+      const bit = of[y * width + x];
+      if (bit !== (x ? of[y * width + x - 1] : 0)) { path.moveTo(x, y); path.lineTo(x, y + 1); }
+      if (bit !== (y ? of[(y - 1) * width + x] : 0)) { path.moveTo(x, y); path.lineTo(x + 1, y); }
     }
     return path;
   }
 
   // -- mouse, touch, keys
-  const at = (event) => {
-    const frame = canvas.getBoundingClientRect(), [width, height] = size(), inside = (v, n) => Math.min(Math.max(Math.floor(v), 0), n - 1);
-    return [inside(((event.clientX - frame.left) / frame.width) * width, width), inside(((event.clientY - frame.top) / frame.height) * height, height)];
-  };
   canvas.addEventListener("pointerdown", (event) => {
     if (event.button !== 0) return;
     event.preventDefault();
     canvas.focus({ preventScroll: true });
     canvas.setPointerCapture(event.pointerId);
     state.keyboard = false;
-    state.drag = { last: at(event), from: at(event), by: [...state.by] };
+    state.drag = { last: figure.pixelAt(event), from: figure.pixelAt(event), by: [...state.by] };
     remember();
     if (state.tool !== "move") dab(state.drag.last);
   });
   canvas.addEventListener("pointermove", (event) => {
-    const here = at(event);
-    state.hover = here;
+    const pixel = figure.pixelAt(event);
+    state.hover = pixel;
     if (!state.drag) return paint();
-    if (state.tool === "move") { state.by = [0, 1].map((k) => state.drag.by[k] + here[k] - state.drag.from[k]); show(); }
-    else stroke(state.drag.last, here);
-    state.drag.last = here;
+    if (state.tool === "move") { state.by = [0, 1].map((k) => state.drag.by[k] + pixel[k] - state.drag.from[k]); show(); }
+    else stroke(state.drag.last, pixel);
+    state.drag.last = pixel;
   });
   for (const end of ["pointerup", "pointercancel"]) canvas.addEventListener(end, () => { state.drag = null; });
   canvas.addEventListener("pointerleave", () => { state.hover = null; paint(); });
-  canvas.addEventListener("blur", () => { state.keyboard = false; paint(); });
-  canvas.addEventListener("focus", () => { state.keyboard = canvas.matches(":focus-visible"); paint(); });
 
   canvas.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey) return;
-    const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key], key = event.key.toLowerCase();
+    const step = ARROWS[event.key], key = event.key.toLowerCase();
     if (step) {
       const far = step.map((v) => v * (event.altKey ? 1 : 4));
       if (state.tool === "move") { remember(); state.by = state.by.map((v, k) => v + far[k]); show(); }
       else {
         const from = [...state.cursor];
-        state.cursor = state.cursor.map((v, k) => Math.min(Math.max(v + far[k], 0), size()[k] - 1));
+        state.cursor = state.cursor.map((v, k) => inside(v + far[k], size()[k]));
         if (event.shiftKey) { remember(); stroke(from, state.cursor); }
         else { $(".ms-readout").textContent = `Brush at (${state.cursor.join(", ")}), radius ${state.brush} pixels. Enter ${state.tool === "add" ? "paints" : "erases"}.`; paint(); }
       }
@@ -346,7 +318,7 @@ function render({ model, el }) {
 
   function pick(tool) {
     state.tool = tool;
-    for (const input of root.querySelectorAll(".ms-tools input")) input.checked = input.value === tool;
+    figure.checkTool(tool);
     canvas.style.cursor = tool === "move" ? "move" : "crosshair";
     paint();
   }
@@ -357,35 +329,25 @@ function render({ model, el }) {
     paint();
   }
 
-  const name = `ms-score-${++figures}`;
-  for (const input of root.querySelectorAll(".ms-tools input")) { input.name = name; input.addEventListener("change", () => pick(input.value)); }
   $(".ms-brush").addEventListener("input", (event) => brush(Number(event.target.value)));
   $(".ms-mine").addEventListener("input", (event) => { event.target.nextElementSibling.textContent = Number(event.target.value).toFixed(2); });
   $(".ms-reveal").addEventListener("click", () => {
     state.revealed = true;
     show();
-    $(".ms-readout").textContent = `You guessed ${Number($(".ms-mine").value).toFixed(2)}; the IoU is ${shown(state.found.iou)}. ${$(".ms-readout").textContent}`;
+    $(".ms-readout").textContent = `You guessed ${Number($(".ms-mine").value).toFixed(2)}; the IoU is ${shown(state.values.iou)}. ${$(".ms-readout").textContent}`;
     canvas.focus({ preventScroll: true });
   });
   $(".ms-grow").addEventListener("click", () => change((m, w, h) => dilate(m, w, h, 1)));
   $(".ms-shrink").addEventListener("click", () => change((m, w, h) => erode(m, w, h, 1)));
   $(".ms-undo").addEventListener("click", undo);
   $(".ms-start").addEventListener("change", begin);
-  const menu = $(".ms-picture");
-  all.forEach((each, i) => menu.append(new Option(each.title, i)));
-  menu.addEventListener("change", () => choose(Number(menu.value)));
-  menu.disabled = all.length < 2;
-  const source = $(".ms-source"), link = document.createElement(model.get("source") ? "a" : "span");
-  if (link.tagName === "A") link.href = model.get("source");
-  link.textContent = "minisam/figures/score.py, score.js";
-  source.append("Counted in this page. Source of this figure: ", link);
-
-  photo.addEventListener("load", () => paint());
-  const sized = new ResizeObserver(() => paint());
-  sized.observe(canvas);
+  figure.connect({
+    tool: pick, titles: all.map(({ title }) => title), choose, focus: (seen) => { state.keyboard = seen; },
+    words: "Counted in this page. Source of this figure: ", files: "minisam/figures/score.py, score.js, shared/canvas.js", href: model.get("source"),
+  });
   choose(0);
   pick("move");
-  return () => { sized.disconnect(); URL.revokeObjectURL(address); };
+  return figure.end;
 }
 
 export default { render };

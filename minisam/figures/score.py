@@ -66,8 +66,8 @@ def measures(mask: np.ndarray, truth: np.ndarray, band: int | None = None) -> di
 class ScoreFigure(anywidget.AnyWidget):
     """Move and paint a mask, and see IoU, Dice, pixel accuracy and boundary IoU. See ``score``."""
 
-    _esm = HERE / "score.js"
-    _css = (HERE / "click.css").read_text(encoding="utf-8") + (HERE / "score.css").read_text(encoding="utf-8")
+    _esm = "".join((HERE / name).read_text(encoding="utf-8") for name in ("shared/canvas.js", "score.js"))
+    _css = "".join((HERE / name).read_text(encoding="utf-8") for name in ("click.css", "score.css"))
 
     subjects: traitlets.List[dict[str, Any]] = traitlets.List().tag(sync=True)
     source = traitlets.Unicode().tag(sync=True)

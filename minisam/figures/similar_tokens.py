@@ -1,7 +1,7 @@
 """similar_tokens: how alike all tokens of a picture are to one of them, as the encoder goes on.
 
 The similarity of tokens x and y is the cosine of the angle between them after the mean μ over the tokens of the picture
-(not of what it was filled up with) is taken from both: cos(x − μ, y − μ). Without that, a vector that all tokens share
+(not of what it was padded with) is taken from both: cos(x − μ, y − μ). Without that, a vector that all tokens share
 makes them all look alike. Stages are the patch embedding, with positions, after every other block, and after the neck.
 """
 
@@ -32,16 +32,16 @@ QUESTION = (
 def stages(seen: Seen) -> dict[str, np.ndarray]:
     """Name of a stage → the tokens (h, w, channels) there; of the blocks every other one, the last among them."""
     encoder = seen.sam.image_encoder
-    found = {"patches": responses(seen)}
+    tokens_of_stage = {"patches": responses(seen)}
     x = encoder.embed_patches(seen.x)
-    found["with positions"] = x[0].copy()
+    tokens_of_stage["with positions"] = x[0].copy()
     depth = seen.sam.config.encoder_depth
     for i in range(depth):
         x = encoder.block(i, x)
         if (depth - 1 - i) % 2 == 0:
-            found[f"after block {i}"] = x[0]
-    found["after the neck"] = encoder.neck(x)[0]
-    return found
+            tokens_of_stage[f"after block {i}"] = x[0]
+    tokens_of_stage["after the neck"] = encoder.neck(x)[0]
+    return tokens_of_stage
 
 
 def similarity(tokens: np.ndarray, token: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
@@ -65,13 +65,13 @@ def similar_tokens(
     if not points:
         raise InputError("expected at least one point, got none")
     tokens = {name: token_under(seen, point) for name, point in points.items()}
-    found = stages(seen)
+    tokens_of_stage = stages(seen)
     h, w = (-(-side // seen.sam.config.patch_size) for side in seen.size)
 
     def draw(which: int, i: int) -> State:
         import matplotlib.pyplot as plt
 
-        (name, token), (stage, values) = list(tokens.items())[which], list(found.items())[i]
+        (name, token), (stage, values) = list(tokens.items())[which], list(tokens_of_stage.items())[i]
         alike = similarity(values, token, (h, w))
         figure, (left, right) = plt.subplots(1, 2, figsize=(6.6, 3.2))
         figure.subplots_adjust(0.01, 0.02, 0.92, 0.9, wspace=0.04)
@@ -84,12 +84,12 @@ def similar_tokens(
             mark(axes, centre(seen, token))
         figure.colorbar(shown, ax=[left, right], fraction=0.03, pad=0.02, label="cosine").ax.tick_params(labelsize=13)
         near = int((alike[:h, :w] > 0.5).sum())
-        pad = f" The {alike.size - h * w} filled up are at {alike[h:].mean():.2f} on average." if h < len(alike) else ""
+        pad = f" The {alike.size - h * w} padded are at {alike[h:].mean():.2f} on average." if h < len(alike) else ""
         words = (
             f"{stage}, {name} (token row {token[0]}, column {token[1]}): {near} of the picture's {h * w} tokens have a "
             f"cosine above 0.5 with it.{pad}"
         )
         return State(figure, words)
 
-    axes = [Axis("Token", list(points)), Axis("Stage", list(found))]
+    axes = [Axis("Token", list(points)), Axis("Stage", list(tokens_of_stage))]
     return states(axes, draw, QUESTION, source)

@@ -61,23 +61,23 @@ class Answers:
     inside: np.ndarray
 
 
-def answers(sam: Sam, image: np.ndarray, place: tuple[int, int], truths: np.ndarray, names: Sequence[str]) -> Answers:
+def answers(sam: Sam, image: np.ndarray, click: tuple[int, int], truths: np.ndarray, names: Sequence[str]) -> Answers:
     """Ask the model for three masks at ``place`` (x, y) and measure them."""
     from minisam import SamPredictor
 
     predictor = SamPredictor(sam)
     predictor.set_image(image)
-    masks, predicted, _ = predictor.predict(np.array([place], float), np.array([1]), multimask_output=True)
-    return Answers(image, place, truths, tuple(names), masks, predicted, overlaps(masks, truths), containment(masks))
+    masks, predicted, _ = predictor.predict(np.array([click], float), np.array([1]), multimask_output=True)
+    return Answers(image, click, truths, tuple(names), masks, predicted, overlaps(masks, truths), containment(masks))
 
 
 @lru_cache(maxsize=32)
 def known(seed: int, size: int = SIZE) -> Question:
     """The ambiguous point of a scene with three truths, drawn ``size`` pixels wide."""
-    found = question(seed, size, depth=3, least=0.004)
-    if found is None:
+    scene_and_point = question(seed, size, depth=3, least=0.004)
+    if scene_and_point is None:
         raise InputError(f"expected the seed of a scene with a part in a part in a whole, got {seed}")
-    return found
+    return scene_and_point
 
 
 def three_masks(
@@ -112,16 +112,16 @@ def three_masks(
 def words(a: Answers, k: int) -> str:
     """One mask in numbers."""
     order = int((a.predicted > a.predicted[k]).sum()) + 1
-    said = f"Mask {k + 1} of 3: predicted IoU {a.predicted[k]:.2f} (number {order} of the three)"
-    said += f", covers {a.masks[k].mean():.1%} of the picture."
+    sentences = f"Mask {k + 1} of 3: predicted IoU {a.predicted[k]:.2f} (number {order} of the three)"
+    sentences += f", covers {a.masks[k].mean():.1%} of the picture."
     if len(a.truths):
         measured = ", ".join(f"{iou:.2f} with {name}" for iou, name in zip(a.true[k], a.names))
-        said += f" True IoU: {measured}."
+        sentences += f" True IoU: {measured}."
     others = [j for j in range(3) if j != k]
     if a.masks[k].any():
         shares = " and ".join(f"{a.inside[k, j]:.0%} of it in mask {j + 1}" for j in others)
-        said += f" Containment: {shares}."
-    return said
+        sentences += f" Containment: {shares}."
+    return sentences
 
 
 def draw(a: Answers, k: int) -> State:

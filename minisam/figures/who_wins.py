@@ -17,8 +17,9 @@ import numpy as np
 from minisam.figures.interaction import sample_pixel
 from minisam.figures.shared.overlay import BLUE, ORANGE, SKY
 from minisam.figures.shared.states import Axis, State, states
+from minisam.figures.shared.subjects import scenes_with_objects
 from minisam.figures.three_masks import overlaps
-from minisam.world import HELD_OUT, render
+from minisam.world import HELD_OUT
 from minisam_kernels.runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -46,16 +47,9 @@ def ask(sam: Sam, seeds: Sequence[int] = SEEDS, chance: int = 0) -> Answers:
     """One click on every object that is neither tiny nor nearly everything."""
     from minisam import SamPredictor
 
-    if not len(seeds):
-        raise InputError("expected at least one seed of a scene, got none")
     predictor, rng = SamPredictor(sam), np.random.default_rng(chance)
     rows: list[tuple[int, np.ndarray, np.ndarray, np.ndarray]] = []
-    for seed in seeds:
-        scene = render(seed)
-        objects = [m for m in scene.masks if LEAST <= m.area / m.segmentation.size <= MOST]
-        if not objects:
-            continue
-        objects = [objects[i] for i in rng.permutation(len(objects))[:MANY]]
+    for scene, objects in scenes_with_objects(seeds, rng, LEAST, MOST, MANY):
         predictor.set_image(scene.image)
         points = np.array([[sample_pixel(m.segmentation, float(rng.random()))] for m in objects], float)
         masks, predicted, _ = predictor.predict_batch(points, np.ones((len(objects), 1)))
@@ -78,31 +72,31 @@ def who_wins(sam: Sam | None = None, seeds: Sequence[int] = SEEDS, question: str
     """Buttons: the closest mask, the surest mask, and how large the masks are. sam: ``minisam.load("tiny")``."""
     import minisam
 
-    found = ask(sam or minisam.load("tiny"), seeds)
+    answers = ask(sam or minisam.load("tiny"), seeds)
     axes = [Axis("count", ["closest to the truth", "highest predicted IoU", "area of the masks"])]
-    return states(axes, lambda i: draw(found, i), question, source)
+    return states(axes, lambda i: draw(answers, i), question, source)
 
 
-def draw(found: Answers, view: int) -> State:
+def draw(answers: Answers, view: int) -> State:
     """A bar for each mask in each level of object."""
     from matplotlib.figure import Figure
 
-    counts = [int((found.level == row).sum()) for row in range(3)]
+    counts = [int((answers.level == row).sum()) for row in range(3)]
     if view < 2:
-        values = shares((found.iou if view == 0 else found.predicted).argmax(axis=1), found.level)
+        values = shares((answers.iou if view == 0 else answers.predicted).argmax(axis=1), answers.level)
         label = "share of the objects"
     else:
         values = np.array(
-            [found.area[found.level == row].mean(axis=0) if n else [0] * 3 for row, n in enumerate(counts)]
+            [answers.area[answers.level == row].mean(axis=0) if n else [0] * 3 for row, n in enumerate(counts)]
         )
         label = "mean share of the picture"
     figure = Figure(figsize=(7.2, 3.3), layout="constrained")
     axes = figure.subplots()
     for mask in range(3):
-        place = np.arange(3) + 0.27 * (mask - 1)
-        axes.bar(place, values[:, mask], 0.25, color=COLOURS[mask], hatch=HATCHES[mask], edgecolor="white",
+        centres = np.arange(3) + 0.27 * (mask - 1)
+        axes.bar(centres, values[:, mask], 0.25, color=COLOURS[mask], hatch=HATCHES[mask], edgecolor="white",
                  label=f"mask {mask + 1}")  # fmt: skip
-        for x, value in zip(place, values[:, mask]):
+        for x, value in zip(centres, values[:, mask]):
             axes.text(x, value, f"{value:.0%}", ha="center", va="bottom", fontsize=10)
     axes.set_xticks(
         range(3), [f"the click was in a {name}\n({n} objects)" for name, n in zip(LEVELS, counts)], fontsize=10
@@ -111,7 +105,7 @@ def draw(found: Answers, view: int) -> State:
     axes.set(ylabel=label, title=title, ylim=(0, 1.25 * max(values.max(), 0.01)))
     axes.legend(fontsize=10, frameon=False, ncols=3)
     axes.spines[["top", "right"]].set_visible(False)
-    said = [
+    levels = [
         f"{name}: " + ", ".join(f"mask {k + 1} {v:.0%}" for k, v in enumerate(row)) for name, row in zip(LEVELS, values)
     ]
-    return State(figure, f"{title.capitalize()} ({label}). " + "; ".join(said) + ".")
+    return State(figure, f"{title.capitalize()} ({label}). " + "; ".join(levels) + ".")

@@ -73,22 +73,22 @@ def straightforward(
         for batch in points.split(points_per_batch):
             low_res, iou = decode(batch)
             logits = full_size(low_res, crop_size, size)  # (B, M, H, W) float32: the memory that this costs
-            found: MaskData = {
+            batch_data: MaskData = {
                 "logits": logits.flatten(0, 1),
                 "iou": iou.flatten(),
                 "points": batch.repeat_interleave(iou.shape[1], dim=0),
             }
             if pred_iou_thresh > 0:
-                found = chosen(found, found["iou"] > pred_iou_thresh)
-            found["stability"] = stability_score(found["logits"], 0.0, stability_score_offset)
+                batch_data = chosen(batch_data, batch_data["iou"] > pred_iou_thresh)
+            batch_data["stability"] = stability_score(batch_data["logits"], 0.0, stability_score_offset)
             if stability_score_thresh > 0:
-                found = chosen(found, found["stability"] >= stability_score_thresh)
-            found["masks"] = found.pop("logits") > 0
-            found["boxes"] = mask_to_box(found["masks"])
-            found = chosen(found, ~near_crop_edge(found["boxes"], crop, (0, 0, width, height)))
-            masks = F.pad(found.pop("masks"), (x0, width - x1, y0, height - y1))  # to the place in the whole picture
-            found["counts"] = run_lengths(masks)
-            crop_data = joined(crop_data, found)
+                batch_data = chosen(batch_data, batch_data["stability"] >= stability_score_thresh)
+            batch_data["masks"] = batch_data.pop("logits") > 0
+            batch_data["boxes"] = mask_to_box(batch_data["masks"])
+            batch_data = chosen(batch_data, ~near_crop_edge(batch_data["boxes"], crop, (0, 0, width, height)))
+            masks = F.pad(batch_data.pop("masks"), (x0, width - x1, y0, height - y1))  # to the image's size
+            batch_data["counts"] = run_lengths(masks)
+            crop_data = joined(crop_data, batch_data)
         crop_data = chosen(crop_data, nms(crop_data["boxes"], crop_data["iou"], box_nms_thresh))
         crop_data["boxes"] = crop_data["boxes"] + torch.tensor([x0, y0, x0, y0])
         crop_data["points"] = crop_data["points"] + torch.tensor([x0, y0])
@@ -126,13 +126,13 @@ def encode(model: Sam, image: np.ndarray) -> Tensor:
 
 def decode_with(model: Sam, embedding: Tensor, size: tuple[int, int]) -> Decode:
     """The decoder for points in a picture of ``size`` (H, W), each a foreground point, three masks for each."""
-    place = model.prompt_encoder.get_dense_pe()
+    pe = model.prompt_encoder.get_dense_pe()
 
     def decode(points: Tensor) -> tuple[Tensor, Tensor]:
         coords = apply_coords(points.numpy(), size, model.config.image_size)
         labels = torch.ones(len(points), 1)
         sparse, dense = model.prompt_encoder((torch.from_numpy(coords).float()[:, None], labels))
-        return model.mask_decoder(embedding, place, sparse, dense, True)
+        return model.mask_decoder(embedding, pe, sparse, dense, True)
 
     return decode
 
@@ -209,10 +209,10 @@ def near_crop_edge(
 def run_lengths(masks: Tensor) -> list[list[int]]:
     """masks (N, H, W) bool → for each its runs, column by column, beginning with a run (perhaps of none) of zeros."""
     flat = masks.transpose(1, 2).flatten(1)
-    mask, place = (flat[:, 1:] ^ flat[:, :-1]).nonzero().unbind(1)
+    mask, changes = (flat[:, 1:] ^ flat[:, :-1]).nonzero().unbind(1)
     counts = []
     for i in range(len(flat)):
-        ends = torch.cat([torch.tensor([0]), place[mask == i] + 1, torch.tensor([flat.shape[1]])])
+        ends = torch.cat([torch.tensor([0]), changes[mask == i] + 1, torch.tensor([flat.shape[1]])])
         counts.append(([0] if flat[i, 0] else []) + ends.diff().tolist())
     return counts
 

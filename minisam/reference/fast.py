@@ -3,10 +3,10 @@
     q_i·k_j/√D + q_i·R^h[row i − row j] + q_i·R^w[column i − column j]
         = [q_i/√D, b^h_i, b^w_i] · [k_j, e_row(j), e_col(j)]
 
-b^h_i (H numbers) and b^w_i (W) are what ``ops.decomposed_rel_pos`` gives, e_r is 1 at place r and 0 elsewhere. So the
+b^h_i (H numbers) and b^w_i (W) are what ``ops.decomposed_rel_pos`` gives, e_r is 1 at index r and 0 elsewhere. So the
 scores are products of vectors of D + H + W numbers (192 in ViT-B and ViT-L, 208 in ViT-H), and any fused attention
 without a mask computes them, a tile at a time. The plain form, ``ops.attention``, adds a bias of heads · N² numbers
-(0.27 GB a picture and block in ViT-H, in float32 1.07 GB) and is this one's oracle.
+(0.27 GB per image and block in ViT-H, in float32 1.07 GB) and is this one's oracle.
 
 What it costs: the products q·k grow by (D + H + W)/D, and v gets zeros up to the same width, which the fused kernels
 want. ``use(model)`` changes a model over; ``minisam.reference.build(config, fast=True)`` makes one.
@@ -47,8 +47,10 @@ def attention(qkv: Tensor, num_heads: int, rel_pos_h: Tensor | None = None, rel_
     q, k, v = qkv.reshape(B, H * W, 3, num_heads, -1).permute(2, 0, 3, 1, 4)  # each (B, heads, N, D)
     D = q.shape[-1]
     rel_h, rel_w = (ops.get_rel_pos(n, n, table) for n, table in ((H, rel_pos_h), (W, rel_pos_w)))
+    # b^h and b^w
     biases = ops.decomposed_rel_pos(q.unflatten(2, (H, W)), rel_h.to(q.dtype), rel_w.to(q.dtype))
     bias = torch.cat(biases, dim=-1).flatten(2, 3)  # (B, heads, N, H + W)
+    # [q/√D, b^h, b^w] and [k, e_row, e_col], padded with zeros
     zeros = q.new_zeros(1).expand(B, num_heads, H * W, -(D + H + W) % 8)  # fused kernels want widths of 8 · n
     long_q = torch.cat([q * D**-0.5, bias, zeros], dim=-1)
     long_k = torch.cat([k, places(H, W, k).expand(B, num_heads, -1, -1), zeros], dim=-1)

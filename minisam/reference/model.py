@@ -147,7 +147,7 @@ class PositionEmbeddingRandom(nn.Module):
 
 
 class PromptEncoder(nn.Module):
-    """Points, boxes and masks → sparse embeddings (B, T, C), one a point, and dense ones (B or 1, h, w, C)."""
+    """Points, boxes and masks → sparse embeddings (B, T, C), one per point, and dense ones (B or 1, h, w, C)."""
 
     def __init__(self, c: SamConfig) -> None:
         super().__init__()

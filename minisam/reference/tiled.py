@@ -3,8 +3,8 @@
 The score of query i, at (row, column), and key j is q_i·k_j/√D + down_i[row j] + right_i[column j]. When the keys come
 in tiles of whole rows of the grid, what the bias needs stays in registers for the whole loop:
 
-    a row a tile (a grid of 64 × 64)        right_i[all columns] is loaded once; down_i is one number a query and tile
-    some rows a tile (windows of 14 × 14)   b_i = (down_i, right_i), 2 · 16 numbers; the bias is b_i·e with e the rows
+    one row per tile (a grid of 64 × 64)    right_i[all columns] is loaded once; down_i is a number per query and tile
+    rows per tile (windows of 14 × 14)      b_i = (down_i, right_i), 2 · 16 numbers; the bias is b_i·e with e the rows
                                             and columns of the tile as vectors with a single 1 (see ``fast``)
 
     for each tile of keys:
@@ -12,7 +12,7 @@ in tiles of whole rows of the grid, what the bias needs stays in registers for t
         running softmax in base 2 (Milakov & Gimelshein 2018; Dao et al. 2022), o = Σ p·v
 
 So the bias costs an addition or a short product, where ``fast.attention`` pays for vectors of D + H + W numbers and
-``fast.flex_attention`` for two loads a score. q with the tables of positions, for every distance, is one product; a
+``fast.flex_attention`` for two loads per score. q with the tables of positions, for every distance, is one product; a
 query picks the distances to its rows and columns. In windows that product happens in the kernel. qkv is read where the
 linear layer left it, the output written where the next one wants it: nothing is transposed.
 
@@ -50,38 +50,45 @@ def _attend(  # type: ignore[no-untyped-def]
 
     qkv (B, N, 3, heads, D) and out (B, N, heads, D) with N = H · W, D = D0 + D1. With ROWS = 1 ``table`` is (heads,
     B · N, width), q times all positions; else it is the positions, (width, D), width a power of two. A grid of more
-    rows than COLUMNS has no place in b, so those rows come one a tile.
+    rows than COLUMNS does not fit into b, so its rows come one per tile.
     """
     LOG2E: tl.constexpr = 1.4426950408889634
     N: tl.constexpr = H * W
     D: tl.constexpr = D0 + D1
     block, head, batch = tl.program_id(0), tl.program_id(1), tl.program_id(2).to(tl.int64)
     C = heads * D
+    # m: this program's queries; (row, column): the keys of a tile, on the grid
     m = block * M + tl.arange(0, M)
     there = m < N
     n = tl.arange(0, ROWS * COLUMNS)
     column, row = n % COLUMNS, n // COLUMNS
+    # D = D0 + D1: two powers of two
     d0, d1 = tl.arange(0, D0), D0 + tl.arange(0, D1 if D1 else 1)
     q = qkv + batch * N * 3 * C + head * D
     k, v = q + C, q + 2 * C
+    # q of all queries stays in registers
     q0 = tl.load(q + m[:, None] * 3 * C + d0[None, :], mask=there[:, None], other=0.0)
     if D1:
         q1 = tl.load(q + m[:, None] * 3 * C + d1[None, :], mask=there[:, None], other=0.0)
     if ROWS == 1:
+        # right_i[column j] for all columns; ``down`` points at down_i[row 0]
         mine = table + (head.to(tl.int64) * tl.num_programs(2) * N + batch * N + m) * width
         away = (m % W)[:, None] - column[None, :] + W - 1
         fits = there[:, None] & (column < W)[None, :]
         right = tl.load(mine[:, None] + 2 * H - 1 + away, mask=fits, other=0.0).to(tl.float32) * LOG2E
         down = mine + m // W + H - 1
     else:
+        # g_i[t] = q_i · position t, for every distance t
         t = tl.arange(0, width)
         g = tl.dot(q0, tl.load(table + t[None, :] * D + d0[:, None]), input_precision="ieee")
         if D1:
             g = tl.dot(q1, tl.load(table + t[None, :] * D + d1[:, None]), g, input_precision="ieee")
+        # b_i = (down_i, right_i): of g_i the distances to all rows, then to all columns
         j = tl.arange(0, 2 * COLUMNS)
         of_row, of_column = (m // W)[:, None] - j + H - 1, (m % W)[:, None] - (j - COLUMNS) + W - 1 + 2 * H - 1
         away = tl.where(j[None, :] < COLUMNS, of_row, of_column)
         b = tl.gather(g, tl.minimum(tl.maximum(away, 0), width - 1), 1).to(q0.dtype)
+    # the running softmax: largest score, sum of the weights, weighted sum of v
     most = tl.full([M], float("-inf"), tl.float32)
     total = tl.zeros([M], tl.float32)
     o0 = tl.zeros([M, D0], tl.float32)
@@ -91,11 +98,13 @@ def _attend(  # type: ignore[no-untyped-def]
         rows = first + row
         key = rows * W + column
         real = (rows < H) & (column < W)
+        # s = q·kᵀ
         k0 = tl.load(k + key[None, :] * 3 * C + d0[:, None], mask=real[None, :], other=0.0)
         s = tl.dot(q0, k0, input_precision="ieee")
         if D1:
             k1 = tl.load(k + key[None, :] * 3 * C + d1[:, None], mask=real[None, :], other=0.0)
             s = tl.dot(q1, k1, s, input_precision="ieee")
+        # s = (s / √D + bias) · log₂e; keys beyond the grid have no weight
         if ROWS == 1:
             below = tl.load(down - first, mask=there, other=0.0).to(tl.float32) * LOG2E
             s = s * (scale * LOG2E) + (right + below[:, None])
@@ -104,17 +113,20 @@ def _attend(  # type: ignore[no-untyped-def]
             s = s * (scale * LOG2E) + tl.dot(b, e.to(q0.dtype), input_precision="ieee") * LOG2E
         if COLUMNS > W or H % ROWS:
             s = tl.where(real[None, :], s, float("-inf"))
+        # p = 2^(s − the new largest); what was summed before shrinks by 2^(the old − the new)
         new = tl.maximum(most, tl.max(s, 1))
         p = tl.exp2(s - new[:, None])
         old = tl.exp2(most - new)
         total = total * old + tl.sum(p, 1)
         most = new
+        # o = o · shrunk + p·v
         p = p.to(q0.dtype)
         v0 = tl.load(v + key[:, None] * 3 * C + d0[None, :], mask=real[:, None], other=0.0)
         o0 = tl.dot(p, v0, o0 * old[:, None], input_precision="ieee")
         if D1:
             v1 = tl.load(v + key[:, None] * 3 * C + d1[None, :], mask=real[:, None], other=0.0)
             o1 = tl.dot(p, v1, o1 * old[:, None], input_precision="ieee")
+    # o / Σ p
     at = out + batch * N * C + head * D + m[:, None] * C
     tl.store(at + d0[None, :], (o0 / total[:, None]).to(q0.dtype), mask=there[:, None])
     if D1:

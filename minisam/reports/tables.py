@@ -14,7 +14,7 @@ Table = list[list[str]]  # the first row is the head
 
 def read_reports(folder: Path, schema: int | str, command: str) -> list[Report]:
     """Every JSON file of the folder; one that ``command`` did not write, or no file at all, is an error."""
-    found = []
+    reports = []
     for path in sorted(folder.glob("*.json")):
         try:
             figures = json.loads(path.read_text(encoding="utf-8"))
@@ -22,10 +22,10 @@ def read_reports(folder: Path, schema: int | str, command: str) -> list[Report]:
             figures = None
         if not isinstance(figures, dict) or figures.get("schema") != schema:
             raise InputError(f"expected a report of {command}, got {path}")
-        found.append(figures)
-    if not found:
+        reports.append(figures)
+    if not reports:
         raise InputError(f"expected reports of {command} in {folder}, got none")
-    return found
+    return reports
 
 
 def seconds(value: float) -> str:

@@ -20,7 +20,7 @@ HOW = """\
 Every kernel is compared with the same operation in PyTorch in float64; its error is given in units of eps · the sum of
 the absolute terms, and the tolerance is the one of the kernel's own file. The model is compared stage by stage, each
 stage with the errors of all earlier ones in it: the largest and the mean difference, divided by the stage's largest
-number. Pictures are noise, square or filled up with zeros from two thirds of the height on; with random weights these
+number. Images are noise, square or padded with zeros from two thirds of the height on; with random weights these
 have the scale of trained ones. Products of matrices in float32 are never shortened to TF32. In bfloat16 and float16 the
 tolerance is a budget: 2 · √n · u after n roundings of a number, u = 2⁻⁸ or 2⁻¹¹; masks are compared by IoU, without the
 pixels that lie nearer to the threshold than one rounding of the largest logit. Hugging Face's `SamModel` has the same
@@ -29,23 +29,23 @@ weights. Times are of one call, to give an idea; the benchmarks measure."""
 
 def versions(*packages: str) -> dict[str, str]:
     """Of those that are installed."""
-    found = {}
+    numbers = {}
     for name in packages:
         try:
-            found[name] = version(name)
+            numbers[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found
+    return numbers
 
 
 def read_folder(folder: Path) -> list[Report]:
     """Every report in the folder, in the page's order."""
 
-    def place(report: Report) -> tuple[int, str, int]:
+    def position(report: Report) -> tuple[int, str, int]:
         name, dtype = report["model"]["name"], report["dtype"]
         return (ORDER.index(name) if name in ORDER else len(ORDER), name, DTYPES.index(dtype))
 
-    return sorted(read_reports(folder, SCHEMA, "minisam verify"), key=place)
+    return sorted(read_reports(folder, SCHEMA, "minisam verify"), key=position)
 
 
 def parts(report: Report) -> dict[str, list[dict[str, Any]]]:
@@ -86,17 +86,17 @@ def lines(part: list[dict[str, Any]]) -> Table:
 
 def environment(report: Report) -> Table:
     """What the report depends on."""
-    device, here = report["device"], report["environment"]
+    device, ours = report["device"], report["environment"]
     torch = "the same processor"
     if device["type"] == "cuda":
         torch = f"{device['name']}, {device['memory_gb']} GB, CUDA {device['cuda']}"
-    commit = f" at commit {here['commit']}" if here["commit"] else ""
-    found = ", ".join(f"{name} {number}" for name, number in sorted(report["versions"].items()))
+    commit = f" at commit {ours['commit']}" if ours["commit"] else ""
+    packages = ", ".join(f"{name} {number}" for name, number in sorted(report["versions"].items()))
     return [
         ["", ""],
-        ["machine", machine(here)],
+        ["machine", machine(ours)],
         ["torch computes on", torch],
-        ["versions", f"{here['system']}, Python {here['python']}, {found}"],
+        ["versions", f"{ours['system']}, Python {ours['python']}, {packages}"],
         ["weights", report["weights"]],
         ["command", f"`{report['command']}`{commit}"],
     ]

@@ -40,6 +40,8 @@ PROMPTS = {  # what a prompt holds: points, boxes, masks
     "no prompt": (0, False, False),
 }
 
+Logits = tuple[np.ndarray, np.ndarray]  # mask logits, predicted IoU
+
 
 @dataclass
 class Line:
@@ -107,40 +109,44 @@ def verify_kernels(device: torch.device, seed: int | None = None) -> Iterator[Li
     """A line for every kernel, on fresh random numbers of the sizes that the model uses."""
     for case in kernel_cases(np.random.default_rng(seed)):
         case.kernel(*case.arguments)  # compile
-        actual, here = timed(case.kernel, *case.arguments)
-        expected, there = timed(case.oracle, *(tensor(a, device) for a in case.arguments), device=device)
+        actual, took = timed(case.kernel, *case.arguments)
+        expected, theirs_took = timed(case.oracle, *(tensor(a, device) for a in case.arguments), device=device)
         expected = expected.double().cpu().numpy()
         error, unit = np.abs(np.asarray(actual, np.float64) - expected), "absolute"
         if case.tolerance != 0:
             error, unit = error / (EPS * case.magnitude), "eps·|terms|"
         largest, mean = float(error.max()), float(error.mean())
-        yield Line(f"kernel: {case.name}", str(expected.shape), largest, mean, case.tolerance, unit, here, there)
+        yield Line(f"kernel: {case.name}", str(expected.shape), largest, mean, case.tolerance, unit, took, theirs_took)
 
 
 def compare(
-    what: str, actual: np.ndarray, expected: torch.Tensor, here: float, there: float, allowed: float = STAGE_TOLERANCE
+    what: str,
+    actual: np.ndarray,
+    expected: torch.Tensor,
+    our_seconds: float,
+    their_seconds: float,
+    allowed: float = STAGE_TOLERANCE,
 ) -> Line:
     """A stage's line: the largest difference over the largest number."""
     truth = expected.double().cpu().numpy()
-    scale = np.abs(truth).max()
-    error = np.abs(actual - truth)
+    scale, error = np.abs(truth).max(), np.abs(actual - truth)
     largest, mean = float(error.max() / scale), float(error.mean() / scale)
-    return Line(what, str(actual.shape), largest, mean, allowed, "relative", here, there)
+    return Line(what, str(actual.shape), largest, mean, allowed, "relative", our_seconds, their_seconds)
 
 
 def compare_answers(
     what: str,
     ours: tuple[np.ndarray, np.ndarray],
     theirs: tuple[torch.Tensor, torch.Tensor],
-    here: float,
-    there: float,
+    our_seconds: float,
+    their_seconds: float,
     allowed: float = STAGE_TOLERANCE,
 ) -> Iterator[Line]:
     """Lines for (logits, predicted IoU). Yes/no masks may differ only where a logit is within the tolerance of 0; what
     they may in half precision is ``compare_masks``'s to say."""
     (logits, iou), (their_logits, their_iou) = ours, theirs
     truth = their_logits.double().cpu().numpy()
-    line = compare(what, logits, their_logits, here, there, allowed)
+    line = compare(what, logits, their_logits, our_seconds, their_seconds, allowed)
     differ = (logits > 0) != (truth > 0)
     line.note = f"masks differ in {int(differ.sum())} pixels"
     half = their_logits.dtype in devices.HALVES
@@ -166,14 +172,14 @@ def compare_masks(what: str, pairs: list[tuple[np.ndarray, torch.Tensor]]) -> Li
         overlap, union = (mask.sum(axis=(2, 3)) for mask in (ours & theirs & where, (ours | theirs) & where))
         return np.where(union == 0, 1.0, overlap / np.maximum(union, 1))
 
-    found = iou(clear)
-    note = f"worst {found.min():.4f}; all pixels {iou(True).mean():.4f}; {1 - clear.mean():.1%} lie at the threshold"
-    lost = float(1 - found.mean())
+    ious = iou(clear)
+    note = f"worst {ious.min():.4f}; all pixels {iou(True).mean():.4f}; {1 - clear.mean():.1%} lie at the threshold"
+    lost = float(1 - ious.mean())
     return Line(what, str(logits.shape), lost, lost, MASK_TOLERANCE, "1 − mean IoU", 0.0, 0.0, note)
 
 
 def random_picture(sam: Sam, rng: np.random.Generator, rectangular: bool) -> np.ndarray:
-    """Noise of a normalised picture's scale, (1, S, S, 3); a rectangular one ends early and is filled with zeros."""
+    """Noise of a normalised picture's scale, (1, S, S, 3); a rectangular one ends early and is padded with zeros."""
     size = sam.config.image_size
     image = rng.standard_normal((1, size, size, 3)).astype(np.float32)
     if rectangular:
@@ -199,24 +205,24 @@ def verify_encoder(
     ours, theirs, depth = sam.image_encoder, reference.image_encoder, sam.config.encoder_depth
     dtype, name = theirs.pos_embed.dtype, f"encoder, {picture}"
     pixels = tensor(image, device, dtype)
-    x, here = timed(ours.embed_patches, image)
-    y, there = timed(lambda i: theirs.patch_embed(i) + theirs.pos_embed, pixels, device=device)
-    yield compare(f"{name}: patches + positions", x, y, here, there, tolerance(dtype, encoder_roundings(0)))
+    x, took = timed(ours.embed_patches, image)
+    y, theirs_took = timed(lambda i: theirs.patch_embed(i) + theirs.pos_embed, pixels, device=device)
+    yield compare(f"{name}: patches + positions", x, y, took, theirs_took, tolerance(dtype, encoder_roundings(0)))
     for i, block in enumerate(theirs.blocks):
-        x, here = timed(ours.block, i, x)
-        y, there = timed(block, y, device=device)
+        x, took = timed(ours.block, i, x)
+        y, theirs_took = timed(block, y, device=device)
         kind = "global" if i in sam.config.encoder_global_attn_indexes else "window"
         allowed = tolerance(dtype, encoder_roundings(i + 1))
-        yield compare(f"{name}: block {i} ({kind})", x, y, here, there, allowed)
-    x, here = timed(ours.neck, x)
-    y, there = timed(lambda t: theirs.neck(t.movedim(-1, 1)).movedim(1, -1), y, device=device)
+        yield compare(f"{name}: block {i} ({kind})", x, y, took, theirs_took, allowed)
+    x, took = timed(ours.neck, x)
+    y, theirs_took = timed(lambda t: theirs.neck(t.movedim(-1, 1)).movedim(1, -1), y, device=device)
     allowed = tolerance(dtype, encoder_roundings(depth) + 4)  # two convolutions, two norms
-    yield compare(f"{name}: neck", x, y, here, there, allowed)
-    whole, here = timed(ours, image)
+    yield compare(f"{name}: neck", x, y, took, theirs_took, allowed)
+    whole, took = timed(ours, image)
     fast.use(reference)
-    again, there = timed(theirs, pixels, device=device)
+    again, theirs_took = timed(theirs, pixels, device=device)
     fast.use(reference, ops.attention)
-    yield compare(f"{name}: all of it, torch with fast attention", whole, again, here, there, allowed)
+    yield compare(f"{name}: all of it, torch with fast attention", whole, again, took, theirs_took, allowed)
     yield x, y
 
 
@@ -253,33 +259,32 @@ def verify_decoder(
         prompt = random_prompt(sam, name, rng)
         what = f"decoder, {picture}: {name}"
 
-        def here(prompt=prompt):
-            return sam.mask_decoder.predict_masks(ours, pe, *sam.prompt_encoder(*prompt))
+        def plain(points: Any, boxes: Any, masks: Any) -> Logits:
+            return sam.mask_decoder.predict_masks(ours, pe, *sam.prompt_encoder(points, boxes, masks))
 
-        def fused(multimask_output, prompt=prompt):
-            sparse, _ = sam.prompt_encoder(*prompt[:2])
-            return sam.fused_decoder.decode(terms, sparse, prompt[2], multimask_output)
+        def fused(points: Any, boxes: Any, masks: Any, multimask_output: bool) -> Logits:
+            return sam.fused_decoder.decode(terms, sam.prompt_encoder(points, boxes)[0], masks, multimask_output)
 
-        def there(prompt=prompt):
+        def by_torch(*prompt: Any) -> tuple[torch.Tensor, torch.Tensor]:
             return decode(reference, theirs, embed_prompt(reference, *prompt))
 
-        embedded, seconds_here = timed(sam.prompt_encoder, *prompt)
-        truth, seconds_there = timed(embed_prompt, reference, *prompt, device=device)
+        embedded, took = timed(sam.prompt_encoder, *prompt)
+        truth, theirs_took = timed(embed_prompt, reference, *prompt, device=device)
         for part, x, y in zip(("sparse", "dense"), embedded, truth[:2]):
             if x.size:
-                yield compare(f"{what}, {part} embedding", x, y, seconds_here, seconds_there)
-        here()  # compile
-        answer, seconds_here = timed(here)
-        truth, seconds_there = timed(there, device=device)
+                yield compare(f"{what}, {part} embedding", x, y, took, theirs_took)
+        plain(*prompt)  # compile
+        answer, took = timed(plain, *prompt)
+        truth, theirs_took = timed(by_torch, *prompt, device=device)
         yield compare(f"{what}, tokens", decoder_tokens(sam, ours, *embedded), tokens[-1], 0.0, 0.0, allowed)
-        yield from compare_answers(what, answer, truth, seconds_here, seconds_there, allowed)
+        yield from compare_answers(what, answer, truth, took, theirs_took, allowed)
         pairs.append((answer[0], truth[0]))
         for multimask_output, chosen in ((True, slice(1, None)), (False, slice(0, 1))):
-            fused(multimask_output)
-            answer, seconds_here = timed(fused, multimask_output)
-            masks_there = (truth[0][:, chosen], truth[1][:, chosen])
+            fused(*prompt, multimask_output)
+            answer, took = timed(fused, *prompt, multimask_output)
+            expected = (truth[0][:, chosen], truth[1][:, chosen])
             form = f"{what}, fused, {'three masks' if multimask_output else 'one mask'}"
-            yield from compare_answers(form, answer, masks_there, seconds_here, seconds_there, allowed)
+            yield from compare_answers(form, answer, expected, took, theirs_took, allowed)
     hook.remove()
     if theirs.dtype in devices.HALVES:
         yield compare_masks(f"decoder, {picture}: yes/no masks of all prompts", pairs)
@@ -308,16 +313,16 @@ def verify_hugging_face(sam: Sam, device: torch.device, dtype: torch.dtype = tor
         for picture in ("square", "rectangular"):
             rng, name = np.random.default_rng(2), f"Hugging Face, {picture}"
             image = random_picture(sam, rng, picture == "rectangular")
-            ours, here = timed(sam.image_encoder, image)
-            features, there = timed(theirs.encode, image, device=device)
-            yield compare(f"{name}: encoder", ours, features, here, there)
+            ours, took = timed(sam.image_encoder, image)
+            features, theirs_took = timed(theirs.encode, image, device=device)
+            yield compare(f"{name}: encoder", ours, features, took, theirs_took)
             pe = sam.prompt_encoder.get_dense_pe()
             for kind in PROMPTS:
                 prompt = random_prompt(sam, kind, rng)
-                truth, there = timed(theirs.decode, features, *prompt, device=device)
+                truth, theirs_took = timed(theirs.decode, features, *prompt, device=device)
                 sparse, dense = sam.prompt_encoder(*prompt)
-                answer, here = timed(sam.mask_decoder, ours, pe, sparse, dense, True)
-                yield from compare_answers(f"{name}: {kind}", answer, truth, here, there)
+                answer, took = timed(sam.mask_decoder, ours, pe, sparse, dense, True)
+                yield from compare_answers(f"{name}: {kind}", answer, truth, took, theirs_took)
 
 
 @torch.no_grad()

@@ -9,6 +9,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -18,7 +19,7 @@ import pytest
 
 import minisam
 from command_line import refused, run
-from minisam.benchmark import contenders, flops, goals, measure, plots, profile, report, workloads
+from minisam.benchmark import contenders, flops, measure, plots, profile, report, workloads
 from minisam.benchmark.worker import Worker, WorkerError, environment
 from minisam.checkpoints.checkpoint import save_checkpoint
 from minisam.reports import environment as machine
@@ -26,11 +27,12 @@ from minisam.reports import tables
 from minisam.sam import build
 from small_models import SMALL
 
-PADDED = dataclasses.replace(SMALL, name="padded", window_size=5)  # 8 tokens a side: windows of 5 are filled up
+ROOT = Path(minisam.__file__).parents[1]
+PADDED = dataclasses.replace(SMALL, name="padded", window_size=5)  # 8 tokens a side: windows of 5 are padded
 
 
 @pytest.fixture
-def place(tmp_path, monkeypatch):
+def folder(tmp_path, monkeypatch):
     """A folder with the weights of a very small model; commands run in it."""
     monkeypatch.chdir(tmp_path)
     save_checkpoint("small.safetensors", build(SMALL, seed=1).state_dict(), SMALL)
@@ -85,29 +87,29 @@ def test_flops_by_hand():
 # ------------------------------------------------------------------------------------------------------ contenders
 
 
-def test_contenders_give_the_same(place, torch_at_one_thread):
+def test_contenders_give_the_same(folder, torch_at_one_thread):
     """What is timed is the same work: the same masks from the same weights. Contenders set torch's threads, which here
     are those of all tests."""
     pytest.importorskip("transformers")
-    found = {
+    models = {
         name: contenders.contender(name)("small.safetensors", ".", 1)
         for name in ("minisam", "reference", "hugging_face")
     }
-    logits = {name: contender.prepare("prompts", {"count": 3})() for name, contender in found.items()}
+    logits = {name: contender.prepare("prompts", {"count": 3})() for name, contender in models.items()}
     expected = logits["reference"][0].numpy()
     tolerance = 1e-4 * np.abs(expected).max()
     np.testing.assert_allclose(logits["minisam"][0], expected, atol=tolerance)
     np.testing.assert_allclose(logits["hugging_face"].pred_masks[0], expected, atol=tolerance)
-    encoded = found["reference"].prepare("encode", {})().numpy()
-    theirs = found["hugging_face"].prepare("encode", {})().movedim(1, -1).numpy()
+    encoded = models["reference"].prepare("encode", {})().numpy()
+    theirs = models["hugging_face"].prepare("encode", {})().movedim(1, -1).numpy()
     np.testing.assert_allclose(theirs, encoded, atol=1e-4 * np.abs(encoded).max())
 
-    found["minisam"].prepare("setup", {"picture": 64})()
+    models["minisam"].prepare("setup", {"picture": 64})()
     options = {"points_per_side": 8, "picture": 64, "points_per_batch": 16, "pred_iou_thresh": 0.0}
     options |= {"stability_score_thresh": 0.0, "box_nms_thresh": 1.0}
     for every, points in ((1, 64), (2, 16)):
-        ours = found["minisam"].prepare("everything", options | {"every": every})()
-        theirs = found["reference"].prepare("everything", options | {"every": every})()
+        ours = models["minisam"].prepare("everything", options | {"every": every})()
+        theirs = models["reference"].prepare("everything", options | {"every": every})()
         assert len(ours) == len(theirs) == 3 * points
 
 
@@ -134,7 +136,7 @@ def stopped(worker):
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
-def test_a_worker_is_stopped_between_turns(place):
+def test_a_worker_is_stopped_between_turns(folder):
     with Worker("minisam", 1, weights="small.safetensors", folder=".") as worker:
         assert stopped(worker) and worker.loaded["versions"]["numpy"] == np.__version__
         worker.ask(do="prepare", kind="sgemm", options={"size": 16})
@@ -165,7 +167,7 @@ def test_the_commit_of_a_copy(monkeypatch):
     assert machine.commit() == ""
 
 
-def test_a_contender_that_fails_does_not_end_the_run(place, monkeypatch):
+def test_a_contender_that_fails_does_not_end_the_run(folder, monkeypatch):
     runner = measure.Runner(SMALL, {"weights": "none", "folder": "."}, 1, 2, 5, lambda _: None)
     result = runner.workload(workloads.prompts(1), ("minisam",))["minisam"]
     assert set(result) == {"failed"} and "none" in result["failed"]
@@ -174,7 +176,7 @@ def test_a_contender_that_fails_does_not_end_the_run(place, monkeypatch):
     assert "not run" in runner.workload(workloads.prompts(16), ("minisam",))["minisam"]["failed"]
 
 
-def test_profile_adds_up_and_leaves_nothing_behind(place):
+def test_profile_adds_up_and_leaves_nothing_behind(folder):
     contender = contenders.Minisam("small.safetensors", ".", 1)
     for kind, options, part in (("encode", {}, "windowed blocks"), ("prompts", {"count": 2}, "upscaling and masks")):
         call = contender.prepare(kind, options)
@@ -212,9 +214,9 @@ def figures(name="vit_b"):
     """A report of made-up figures that are easy to check."""
 
     def result(seconds, peak, gflops=None):
-        found = {"median": seconds, "quartiles": [0.9 * seconds, 1.1 * seconds], "peak_bytes": peak}
-        found |= {"load": 1.0, "first_call": 2.0, "versions": {"numpy": "2"}, "math": ["openblas"]}
-        return found | ({"gflops": gflops} if gflops else {})
+        row = {"median": seconds, "quartiles": [0.9 * seconds, 1.1 * seconds], "peak_bytes": peak}
+        row |= {"load": 1.0, "first_call": 2.0, "versions": {"numpy": "2"}, "math": ["openblas"]}
+        return row | ({"gflops": gflops} if gflops else {})
 
     rows = [
         (workloads.encode(), {"minisam": result(4, 1e9, 120), "reference": result(18, 3e9, 50)}),
@@ -252,30 +254,11 @@ def figures(name="vit_b"):
 
 def test_ratios_and_shares():
     data = figures()
-    assert goals.ratio(data, "encode", "reference") == 4.5
-    assert goals.ratio(data, "prompts-64", "reference") is None, "it failed"
-    assert goals.ratio(data, "encode", "onnxruntime") is None, "it was not there"
-    assert goals.blas_peak(data) == 150, "the best of what was measured, in turns or alone"
-    assert goals.share(data, "encode") == 0.8
-    compared = [(row["goal"], row["measured"], row["met"]) for row in goals.compare(data)]
-    verdicts = {(goal.workload, goal.kind, goal.peer): (value, met) for goal, value, met in compared}
-    assert verdicts["encode", "ratio", "reference"] == (4.5, True)
-    assert verdicts["encode", "ratio", "onnxruntime"] == (None, None)
-    assert verdicts["encode", "share", ""] == (0.8, True)
-    assert verdicts["encode", "bytes", ""] == (1e9, True)
-    assert verdicts["prompts-1", "ratio", "reference"] == (pytest.approx(4.5), False)
-    assert verdicts["prompts-1", "seconds", ""] == (0.012, False)
-    assert verdicts["everything", "ratio", "reference"] == (20, True)
-    assert verdicts["everything", "bytes", ""] == (1.3e9, False)
-    assert verdicts["everything-filtered", "gain", "everything"] == (None, None)
-    data["scaling"][1]["curves"]["minisam"][0]["peak_bytes"] = 2e9
-    memory = next(row for row in goals.compare(data) if row["goal"] == goals.Goal("everything", "bytes", 1.2e9))
-    assert memory["measured"] == 2e9, "the largest of all batches"
-    data["workloads"][3]["name"] = "everything-filtered"
-    data["workloads"].append(figures()["workloads"][3])
-    data["workloads"][3]["results"]["minisam"]["median"] = 4
-    gain = goals.compare(data)[-1]
-    assert (gain["goal"].kind, gain["measured"], gain["met"]) == ("gain", 2, True)
+    assert report.ratio(data, "encode", "reference") == 4.5
+    assert report.ratio(data, "prompts-64", "reference") is None, "it failed"
+    assert report.ratio(data, "encode", "onnxruntime") is None, "it was not there"
+    assert report.blas_peak(data) == 150, "the best of what was measured, in turns or alone"
+    assert report.share(data, "encode") == 0.8
 
 
 def test_spread():
@@ -301,8 +284,7 @@ def test_the_page_and_the_plots(tmp_path, capsys):
     assert page.index("## vit_b") < page.index("## tiny")
     assert "| encode a picture | 4 s (3.6–4.4) | 18 s (16.2–19.8), **4.5×** |" in page
     assert "| 64 prompts, each | 10 ms (9–11) | no memory |" in page
-    assert "| encode a picture: times faster than torch eager | ≥ 4× | 4.50× | yes |" in page
-    assert "| one prompt: time | ≤ 10 ms | 12 ms | **no** |" in page
+    assert "| encode a picture | 1 | 120 (80%) | 50 (33%) |" in page
     assert "peers ran 64 of 1024 points, times 16." in page
     drawn = re.findall(r"!\[(.+)\]\((.+)\)", page)
     assert [file for _, file in drawn if "vit_b" in file] == [f"vit_b-{n}.svg" for n in ("prompts", "batch", "memory")]
@@ -313,11 +295,24 @@ def test_the_page_and_the_plots(tmp_path, capsys):
     assert all(file in first for _, file in drawn)
 
 
+def test_the_committed_pages_are_those_of_their_figures(tmp_path, capsys):
+    """Kills: a page mended by hand; code that writes another page than the one that was committed."""
+    pytest.importorskip("matplotlib")
+    for folder, device in (("cpu", []), ("h100", ["--device", "cpu"])):
+        committed, copy = ROOT / "benchmarks" / folder, tmp_path / folder
+        copy.mkdir()
+        for path in committed.glob("*.json"):
+            shutil.copy(path, copy)
+        assert run(capsys, "bench", "--report", copy, "--redraw", *device) == (0, "", "")
+        assert (copy / "README.md").read_text() == (committed / "README.md").read_text(), folder
+        assert {path.name for path in copy.iterdir()} == {path.name for path in committed.iterdir() if path.is_file()}
+
+
 def test_text_for_a_terminal():
     text = report.text(figures())
     assert "**" not in text and "4 s (3.6–4.4)" in text and "75.0%" in text
     quick = copy.deepcopy(figures()) | {"quick": True}
-    assert "nothing else" in report.text(quick) and "asked for" not in report.text(quick)
+    assert "nothing else" in report.text(quick)
 
 
 def test_every_colour_and_marker_is_its_own():
@@ -328,7 +323,7 @@ def test_every_colour_and_marker_is_its_own():
 # ----------------------------------------------------------------------------------------------------- the command
 
 
-def test_the_whole_command(place, capsys, monkeypatch):
+def test_the_whole_command(folder, capsys, monkeypatch):
     """Quick, of a very small model; curves of two points."""
     pytest.importorskip("matplotlib")
     two = workloads.Series("prompts", "prompts in a call", [(n, workloads.prompts(n), None) for n in (1, 2)])
@@ -359,14 +354,14 @@ def test_the_whole_command(place, capsys, monkeypatch):
     assert [part["title"] for part in data["profile"]] == ["encode a picture", "one prompt", "4 prompts, each"]
     written = {path.name: path.read_text() for path in Path("out").iterdir()}
     assert set(written) == {"small.json", "README.md", "small-prompts.svg"}
-    secret = {platform.node(), getpass.getuser(), str(place), str(Path.home()), str(Path(minisam.__file__).parent)}
+    secret = {platform.node(), getpass.getuser(), str(folder), str(Path.home()), str(Path(minisam.__file__).parent)}
     for name, text in (written | {"stdout": out}).items():
         for word in secret - {"", "root", "localhost"}:
             assert word not in text, (name, word)
     assert "minisam-bench-" not in "".join(written.values()), "the name of a temporary folder"
 
 
-def test_what_is_pinned_is_shown_as_well(place, capsys, monkeypatch):
+def test_what_is_pinned_is_shown_as_well(folder, capsys, monkeypatch):
     monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
     code, out, _ = bench(capsys, "--quick", "--only", "prompts-1", "--threads", "1", "--json", "f.json")
     data = json.loads(Path("f.json").read_text())
@@ -375,7 +370,7 @@ def test_what_is_pinned_is_shown_as_well(place, capsys, monkeypatch):
     assert set(data["workloads"][0]["results"]) == set(data["blas_peak"]["1"]) == {"minisam", "pinned"}
 
 
-def test_bad_options(place, capsys):
+def test_bad_options(folder, capsys):
     assert "existing folder" in refused(capsys, "bench", "--json", "no/f.json")
     assert "existing folder for --report" in refused(capsys, "bench", "--report", "no")
     assert "--report FOLDER with --redraw" in refused(capsys, "bench", "--redraw")
@@ -390,13 +385,13 @@ def test_bad_options(place, capsys):
     assert code == 2 and "invalid choice" in err and err.count("\n") == 1
 
 
-def test_missing_extra_is_named(place, capsys, monkeypatch):
+def test_missing_extra_is_named(folder, capsys, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert "pip install 'minisam[bench]'" in refused(capsys, "bench", "--peers")
     assert "no matplotlib" in refused(capsys, "bench", "--report", ".")
 
 
-def test_ctrl_c_ends_every_process(place, capsys, monkeypatch):
+def test_ctrl_c_ends_every_process(folder, capsys, monkeypatch):
     started = []
 
     class Interrupted(Worker):

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from book.tools import pdf as book_pdf
 from book.tools import server as book_server
 
 
@@ -42,25 +43,14 @@ def address(pages: Path) -> Iterator[str]:
 
 
 @pytest.fixture
-def browser(tmp_path: Path) -> Iterator[Any]:
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    driver = shutil.which("chromedriver")
-    if not chromium or not driver:
+def browser() -> Iterator[Any]:
+    need_browser()
+    logs = {"performance": "ALL", "browser": "ALL"}
+    with book_pdf.chrome("no-sandbox", "window-size=1280,1600", logs=logs) as window:
+        yield window
+
+
+def need_browser() -> None:
+    """Skip the test where there is no Chromium or no driver of it; nothing is fetched."""
+    if not any(map(shutil.which, book_pdf.BROWSERS)) or not shutil.which("chromedriver"):
         pytest.skip("no chromium with chromedriver on this machine: the pages are built but not clicked")
-    webdriver = pytest.importorskip("selenium.webdriver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    flags = "headless no-sandbox disable-gpu disable-quic no-first-run disable-sync disable-component-update"
-    for flag in [
-        *flags.split(),
-        "disable-background-networking",
-        "disable-dev-shm-usage",
-        "window-size=1280,1600",
-        f"user-data-dir={tmp_path}/profile",
-    ]:
-        options.add_argument(f"--{flag}")
-    options.add_argument("--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1")
-    options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
-    window = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    yield window
-    window.quit()

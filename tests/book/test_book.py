@@ -206,7 +206,7 @@ class States:
         window.execute_script("arguments[0].scrollIntoView({block: 'start'})", root)
 
     def all(self, selector: str) -> list[Any]:
-        return [found for found in self.root.find_elements("css selector", selector) if found.is_displayed()]
+        return [element for element in self.root.find_elements("css selector", selector) if element.is_displayed()]
 
     def seen(self) -> tuple[str, str]:
         """The words and the picture that are shown."""
@@ -256,10 +256,10 @@ class States:
             handle, track = (box.find_element("css selector", s) for s in (".noUi-handle", ".noUi-target"))
             assert handle.get_attribute("aria-label") == name, f"the slider {name!r} has no name"
             wide = track.size["width"]
-            place = 0.9 if handle.location["x"] < track.location["x"] + wide / 2 else 0.1
-            go = ActionChains(self.window).move_to_element_with_offset(track, round((place - 0.5) * wide), 0).click()
+            goal = 0.9 if handle.location["x"] < track.location["x"] + wide / 2 else 0.1
+            go = ActionChains(self.window).move_to_element_with_offset(track, round((goal - 0.5) * wide), 0).click()
             mouse = self.changes(go.perform, f"a click on the slider {name}")
-            key = Keys.ARROW_LEFT if place > 0.5 else Keys.ARROW_RIGHT
+            key = Keys.ARROW_LEFT if goal > 0.5 else Keys.ARROW_RIGHT
             keyboard = self.changes(lambda h=handle, k=key: h.send_keys(k), f"an arrow key on {name}")
             lines.append(f"{name}, a slider: mouse changed {mouse}; keyboard {keyboard}")
         assert len(lines) > 0

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from book_pages import need_browser
 
 from book.tools import pdf as book_pdf
 from book.tools import server as book_server
@@ -113,6 +114,30 @@ def test_headings_become_bookmarks() -> None:
     page = '<h1>no link</h1><h1>A &amp; <em>B</em><a class="headerlink" href="#a-b" title="x">#</a></h1><h3>C</h3>'
     page += '<h2>D<a class="headerlink" href="#d">#</a></h2>'
     assert book_pdf.headings(page) == [(1, "A & B", "a-b"), (2, "D", "d")]
+
+
+def test_two_small_pages_as_one_pdf(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Kills: printing before the page's title says that its figures are there; links that still lead to the server."""
+    from pypdf import PdfReader
+
+    need_browser()
+    monkeypatch.setattr(book_server, "HTML", tmp_path)
+    head, script = "<meta charset=utf-8>", "document.body.append(location.search); document.title = 'ready'"
+    for name, other in ("ab", "ba"):
+        heading = f'<h1>Page {name}<a class="headerlink" href="#top">#</a></h1><a href="{other}.html">next</a>'
+        late = f"<script>setTimeout(() => {{ {script} }}, 500)</script>"
+        (tmp_path / f"{name}.html").write_text(f"{head}<title>{name}{book_pdf.UNFINISHED}</title>{heading}{late}")
+    assert book_pdf.book_pdf(["a", "b"], tmp_path / "two.pdf") == 2
+    book = PdfReader(tmp_path / "two.pdf")
+    for number, page in enumerate(book.pages, 1):
+        assert f"?print={number}" in page.extract_text()
+        links = [link.get_object() for link in page["/Annots"]]
+        assert [link["/Dest"][0].get_object() for link in links if "/A" not in link][-1] == book.pages[2 - number]
+        assert not [link for link in links if "127.0.0.1" in str(link.get("/A", ""))]
+    assert [(item.title, book.get_destination_page_number(item)) for item in book.outline] == [
+        ("Page a", 0),
+        ("Page b", 1),
+    ]
 
 
 def test_pdf_of_unknown_pages_or_without_a_browser(

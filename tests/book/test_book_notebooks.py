@@ -81,10 +81,10 @@ def first_answer(cell: str, live: dict[str, str]) -> tuple[float, dict[str, Any]
         client.shell_channel.send(client.session.msg("comm_msg", {"comm_id": models[-1], "data": data}))
         while True:
             message = client.get_iopub_msg(timeout=300)
-            said = message["content"].get("data", {}).get("content", {}) if message["msg_type"] == "comm_msg" else {}
-            assert said.get("kind") != "error", said
-            if said.get("kind") == "masks":
-                return time.perf_counter() - start, said, len(message["buffers"])
+            answer = message["content"].get("data", {}).get("content", {}) if message["msg_type"] == "comm_msg" else {}
+            assert answer.get("kind") != "error", answer
+            if answer.get("kind") == "masks":
+                return time.perf_counter() - start, answer, len(message["buffers"])
     finally:
         client.stop_channels()
         manager.shutdown_kernel(now=True)
@@ -96,8 +96,8 @@ def test_the_first_figure_answers_soon(live: dict[str, str], capsys: pytest.Capt
 
     cell = next(cell.source for cell in jupytext.read(CHAPTERS / "00-click.md").cells if cell.cell_type == "code")
     first_answer(cell, live)  # compiles what is not compiled yet
-    seconds, said, masks = first_answer(cell, live)
+    seconds, answer, masks = first_answer(cell, live)
     with capsys.disabled():
         print(f"\nthe first figure answered {seconds:.1f} s after its cell was run")
-    assert masks == 3 and len(said["iou"]) == 3 and said["id"] == 1
+    assert masks == 3 and len(answer["iou"]) == 3 and answer["id"] == 1
     assert seconds < SOON * PATIENCE

@@ -19,11 +19,11 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from book_pages import need_browser
 
 from book.tools import pdf as book_pdf
 from book.tools import server as book_server
 from book.tools import streams as book_streams
-from minisam_kernels.runtime.errors import InputError
 from waiting import wait_for
 
 pytest_plugins = ["book_pages"]
@@ -70,9 +70,9 @@ def violations(window: Any, axe: str) -> Iterator[str]:
     lacks contrast."""
     wait_for(lambda: window.execute_script(AT_REST), "the end of all animations")
     window.execute_script(axe)
-    found = window.execute_async_script(RUN_AXE)
-    assert isinstance(found, list), found
-    for violation in found:
+    report = window.execute_async_script(RUN_AXE)
+    assert isinstance(report, list), report
+    for violation in report:
         if violation["impact"] in ("serious", "critical"):
             for node in violation["nodes"]:
                 yield f"{violation['id']} ({violation['help']}): {node['html'][:200]}"
@@ -91,17 +91,17 @@ def test_page_wide_and_on_a_phone(address: str, browser: Any, axe: str, name: st
         browser.get(f"{address}/{name}.html")
         assert browser.execute_script("return document.documentElement.dataset.theme") == colours
         wait_for(lambda: browser.execute_script(FIGURES), "the page's figures")
-        found = list(violations(browser, axe)) if width == 1280 else []
+        faults = list(violations(browser, axe)) if width == 1280 else []
         picture(browser, name, width)
         browser.execute_script(REVEAL)
         wait_for(lambda: browser.execute_script(FIGURES), "the page's figures")
-        found += violations(browser, axe)
+        faults += violations(browser, axe)
         wide = browser.execute_script("return document.documentElement.scrollWidth - innerWidth")
         if wide > 0:
-            found.append(f"{wide} px wider than the page")
-        found += [f"small text, {where}: {text}" for where, text in browser.execute_script(SMALL, SMALLEST).items()]
-        if found:
-            problems[f"{width} px, {colours}"] = found
+            faults.append(f"{wide} px wider than the page")
+        faults += [f"small text, {where}: {text}" for where, text in browser.execute_script(SMALL, SMALLEST).items()]
+        if faults:
+            problems[f"{width} px, {colours}"] = faults
     assert not problems, json.dumps(problems, indent=1, ensure_ascii=False)
 
 
@@ -183,8 +183,8 @@ def test_what_programs_print_is_in_one_piece(pages: Path) -> None:
     shown = re.compile(r'<div class="output stream.*?<pre>(.*?)</pre>', re.DOTALL)
     count = 0
     for path in sorted(pages.glob("[0-9]*.html")):
-        for found in shown.findall(path.read_text()):
-            text = html.unescape(re.sub("<[^>]+>", "", found))
+        for output in shown.findall(path.read_text()):
+            text = html.unescape(re.sub("<[^>]+>", "", output))
             if " deselected" in text.replace("\n", ""):
                 assert re.search(
                     r"^\.+ +\[100%\]\n\d+ passed, \d+ deselected in [\d.]+s$", text.rstrip(), re.MULTILINE
@@ -211,8 +211,8 @@ def test_a_dead_link_is_noticed(tmp_path: Path) -> None:
     bad = '<a href="b.html#there"><img src="no.png"><a href="https://example"><a href="c.html">'
     (tmp_path / "a.html").write_text(good + bad + widget)
     everything = {name: Page((tmp_path / name).read_text()) for name in ("a.html", "b.html")}
-    found = list(dead("a.html", everything["a.html"], everything, tmp_path))
-    assert [line.split(": ")[1] for line in found] == [
+    lines = list(dead("a.html", everything["a.html"], everything, tmp_path))
+    assert [line.split(": ")[1] for line in lines] == [
         *("b.html#there", "no.png", "https://example", "c.html", "#gone", "b.html#away")
     ]
 
@@ -225,10 +225,7 @@ def test_printed_pages(pages: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: P
     from pypdf import PdfReader
 
     monkeypatch.setattr(book_server, "HTML", pages)
-    try:
-        book_pdf.browser()
-    except InputError as error:
-        pytest.skip(str(error))
+    need_browser()
     goal = tmp_path / "two.pdf"
     count = book_pdf.book_pdf(["01-measure", "08-losses"], goal)
     book = PdfReader(goal)
@@ -252,6 +249,6 @@ def test_printed_pages(pages: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: P
     numbers = {page.indirect_reference: number for number, page in enumerate(book.pages)}
     assert len(inside) > 30
     of_eight = [link for page in book.pages[start:] for link in page.get("/Annots") or []]
-    led = {numbers[list.__getitem__(place, 0)] for link in of_eight if (place := link.get_object().get("/Dest"))}
+    led = {numbers[list.__getitem__(target, 0)] for link in of_eight if (target := link.get_object().get("/Dest"))}
     assert min(led) < start, "chapter 8 names equations of chapter 1"
     assert not [link for link in links if "127.0.0.1" in str(link.get("/A", ""))]

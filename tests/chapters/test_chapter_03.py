@@ -112,7 +112,7 @@ def hide(q, k, v, real, fill=-np.inf, after=False, rows=False, scaled=True, mask
         ("3.2", (lambda x, w: cut(x, w, columns_first=True), put), "column by column"),
         ("3.2", (lambda x, w: cut(x, w).swapaxes(1, 2), put), "swapped"),
         ("3.2", (cut, lambda *a: put(*a, crop=False)), "unpartition: expected shape"),
-        ("3.3", lambda c: counted(c, up=False), "filled up"),
+        ("3.3", lambda c: counted(c, up=False), "padded"),
         ("3.3", lambda c: counted(c, filling=False), "asks, too"),
         ("3.3", lambda c: counted(c, heads=False), "Every head"),
         ("3.3", lambda c: counted(c, turn=True), "other way round"),
@@ -254,7 +254,7 @@ def test_defaults_fit_the_models() -> None:
 
 def test_figure_of_filling(seen, inputs) -> None:
     said = captions(pad_share.pad_share(seen.sam, "chelsea", sizes=(8, 12)))
-    assert said[0] == "Windows of 8: 0 rows and columns are filled up. They fit, and nothing is different."
+    assert said[0] == "Windows of 8: 0 rows and columns are padded. They fit, and nothing is different."
     attn = seen.sam.image_encoder.state / "blocks" / 1 / "attn"
     qkv = encoder_attention.qkv_of(seen.sam, 1, inputs[1])
     share, _, _ = pad_share.pad_effect(qkv, attn["qkv.bias"], 12, (attn["rel_pos_h"], attn["rel_pos_w"]))

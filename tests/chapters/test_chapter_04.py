@@ -199,7 +199,7 @@ def test_figure_of_the_bias(sam: minisam.Sam) -> None:
 def test_places_in_words(at: tuple[int, int], says: str) -> None:
     values = np.zeros((6, 7))
     values[at] = 1
-    assert bias_map.place(values, (10, 20), (12, 23)) == says
+    assert bias_map.offset(values, (10, 20), (12, 23)) == says
 
 
 def test_moved_is_the_share_of_attention_that_goes_elsewhere() -> None:

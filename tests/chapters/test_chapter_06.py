@@ -231,12 +231,12 @@ def test_maps_of_tokens(seen: tuple[SamPredictor, np.ndarray, np.ndarray], steps
     assert f"{inside:.0%} of it" in state.words
 
 
-def test_listening(seen: tuple[SamPredictor, np.ndarray, np.ndarray], steps: Steps) -> None:
-    mean, one = pixel_attention.listening(steps, 1, None), pixel_attention.listening(steps, 1, 2)
+def test_pixel_attention(seen: tuple[SamPredictor, np.ndarray, np.ndarray], steps: Steps) -> None:
+    mean, one = pixel_attention.weights_of_pixels(steps, 1, None), pixel_attention.weights_of_pixels(steps, 1, 2)
     np.testing.assert_allclose(mean.sum(axis=0), 1, rtol=1e-5)
     weights = steps.weights["layers.1.cross_attn_image_to_token"]
     assert one[4, 3, 7] == weights[2, 3 * GRID + 7, 4] and mean.shape == (7, GRID, GRID)
-    state = pixel_attention.draw_listening(*seen[:2], seen[2][0], steps, 1, 2, 1)
+    state = pixel_attention.draw_block(*seen[:2], seen[2][0], steps, 1, 2, 1)
     answer = steps.logits[1].reshape(GRID, 4, GRID, 4).mean(axis=(1, 3))[:ROWS] > 0
     outside = one[:, :ROWS][:, ~answer].mean(axis=1)
     assert f"outside on “{steps.names[outside.argmax()]}” ({outside.max():.2f})" in state.words
@@ -255,7 +255,7 @@ def test_widgets_build(seen: tuple[SamPredictor, np.ndarray, np.ndarray], sam: m
     with pytest.raises(InputError, match="a point as"):
         attention_maps.attention_maps(seen[1], (1, 2, 3), sam)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="image of uint8"):
-        pixel_attention.who_listens(seen[1] / 255, sam=sam)
+        pixel_attention.pixel_attention(seen[1] / 255, sam=sam)
 
 
 # ---- what the text says ----------------------------------------------------------------------------------

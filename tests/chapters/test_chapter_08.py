@@ -212,19 +212,19 @@ def test_regression_measures_what_the_model_says() -> None:
     from minisam.transfer.held_out import world_cases
     from minisam.transfer.prompting import centre_point, mask_iou
 
-    said, got = iou_regression.predictions(2)
+    predicted, true = iou_regression.predictions(2)
     case = next(iter(world_cases(1, iou_regression.SIZE)))
     predictor = minisam.SamPredictor(minisam.load("tiny"))
     predictor.set_image(case.image)
     masks, scores, _ = predictor.predict(np.array([centre_point(case.masks[1])]), np.array([1]))
-    np.testing.assert_allclose(said[1], scores, atol=1e-4)
-    np.testing.assert_allclose(got[1], mask_iou(masks, case.masks[1]), atol=5e-3)
-    found = iou_regression.errors(said, got)
-    assert np.isclose(found["mse"], np.mean((said - got) ** 2))
-    rivals = [np.mean((c - got) ** 2) for c in np.linspace(0, 1, 101)]
-    assert min(rivals) >= found["constant"] - 1e-12, "no constant is better than the mean"
-    assert f"{found['mse']:.4f}" in iou_regression.state(said, got, "all three", -1).words
-    assert f"mask 2, {len(said)} predictions" in iou_regression.state(said, got, "mask 2", 1).words
+    np.testing.assert_allclose(predicted[1], scores, atol=1e-4)
+    np.testing.assert_allclose(true[1], mask_iou(masks, case.masks[1]), atol=5e-3)
+    errors = iou_regression.errors(predicted, true)
+    assert np.isclose(errors["mse"], np.mean((predicted - true) ** 2))
+    rivals = [np.mean((c - true) ** 2) for c in np.linspace(0, 1, 101)]
+    assert min(rivals) >= errors["constant"] - 1e-12, "no constant is better than the mean"
+    assert f"{errors['mse']:.4f}" in iou_regression.state(predicted, true, "all three", -1).words
+    assert f"mask 2, {len(predicted)} predictions" in iou_regression.state(predicted, true, "mask 2", 1).words
 
 
 # ---- what the prose says ---------------------------------------------------------------------------------------

@@ -95,7 +95,7 @@ def test_amortised_says_its_numbers() -> None:
 
 def test_amortised_builds_with_a_small_model(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(amortised, "measured", lambda *_: CLOCK)
-    monkeypatch.setattr(amortised, "kept", lambda name: None)
+    monkeypatch.setattr(amortised, "from_benchmark", lambda name: None)
     widget = amortised.amortised(minisam.load("tiny"), np.zeros((9, 9, 3), np.uint8), prompts=(1, 8))
     assert "Guess first" in widget.children[0].value
     with pytest.raises(InputError, match="at least 1"):
@@ -125,11 +125,6 @@ def test_committed_reads_what_the_benchmark_wrote(tmp_path: Any) -> None:
         assert bench_data.stages(missing, "encode") is None
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(2.5, "2.5 s"), (0.0123, "12.3 ms"), (4e-6, "4 µs")])
-def test_durations(seconds: float, text: str) -> None:
-    assert bench_data.duration(seconds) == text
-
-
 @pytest.mark.parametrize("name", CONFIGS)
 def test_operations_by_stage_are_those_of_the_encoder(name: str) -> None:
     """Kills: windowed and global blocks mixed up, a stage left out."""
@@ -156,13 +151,13 @@ def test_where_shows_shares_that_add_up() -> None:
 
 def test_where_builds_and_its_stages_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
     sam, image = minisam.load("tiny"), np.zeros((40, 60, 3), np.uint8)
-    found = profile.here(sam, image, "encode", "here", 1.0, times=1)
+    found = profile.measure(sam, image, "encode", "here", 1.0, times=1)
     assert {"windowed blocks · norm2 and mlp", "global blocks · attention"} <= {name for name, _ in found.stages}
-    monkeypatch.setattr(profile, "here", lambda *_: found)
-    monkeypatch.setattr(profile, "kept", lambda *_: None)
-    assert "Guess first" in profile.where(sam, image).children[0].value
+    monkeypatch.setattr(profile, "measure", lambda *_: found)
+    monkeypatch.setattr(profile, "from_benchmark", lambda *_: None)
+    assert "Guess first" in profile.profile(sam, image).children[0].value
     with pytest.raises(InputError, match=r"\(H, W, 3\)"):
-        profile.where(sam, image[..., 0])
+        profile.profile(sam, image[..., 0])
 
 
 def test_roofline_counts_and_measures() -> None:

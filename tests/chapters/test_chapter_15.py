@@ -204,7 +204,7 @@ def test_figures_build_and_check() -> None:
         with pytest.raises(InputError, match="at least one"):
             wrong()
     with pytest.raises(InputError, match="at least one picture"):
-        photo_failures.doubts([], sam)
+        photo_failures.photo_failures([], sam)
 
 
 def test_one_thing_says_what_was_answered() -> None:
@@ -214,7 +214,7 @@ def test_one_thing_says_what_was_answered() -> None:
     assert f"diameter (px) 40: true IoU {now.iou:.2f}, predicted {now.predicted:.2f}" in state.words
 
 
-def test_doubts_ask_again_inside_the_mask() -> None:
+def test_photo_failures_ask_again_inside_the_mask() -> None:
     image = one_thing.picture("diameter (px)", 80)[0][::2, ::2].copy()
     sam = minisam.load("tiny")
     (found,) = photo_failures.collect(sam, [image], grid=2)
@@ -223,7 +223,7 @@ def test_doubts_ask_again_inside_the_mask() -> None:
     assert worst.mask[int(worst.other[1]), int(worst.other[0])] or not worst.mask.any()
     words = photo_failures.draw(image, found, "noise", 0).words
     assert f"mean IoU of {worst.agreement:.2f}" in words and f"{worst.islands} islands" in words
-    assert photo_failures.doubts([image], sam, shown=1, grid=1).children
+    assert photo_failures.photo_failures([image], sam, shown=1, grid=1).children
 
 
 # ---- the corrections -------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ compares.
 
 A mask travels as *row differences in run lengths*. Every row is XORed with the row above it (the first row with an
 empty one), so what is left are the few pixels where an outline moves sideways. These are flattened row by row and
-written as the lengths of alternating runs, the zeros first, each as a LEB128 number: seven bits a byte, low bits
+written as the lengths of alternating runs, the zeros first, each as a LEB128 number: seven bits per byte, low bits
 first, the top bit set while more follow. ``click.js`` holds the same decoder in JavaScript.
 
 Coordinates are (x, y) in pixels of the original picture: x to the right, y down, (0, 0) the first pixel. M is 3 masks

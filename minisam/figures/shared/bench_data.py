@@ -18,45 +18,37 @@ FOLDER = Path(minisam.__file__).resolve().parents[1] / "benchmarks" / "cpu"
 def report(name: str, folder: Path = FOLDER) -> dict[str, Any] | None:
     """The benchmark of a model, "tiny" or "vit_b"; None where there is none."""
     try:
-        found = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+        figures = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return found if isinstance(found, dict) else None
+    return figures if isinstance(figures, dict) else None
 
 
-def seconds(found: dict[str, Any] | None, workload: str, contender: str = "minisam") -> float | None:
+def seconds(figures: dict[str, Any] | None, workload: str, contender: str = "minisam") -> float | None:
     """The median time of a workload ("encode", "prompts-1", …): of the whole call, not of each prompt in it."""
-    for row in (found or {}).get("workloads", []):
+    for row in (figures or {}).get("workloads", []):
         if row.get("name") == workload:
             return row.get("results", {}).get(contender, {}).get("median")
     return None
 
 
-def stages(found: dict[str, Any] | None, title: str) -> list[tuple[str, float]] | None:
+def stages(figures: dict[str, Any] | None, title: str) -> list[tuple[str, float]] | None:
     """(stage, seconds) of the profile whose title begins so: "encode", "one prompt", …"""
-    for profile in (found or {}).get("profile") or []:
+    for profile in (figures or {}).get("profile") or []:
         if profile.get("title", "").startswith(title):
             return [(stage["name"], stage["seconds"]) for stage in profile["stages"]]
     return None
 
 
-def peak(found: dict[str, Any] | None, contender: str = "minisam") -> float | None:
+def peak(figures: dict[str, Any] | None, contender: str = "minisam") -> float | None:
     """GFLOP/s of NumPy's matrix products with as many threads as the benchmark ran with."""
-    if found is None:
+    if figures is None:
         return None
-    return found.get("blas_peak", {}).get(str(found.get("threads")), {}).get(contender)
+    return figures.get("blas_peak", {}).get(str(figures.get("threads")), {}).get(contender)
 
 
-def machine(found: dict[str, Any] | None) -> str:
+def machine(figures: dict[str, Any] | None) -> str:
     """The processor and the threads, for a caption."""
-    about = (found or {}).get("environment", {})
-    threads = (found or {}).get("threads")
+    about = (figures or {}).get("environment", {})
+    threads = (figures or {}).get("threads")
     return f"{about.get('processor', 'a processor')}, {threads} thread{'s' if threads != 1 else ''}"
-
-
-def duration(seconds: float) -> str:
-    """A time in a unit that suits it, with three digits."""
-    for unit, scale in (("s", 1.0), ("ms", 1e-3)):
-        if seconds >= scale:
-            return f"{seconds / scale:.3g} {unit}"
-    return f"{seconds * 1e6:.3g} µs"

@@ -82,12 +82,12 @@ def candidates(answers: Answers, offset: float = 1.0) -> list[Candidate]:
     """All masks, point after point, measured at the picture's size. None is dropped yet."""
     model, size, cut = answers.predictor.model, answers.predictor.original_size, answers.predictor.input_size
     assert size is not None and cut is not None
-    found = []
+    candidates = []
     for (x, y), iou, low in zip(answers.points.tolist(), answers.ious.tolist(), answers.logits):
         runs = mask_runs(low, cut, model.config.image_size, size, model.mask_threshold, offset)
         columns = zip(iou, runs.stability.tolist(), runs.counts, runs.areas.tolist(), runs.boxes)
-        found += [Candidate((x, y), k, *column) for k, column in enumerate(columns, 1)]
-    return found
+        candidates += [Candidate((x, y), k, *column) for k, column in enumerate(columns, 1)]
+    return candidates
 
 
 def fitting(answers: Answers, share: float = 1 / 3, offsets: Sequence[float] = (1.0, 0.5, 0.2, 0.1, 0.05)) -> Rules:

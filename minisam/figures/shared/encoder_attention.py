@@ -2,7 +2,7 @@
 
 The score of query i and key j has two parts, q_i · k_j / √D (content) and the decomposed relative position (see
 ``minisam_kernels.attn.rel_pos``). Source: the model's own weights and ``attention_numpy``'s equation, for one query. In
-a windowed block the keys are the window's, those included that fill it up: their q, k, v are the bias of the qkv map.
+a windowed block the keys are the window's, padding included, whose q, k, v are the bias of the qkv map.
 """
 
 from __future__ import annotations
@@ -52,11 +52,11 @@ def block_inputs(seen: Seen) -> list[np.ndarray]:
     """The tokens (h, w, C) that go into each block, and those that leave the last."""
     encoder = seen.sam.image_encoder
     x = encoder.embed_patches(seen.x)
-    found = [x[0]]
+    inputs = [x[0]]
     for i in range(seen.sam.config.encoder_depth):
         x = encoder.block(i, x)
-        found.append(x[0])
-    return found
+        inputs.append(x[0])
+    return inputs
 
 
 def qkv_of(sam: Sam, i: int, x: np.ndarray) -> np.ndarray:

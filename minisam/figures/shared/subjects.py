@@ -9,12 +9,13 @@ Shapes: image (S, S, 3) uint8, truth (S, S) bool, logits (3, S, S) float32, at t
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from minisam.world import HELD_OUT, Scene, SceneMask, render
 from minisam.world.scene import SIZE
 from minisam_kernels.losses.iou import iou
 from minisam_kernels.runtime.errors import InputError
@@ -81,7 +82,6 @@ def ask(sam: Sam, title: str) -> Subject:
     """Render the scene, click on the largest object of the name, keep what the model says."""
     from minisam import SamPredictor
     from minisam.transfer.prompting import centre_point
-    from minisam.world import HELD_OUT, render
 
     number, name, alt = KNOWN[title]
     scene = render(HELD_OUT + number, SIZE)
@@ -92,3 +92,19 @@ def ask(sam: Sam, title: str) -> Subject:
     predictor.set_image(scene.image)
     logits, scores, _ = predictor.predict(np.array([point]), np.array([1]), return_logits=True)
     return Subject(title, alt, scene.image, truth, point, logits, scores)
+
+
+def scenes_with_objects(
+    seeds: Sequence[int], rng: np.random.Generator, least: float, most: float, many: int
+) -> Iterator[tuple[Scene, list[SceneMask]]]:
+    """Each seed's scene with at most ``many`` of its objects, picked at random, of those that cover a share of the
+    image from ``least`` to ``most``. Scenes without such an object are left out.
+
+    Raises ``InputError`` without a seed."""
+    if not len(seeds):
+        raise InputError("expected at least one seed of a scene, got none")
+    for seed in seeds:
+        scene = render(seed)
+        objects = [mask for mask in scene.masks if least <= mask.area / mask.segmentation.size <= most]
+        if objects:
+            yield scene, [objects[i] for i in rng.permutation(len(objects))[:many]]

@@ -28,9 +28,9 @@ class Seen:
     sam: Sam
     title: str
     x: np.ndarray
-    """(1, S, S, 3) float32, normalised, zeros where it was filled up"""
+    """(1, S, S, 3) float32, normalised, zeros where it was padded"""
     pixels: np.ndarray
-    """(S, S, 3) uint8: the same, to be looked at; what was filled up is the mean colour"""
+    """(S, S, 3) uint8: the same, to be looked at; what was padded is the mean colour"""
     size: tuple[int, int]
     """(h', w') in pixels: the part that is picture"""
     original: tuple[int, int]
