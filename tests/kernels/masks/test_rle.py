@@ -29,7 +29,7 @@ MUTANTS = {
     "a column too many": ("(end - 1) // max(height, 1)", "end // max(height, 1)"),
     "empty runs count": ("start[start < end], end[start < end]", "start, end"),
     "toggles from the second row": ("out[i, j] ^= out[i - 1, j]", "out[i, j] = out[i - 1, j]"),
-    "area of what is False": ("counts[1::2]", "counts[::2]"),
+    "area of what is False": ("(counts)[1::2]", "(counts)[::2]"),
     "box ends behind the mask": ("bottom.max() - 1", "bottom.max()"),
     "a crop's columns are not moved": ("(x0 + column)", "column"),
     "a crop's rows are not moved": ("* size[0] + y0", "* size[0]"),
@@ -185,5 +185,5 @@ def test_bad_counts_name_expected_and_received(counts):
 
 
 def test_a_crop_outside_of_its_picture():
-    with pytest.raises(InputError, match=r"expected a crop inside a picture of size \(2, 3\), got \(0, 0, 4, 2\)"):
+    with pytest.raises(InputError, match=r"expected a crop inside an image of size \(2, 3\), got \(0, 0, 4, 2\)"):
         uncrop([8], (0, 0, 4, 2), (2, 3))
