@@ -85,7 +85,7 @@ def test_what_is_decided_is_not_computed():
         assert not mask_pixels(np.full((1, 6, 6), -5.0), (66, 66), 66, (70, 99)).any()
 
 
-def test_no_picture_of_floats():
+def test_no_image_of_floats():
     logits = np.random.default_rng(0).standard_normal((1, 8, 8)).astype(np.float32)
     mask_pixels(logits, (64, 64), 64, (300, 300))  # what is made once, and the machine code, is not counted
     tracemalloc.start()
