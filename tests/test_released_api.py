@@ -21,7 +21,8 @@ import pytest
 from safetensors.numpy import save_file
 
 import minisam
-from minisam import ResizeLongestSide, SamAutomaticMaskGenerator, SamPredictor, registry, sam_model_registry
+from minisam import ResizeLongestSide, SamAutomaticMaskGenerator, SamPredictor, sam_model_registry
+from minisam.checkpoints import registry
 from minisam_kernels import InputError
 from small_models import SMALL
 

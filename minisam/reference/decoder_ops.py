@@ -27,13 +27,13 @@ def image_to_tokens(
     k: Tensor,
     bias: Tensor,
     q: Tensor,
-    place: Tensor | None = None,
+    position: Tensor | None = None,
     scale: Tensor | None = None,
     scores: Tensor | None = None,
 ) -> Tensor:
     """k (heads, T − 1, D), bias (heads, T − 1), q (heads, D, P) → (heads, T − 1, P): softmax over T, last cut off."""
-    if scale is not None and place is not None:
-        q = scale * q + place
+    if scale is not None and position is not None:
+        q = scale * q + position
     s = torch.bmm(k, q) + bias[..., None]
     s = s if scores is None else s + scores
     return torch.softmax(F.pad(s, (0, 0, 0, 1)), dim=1)[:, :-1]
@@ -55,10 +55,10 @@ def implied_layer_norm(z: Tensor, ways: Tensor, values: Tensor, scale: Tensor, f
 
 
 def tokens_to_image(
-    q: Tensor, k: Tensor, place: Tensor, v: Tensor, scale: Tensor, factors: Tensor, features: Tensor
+    q: Tensor, k: Tensor, position: Tensor, v: Tensor, scale: Tensor, factors: Tensor, features: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """q (heads, T, D), k, place, v (heads, D, N), features (K, N) → mixtures of scale · v and of features."""
-    scores = torch.bmm(q, scale * k + place) + (factors @ features).reshape(len(q), q.shape[1], -1)
+    """q (heads, T, D), k, position, v (heads, D, N), features (K, N) → mixtures of scale · v and of features."""
+    scores = torch.bmm(q, scale * k + position) + (factors @ features).reshape(len(q), q.shape[1], -1)
     weights = torch.softmax(scores, dim=2)
     return torch.bmm(weights, (scale * v).mT), weights.flatten(0, 1) @ features.T
 

@@ -222,8 +222,8 @@ def decoder_cases(rng: np.random.Generator) -> Iterator[Case]:
     size = absolute(head_products.head_moments_numpy, y, x)
     yield Case("head_moments", head_products.head_moments, decoder_ops.head_moments, (y, x), limit, size)
     arguments = (normal(8, 6, 16, scale=0.5), normal(8, 6), x, normal(8, 16, 256), normal(256), normal(8, 6, 256))
-    k, bias, q, place, scale, known = (np.abs(b) for b in arguments)
-    size = 1 + (k @ (scale * q + place) + bias[..., None] + known).max(axis=1, keepdims=True)
+    k, bias, q, position, scale, known = (np.abs(b) for b in arguments)
+    size = 1 + (k @ (scale * q + position) + bias[..., None] + known).max(axis=1, keepdims=True)
     op, limit = image_to_tokens.image_to_tokens, image_to_tokens.TOLERANCE
     yield Case("image_to_tokens", op, decoder_ops.image_to_tokens, arguments, limit, size)
     z, ways = normal(256, 256), normal(1, 129, 256, scale=0.1)
@@ -239,8 +239,8 @@ def decoder_cases(rng: np.random.Generator) -> Iterator[Case]:
     )
     arguments = (normal(8, 7, 16, scale=0.5), *(normal(8, 16, 4096) for _ in range(3)), normal(4096))
     arguments = (*arguments, normal(56, 49, scale=0.2), normal(49, 4096))
-    q, k, place, v, scale, factors, features = (np.abs(b) for b in arguments)
-    reach = 1 + (q @ (scale * k + place) + (factors @ features).reshape(8, 7, -1)).max()
+    q, k, position, v, scale, factors, features = (np.abs(b) for b in arguments)
+    reach = 1 + (q @ (scale * k + position) + (factors @ features).reshape(8, 7, -1)).max()
     for i, largest in enumerate(((scale * v).max(), features.max())):
         yield Case(
             f"tokens_to_image ({'values' if i == 0 else 'features'})",

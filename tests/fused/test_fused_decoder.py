@@ -6,6 +6,7 @@ import dataclasses
 import os
 import subprocess
 import sys
+from pathlib import Path
 from unittest import mock
 
 import numpy as np
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 
 import minisam
 from minisam.fused import decoder as fused_decoder
-from minisam.fused import prompts as fused_prompt
+from minisam.fused import prompts as fused_prompts
 from minisam.fused import terms as fused_terms
 from minisam.model.config import CONFIGS
 from minisam.sam import Sam, build
@@ -50,7 +51,7 @@ MODELS = {
 
 
 def prompts(sam: Sam, rng: np.random.Generator, batch: int, points: int, box: bool, mask: bool):
-    """(features, sparse, mask_input, dense) of ``batch`` random prompts about a random picture."""
+    """(features, sparse, mask_input, dense) of ``batch`` random prompts about a random image."""
     config, encoder = sam.config, sam.prompt_encoder
     side, size = config.image_embedding_size, config.image_size
     features = rng.standard_normal((1, side, side, config.prompt_embed_dim)).astype(np.float32)
@@ -115,7 +116,7 @@ def test_prompts_that_a_thread_takes_together(seed, box, multimask_output):
         decoder.decode_each(
             terms, sparse, multimask_output, lambda b, _: choice[b], lambda b, *made: got.update({b: made[1].copy()})
         )
-        with mock.patch.object(fused_prompt.FusedPrompts, "trusted", lambda self: np.arange(self.batch) % 2 == 0):
+        with mock.patch.object(fused_prompts.FusedPrompts, "trusted", lambda self: np.arange(self.batch) % 2 == 0):
             mixed = decoder.decode(terms, sparse, None, multimask_output)
     for b in range(9):
         for one, other in zip(alone[b], together):
@@ -132,13 +133,13 @@ def test_prompts_that_a_thread_takes_together(seed, box, multimask_output):
         np.testing.assert_array_equal(masks, together[0][b, choice[b]])
 
 
-def test_the_place_is_worked_out_once():
+def test_positions_are_worked_out_once():
     """A second predictor of a model finds the first one's. Kills: an image_pe of its own for every predictor."""
     sam = MODELS["25 tokens"]
     one, other = minisam.SamPredictor(sam), minisam.SamPredictor(sam)
     features = prompts(sam, np.random.default_rng(0), 1, 1, False, False)[0]
     first, second = (sam.fused_decoder.prepare(features, p.image_pe) for p in (one, other))
-    assert first.place is second.place and not one.image_pe.flags.writeable
+    assert first.position is second.position and not one.image_pe.flags.writeable
 
 
 @settings(max_examples=8)
@@ -174,7 +175,7 @@ def test_where_a_variance_cancels_the_plain_form_answers():
     terms = decoder.prepare(features, pe)
     fused = decoder.decode(terms, sparse, masks, True)
     got = {}
-    with mock.patch.object(fused_prompt, "RATIO", 0.0):
+    with mock.patch.object(fused_prompts, "RATIO", 0.0):
         answers = decoder.decode(terms, sparse, masks, True)
         for b in range(2):
             dense = sam.prompt_encoder.embed_masks(masks[b : b + 1])
@@ -194,19 +195,19 @@ def test_where_a_variance_cancels_the_plain_form_answers():
 
 
 def test_the_ratio_is_measured():
-    """A mask prompt that takes the picture away, and an update that does, are noticed; ordinary ones are near 1."""
+    """A mask prompt that takes the image away, and an update that does, are noticed; ordinary ones are near 1."""
     sam = MODELS["25 tokens"]
     decoder, encoder, rng = sam.fused_decoder, sam.prompt_encoder, np.random.default_rng(1)
     features, sparse, _, _ = prompts(sam, rng, 1, 1, False, False)
     masks = np.zeros((1, 1, sam.config.low_res_size, sam.config.low_res_size), np.float32)
     pe = encoder.get_dense_pe()
     terms = decoder.prepare(features, pe)
-    prompt = fused_prompt.FusedPrompts(decoder, decoder.weights, terms, sparse)
+    prompt = fused_prompts.FusedPrompts(decoder.plain, decoder.weights, terms, sparse)
     prompt.tokens(range(1))
     assert prompt.ratios.max() < 4 and prompt.trusted().all()
     gone = decoder.prepare(1e-3 * features - encoder.embed_masks(masks), pe)  # what a mask prompt of zeros adds
     taken = fused_terms.with_mask(decoder.weights, gone, encoder.mask_channels(masks))
-    assert taken.ratio > fused_prompt.RATIO
+    assert taken.ratio > fused_prompts.RATIO
     expected = sam.mask_decoder(gone.image, pe, sparse, encoder.embed_masks(masks), False)
     np.testing.assert_equal(decoder.decode(gone, sparse, masks, False), expected)
 
@@ -214,7 +215,7 @@ def test_the_ratio_is_measured():
 @settings(max_examples=8)
 @given(seeds, st.integers(0, 2), st.booleans())
 def test_nan_comes_through(seed, points, box):
-    """A picture of NaN gives NaN, as in the plain form, and no error."""
+    """An image of NaN gives NaN, as in the plain form, and no error."""
     sam = MODELS["25 tokens"]
     features, sparse, _, _ = prompts(sam, np.random.default_rng(seed), 1, points, box, False)
     features[:] = np.nan
@@ -282,7 +283,7 @@ def test_predictor_plain_and_fused_agree():
 def test_any_number_of_threads_gives_the_same_bits(tmp_path):
     """One prompt on tiles, three prompts side by side, a mask prompt: 1, 2 and 3 threads."""
     program = (
-        "import sys, numpy as np; sys.path.insert(0, sys.argv[2]); import test_fused_decoder as t;"
+        "import sys, numpy as np; sys.path[:0] = sys.argv[2:]; import test_fused_decoder as t;"
         "sam = t.MODELS['441 tokens']; d = sam.fused_decoder; r = np.random.default_rng(0); out = []\n"
         "for batch in (1, 3):\n"
         "  f, s, m, _ = t.prompts(sam, r, batch, 2, False, batch == 3)\n"
@@ -291,9 +292,9 @@ def test_any_number_of_threads_gives_the_same_bits(tmp_path):
     )
     results = []
     for threads in ("1", "2", "3"):
-        path, here = tmp_path / f"{threads}.npz", os.path.dirname(__file__)
+        path, tests = tmp_path / f"{threads}.npz", Path(__file__).parent
         environment = {**os.environ, "MINISAM_THREADS": threads}
-        subprocess.run([sys.executable, "-c", program, str(path), here], check=True, env=environment)
+        subprocess.run([sys.executable, "-c", program, path, tests, tests.parent], check=True, env=environment)
         results.append(np.load(path))
     for other in results[1:]:
         assert other.files == results[0].files
@@ -302,7 +303,7 @@ def test_any_number_of_threads_gives_the_same_bits(tmp_path):
 
 
 def test_prompts_can_be_checked_before_anything_else():
-    """Needs a picture's size only. Kills: a check that wants a model."""
+    """Needs an image's size only. Kills: a check that wants a model."""
     from minisam.model.inputs import check_prompts
 
     coords, labels, boxes = check_prompts((60, 90), [[[1, 2]]], [[1]], [[1, 2, 3, 4]])

@@ -1,26 +1,22 @@
-"""The LayerNorm of a sum that is never added up: features of image tokens are divided by the sum's σ.
+"""The LayerNorm of a sum that is never added up: features of image tokens are divided by the sum's σ::
 
     y[n] = scale[n] · z[n] + Σ over k of features[k, n] · basis[k]          z, basis (C,) each with mean 0
     features[k, n] / σ[n],    σ² = |y|² / C + ε
     |y|² = scale² |z|² + 2 scale Σ features · (basis · z) + Σ Σ features[j] (basis[j] · basis[k]) features[k]
 
-Source: the square of a sum; Ba, Kiros & Hinton 2016 for σ. z is the picture's part, C numbers a pixel, and |z|² is
-known before any prompt comes. ``basis`` has a group of rows a layer: (T − 1) for every head, what a prompt token's
+Source: the square of a sum; Ba, Kiros & Hinton 2016 for σ. z is the image's part, C numbers per pixel, and ``|z|²``
+is known before any prompt comes. ``basis`` has a group of rows per layer: (T − 1) for every head, what a prompt token's
 value v (D numbers) becomes on its way out, v · W of that head; and one row for all the rest, Σ over heads of v · W of
 the last token + a bias. So basis · z needs only W z (``cross``), also known before, and products with D terms: for 49
 features, 17 · 10⁶ multiply–adds on 4096 pixels, where adding up y takes 51 · 10⁶.
-
-Shapes: z (C, P); ways (groups, heads · D + 1, C), the last row the bias; values (groups, heads, T, D), the last token's
-own, the other tokens' as they are to count; scale (P,); features (K, P), K = groups · (heads · (T − 1) + 1) → (K, P),
-and the largest ratio, over pixels, of scale² |z|² + |basis part|² to |y|² + C ε.
-Errors: ``InputError`` when shapes do not fit.
-Accuracy: ``TOLERANCE`` · eps · |features / σ| · (1 + the terms' absolute sum over |y|² + C ε): where the parts nearly
-cancel, σ² is a small difference of large numbers. That is what the ratio tells the caller.
+Where the parts nearly cancel, σ² is a small difference of large numbers. That is what the ratio tells the caller: the
+largest, over pixels, of (scale² ``|z|²`` + ``|basis part|²``) / (``|y|²`` + C ε).
 """
 
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from minisam_kernels.decoder.head_products import add_head_products
 from minisam_kernels.runtime.errors import as_float32, expect_ndim, expect_shape
@@ -58,26 +54,29 @@ def implied_layer_norm_tile(values, cross, length, scale, mixed, eps, channels, 
     products = np.empty((heads * tokens, pixels), np.float32)
     across, square = np.zeros(pixels, np.float32), np.zeros(pixels, np.float32)
     for g in range(groups):
+        # across += Σ features · (basis · z), where basis · z is v · (W z) of a head, and of the bias W z itself.
         group = features[g * rows : (g + 1) * rows]
         products[:] = _0
-        add_head_products(values[g], cross[g], products)  # basis · z
+        add_head_products(values[g], cross[g], products)
         for r in range(heads * tokens + 1):
             h, t = divmod(r, tokens)
             row = group[h * (tokens - 1) + t] if h < heads and t < tokens - 1 else group[rows - 1]
             product = products[r] if h < heads else cross[g, heads * width]
             for n in range(pixels):
                 across[n] += row[n] * product[n]
+    # square = |features · basis|².
     for r in range(len(features)):
         row, other = features[r], mixed[r]
         for n in range(pixels):
             square[n] += row[n] * other[n]
+    # total = |y|², the ratio of its terms to it, and 1/σ in the place of square.
     worst = _0
     for n in range(pixels):
         of_basis = square[n] if square[n] > _0 else _0
-        of_picture = scale[n] * scale[n] * length[n]
-        total = of_picture + _2 * scale[n] * across[n] + square[n]
+        of_image = scale[n] * scale[n] * length[n]
+        total = of_image + _2 * scale[n] * across[n] + square[n]
         total = total if not total < _0 else _0
-        ratio = (of_picture + of_basis) / (total + channels * eps)
+        ratio = (of_image + of_basis) / (total + channels * eps)
         worst = ratio if ratio > worst else worst
         square[n] = _1 / np.sqrt(total / channels + eps)
     for r in range(len(features)):
@@ -92,14 +91,47 @@ def implied_layer_norm_tiles(values, cross, length, scale, mixed, eps, channels,
     """The same for B prompts about the same tile: values, mixed and features have an axis more in front. The scale is
     row ``scale`` of the features, of which there may be more than in mixed; ratios (B,) are written."""
     for b in range(len(values)):
-        here = features[b, : mixed.shape[1]]
-        ratios[b] = implied_layer_norm_tile(values[b], cross, length, here[scale], mixed[b], eps, channels, here)
+        used = features[b, : mixed.shape[1]]
+        ratios[b] = implied_layer_norm_tile(values[b], cross, length, used[scale], mixed[b], eps, channels, used)
 
 
 def implied_layer_norm(
-    z: np.ndarray, ways: np.ndarray, values: np.ndarray, scale: np.ndarray, features: np.ndarray, eps: float
+    z: npt.ArrayLike,
+    ways: npt.ArrayLike,
+    values: npt.ArrayLike,
+    scale: npt.ArrayLike,
+    features: npt.ArrayLike,
+    eps: float,
 ) -> tuple[np.ndarray, float]:
-    """Features over σ, float32 (K, P), and the largest ratio. See the module's text."""
+    """Divide features by the σ of the sum that they stand for.
+
+    Parameters
+    ----------
+    z : array_like, shape (C, P)
+    ways : array_like, shape (groups, heads · D + 1, C)
+        W of every head, and in the last row the bias. Rows have mean 0.
+    values : array_like, shape (groups, heads, T, D)
+        The last token's own, the other tokens' as they are to count.
+    scale : array_like, shape (P,)
+    features : array_like, shape (K, P)
+        K = groups · (heads · (T − 1) + 1).
+    eps : float
+        ε, added to the variance.
+
+    Returns
+    -------
+    features : ndarray, shape (K, P), float32
+    ratio : float
+
+    Raises
+    ------
+    InputError
+        If shapes do not fit.
+
+    Notes
+    -----
+    Accuracy: ``TOLERANCE`` · eps · ``|features / σ|`` · (1 + the terms' absolute sum over ``|y|²`` + C ε).
+    """
     z, ways, values = as_float32("z", z), as_float32("ways", ways), as_float32("values", values)
     expect_ndim("z", z, 2, "(C, P)")
     expect_ndim("values", values, 4, "(groups, heads, T, D)")

@@ -1,4 +1,4 @@
-"""What stands around the two transposed convolutions of the mask decoder, a tile of image tokens at a time.
+"""What stands around the two transposed convolutions of the mask decoder, a tile of image tokens at a time::
 
     X = GELU(LayerNorm(X + scale · Z + b))        each of a token's four corners, over its C channels    ``norm_gelu``
     logits[m] = Σ over c of vectors[m, c] · GELU(Y[c] + b[c])    each of a corner's four corners        ``gelu_masks``
@@ -6,14 +6,14 @@
 Source: ``Sequential(ConvTranspose2d, LayerNorm2d, GELU, ConvTranspose2d, GELU)`` of the released code and the paper's
 hypernetworks. A transposed convolution with kernel and stride 2 is a matrix product, which BLAS does; here is the rest,
 with a token's numbers below each other and tokens side by side, so the upscaled features are never put together as an
-image: a tile's masks are all that is written. X is a part of the product, scale · Z another (the picture's).
+image: a tile's masks are all that is written. X is a part of the product, scale · Z another (the image's).
 
 Shapes: x, z (4 · C, P), rows (corner, channel); scale (P,); bias (4 · C,); weight, shift (C,) → (4 · C, P).
 y (4 · C, P), rows (corner of the corner, channel); bias (C,); vectors (M, C); image token ``first`` stands at y's first
-column, a row of the picture has ``width`` of them → out (M, 4h, 4w), written at [4 i + …, 4 j + …].
+column, a row of the image has ``width`` of them → out (M, 4h, 4w), written at [4 i + …, 4 j + …].
 Errors: ``InputError`` when shapes do not fit.
-Accuracy: ``TOLERANCE`` · eps times, for ``norm_gelu``, (|X| + |scale Z| + |b|, its largest of the C) / σ · |weight| +
-|shift|; for ``gelu_masks``, Σ |vectors| (|Y| + |b|). GELU: ``elementary.erf`` cut off at ±3.92, good to eps · |x|.
+Accuracy: ``TOLERANCE`` · eps times, for ``norm_gelu``, (``|X| + |scale Z| + |b|``, its largest of the C) / σ ·
+``|weight| + |shift|``; for ``gelu_masks``, ``Σ |vectors| (|Y| + |b|)``. The GELU's erf is cut off at ±3.92.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import math
 
 import numpy as np
 
+from minisam_kernels.decoder.head_products import add_head_products
 from minisam_kernels.layers.gelu import gelu_numpy
 from minisam_kernels.layers.layer_norm import layer_norm_numpy
 from minisam_kernels.runtime.elementary import _ERF_END, _P0, _P1, _P2, _P3, _P4, _P5, _Q1, _Q2, _Q3, _Q4, _Q5
@@ -60,6 +61,7 @@ def norm_gelu_tile(z, scale, bias, weight, shift, eps, x):
     channels, pixels = len(weight), x.shape[1]
     mean, spread = np.empty(pixels, np.float32), np.empty(pixels, np.float32)
     for first in range(0, 4 * channels, channels):
+        # A corner's X + scale · Z + b and its mean over the channels; below 1/σ, then the GELU of the LayerNorm.
         mean[:] = _0
         spread[:] = _0
         for c in range(first, first + channels):
@@ -84,32 +86,26 @@ def norm_gelu_tile(z, scale, bias, weight, shift, eps, x):
 
 @jit
 def gelu_masks_tile(y, bias, vectors, corner, first, width, out):
-    """The second equation, written to out (M, 4h, 4w). Columns behind the picture's end are left out."""
+    """The second equation, written to out (M, 4h, 4w). Columns behind the image's end are left out."""
     masks, channels = vectors.shape
     pixels = y.shape[1]
     count = min(pixels, (out.shape[1] // 4) * width - first)
-    bent, answers = np.empty((channels, pixels), np.float32), np.empty(pixels, np.float32)
+    bent, answers = np.empty((channels, pixels), np.float32), np.empty((masks, pixels), np.float32)
     for inner in range(4):
+        # bent = GELU(Y + b) of this corner of the corner, whose pixel is [4 i + down, 4 j + right].
         for c in range(channels):
             row, target, b = y[inner * channels + c], bent[c], bias[c]
             for n in range(pixels):
                 target[n] = _gelu(row[n] + b)
         down, right = 2 * (corner // 2) + inner // 2, 2 * (corner % 2) + inner % 2
+        # answers = Σ over c of vectors · bent, then to their pixels, every fourth of a row.
+        answers[:] = _0
+        add_head_products(vectors.reshape(1, masks, channels), bent, answers)
         for m in range(masks):
-            answers[:] = _0
-            for c in range(0, channels, 4):  # four channels a pass: a short last block counts some with 0
-                c1, c2, c3 = min(c + 1, channels - 1), min(c + 2, channels - 1), min(c + 3, channels - 1)
-                v0 = vectors[m, c]
-                v1 = vectors[m, c1] if c + 1 < channels else _0
-                v2 = vectors[m, c2] if c + 2 < channels else _0
-                v3 = vectors[m, c3] if c + 3 < channels else _0
-                y0, y1, y2, y3 = bent[c], bent[c1], bent[c2], bent[c3]
-                for n in range(pixels):
-                    answers[n] += v0 * y0[n] + v1 * y1[n] + v2 * y2[n] + v3 * y3[n]
-            for i in range(first // width, -(-(first + count) // width)):  # rows of the picture
+            for i in range(first // width, -(-(first + count) // width)):  # rows of the image
                 row = out[m, 4 * i + down]
                 for n in range(max(first, i * width), min(first + count, (i + 1) * width)):
-                    row[4 * (n - i * width) + right] = answers[n - first]
+                    row[4 * (n - i * width) + right] = answers[m, n - first]
 
 
 def norm_gelu(
@@ -146,5 +142,5 @@ def gelu_masks(
     expect_ndim("out", out, 3, "(M, 4h, 4w)")
     expect_shape("out", out, (len(vectors), out.shape[1] // 4 * 4, 4 * width))
     if out.dtype != np.float32 or corner not in range(4) or not 0 <= first < out.shape[1] // 4 * width:
-        raise InputError(f"expected corner < 4, first in the picture, float32 out, got {corner}, {first}, {out.dtype}")
+        raise InputError(f"expected corner < 4, first in the image, float32 out, got {corner}, {first}, {out.dtype}")
     gelu_masks_tile(y, bias, vectors, corner, first, width, out)

@@ -1,4 +1,4 @@
-"""Non-maximum suppression: of boxes that overlap much, only the best stays.
+"""Non-maximum suppression: of boxes that overlap much, only the best stays::
 
     by falling score, box i stays unless IoU(i, k) > t for a box k that has stayed;
     IoU(i, k) = |i ∩ k| / (|i| + |k| − |i ∩ k|)
@@ -6,18 +6,13 @@
 The comparison is strict. Boxes of the same score are taken in the order in which they come. Two boxes without area
 have the IoU 0/0, NaN, and neither suppresses the other. Source: ``torchvision.ops.nms``.
 
-Shapes: boxes (N, 4) as x0, y0, x1, y1; scores (N,) → int64 (K,), the indices of those that stay, by falling score.
-Errors: ``InputError`` when boxes are not (N, 4), not finite or inside out, when scores are not (N,) or hold NaN, when
-the threshold is not in [0, 1].
-Accuracy: float32 in the order that is written, as torchvision computes, compared with the threshold in float64, so that
-the same boxes stay (``exact_jit``).
-
 The cost is N · K comparisons. Measured on one core, 3000 boxes of which 220 stay: 2.1 ms; ``nms_numpy`` takes 135.
 """
 
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from minisam_kernels.runtime.errors import InputError, as_float32, expect_ndim, expect_shape
 from minisam_kernels.runtime.jit import exact_jit
@@ -45,6 +40,7 @@ def _nms(x0, y0, x1, y1, area, iou_threshold, gone, kept):
             continue
         kept[count] = i
         count += 1
+        # Box i stays: every later box j with IoU(i, j) > t goes. The sides of i ∩ j are 0 where the boxes are apart.
         left, top, right, bottom, own = x0[i], y0[i], x1[i], y1[i], area[i]
         for j in range(i + 1, gone.size):  # every later box, gone or not: without a branch it is eight at a time
             width = (right if right < x1[j] else x1[j]) - (left if left > x0[j] else x0[j])
@@ -54,8 +50,34 @@ def _nms(x0, y0, x1, y1, area, iou_threshold, gone, kept):
     return count
 
 
-def nms(boxes: np.ndarray, scores: np.ndarray, iou_threshold: float) -> np.ndarray:
-    """boxes (N, 4), scores (N,) → int64 (K,). See the module's text."""
+def nms(boxes: npt.ArrayLike, scores: npt.ArrayLike, iou_threshold: float) -> np.ndarray:
+    """Choose the boxes that stay.
+
+    Parameters
+    ----------
+    boxes : array_like, shape (N, 4)
+        x0, y0, x1, y1.
+    scores : array_like, shape (N,)
+        The higher, the better.
+    iou_threshold : float
+        t, in [0, 1].
+
+    Returns
+    -------
+    ndarray, shape (K,), int64
+        The indices of those that stay, by falling score.
+
+    Raises
+    ------
+    InputError
+        If ``boxes`` are not (N, 4), not finite or inside out, ``scores`` are not (N,) or hold NaN, or the threshold
+        is not in [0, 1].
+
+    Notes
+    -----
+    Accuracy: float32 in the order that is written, as torchvision computes, compared with the threshold in float64,
+    so that the same boxes stay (``exact_jit``).
+    """
     boxes, scores = as_float32("boxes", boxes), as_float32("scores", scores)
     expect_ndim("boxes", boxes, 2, "(N, 4)")
     expect_shape("boxes", boxes, (len(boxes), 4))

@@ -1,49 +1,44 @@
-"""Run lengths of a mask, the form in which COCO and SA-1B store masks.
+"""Run lengths of a mask, the form in which COCO and SA-1B store masks::
 
     counts = how many False, then how many True, then False …, down the columns, the first column first
 
 The first number counts False and may be 0, every other one is above 0, and they sum to H·W. Source: pycocotools'
-``encode``, before it makes text of them (``rle_text``).
-
-Shapes: masks (M, H, W) bool ↔ a list of M arrays of counts, int64. A picture without pixels has the counts [0].
-Errors: ``InputError`` when masks are not bool (M, H, W), when counts are not whole numbers ≥ 0 that sum to H·W, when a
-crop does not lie in its picture.
-
-Masks lie in memory row by row, runs go down columns. So a strip of columns is read 32 rows at a time into one word of
-32 bits for each column, all columns at once, and the words are searched for changes (``mask_changes``). Measured on one
-core, a smooth mask of 1024²: encode 0.26 ms (pycocotools 0.41, without turning the mask), decode 0.14 ms (0.83).
+``encode``, before it makes text of them (``rle_text``). Masks lie in memory row by row, runs go down columns. So a
+strip of columns is read 32 rows at a time into one word of 32 bits for each column, all columns at once, and the words
+are searched for changes (``mask_changes``). Measured on one core, a smooth mask of 1024²: encode 0.26 ms (pycocotools
+0.41, without turning the mask), decode 0.14 ms (0.83).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
+import numpy.typing as npt
 
+from minisam_kernels.masks.box_from_mask import as_masks
 from minisam_kernels.masks.mask_changes import STRIP, WORD, append_changes, as_counts
 from minisam_kernels.masks.rle_text import from_string, to_string
-from minisam_kernels.runtime.errors import InputError, expect_ndim
+from minisam_kernels.runtime.errors import InputError
 from minisam_kernels.runtime.jit import jit
 
 __all__ = ["area", "box", "decode", "encode", "from_string", "rle_numpy", "to_string", "uncrop"]
 
 
 def rle_numpy(mask: np.ndarray) -> np.ndarray:
-    """mask (H, W) bool → counts: the distances between the places where the mask, read down its columns, changes."""
+    """mask (H, W) bool → counts: the distances between the pixels where the mask, read down its columns, changes."""
     down = mask.T.ravel()
     return np.diff(np.flatnonzero(np.diff(down, prepend=False)), prepend=0, append=down.size)
 
 
 @jit
 def _encode(mask, changes, state):
-    """mask (H, W) of 0 and 1 → the places where it changes, as in ``append_changes``."""
+    """mask (H, W) of 0 and 1 → where it changes, as in ``append_changes``."""
     height, width = mask.shape
     blocks = np.arange((height + WORD - 1) // WORD)
     words, bits = np.empty((STRIP, blocks.size), np.uint32), np.empty(STRIP, np.uint32)
     for first in range(0, width, STRIP):
         columns = min(STRIP, width - first)
         strip = mask[:, first : first + columns]
-        for b in range(blocks.size):
+        for b in range(blocks.size):  # bit i of word (j, b) is row 32·b + i of column j
             bits[:] = 0
             for i in range(WORD * b, min(WORD * b + WORD, height)):
                 for j in range(columns):
@@ -54,21 +49,32 @@ def _encode(mask, changes, state):
     return changes
 
 
-def encode(masks: np.ndarray) -> list[np.ndarray]:
-    """masks (M, H, W) bool → the counts of each. See the module's text."""
-    masks = np.ascontiguousarray(masks)
-    if masks.dtype != bool:
-        raise InputError(f"expected masks to hold booleans, got dtype {masks.dtype}")
-    expect_ndim("masks", masks, 3, "(M, H, W)")
+def encode(masks: npt.ArrayLike) -> list[np.ndarray]:
+    """Store masks as run lengths.
+
+    Parameters
+    ----------
+    masks : array_like, shape (M, H, W), bool
+
+    Returns
+    -------
+    list of ndarray, int64
+        The counts of each mask. A mask without pixels has the counts [0].
+
+    Raises
+    ------
+    InputError
+        If ``masks`` are not bool (M, H, W).
+    """
     changes, counts = np.zeros(1024, np.int64), []
-    for mask in masks.view(np.uint8):
+    for mask in as_masks(masks):
         state = np.array([1, 0])
         changes = _encode(mask, changes, state)
         counts.append(as_counts(changes, state, mask.size))
     return counts
 
 
-def _columns(counts: np.ndarray | Sequence[int], size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _columns(counts: npt.ArrayLike, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The runs of True, cut where a column ends: column, first row and row after the last one of each piece."""
     counts, height, pixels = np.asarray(counts), size[0], size[0] * size[1]
     fits = counts.ndim == 1 and counts.dtype.kind in "iu" and not ((counts < 0) | (counts > pixels)).any()
@@ -92,8 +98,25 @@ def _toggle(out):
             out[i, j] ^= out[i - 1, j]
 
 
-def decode(counts: np.ndarray | Sequence[int], size: tuple[int, int]) -> np.ndarray:
-    """counts, size (H, W) → bool (H, W)."""
+def decode(counts: npt.ArrayLike, size: tuple[int, int]) -> np.ndarray:
+    """Make a mask of its run lengths.
+
+    Parameters
+    ----------
+    counts : array_like, shape (N,), int
+        Run lengths that sum to H·W.
+    size : tuple of int
+        (H, W).
+
+    Returns
+    -------
+    ndarray, shape (H, W), bool
+
+    Raises
+    ------
+    InputError
+        If ``counts`` are not whole numbers ≥ 0 that sum to H·W. ``box`` and ``uncrop`` raise the same.
+    """
     column, top, bottom = _columns(counts, size)
     out = np.zeros((size[0] + 1, size[1]), np.uint8)
     out[top, column] = 1
@@ -102,24 +125,22 @@ def decode(counts: np.ndarray | Sequence[int], size: tuple[int, int]) -> np.ndar
     return out[:-1].view(bool)
 
 
-def area(counts: np.ndarray | Sequence[int]) -> int:
+def area(counts: npt.ArrayLike) -> int:
     """How many pixels are True."""
-    return int(np.sum(counts[1::2]))
+    return int(np.asarray(counts)[1::2].sum())
 
 
-def box(counts: np.ndarray | Sequence[int], size: tuple[int, int]) -> np.ndarray:
+def box(counts: npt.ArrayLike, size: tuple[int, int]) -> np.ndarray:
     """int64 (4,): ``box_from_mask`` of the mask of that size (H, W)."""
     column, top, bottom = _columns(counts, size)
     return np.array([column[0], top.min(), column[-1], bottom.max() - 1] if len(column) else [0] * 4, np.int64)
 
 
-def uncrop(
-    counts: np.ndarray | Sequence[int], crop_box: tuple[int, int, int, int], size: tuple[int, int]
-) -> np.ndarray:
-    """Counts of the part x0, y0, x1, y1 of a picture, x1 and y1 outside of it → counts of the picture (H, W)."""
+def uncrop(counts: npt.ArrayLike, crop_box: tuple[int, int, int, int], size: tuple[int, int]) -> np.ndarray:
+    """Counts of the part x0, y0, x1, y1 of an image, x1 and y1 outside of it → counts of the image (H, W)."""
     x0, y0, x1, y1 = crop_box
     if not (0 <= x0 <= x1 <= size[1] and 0 <= y0 <= y1 <= size[0]):
-        raise InputError(f"expected a crop inside a picture of size {tuple(size)}, got {tuple(crop_box)}")
+        raise InputError(f"expected a crop inside an image of size {tuple(size)}, got {tuple(crop_box)}")
     column, top, bottom = _columns(counts, (y1 - y0, x1 - x0))
     changes = np.stack([top, bottom], axis=1) + ((x0 + column) * size[0] + y0)[:, None]
     joined = np.flatnonzero(changes[1:, 0] == changes[:-1, 1])  # the end of a column and the beginning of the next one

@@ -15,14 +15,14 @@ from minisam_kernels.decoder.head_products import (
     head_moments_numpy,
     head_products,
     head_products_numpy,
-    scale_and_place,
+    scale_and_add,
 )
 from oracles import assert_close, oracle
 from strategies import arrays, sizes
 
 # wrong version → (text in the kernel's file, its replacement)
 MUTANTS = {
-    "sums without their place": ("row[n] * scale[n] + other[n]", "row[n] * scale[n]"),
+    "sums without their position": ("row[n] * scale[n] + other[n]", "row[n] * scale[n]"),
     "sums without their scale": ("row[n] * scale[n] + other[n]", "row[n] + other[n]"),
     "products: every head is the first": ("target = y[h * tokens + t]", "target = y[t]"),
     "products: overwrites": ("target[n] += a0", "target[n] = a0"),
@@ -117,10 +117,10 @@ def test_bad_input_of_moments():
 
 
 @given(arrays((3, 17)), arrays((17,)), arrays((3, 17)))
-def test_scale_and_place(x, scale, place):
-    """Kills: sums without their place, without their scale."""
+def test_scale_and_add(x, scale, position):
+    """Kills: sums without their position, without their scale."""
     out = np.empty((3, 17), np.float32)
-    x, scale, place = map(np.ascontiguousarray, (x, scale, place))
-    scale_and_place(x, scale, place, out)
-    expected = x.astype(np.float64) * scale + place
-    assert_close(out, expected, np.abs(x.astype(np.float64) * scale) + np.abs(place), 1)
+    x, scale, position = map(np.ascontiguousarray, (x, scale, position))
+    scale_and_add(x, scale, position, out)
+    expected = x.astype(np.float64) * scale + position
+    assert_close(out, expected, np.abs(x.astype(np.float64) * scale) + np.abs(position), 1)

@@ -30,8 +30,11 @@ MUTANTS = {
     "every head is the first": ("scores[h * others : (h + 1) * others]", "scores[:others]"),
     "every head has the first's bias": ("bias[h * others + t]", "bias[t]"),
     "every head's queries are the first's": ("q[h * width : (h + 1) * width]", "q[:width]"),
-    "every head's places are the first's": ("place[h * width : (h + 1) * width], placed", "place[:width], placed"),
-    "known queries without scale and place": ("            queries = placed\n", ""),
+    "every head's positions are the first's": (
+        "position[h * width : (h + 1) * width], positioned",
+        "position[:width], positioned",
+    ),
+    "known queries without scale and position": ("            queries = positioned\n", ""),
     "every prompt is the first": ("image_to_tokens_tile(k[b], bias[b]", "image_to_tokens_tile(k[0], bias[0]"),
     "every prompt has the first's scale": ("features[b, scale], group", "features[0, scale], group"),
     "every group is the first": ("start = group * (count + 1)", "start = 0"),
@@ -52,13 +55,13 @@ def inputs(draw: st.DrawFn) -> tuple[np.ndarray | None, ...]:
     return k, bias, draw(arrays((heads, width, pixels))), *known
 
 
-def magnitude(k, bias, q, place, scale, scores) -> np.ndarray:
+def magnitude(k, bias, q, position, scale, scores) -> np.ndarray:
     """1 + largest Σ of a score's absolute terms, over the tokens of a head."""
     k, bias, q = (np.abs(a.astype(np.float64)) for a in (k, bias, q))
     terms = k @ q + bias[..., None]
     if scores is not None:
-        place, scale, scores = (np.abs(a.astype(np.float64)) for a in (place, scale, scores))
-        terms = k @ (scale * q + place) + bias[..., None] + scores
+        position, scale, scores = (np.abs(a.astype(np.float64)) for a in (position, scale, scores))
+        terms = k @ (scale * q + position) + bias[..., None] + scores
     return np.broadcast_to(1 + terms.max(axis=1, keepdims=True), terms.shape)
 
 
@@ -101,20 +104,20 @@ def test_prompts_side_by_side(group):
     batch, heads, others, width, pixels = 3, 2, 2, 3, 9
     k = rng.standard_normal((batch, heads, others, width)).astype(np.float32)
     bias = rng.standard_normal((batch, heads * others)).astype(np.float32)
-    q, place = rng.standard_normal((2, heads * width, pixels)).astype(np.float32)
+    q, position = rng.standard_normal((2, heads * width, pixels)).astype(np.float32)
     features = rng.standard_normal((batch, 15, pixels)).astype(np.float32)
     expected, rows = features.copy(), slice(5 * group, 5 * group + 4)
     for b in range(batch):
         scores = features[b, rows].copy()
-        image_to_tokens_tile(k[b], bias[b], q, place, features[b, 4].copy(), group > 0, scores)
+        image_to_tokens_tile(k[b], bias[b], q, position, features[b, 4].copy(), group > 0, scores)
         expected[b, rows], expected[b, rows.stop] = scores, 1
-    image_to_tokens_tiles(k, bias, q, place, 4, group, features)
+    image_to_tokens_tiles(k, bias, q, position, 4, group, features)
     np.testing.assert_array_equal(features, expected)
 
 
 def test_some_of_what_is_known():
     ones = np.ones((2, 3, 4))
-    with pytest.raises(InputError, match="expected place, scale and scores together, got some of them"):
+    with pytest.raises(InputError, match="expected position, scale and scores together, got some of them"):
         image_to_tokens(ones, np.ones((2, 3)), np.ones((2, 4, 5)), scores=np.ones((2, 3, 5)))
 
 

@@ -22,10 +22,10 @@ from strategies import arrays, seeds, sizes
 
 # wrong version → (text in the kernel's file, its replacement)
 MUTANTS = {
-    "forgets the picture": ("total = of_picture + _2", "total = _2"),
+    "forgets the image": ("total = of_image + _2", "total = _2"),
     "forgets the product": ("_2 * scale[n] * across[n]", "_0"),
     "the product counts once": ("_2 * scale[n] * across[n]", "scale[n] * across[n]"),
-    "the picture without its scale": ("of_picture = scale[n] * scale[n] * length[n]", "of_picture = length[n]"),
+    "the image without its scale": ("of_image = scale[n] * scale[n] * length[n]", "of_image = length[n]"),
     "forgets the basis": ("across[n] + square[n]", "across[n]"),
     "every group is the first": ("group = features[g * rows : (g + 1) * rows]", "group = features[:rows]"),
     "every group's way is the first's": (
@@ -44,7 +44,7 @@ MUTANTS = {
     "divides by the sum": ("np.sqrt(total / channels + eps)", "np.sqrt(total + eps)"),
     "every prompt is the first": ("implied_layer_norm_tile(values[b]", "implied_layer_norm_tile(values[0]"),
     "every prompt's mixture is the first's": ("mixed[b], eps", "mixed[0], eps"),
-    "every prompt has the first's scale": ("length, here[scale]", "length, features[0, scale]"),
+    "every prompt has the first's scale": ("length, used[scale]", "length, features[0, scale]"),
     "all features are scaled": ("features[b, : mixed.shape[1]]", "features[b]"),
     "forgets eps": ("np.sqrt(total / channels + eps)", "np.sqrt(total / channels)"),
     "no floor under a square": ("total = total if not total < _0 else _0", "total = total"),
@@ -129,9 +129,9 @@ def test_prompts_side_by_side():
     mixed, expected, sizes = mixed[:, :3].copy(), features.copy(), (np.float32(1e-5), np.float32(8))
     worst, ratios = [], np.empty(batch, np.float32)
     for b in range(batch):
-        here = features[b, :3].copy()
-        worst.append(implied_layer_norm_tile(values[b], cross, length, features[b, 2], mixed[b], *sizes, here))
-        expected[b, :3] = here
+        used = features[b, :3].copy()
+        worst.append(implied_layer_norm_tile(values[b], cross, length, features[b, 2], mixed[b], *sizes, used))
+        expected[b, :3] = used
     implied_layer_norm_tiles(values, cross, length, 2, mixed, *sizes, features, ratios)
     np.testing.assert_array_equal(features, expected)
     np.testing.assert_array_equal(ratios, worst)

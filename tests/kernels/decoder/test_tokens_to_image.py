@@ -37,12 +37,15 @@ MUTANTS = {
     "sums without shares": ("total += share * totals[i, r]", "total += totals[i, r]"),
     "mixtures are not divided": ("rest[r, j] /= total", "rest[r, j] /= np.float32(1)"),
     "leftovers count for scores": ("    if not known:\n        scores[:] = np.float32(0)\n", ""),
-    "known keys without scale and place": ("            keys = placed\n", ""),
-    "every head's places are the first's": ("place[h * width : (h + 1) * width], placed", "place[:width], placed"),
+    "known keys without scale and position": ("            keys = positioned\n", ""),
+    "every head's positions are the first's": (
+        "position[h * width : (h + 1) * width], positioned",
+        "position[:width], positioned",
+    ),
     "every prompt is the first": ("tokens_to_image_tile(q[b], k,", "tokens_to_image_tile(q[0], k,"),
     "every prompt has the first's scale": ("features[b, scale], known", "features[0, scale], known"),
     "readable version without the scale": ("(scale * v).transpose", "v.transpose"),
-    "readable version without the place": ("(scale * k + place)", "(scale * k)"),
+    "readable version without the position": ("(scale * k + position)", "(scale * k)"),
     "readable version without the features' scores": ("(factors @ features).reshape(heads, tokens, -1)", "0"),
 }
 
@@ -55,11 +58,11 @@ def inputs(draw: st.DrawFn) -> tuple[np.ndarray, ...]:
     return tuple(draw(arrays(s)) for s in (*shapes, (heads * tokens, known), (known, pixels)))
 
 
-def magnitudes(q, k, place, v, scale, factors, features) -> tuple[np.ndarray, np.ndarray]:
+def magnitudes(q, k, position, v, scale, factors, features) -> tuple[np.ndarray, np.ndarray]:
     """(1 + largest Σ of a score's terms) times the largest value, for both results."""
-    drawn = (q, k, place, v, scale, factors, features)
-    q, k, place, v, scale, factors, features = (np.abs(a.astype(np.float64)) for a in drawn)
-    scores = 1 + (q @ (scale * k + place) + (factors @ features).reshape(len(q), q.shape[1], -1)).max(
+    drawn = (q, k, position, v, scale, factors, features)
+    q, k, position, v, scale, factors, features = (np.abs(a.astype(np.float64)) for a in drawn)
+    scores = 1 + (q @ (scale * k + position) + (factors @ features).reshape(len(q), q.shape[1], -1)).max(
         axis=2
     )  # (heads, T)
     values = (scale * v).max(axis=2)[:, None]  # (heads, 1, D)
@@ -68,7 +71,7 @@ def magnitudes(q, k, place, v, scale, factors, features) -> tuple[np.ndarray, np
 
 @given(inputs())
 def test_numpy_is_torch(drawn):
-    """Kills: readable version without the scale, without the place, without the features' scores."""
+    """Kills: readable version without the scale, without the position, without the features' scores."""
     double = [a.astype(np.float64) for a in drawn]
     for i, size in enumerate(magnitudes(*drawn)):
         expected = oracle(lambda *a, i=i: ops.tokens_to_image(*a)[i], *drawn)
@@ -79,22 +82,22 @@ def test_numpy_is_torch(drawn):
 def test_compiled_is_torch(drawn, tile):
     """Several tiles, the last one short. Kills: all that leave out or count too much, tiles count alike, sums without
     shares, values without their scale, every head's values or places are the first's, known keys without scale and
-    place."""
+    position."""
     for i, size in enumerate(magnitudes(*drawn)):
         expected = oracle(lambda *a, i=i: ops.tokens_to_image(*a)[i], *drawn)
         assert_close(tokens_to_image(*drawn, tile=tile)[i], expected, size, TOLERANCE)
 
 
-@pytest.mark.parametrize("place", [0, 7, 8, 21, 22])
-def test_huge_scores_do_not_overflow(place):
+@pytest.mark.parametrize("position", [0, 7, 8, 21, 22])
+def test_huge_scores_do_not_overflow(position):
     """A score of 10⁵ chooses one image token wherever it stands, the others' being 10⁴. Kills: does not subtract the
     maximum, the maximum leaves out the lanes, the end, the first tile's maximum for all."""
     k = np.full((1, 1, 23), 1e4, np.float32)
-    k[0, 0, place] = 1e5
+    k[0, 0, position] = 1e5
     v = np.arange(23, dtype=np.float32)
     q, ones = np.ones((1, 1, 1), np.float32), np.ones(23, np.float32)
     mixed, rest = tokens_to_image(q, k, 0 * k, v[None, None], ones, np.zeros((1, 1)), v[None], tile=8)
-    assert mixed[0, 0, 0] == place and rest[0, 0] == place
+    assert mixed[0, 0, 0] == position and rest[0, 0] == position
 
 
 def test_no_known_scores_means_none():
@@ -120,15 +123,15 @@ def test_prompts_side_by_side():
     rng = np.random.default_rng(1)
     batch, heads, tokens, width, pixels = 3, 2, 2, 3, 9
     q = rng.standard_normal((batch, heads, tokens, width)).astype(np.float32)
-    k, place, v = rng.standard_normal((3, heads * width, pixels)).astype(np.float32)
+    k, position, v = rng.standard_normal((3, heads * width, pixels)).astype(np.float32)
     features = rng.standard_normal((batch, 4, pixels)).astype(np.float32)
     scores = rng.standard_normal((batch, heads * tokens, pixels)).astype(np.float32)
     shapes = (scores.shape[:2], scores.shape[:2], q.shape)
     together = (scores.copy(), *(np.empty(shape, np.float32) for shape in shapes))
-    tokens_to_image_tiles(q, k, place, v, 7, 2, True, features, *together)
+    tokens_to_image_tiles(q, k, position, v, 7, 2, True, features, *together)
     for b in range(batch):
         alone = (scores[b].copy(), *(np.empty(shape[1:], np.float32) for shape in shapes))
-        tokens_to_image_tile(q[b], k, place, v, features[b, 2], True, 7, *alone)
+        tokens_to_image_tile(q[b], k, position, v, features[b, 2], True, 7, *alone)
         for one, other in zip(alone, together):
             np.testing.assert_array_equal(one, other[b])
 
@@ -138,7 +141,7 @@ def test_prompts_side_by_side():
     [
         ((2, 4), (1, 4, 5), (1, 4, 5), (6, 5), r"expected q of shape \(heads, T, D\), got \(2, 4\)"),
         ((1, 2, 4), (1, 3, 5), (1, 4, 5), (6, 5), r"expected k of shape \(1, 4, 5\), got \(1, 3, 5\)"),
-        ((1, 2, 4), (1, 4, 5), (1, 4, 6), (6, 5), r"expected place of shape \(1, 4, 5\), got \(1, 4, 6\)"),
+        ((1, 2, 4), (1, 4, 5), (1, 4, 6), (6, 5), r"expected position of shape \(1, 4, 5\), got \(1, 4, 6\)"),
         ((1, 2, 4), (1, 4, 5), (1, 4, 5), (6, 7), r"expected features of shape \(6, 5\), got \(6, 7\)"),
         ((1, 2, 4), (1, 4, 0), (1, 4, 0), (6, 0), r"expected at least one image token, got k of shape \(1, 4, 0\)"),
     ],

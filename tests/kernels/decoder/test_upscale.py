@@ -15,8 +15,8 @@ from strategies import arrays, seeds, sizes
 
 # wrong version → (text in the kernel's file, its replacement)
 MUTANTS = {
-    "norm: forgets the picture": ("row[n] + scale[n] * other[n] + b", "row[n] + b"),
-    "norm: the picture without its scale": ("scale[n] * other[n] + b", "other[n] + b"),
+    "norm: forgets the image": ("row[n] + scale[n] * other[n] + b", "row[n] + b"),
+    "norm: the image without its scale": ("scale[n] * other[n] + b", "other[n] + b"),
     "norm: forgets the bias": ("scale[n] * other[n] + b", "scale[n] * other[n]"),
     "norm: means run on from corner to corner": (
         "        mean[:] = _0\n",
@@ -32,10 +32,13 @@ MUTANTS = {
     "bend: not cut off to the right": ("t = _ERF_END if t > _ERF_END else t", "t = t"),
     "masks: forgets the bias": ("target[n] = _gelu(row[n] + b)", "target[n] = _gelu(row[n])"),
     "masks: every corner is the first": ("row, target, b = y[inner * channels + c]", "row, target, b = y[c]"),
-    "masks: counts the last channel twice": ("v3 = vectors[m, c3] if c + 3 < channels else _0", "v3 = vectors[m, c3]"),
-    "masks: runs on from mask to mask": (
-        "            answers[:] = _0\n",
-        "            answers[:] = _0 if m == 0 else answers\n",
+    "masks: counts half": (
+        "vectors.reshape(1, masks, channels), bent",
+        "vectors.reshape(1, masks, channels), bent * _HALF",
+    ),
+    "masks: runs on from corner to corner": (
+        "        answers[:] = _0\n",
+        "        answers[:] = _0 if inner == 0 else answers\n",
     ),
     "masks: rows and columns of the outer corner exchanged": (
         "2 * (corner // 2) + inner // 2, 2 * (corner % 2)",
@@ -46,8 +49,8 @@ MUTANTS = {
         "+ inner % 2, 2 * (corner % 2) + inner // 2",
     ),
     "masks: leaves out a row that is not whole": ("-(-(first + count) // width)", "(first + count) // width"),
-    "masks: fills up a tile's first row": ("max(first, i * width)", "i * width"),
-    "masks: every row begins with the tile": ("answers[n - first]", "answers[n - max(first, i * width)]"),
+    "masks: pads a tile's first row": ("max(first, i * width)", "i * width"),
+    "masks: every row begins with the tile": ("answers[m, n - first]", "answers[m, n - max(first, i * width)]"),
     "masks: rows run on": ("4 * (n - i * width) + right", "4 * (n - first // width * width) + right"),
     "readable version of norm: no bend": (
         "gelu_numpy(layer_norm_numpy(y, weight, shift, eps))",
@@ -107,29 +110,29 @@ def mask_magnitude(y, bias, vectors) -> np.ndarray:
 
 
 @st.composite
-def pictures(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+def images(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
     """h · w image tokens as y (4 corners, 4 · C, h · w), bias, vectors, and w."""
     channels, height, width = draw(sizes(1, 9, edges=(4, 8))), draw(st.integers(1, 4)), draw(st.integers(1, 6))
     y = draw(arrays((4, 4 * channels, height * width), scale=1.0))
     return y, draw(arrays((channels,), scale=1.0)), draw(arrays((draw(st.integers(1, 3)), channels))), width
 
 
-@given(pictures(), st.sampled_from([1, 4, 8, 64]), seeds)
+@given(images(), st.sampled_from([1, 4, 8, 64]), seeds)
 def test_masks_are_put_together(drawn, tile, seed):
-    """Tiles in any order, the last one filled up with leftovers, give the whole picture. Kills: all of masks'."""
+    """Tiles in any order, the last one padded with leftovers, give the whole image. Kills: all of masks'."""
     y, bias, vectors, width = drawn
     tokens = y.shape[2]
     height = tokens // width
     out = np.full((len(vectors), 4 * height, 4 * width), np.nan, np.float32)
     for t in np.random.default_rng(seed).permutation(-(-tokens // tile)):
-        here = y[:, :, t * tile : (t + 1) * tile]
-        here = np.pad(here, ((0, 0), (0, 0), (0, tile - here.shape[2])), constant_values=7)
+        part = y[:, :, t * tile : (t + 1) * tile]
+        part = np.pad(part, ((0, 0), (0, 0), (0, tile - part.shape[2])), constant_values=7)
         for corner in range(4):
-            gelu_masks(here[corner], bias, vectors, corner, t * tile, width, out)
+            gelu_masks(part[corner], bias, vectors, corner, t * tile, width, out)
     each = [(oracle(ops.gelu_masks, c, bias, vectors), mask_magnitude(c, bias, vectors)) for c in y]
     both = []
-    for part in zip(*each):  # (corner, M, inner corner, P) → (M, 4h, 4w)
-        whole = np.stack(part).reshape(2, 2, len(vectors), 2, 2, height, width)
+    for corners in zip(*each):  # (corner, M, inner corner, P) → (M, 4h, 4w)
+        whole = np.stack(corners).reshape(2, 2, len(vectors), 2, 2, height, width)
         both.append(whole.transpose(2, 5, 0, 3, 6, 1, 4).reshape(out.shape))
     assert_close(out, *both, TOLERANCE)
 

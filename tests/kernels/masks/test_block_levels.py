@@ -22,9 +22,9 @@ MUTANTS = {
     "forgets the last column of a strip": ("column_span[1, s])", "column_span[1, s] - 1)"),
     "NaN is a number": ("if not largest < HUGE:", "if largest >= HUGE:"),
     "infinity is a number": ("if not largest < HUGE:", "if largest != largest:"),
-    "one limit too few": ("+ np.int64(low > t2)", "+ np.int64(high > t2)"),
+    "one limit too few": ("+ np.int64(low > limits.upper)", "+ np.int64(high > limits.upper)"),
     "mixed counts as outside": ("above if above == maybe else MIXED", "above"),
-    "the second tap is left out": ("inner_second[outer[1, ends]] + 1", "inner_first[outer[1, ends]] + 1"),
+    "the second tap is left out": ("inner.second[outer.second[ends]] + 1", "inner.first[outer.second[ends]] + 1"),
     "readable version without a margin": ("np.abs(part).max() * MARGIN + TINY", "np.float32(0)"),
 }
 

@@ -11,7 +11,7 @@ from strategies import seeds, sizes
 
 # wrong version → (text in the kernel's file, its replacement)
 MUTANTS = {
-    "goes along the rows": ("place = (first + j) * height + WORD * b", "place = first + j + WORD * b"),
+    "goes along the rows": ("start = (first + j) * height + WORD * b", "start = first + j + WORD * b"),
     "every strip is the first": ("(first + j) * height", "j * height"),
     "every column begins False": (
         "            rows = min(WORD, height - WORD * b)\n",
@@ -77,9 +77,9 @@ def test_compiled_is_the_readable_version(drawn, room):
     changes, state = appended(mask, strips, room)
     expected, last = [0], 0
     for s, words in enumerate(strips):
-        places = append_changes_numpy(words, min(STRIP, mask.shape[1] - s * STRIP), len(mask), last)
-        expected += (places + s * STRIP * len(mask)).tolist()
-        last ^= len(places) % 2
+        changed = append_changes_numpy(words, min(STRIP, mask.shape[1] - s * STRIP), len(mask), last)
+        expected += (changed + s * STRIP * len(mask)).tolist()
+        last ^= len(changed) % 2
     assert changes[: state[0]].tolist() == expected and state.tolist() == [len(expected), last]
 
 

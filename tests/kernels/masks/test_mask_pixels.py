@@ -25,13 +25,13 @@ from strategies import seeds
 MUTANTS = {
     "threshold ignored": ("np.float32(threshold)", "np.float32(0)"),
     "what is decided is inside": ("= levels[s, b] > 0", "= True"),
-    "what is decided is left out": ("                rows[:] = levels[s, b] > 0\n", ""),
-    "the outer resize is always left out": ("cut == (height, width), t", "True, t"),
+    "what is decided is left out": ("                pixels[:] = levels[s, b] > 0\n", ""),
+    "the outer resize is always left out": ("cut == (height, width), limits", "True, limits"),
     "every row is the first": ("bits[j] >> np.uint32(i) &", "bits[j] >> np.uint32(0) &"),
     "every piece is the first": ("index % pieces * at_once", "0"),
     "the last strip is left out": ("min(begin + at_once, strips)", "min(begin + at_once, max(strips - 1, 1))"),
     "every mask is the first": ("_mask_pixels(logits[m]", "_mask_pixels(logits[0]"),
-    "words of the strip before": ("bits[j] = words[j, b]", "bits[j] = words[max(j, 1) - 1, b]"),
+    "words of the strip before": ("bits[j] = strip.words[j, b]", "bits[j] = strip.words[max(j, 1) - 1, b]"),
     "crop forgotten in the readable version": ("[:, : input_size[0], : input_size[1]]", ""),
     "threshold not strict in the readable version": ("[..., 0] > threshold", "[..., 0] >= threshold"),
 }
@@ -85,7 +85,7 @@ def test_what_is_decided_is_not_computed():
         assert not mask_pixels(np.full((1, 6, 6), -5.0), (66, 66), 66, (70, 99)).any()
 
 
-def test_no_picture_of_floats():
+def test_no_image_of_floats():
     logits = np.random.default_rng(0).standard_normal((1, 8, 8)).astype(np.float32)
     mask_pixels(logits, (64, 64), 64, (300, 300))  # what is made once, and the machine code, is not counted
     tracemalloc.start()

@@ -28,15 +28,15 @@ MUTANTS = {
     "stability upside down": ("numbers[:, 0] / numbers[:, 1]", "numbers[:, 1] / numbers[:, 0]"),
     "inner count of what is decided": ("(level > 2)", "(level > 1)"),
     "outer count of what is decided": ("(level > 0)", "(level > 1)"),
-    "decided below the threshold is inside": ("inside = 1 if level > 1", "inside = 1 if level > 0"),
-    "the outer resize is always left out": ("same, *limits", "True, *limits"),
+    "decided below the threshold is inside": ("else 1 if level > 1", "else 1 if level > 0"),
+    "the outer resize is always left out": ("columns, same, limits, s,", "columns, True, limits, s,"),
     "a decided word is never written": (
-        "                        words[j, b] = word\n",
-        "                        words[j, b] = 0\n",
+        "                        strip.words[j, b] = word\n",
+        "                        strip.words[j, b] = 0\n",
     ),
     "box from the last row": ("min(i, numbers[4])", "i"),
-    "box misses what is decided": ("                seen[b] |= word\n", ""),
-    "box ends at the picture's end": ("changes[state[0] - state[0] % 2] - 1", "changes[state[0]] - 1"),
+    "box misses what is decided": ("                strip.seen[b] |= word\n", ""),
+    "box ends at the image's end": ("changes[state[0] - state[0] % 2] - 1", "changes[state[0]] - 1"),
     "box in rows and columns": ("numbers[:, 3:], stab", "numbers[:, [4, 3, 6, 5]], stab"),
     "the masks share their counts": ("state, numbers[m])", "state, numbers[0])"),
     "the masks share their state": ("        state[:] = 1, 0\n", "        state[:] = 1, state[1] * (m > 0)\n"),
@@ -124,7 +124,7 @@ def test_compiled_is_the_other_kernels(place, limit, data):
 
 
 def test_is_the_predictors_mask():
-    """The picture's sizes as the predictor takes them, for tall, wide, small and large ones."""
+    """The image's sizes as the predictor takes them, for tall, wide, small and large ones."""
     rng = np.random.default_rng(0)
     for height, width in ((64, 64), (48, 64), (100, 41), (3, 3), (1, 1), (1, 90), (129, 70)):
         low = 4 * np.cumsum(rng.standard_normal((2, 16, 16)), axis=1).astype(np.float32)

@@ -29,7 +29,7 @@ MUTANTS = {
     "a column too many": ("(end - 1) // max(height, 1)", "end // max(height, 1)"),
     "empty runs count": ("start[start < end], end[start < end]", "start, end"),
     "toggles from the second row": ("out[i, j] ^= out[i - 1, j]", "out[i, j] = out[i - 1, j]"),
-    "area of what is False": ("counts[1::2]", "counts[::2]"),
+    "area of what is False": ("(counts)[1::2]", "(counts)[::2]"),
     "box ends behind the mask": ("bottom.max() - 1", "bottom.max()"),
     "a crop's columns are not moved": ("(x0 + column)", "column"),
     "a crop's rows are not moved": ("* size[0] + y0", "* size[0]"),
@@ -141,7 +141,7 @@ def test_a_crop_of_full_height_is_joined_across_columns():
     assert uncrop([2, 4], (1, 0, 4, 2), (3, 5)).tolist() == [6, 2, 1, 2, 4]
 
 
-def test_a_crop_that_ends_in_the_pictures_last_pixel():
+def test_a_crop_that_ends_in_the_images_last_pixel():
     """No run of no zeros at the end: the text is pycocotools' to the byte. Kills: zeros behind the last pixel."""
     whole = np.zeros((3, 5), bool)
     whole[1:, 2:] = True
@@ -156,7 +156,7 @@ def test_empty_runs_inside_are_read():
     assert box([4, 0], (2, 2)).tolist() == box([3, 0, 1], (2, 2)).tolist() == [0, 0, 0, 0]
 
 
-def test_a_picture_without_pixels():
+def test_an_image_without_pixels():
     assert [counts.tolist() for counts in encode(np.zeros((1, 0, 5), bool))] == [[0]]
     assert decode([0], (0, 5)).shape == (0, 5) and to_string([0]) == b"0"
 
@@ -184,6 +184,6 @@ def test_bad_counts_name_expected_and_received(counts):
         assert "\n" not in str(error.value)
 
 
-def test_a_crop_outside_of_its_picture():
-    with pytest.raises(InputError, match=r"expected a crop inside a picture of size \(2, 3\), got \(0, 0, 4, 2\)"):
+def test_a_crop_outside_of_its_image():
+    with pytest.raises(InputError, match=r"expected a crop inside an image of size \(2, 3\), got \(0, 0, 4, 2\)"):
         uncrop([8], (0, 0, 4, 2), (2, 3))

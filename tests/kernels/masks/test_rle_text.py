@@ -88,7 +88,7 @@ def test_bad_text_names_expected_and_received(text, message):
         from_string(text)
 
 
-def test_counts_must_fill_the_picture():
+def test_counts_must_fill_the_image():
     """Kills: takes any sum."""
     assert from_string(b"13", (2, 2)).tolist() == [1, 3] and from_string(b"", (0, 3)).tolist() == []
     with pytest.raises(InputError, match="expected run lengths that sum to 2 · 3, got 4"):

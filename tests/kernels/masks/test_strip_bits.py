@@ -14,17 +14,17 @@ from strategies import arrays, seeds, sizes
 
 # wrong version → (text in the kernel's file, its replacement)
 MUTANTS = {
-    "mask not strict": ("if z > t1", "if z >= t1"),
-    "inner mask not strict": ("z > t2", "z >= t2"),
-    "outer mask not strict": ("z > t0", "z >= t0"),
-    "the outer resize is left out beside NaN": ("if same and level == MIXED:", "if same:"),
-    "the outer resize is always left out": ("if same and level == MIXED:", "if level == MIXED:"),
+    "mask not strict": ("if z > middle", "if z >= middle"),
+    "inner mask not strict": ("z > upper", "z >= upper"),
+    "outer mask not strict": ("z > lower", "z >= lower"),
+    "the outer resize is left out beside NaN": ("if same and levels[b] == MIXED:", "if same:"),
+    "the outer resize is always left out": ("if same and levels[b] == MIXED:", "if levels[b] == MIXED:"),
     "a row stands for both": ("a, b = above % 2, below % 2", "a, b = above % 2, above % 2"),
-    "the square is not cut to the strip": ("co_weight, co[0, first], wide", "co_weight, np.uint64(0), wide"),
+    "the square is not cut to the strip": ("outer, outer.first[0], wide", "outer, np.uint64(0), wide"),
     "keeps the bits of the block above": ("        bits[:] = 0\n", "        bits *= np.uint32(b > 0)\n"),
-    "computes what is decided": ("if level < MIXED:", "if level > 9:"),
-    "forgets where it has seen ones": ("            any_bits |= bits[j]\n", ""),
-    "readable version computes the first strip": ("slice(s * STRIP, (s + 1) * STRIP)", "slice(0, STRIP)"),
+    "computes what is decided": ("(levels >= MIXED)", "(levels < 9)"),
+    "forgets where it has seen ones": ("            strip.seen[b] |= bits[j]\n", ""),
+    "readable version computes the first strip": ("part[s * STRIP : (s + 1) * STRIP]", "part[:STRIP]"),
     "readable version is not strict": ("(z > limits[1])", "(z >= limits[1])"),
 }
 
