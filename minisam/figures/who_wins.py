@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minisam.figures.interaction import sample_pixel
+from minisam.annotator import sample_pixel
 from minisam.figures.shared.overlay import BLUE, ORANGE, SKY
 from minisam.figures.shared.states import Axis, State, states
 from minisam.figures.three_masks import overlaps

@@ -3,7 +3,7 @@
 A step of the small model is some five thousand short operations, and a GPU that is told them one by one waits for the
 processor that tells. Recorded, they are one. A recording has fixed shapes and fixed places in memory: every batch is
 copied to where the first one was, and the gradients keep their addresses. Which rounds bring a new point is part of it
-(``prompts.new_points``): eleven rounds have nine recordings, ten or fewer have one. Each holds a step's memory.
+(``annotator.new_points``): eleven rounds have nine recordings, ten or fewer have one. Each holds a step's memory.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from minisam.training.prompts import Draws, new_points
+from minisam.annotator import new_points
+from minisam.training.prompts import Draws
 
 WARM_UP = 3  # runs before a recording: libraries choose algorithms, compilers compile
 CHANCES = ("box", "noise", "points")

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from minisam.annotator import new_points
+
 BACKGROUND, FOREGROUND, TOP_LEFT, BOTTOM_RIGHT, NO_POINT = 0, 1, 2, 3, -1
-PAUSES = 5  # one round in so many brings no new point: 2 of the 10 after the first, as in the paper
 
 
 @dataclass(frozen=True)
@@ -51,19 +52,6 @@ def draw(seed: int, step: int, count: int, rounds: int) -> Draws:
     points = torch.rand(count, rounds, generator=generator)
     places = sum(new_points(rounds, rounds))
     return Draws(box, noise, points, int(torch.randint(max(1, places), (), generator=generator)))
-
-
-def new_points(rounds: int, pause: int) -> list[bool]:
-    """For each round after the first: does it bring a new point?
-
-    Of eleven rounds two do not: one before the point number ``pause`` of the eight, and the last. Shorter games keep
-    the share: six to ten rounds end with one, and five or fewer have none.
-    """
-    pauses = min(2, (rounds - 1) // PAUSES)
-    new = [True] * (rounds - 1 - pauses)
-    if pauses == 2:
-        new.insert(min(pause, len(new)), False)
-    return new + [False] * (pauses > 0)
 
 
 def sample_pixels(region: Tensor, chance: Tensor) -> Tensor:

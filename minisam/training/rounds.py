@@ -24,6 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from minisam.annotator import new_points
 from minisam.model.config import SamConfig
 from minisam.model.preprocess import PIXEL_MEAN, PIXEL_STD
 from minisam.reference import ops
@@ -91,7 +92,7 @@ def play(
     truth = masks.flatten(0, 1)  # (M, S, S), M = B · K
     image_pe = model.prompt_encoder.get_dense_pe()
     coords, labels, is_box = prompts.initial_prompts(truth, draws)
-    new, feedback = prompts.new_points(s.rounds, draws.pause), None
+    new, feedback = new_points(s.rounds, draws.pause), None
     for number in range(s.rounds):
         sparse = model.prompt_encoder.embed_points(coords, labels)  # in float32: bfloat16 would move points by pixels
         with autocast(embedding.device, s.precision):

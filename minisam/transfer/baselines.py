@@ -10,7 +10,8 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from minisam.transfer.prompting import bounding_box, centre_point, mask_iou
+from minisam.annotator import centre_point, tight_box
+from minisam_kernels.losses.iou import iou_numpy
 
 SCALES = (100.0, 300.0, 1000.0)  # of Felzenszwalb's segmentation; the middle one stands alone as well
 BASELINE_SIDE = 512
@@ -41,15 +42,15 @@ class Baselines:
         height, width = self.small.shape[:2]
         row, column = y * height // self.shape[0], x * width // self.shape[1]
         regions = np.stack([self._full(labels == labels[row, column]) for labels in self.regions])
-        iou = mask_iou(regions, truth)
-        x0, y0, x1, y1 = bounding_box(truth)
+        iou = iou_numpy(regions, truth[None])
+        x0, y0, x1, y1 = tight_box(truth)
         filled = np.zeros(self.shape, bool)
         filled[y0:y1, x0:x1] = True
         return {
             "point_felzenszwalb": float(iou[1]),
             "point_felzenszwalb_best": float(iou.max()),
-            "box_grabcut": float(mask_iou(self._grabcut(x0, y0, x1, y1)[None], truth)[0]),
-            "box_filled": float(mask_iou(filled[None], truth)[0]),
+            "box_grabcut": float(iou_numpy(self._grabcut(x0, y0, x1, y1)[None], truth[None])[0]),
+            "box_filled": float(iou_numpy(filled[None], truth[None])[0]),
         }
 
     def _grabcut(self, x0: int, y0: int, x1: int, y1: int) -> np.ndarray:

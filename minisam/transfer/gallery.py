@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from minisam.annotator import centre_point
 from minisam.files.atomic import atomic
 from minisam.transfer.held_out import Case
-from minisam.transfer.prompting import centre_point, mask_iou
+from minisam_kernels.losses.iou import iou_numpy
 
 if TYPE_CHECKING:
     from minisam.predictor import SamPredictor
@@ -56,6 +57,7 @@ def draw(
             if mask.any() and not mask.all():
                 axes.contour(mask, [0.5], colors=colour, linewidths=1.6)
         axes.plot(x, y, marker="*", color="white", markeredgecolor="black", markersize=11)
-        axes.set_title(f"IoU {mask_iou(masks[[best]], truth)[0]:.2f}, predicted {confidence[best]:.2f}", fontsize=10)
+        iou = iou_numpy(masks[[best]], truth[None])[0]
+        axes.set_title(f"IoU {iou:.2f}, predicted {confidence[best]:.2f}", fontsize=10)
     with atomic(path) as temporary:
         figure.savefig(temporary, format="png", dpi=90)

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minisam.transfer.prompting import centre_point, mask_iou
+from minisam.annotator import centre_point
+from minisam_kernels.losses.iou import iou_numpy
 
 if TYPE_CHECKING:
     from minisam.predictor import SamPredictor
@@ -67,9 +68,9 @@ def measure_ambiguity(predictor: SamPredictor, point: tuple[int, int], part: np.
     between = []
     for i in range(len(masks)):
         for j in range(i):
-            either = (masks[i] | masks[j]).sum()
-            between.append(float((masks[i] & masks[j]).sum() / either) if either else 1.0)
-    return between, np.stack([mask_iou(masks, part), mask_iou(masks, whole)], axis=1)
+            iou = float(iou_numpy(masks[[i]], masks[[j]])[0])
+            between.append(1.0 if np.isnan(iou) else iou)
+    return between, np.stack([iou_numpy(masks, truth[None]) for truth in (part, whole)], axis=1)
 
 
 def both_found(iou: np.ndarray, threshold: float) -> bool:

@@ -24,13 +24,11 @@ from minisam.transfer import gallery
 from minisam.transfer.baselines import SCALES, Baselines
 from minisam.transfer.calibration import calibration, draw
 from minisam.transfer.held_out import THRESHOLDS, Case, ambiguity, measure_ambiguity, world_cases
-from minisam.transfer.prompting import bounding_box, centre_point, measure_model
+from minisam.transfer.prompting import measure_model
 from minisam_kernels import InputError
 
 if TYPE_CHECKING:
     from minisam.predictor import SamPredictor
-
-__all__ = ["Baselines", "bounding_box", "centre_point", "evaluate", "find_pictures", "table"]
 
 CLICKS = 9
 ROWS = {  # figure → what the table calls it

@@ -1,4 +1,4 @@
-"""Centre points, boxes and means are right; classical methods find what is plain to see; both kinds of folder work."""
+"""Means are right; classical methods find what is plain to see; both kinds of folder work."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 from PIL import Image
 
+from minisam.annotator import tight_box
 from minisam.commands.main import main
 from minisam.files.images import read_image, save_png
 from minisam.predictor import SamPredictor
@@ -19,8 +19,8 @@ from minisam.sam import build
 from minisam.transfer import held_out, points
 from minisam.transfer.calibration import calibration, draw
 from minisam.transfer.gallery import worst
-from minisam.transfer.points import Baselines, bounding_box, centre_point, evaluate, find_pictures, table
-from minisam.transfer.prompting import measure_clicks, next_click
+from minisam.transfer.points import Baselines, evaluate, find_pictures, table
+from minisam.transfer.prompting import measure_clicks
 from minisam.world import HELD_OUT
 from minisam_kernels import InputError
 from sa1b import sa1b_folder
@@ -54,21 +54,6 @@ def folder(tmp_path):
     return tmp_path
 
 
-@given(arrays(bool, st.tuples(st.integers(1, 9), st.integers(1, 9))).filter(np.any))
-def test_centre_and_box_by_their_definitions(mask):
-    """Kills: a border that does not count as boundary; rows and columns exchanged; a box that ends one pixel early."""
-    padded = np.pad(mask, 1)
-    outside, inside = np.argwhere(~padded), np.argwhere(padded)
-    squares = ((inside[:, None] - outside[None]) ** 2).sum(-1).min(axis=1)
-    x, y = centre_point(mask)
-    assert mask[y, x]
-    assert squares[(inside == (y + 1, x + 1)).all(axis=1)] == squares.max()
-    x0, y0, x1, y1 = bounding_box(mask)
-    assert mask[y0:y1, x0:x1].sum() == mask.sum() and all(
-        edge.any() for edge in (mask[y0], mask[y1 - 1], mask[:, x0], mask[:, x1 - 1])
-    )
-
-
 def test_baselines_find_what_is_plain():
     image, masks = scene()
     for factor in (1, 8):  # pictures below and above the size at which they work
@@ -77,7 +62,7 @@ def test_baselines_find_what_is_plain():
             truth = mask.repeat(factor, axis=0).repeat(factor, axis=1)
             found = baselines.measure(truth)
             assert found["point_felzenszwalb_best"] > 0.75 and found["box_grabcut"] > 0.9
-            x0, y0, x1, y1 = bounding_box(truth)
+            x0, y0, x1, y1 = tight_box(truth)
             assert found["box_filled"] == pytest.approx(truth.sum() / ((x1 - x0) * (y1 - y0)))
             assert baselines.measure(truth) == found, "nothing is random"
 
@@ -156,30 +141,13 @@ def test_bad_folders(tmp_path, folder):
         evaluate(SamPredictor(build(SMALL)), folder, baselines=False)
 
 
-@given(arrays(bool, (7, 9)), arrays(bool, (7, 9)).filter(np.any))
-def test_the_next_click_is_the_centre_of_the_larger_error(predicted, truth):
-    """Kills: a distance over both kinds of error at once; a label from the prediction."""
-    (x, y), label = next_click(predicted, truth)
-    if (predicted != truth).any():
-        assert predicted[y, x] != truth[y, x]
-    assert label == truth[y, x]
-
-    def depth(mask, at):
-        return min((at[0] - y) ** 2 + (at[1] - x) ** 2 for y, x in np.argwhere(~np.pad(mask, 1)) - 1)
-
-    wrong = [mask for mask in (truth & ~predicted, predicted & ~truth) if mask.any()]
-    if wrong:
-        deepest = max(depth(mask, at) for mask in wrong for at in np.argwhere(mask))
-        assert depth(wrong[0] if wrong[0][y, x] else wrong[-1], (y, x)) == deepest
-
-
 class Copying:
     """A predictor that knows the truth but for a corner, until that is clicked."""
 
     def __init__(self, truth):
         self.truth, self.calls = truth, []
 
-    def predict(self, point_coords, point_labels, mask_input, multimask_output):
+    def predict(self, point_coords, point_labels, box, mask_input, multimask_output):
         self.calls.append((point_coords.tolist(), point_labels.tolist(), mask_input, multimask_output))
         mask = self.truth.copy()
         if len(point_coords) == 1:
