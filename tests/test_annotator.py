@@ -111,6 +111,16 @@ MUTANTS = {
         "searchsorted(up_to, number, right=True)",
         "searchsorted(up_to, number, right=True).add(1)",
     ),
+    "a pixel that never comes in torch": (
+        "minisam/training/prompts.py",
+        "chance.double() * up_to[:, -1]",
+        "chance.double() * (up_to[:, -1] - 1)",
+    ),
+    "a column counted over the whole image in torch": (
+        "minisam/training/prompts.py",
+        "within = number - (up_to - counts).gather(1, row)",
+        "within = number",
+    ),
     "chances in float32 in torch": ("minisam/training/prompts.py", "chance.double()", "chance.float()"),
     "the chance of another round in torch": (
         "minisam/training/rounds.py",
@@ -234,7 +244,8 @@ def test_eleven_rounds_are_those_of_the_paper():
 def test_torch_clicks_the_same(masks, chance, right):
     """The first ``right`` masks have no error left: pixel and label, chance by chance.
 
-    Kills: a pixel counted by columns, a click at (row, column) in torch, the row after the pixel's in torch,
+    Kills: a pixel counted by columns, a click at (row, column) in torch, the row after the pixel's in torch, a pixel
+    that never comes in torch, a column counted over the whole image in torch,
     a label from the prediction in torch, a click only on what is missing in torch.
     """
     torch = pytest.importorskip("torch")

@@ -10,8 +10,6 @@ import dataclasses
 
 import pytest
 import torch
-from test_pretrain import SMALL
-from test_training import SETTINGS, batch_of, begin
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from minisam.reference import ops
@@ -21,6 +19,57 @@ from minisam.training.distributed import Team
 from minisam.training.rounds import Interaction
 from minisam.verify import device as devices
 from minisam_kernels.runtime.errors import InputError
+from small_trainings import PRETRAIN, SETTINGS, batch_of, begin
+
+# wrong version → (file, text in it, its replacement)
+MUTANTS = {
+    "``if wrong.any()``": (
+        "minisam/training/prompts.py",
+        "torch.where(wrong.flatten(1).any(1)[:, None, None], wrong, truth)",
+        "wrong if wrong.any() else truth",
+    ),
+    "``.item()``": (
+        "minisam/training/prompts.py",
+        "limit = 20 * size / 1024",
+        "limit = 20 * size / 1024 + 0 * masks.sum().item()",
+    ),
+    "a rate that is a constant of the code": (
+        "minisam/training/initialisation.py",
+        'self.register_buffer("rate", torch.tensor(rate), persistent=False)',
+        "self.rate = rate",
+    ),
+    "a batch or chances that stay the first ones": (
+        "minisam/training/cuda_graphs.py",
+        "known.batch[key].copy_(value, non_blocking=True)",
+        "pass",
+    ),
+    "one recording for all pauses": (
+        "minisam/training/cuda_graphs.py",
+        "rounds = tuple(new_points(draws.points.shape[1], draws.pause))",
+        "rounds = ()",
+    ),
+    "figures that the next step overwrites": (
+        "minisam/training/cuda_graphs.py",
+        "{key: value.clone() for key, value in known.figures.items()}",
+        "known.figures",
+    ),
+    "other chances of drop path": (
+        "minisam/training/loop.py",
+        "            self.recorder.prepare(batch, draws)\n",
+        "            pass\n",
+    ),
+    "gradients that add up or are another pause's": (
+        "minisam/training/cuda_graphs.py",
+        "            parameter.grad = gradient\n",
+        "            parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient\n",
+    ),
+    "a forgotten D^−½": ("minisam/reference/ops.py", "(q * q.shape[-1] ** -0.5) @ k", "q @ k"),
+    "a swap of k and v": (
+        "minisam/reference/ops.py",
+        "F.softmax((q * q.shape[-1] ** -0.5) @ k.transpose(-2, -1), dim=-1).to(v.dtype) @ v",
+        "F.softmax((q * q.shape[-1] ** -0.5) @ v.transpose(-2, -1), dim=-1).to(v.dtype) @ k",
+    ),
+}
 
 
 @pytest.fixture
@@ -46,7 +95,7 @@ def test_no_round_looks_at_a_value(precision, monkeypatch, no_constants):
         assert figures["iou_6"].shape == () and task.model.mask_decoder.iou_token.weight.grad is not None
         with pytest.raises(Exception, match="scalar"):
             loss.item()
-        code = Autoencoder.begin(SMALL)
+        code = Autoencoder.begin(PRETRAIN)
         code({key: fake[key] for key in ("image", "size")}, mode.from_tensor(torch.rand(2, 4, 4)))[0].backward()
 
 
@@ -179,7 +228,7 @@ def test_a_recording_is_for_one_gpu(tmp_path):
     with pytest.raises(InputError, match="expected one process with --device cuda for --record, got 1 on cpu"):
         loop.Trainer(SETTINGS, tmp_path, recorded=True)
     with pytest.raises(InputError, match="got a pretraining"):
-        loop.Trainer(SMALL, tmp_path, Team(torch.device("cuda")), recorded=True)
+        loop.Trainer(PRETRAIN, tmp_path, Team(torch.device("cuda")), recorded=True)
 
 
 def test_attention_for_training_is_the_same():

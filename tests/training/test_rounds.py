@@ -1,105 +1,78 @@
-"""The simulated annotator, the rounds of prompts, and the loss of equation 1."""
+"""The rounds of prompts, and the loss of equation 1."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given
-from hypothesis import strategies as st
 
 from minisam.reference import ops
 from minisam.training import prompts, rounds
-from minisam.training.data import Pictures
-from minisam.training.rounds import Interaction
-from minisam.training.settings import Settings
+from small_trainings import SETTINGS, batch_of, begin, blobs
 from strategies import seeds
 
-SETTINGS = Settings(size=64, steps=4, batch=2, masks=2, rounds=3, warmup=2)
-
-
-def blobs(seed: int, count: int = 4, size: int = 24) -> torch.Tensor:
-    """Random rectangles (count, size, size) bool, none empty."""
-    rng = np.random.default_rng(seed)
-    masks = np.zeros((count, size, size), bool)
-    for mask in masks:
-        (y0, x0), (h, w) = rng.integers(0, size - 1, 2), rng.integers(1, size, 2)
-        mask[y0 : y0 + h, x0 : x0 + w] = True
-    return torch.from_numpy(masks)
-
-
-@given(seeds)
-def test_points_lie_in_the_mask_and_boxes_near_it(seed):
-    """Kills: (row, column) for (x, y), noise without a limit, labels of a box on a point."""
-    masks = blobs(seed)
-    coords, labels, is_box = prompts.initial_prompts(masks, prompts.draw(seed % 1000, 0, len(masks), 1))
-    for mask, place, label, box in zip(masks, coords, labels, is_box, strict=True):
-        rows, columns = np.nonzero(mask.numpy())
-        if box:
-            limit = 20 * masks.shape[-1] / 1024 + 1e-4
-            truth = torch.tensor([[columns.min(), rows.min()], [columns.max(), rows.max()]])
-            assert label.tolist() == [2, 3] and (place - truth).abs().max() <= limit
-        else:
-            x, y = place[0].long()
-            assert label.tolist() == [1, -1] and mask[y, x]
-
-
-@given(seeds)
-def test_corrections_point_at_errors(seed):
-    """A missed pixel gets a foreground point, a wrong one background. Kills: labels from the prediction."""
-    truth, predicted = blobs(seed), blobs(seed + 1)
-    predicted[0] = truth[0]  # nothing is wrong: the click confirms
-    chance = torch.rand(len(truth), generator=torch.Generator().manual_seed(seed))
-    coords, labels = prompts.correction(predicted, truth, chance)
-    for i in range(len(truth)):
-        x, y = coords[i, 0].long()
-        assert labels[i, 0] == int(truth[i, y, x])
-        if (truth[i] != predicted[i]).any():
-            assert truth[i, y, x] != predicted[i, y, x]
-        else:
-            assert labels[i, 0] == 1
-
-
-@given(seeds)
-def test_pixels_are_drawn_by_their_number(seed):
-    """Chances spread evenly over [0, 1) hit each of a region's n pixels equally often. Kills: a pixel that never comes,
-    a column counted over the whole picture."""
-    region = torch.from_numpy(np.random.default_rng(seed).random((1, 5, 7)) < 0.4)
-    region[0, 2, 3] = True
-    count = int(region.sum())
-    chance = (torch.arange(3 * count) + 0.5) / (3 * count)
-    drawn = prompts.sample_pixels(region.expand(3 * count, -1, -1), chance).long()
-    assert Counter(map(tuple, drawn.tolist())) == {(x, y): 3 for y, x in region[0].nonzero().tolist()}
-
-
-def test_an_empty_region_is_no_error():
-    region = torch.zeros(2, 4, 6, dtype=torch.bool)
-    x, y = prompts.sample_pixels(region, torch.tensor([0.0, 0.999])).long().unbind(1)
-    assert ((x >= 0) & (x < 6) & (y >= 0) & (y < 4)).all()
-
-
-def test_the_quiet_round_comes_anywhere():
-    assert {prompts.draw(0, step, 1, 11).pause for step in range(200)} == set(range(8))
-
-
-def test_a_share_of_the_chances_is_a_slice_of_all():
-    """So that two processes play what one would have played."""
-    whole = prompts.draw(3, 5, 6, 4)
-    part = whole.part(2, 4)
-    assert torch.equal(part.points, whole.points[2:4]) and part.pause == whole.pause and len(part.box) == 2
-
-
-def batch_of(size: int = 64, masks: int = 2) -> dict[str, torch.Tensor]:
-    items = [Pictures(size, masks, (), 1.0, 0, 2)[i] for i in range(2)]
-    return {key: torch.from_numpy(np.stack([item[key] for item in items])) for key in items[0]}
-
-
-def begin(**changes) -> Interaction:
-    torch.manual_seed(0)
-    return Interaction.begin(dataclasses.replace(SETTINGS, **changes))
+# wrong version → (file, text in it, its replacement)
+MUTANTS = {
+    "gradients of one round alone": (
+        "minisam/training/rounds.py",
+        "torch._foreach_add_([x for x, _ in used]",
+        "torch._foreach_copy_([x for x, _ in used]",
+    ),
+    "a sum over rounds": ("minisam/training/rounds.py", "yield loss / s.rounds, ", "yield loss, "),
+    "a graph that the next round holds on to": (
+        "minisam/training/rounds.py",
+        "torch.autograd.grad(loss, inputs, allow_unused=True)",
+        "torch.autograd.grad(loss, inputs, allow_unused=True, retain_graph=True)\n            total = total + 0 * loss",
+    ),
+    "mean instead of min": ("minisam/training/rounds.py", 'if s.multimask == "mean":', 'if s.multimask != "single":'),
+    "a first box's single mask not learnt": (
+        "minisam/training/rounds.py",
+        "(is_box * (single + errors[:, 0]))",
+        "(is_box * errors[:, 0])",
+    ),
+    "a first box's single-token IoU not learnt": (
+        "minisam/training/rounds.py",
+        "(is_box * (single + errors[:, 0]))",
+        "(is_box * single)",
+    ),
+    "a point that teaches the single mask": (
+        "minisam/training/rounds.py",
+        "(is_box * (single + errors[:, 0]))",
+        "(single + errors[:, 0])",
+    ),
+    "the IoU of the closest mask alone": (
+        "minisam/training/rounds.py",
+        "several.mean() + errors[:, 1:].mean()",
+        "several.mean() + errors[:, 1:].amin(1).mean()",
+    ),
+    "the oracle's choice": (
+        "minisam/training/rounds.py",
+        "best = 1 + confidence[:, 1:].argmax(dim=1)",
+        "best = 1 + iou[:, 1:].argmax(dim=1)",
+    ),
+    "a binary mask": (
+        "minisam/training/rounds.py",
+        "feedback = chosen[:, None]",
+        "feedback = (chosen[:, None] > 0).float()",
+    ),
+    "feedback that cannot be turned off": (
+        "minisam/training/rounds.py",
+        "masks=feedback if s.mask_feedback else None",
+        "masks=feedback",
+    ),
+    "weights exchanged": (
+        "minisam/training/rounds.py",
+        "s.focal * ops.focal_loss(flat, target) + s.dice * ",
+        "s.dice * ops.focal_loss(flat, target) + s.focal * ",
+    ),
+    "an IoU of logits above 1": (
+        "minisam/training/rounds.py",
+        "masks, truth = logits > 0, ",
+        "masks, truth = logits > 1, ",
+    ),
+}
 
 
 def gradients(module: torch.nn.Module) -> dict[str, torch.Tensor]:
@@ -108,7 +81,7 @@ def gradients(module: torch.nn.Module) -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize("count", [1, 3, 7])
 def test_gradients_round_by_round_are_the_joint_ones(count):
-    """The chain rule at the embedding. Kills: an embedding's gradient of one round alone, a forgotten 1 / rounds."""
+    """The chain rule at the embedding. Kills: gradients of one round alone."""
     task, batch, draws = begin(rounds=count), batch_of(), prompts.draw(0, 0, 4, count)
     loss, _ = task(batch, draws)
     loss.backward()
@@ -163,10 +136,48 @@ def test_only_the_best_mask_learns_from_a_point():
         assert most != 3 or len(learned) == 3
 
 
-def test_a_box_teaches_the_single_mask_too():
+@pytest.mark.parametrize("first", ["point", "box"])
+def test_a_box_teaches_the_single_mask_and_its_iou_too(first):
+    """After a point neither the mask of token 0 nor its predicted IoU has a gradient; after a box both have.
+
+    Kills: a first box's single mask not learnt, a first box's single-token IoU not learnt, a point that teaches the
+    single mask.
+    """
     task, batch = begin(rounds=1), batch_of(masks=1)
-    task(batch, dataclasses.replace(prompts.draw(0, 0, 2, 1), box=torch.zeros(2)))[0].backward()
-    assert task.model.mask_decoder.output_hypernetworks_mlps[0].layers[2].weight.grad.abs().sum() > 0
+    box = torch.zeros(2) if first == "box" else torch.ones(2)
+    task(batch, dataclasses.replace(prompts.draw(0, 0, 2, 1), box=box))[0].backward()
+    decoder = task.model.mask_decoder
+    mask = decoder.output_hypernetworks_mlps[0].layers[2].weight.grad.abs().sum()
+    iou = decoder.iou_prediction_head.layers[-1].bias.grad.abs()  # one for each token
+    assert (mask > 0) == (iou[0] > 0) == (first == "box")
+    assert (iou[1:] > 0).all()
+
+
+@pytest.mark.parametrize("is_box", [False, True])
+def test_the_loss_of_a_first_round_term_by_term(is_box):
+    """Of the three masks the closest, all three IoU; after a box also the single mask and its IoU, in each object.
+
+    Kills: a first box's single-token IoU not learnt, a point that teaches the single mask, mean instead of min, the
+    IoU of the closest mask alone.
+    """
+    rng = torch.Generator().manual_seed(0)
+    low_res, confidence = torch.randn(2, 4, 12, 12, generator=rng), torch.rand(2, 4, generator=rng)
+    truth = blobs(0, 2)
+    boxes = torch.tensor([is_box, False])
+    loss, *_ = rounds.first_loss(low_res, confidence, truth, boxes, SETTINGS)
+    logits = rounds.upsample(low_res, truth)
+    graded, errors = rounds.grade(logits, truth, SETTINGS), (confidence - rounds.true_iou(logits, truth)) ** 2
+    each = graded[:, 1:].amin(1) + errors[:, 1:].mean(1) + boxes * (graded[:, 0] + errors[:, 0])
+    torch.testing.assert_close(loss, each.mean())
+
+
+def test_the_loss_is_the_mean_over_rounds(monkeypatch):
+    """Kills: a sum over rounds."""
+    for name in ("first_loss", "later_loss"):
+        whole = getattr(rounds, name)
+        monkeypatch.setattr(rounds, name, lambda *given, whole=whole: (6 + 0 * whole(*given)[0], *whole(*given)[1:]))
+    loss, _ = begin()(batch_of(), prompts.draw(0, 0, 4, 3))
+    assert float(loss.detach()) == pytest.approx(6)
 
 
 def test_what_is_fed_back_is_the_most_confident_mask_and_not_thresholded():
@@ -198,6 +209,7 @@ def test_what_is_fed_back_is_the_most_confident_mask_and_not_thresholded():
 
 @given(seeds)
 def test_the_loss_is_twenty_focal_plus_dice(seed):
+    """Kills: weights exchanged, an IoU of logits above 1."""
     truth = blobs(seed)
     logits = torch.randn(4, 2, 24, 24, generator=torch.Generator().manual_seed(seed))
     found = rounds.grade(logits, truth, SETTINGS)
@@ -220,15 +232,3 @@ def test_bfloat16_products_stay_near_float32():
         losses.append(float(loss.detach()))
         assert all(p.grad.dtype == p.dtype == torch.float32 for p in task.parameters())
     assert losses[0] != losses[1] and losses[1] == pytest.approx(losses[0], rel=0.06)
-
-
-@given(st.integers(0, 399), st.sampled_from(["linear", "cosine", "steps"]))
-def test_learning_rate(step, decay):
-    drops = (200, 350) if decay == "steps" else ()
-    settings = Settings(steps=400, warmup=100, lr=1.0, final_lr=0.2, decay=decay, drops=drops)
-    rate = settings.learning_rate(step)
-    assert 0 < rate <= 1 and (step >= 100 or rate == (step + 1) / 100)
-    if decay == "steps" and step >= 100:
-        assert rate == pytest.approx(0.1 ** ((step >= 200) + (step >= 350)))
-    elif step >= 100:
-        assert rate >= 0.2 - 1e-9 and rate >= settings.learning_rate(step + 1)
