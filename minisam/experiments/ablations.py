@@ -1,10 +1,10 @@
-"""What each part of the training is worth: small trainings that differ in one thing, measured on held-out pictures.
+"""What each part of the training is worth: small trainings that differ in one thing, measured on held-out images.
 
     python -m minisam.experiments.ablations benchmarks/training/ablations.json --data FILE …
 
 Each line of the table changes one setting of the same small training (64 pixels, four blocks, width 128), for every
 seed, and measures the running average on scenes of the world that no training sees; with ``--data``, also on the
-``hold_out`` part of those pictures. The file is written after each training and the same command goes on where it
+``hold_out`` part of those images. The file is written after each training and the same command goes on where it
 was stopped. One training takes some minutes of one core; ``--processes N`` runs as many at a time, ``--only NAME``
 makes one group. The same name with .md is a page of it, which the book shows.
 """
@@ -44,8 +44,8 @@ ALONE = ("point_single", "box_single", "clicks_3")  # what one mask alone has le
 class Variant:
     """One line: a ``group``'s name, its own, the settings it changes, and what the paper says of the matter.
 
-    ``distinct``: only so many different pictures; ``pretrain``: so many of the steps go into masked autoencoding
-    first (what that costs stands in the file, as processor seconds); ``data``: needs real pictures.
+    ``distinct``: only so many different images; ``pretrain``: so many of the steps go into masked autoencoding
+    first (what that costs stands in the file, as processor seconds); ``data``: needs real images.
     """
 
     group: str
@@ -90,7 +90,7 @@ def settings(variant: Variant, seed: int, steps: int, data: Sequence[str] = ()) 
 
 
 class Few(torch.utils.data.Dataset[dict[str, np.ndarray]]):
-    """The first ``count`` pictures of a stream, over and over."""
+    """The first ``count`` images of a stream, over and over."""
 
     def __init__(self, stream: Pictures, count: int) -> None:
         self.made = [stream[i] for i in range(min(count, len(stream)))]
@@ -100,7 +100,7 @@ class Few(torch.utils.data.Dataset[dict[str, np.ndarray]]):
 
 
 def pretrained(s: Settings, steps: int, folder: Path) -> str:
-    """The weights of an encoder that was an autoencoder for so many steps on the same pictures."""
+    """The weights of an encoder that was an autoencoder for so many steps on the same images."""
     shared = {f.name: getattr(s, f.name) for f in dataclasses.fields(PretrainSettings) if hasattr(s, f.name)}
     trainer = Trainer(PretrainSettings(**shared | {"steps": steps, "warmup": min(50, steps // 2)}), folder)
     if trainer.run(workers=0, save_every=math.inf):

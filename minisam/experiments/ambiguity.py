@@ -3,11 +3,11 @@
     python -m minisam.experiments.ambiguity benchmarks/training/multimask.json
 
 trains a very small model (64 pixels, two blocks, width 64) with each of the three ways to grade a first round, from the
-same first weights on the same pictures in the same order; then asks each about points in parts of held-out scenes,
+same first weights on the same images in the same order; then asks each about points in parts of held-out scenes,
 whose whole, part and subpart are known, and writes logs and answers as JSON. Chapter 9 draws the file. One thread, some
 eleven minutes of processor time.
 
-All pictures are house fronts, one domain of the world: doors in fronts and panes in windows are nested, and a few
+All images are house fronts, one domain of the world: doors in fronts and panes in windows are nested, and a few
 hundred steps are enough to learn something. What a training is beyond that: ``minisam.training.Trainer`` with the
 settings that stand in the file, and the log that it wrote.
 """

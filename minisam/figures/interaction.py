@@ -29,7 +29,7 @@ OBJECTS = ((HELD_OUT + 9, 4), (HELD_OUT + 35, 3), (HELD_OUT + 8, 12))  # scene, 
 
 @lru_cache(maxsize=16)
 def scene_object(seed: int, number: int) -> tuple[np.ndarray, np.ndarray, str]:
-    """The picture of a scene, its mask ``number`` and that mask's name."""
+    """The image of a scene, its mask ``number`` and that mask's name."""
     scene = render(seed)
     if not 0 <= number < len(scene.masks):
         raise InputError(f"expected the number of one of {len(scene.masks)} masks, got {number}")
@@ -59,7 +59,7 @@ def interaction(
 ) -> Any:  # fmt: skip
     """A slider over the rounds of an interaction, and buttons for what it is about.
 
-    image (H, W, 3) uint8 with truth (H, W) bool: a picture of yours. Without them ``objects``, each the seed of a
+    image (H, W, 3) uint8 with truth (H, W) bool: an image of yours. Without them ``objects``, each the seed of a
     scene and the number of a mask, and with ``photo`` a photograph. sam: ``minisam.load("tiny")`` if not given.
     seed: of all chances; odd places in the list begin with a box.
     """

@@ -1,11 +1,11 @@
-"""More pictures out of few: other colours, and objects of one picture pasted into another (Ghiasi et al. 2021)."""
+"""More images out of few: other colours, and objects of one image pasted into another (Ghiasi et al. 2021)."""
 
 from __future__ import annotations
 
 import numpy as np
 from PIL import Image, ImageFilter
 
-LARGEST = 0.5  # share of the picture that a pasted object may cover
+LARGEST = 0.5  # share of the image that a pasted object may cover
 LEFT = 0.5  # share of a mask that must stay uncovered, or it goes
 EDGE = 0.7  # pixels of blur between a pasted object and its new surroundings
 
@@ -27,9 +27,9 @@ def other_colours(pixels: np.ndarray, strength: float, rng: np.random.Generator)
 def paste(
     pixels: np.ndarray, masks: np.ndarray, other: np.ndarray, objects: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """One of the ``objects`` (N, h, w) of a picture ``other`` (h, w, 3), put anywhere into ``pixels`` (H, W, 3).
+    """One of the ``objects`` (N, h, w) of an image ``other`` (h, w, 3), put anywhere into ``pixels`` (H, W, 3).
 
-    Returns the picture and its masks (M' , H, W): those of ``masks`` of which enough is left, without what is covered
+    Returns the image and its masks (M' , H, W): those of ``masks`` of which enough is left, without what is covered
     now, and the object's. As it was, where no object has a fitting size.
     """
     height, width = pixels.shape[:2]

@@ -1,4 +1,4 @@
-"""How good a training is on scenes that it never sees: the same rounds, played with the running average."""
+"""How good is a training on scenes that it never sees? The same rounds, played with the running average."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def play_held_out(trainer: Trainer, scenes: int, rounds: int = 1, batch: int = 1
         for first in range(0, scenes, batch):
             items = [pictures[i] for i in range(first, min(first + batch, scenes))]
             stacked = {key: torch.from_numpy(np.stack([item[key] for item in items])) for key in items[0]}
-            stacked = {key: value.to(trainer.team.device) for key, value in stacked.items()}
-            draws = prompts.draw(0, first, len(items) * s.masks, rounds).to(trainer.team.device)
+            stacked = {key: value.to(trainer.processes.device) for key, value in stacked.items()}
+            draws = prompts.draw(0, first, len(items) * s.masks, rounds).to(trainer.processes.device)
             for _, figures, _ in play(task.model, task.embed(stacked), stacked["masks"], draws, s):
                 for key, value in figures.items():
                     sums[key] = sums.get(key, 0.0) + float(value) * len(items)

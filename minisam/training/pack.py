@@ -1,7 +1,7 @@
 """``minisam pack``: folders in SA-1B's schema as one small file, to be carried to a machine that trains.
 
-A safetensors file of bytes: ``jpegs`` and ``runs`` one picture after the other with the places where each ends
-(``jpegs_ends``, ``runs_ends``), and ``sets``, the number of the folder that a picture is from. A picture's runs are
+A safetensors file of bytes: ``jpegs`` and ``runs`` one image after the other with the offsets where each ends
+(``jpegs_ends``, ``runs_ends``), and ``sets``, the number of the folder that an image is from. An image's runs are
 zlib-compressed little-endian uint32: height, width, M, then the number of runs of each of M masks, then the runs, in
 reading order and beginning with zeros. Names and terms of the sets are noted in the file.
 """
@@ -48,7 +48,7 @@ def _pack_picture(source: Folder, index: int, side: int, quality: int) -> tuple[
 
 
 def pack(folders: Sequence[str | Path], output: str | Path, side: int, quality: int, limit: int) -> dict[str, Any]:
-    """Write ``output`` with pictures of at most ``side`` pixels; the counts, for people.
+    """Write ``output`` with images of at most ``side`` pixels; the counts, for people.
 
     Raises ``InputError``, and leaves nothing behind, when it would be larger than ``limit`` bytes.
     """

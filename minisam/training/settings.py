@@ -25,8 +25,8 @@ AnySettings = TypeVar("AnySettings", bound="Common")
 
 @dataclasses.dataclass(frozen=True)
 class Common:
-    """``data`` are folders in SA-1B's schema or packed files, of which every ``hold_out``-th picture is never shown;
-    ``world`` is the share of procedural pictures; ``size`` the input's side in pixels (weights are stretched when it is
+    """``data`` are folders in SA-1B's schema or packed files, of which every ``hold_out``-th image is never shown;
+    ``world`` is the share of procedural images; ``size`` the input's side in pixels (weights are stretched when it is
     not the model's own). ``init`` are weights to begin with; ``depth`` and ``width`` make another encoder than the
     model's own; ``optimizer`` is AdamW, or Muon with AdamW for the rest, at ``others`` times the learning rate (see
     ``optimiser``). That rate warms up, then falls to ``final_lr`` in a straight line, along half a cosine, or by 10 at
@@ -63,8 +63,8 @@ class Common:
         of one's own, heads of 64 in a ``width``."""
         config = get_config(self.model)
         if self.depth:
-            places = tuple(sorted({max(0, self.depth // 2 - 1), self.depth - 1}))
-            config = dataclasses.replace(config, encoder_depth=self.depth, encoder_global_attn_indexes=places)
+            blocks = tuple(sorted({max(0, self.depth // 2 - 1), self.depth - 1}))
+            config = dataclasses.replace(config, encoder_depth=self.depth, encoder_global_attn_indexes=blocks)
         if self.width:
             if self.width % 64:
                 raise InputError(f"expected --width to be a multiple of 64, got {self.width}")
@@ -121,11 +121,11 @@ class Common:
 
 @dataclasses.dataclass(frozen=True)
 class Settings(Common):
-    """The training of appendix A: ``masks`` a picture, ``rounds`` of prompts for each, the loss ``focal`` · focal +
+    """The training of appendix A: ``masks`` an image, ``rounds`` of prompts for each, the loss ``focal`` · focal +
     ``dice`` · dice + (predicted − true IoU)². ``multimask``: a first round grades the best of the three masks, the mean
     of the three, or the single-mask token alone; ``mask_feedback``: later rounds see the last mask's logits.
-    ``colours`` and ``paste`` change real pictures (see ``augment``): how much, and how often; ``zoom`` is how often a
-    picture of the world is a window of a scene twice as large."""
+    ``colours`` and ``paste`` change real images (see ``augment``): how much, and how often; ``zoom`` is how often an
+    image of the world is a window of a scene twice as large."""
 
     masks: int = 4
     rounds: int = 3

@@ -1,7 +1,7 @@
-"""Where real pictures with masks come from: folders in SA-1B's schema, folders of bare pictures, packed files.
+"""Where real images with masks come from: folders in SA-1B's schema, folders of bare images, packed files.
 
 A folder in SA-1B's schema holds JSON files, each with ``image`` (``file_name``, ``width``, ``height``) and
-``annotations``, whose ``segmentation`` is a run-length code in COCO's form; and the pictures, beside the JSON files or
+``annotations``, whose ``segmentation`` is a run-length code in COCO's form; and the images, beside the JSON files or
 in a folder ``images`` next to theirs. A packed file holds several such folders, smaller, for carrying to another
 machine (``pack``).
 """
@@ -27,7 +27,7 @@ CHECKED = 5000  # records whose schema is checked before a training begins
 
 
 class Source(Protocol):
-    """One set of pictures. Masks are asked for by number, so that only those that are used are decoded."""
+    """One set of images. Masks are asked for by number, so that only those that are used are decoded."""
 
     name: str
 
@@ -38,24 +38,24 @@ class Source(Protocol):
         ...
 
     def held_out(self, every: int) -> range | list[int]:
-        """Numbers of the pictures that a training with this ``hold_out`` never shows: every so many, from 0 on."""
+        """Numbers of the images that a training with this ``hold_out`` never shows: every so many, from 0 on."""
         ...
 
     def content(self, index: int) -> bytes:
-        """The picture's file: what has the same is a copy."""
+        """The image's file: what has the same is a copy."""
         ...
 
     def count(self, index: int) -> int:
-        """How many masks the picture has."""
+        """How many masks the image has."""
         ...
 
     def masks(self, index: int, chosen: Sequence[int]) -> np.ndarray:
-        """bool (len(chosen), H, W), of the picture's size."""
+        """bool (len(chosen), H, W), of the image's size."""
         ...
 
 
 def find_records(folder: str | Path) -> list[tuple[Path, Path]]:
-    """Every (picture, JSON) pair below ``folder``, sorted by name."""
+    """Every (image, JSON) pair below ``folder``, sorted by name."""
     pairs = _pairs(Path(folder))
     if not pairs:
         raise InputError(f"expected pictures and JSON files in SA-1B's schema below {folder}, got none")
@@ -65,8 +65,8 @@ def find_records(folder: str | Path) -> list[tuple[Path, Path]]:
 def _pairs(folder: Path) -> list[tuple[Path, Path]]:
     pairs = []
     for record in sorted(folder.rglob("*.json")):
-        for place in (record.parent, record.parent.parent / "images"):
-            names = (place / (record.stem + ending) for ending in ENDINGS)
+        for beside in (record.parent, record.parent.parent / "images"):
+            names = (beside / (record.stem + ending) for ending in ENDINGS)
             picture = next((name for name in names if name.exists()), None)
             if picture:
                 pairs.append((picture, record))
@@ -105,7 +105,7 @@ def resize_masks(masks: np.ndarray, box: tuple[float, float, float, float], size
 def kept_numbers(sources: Sequence[Source], every: int) -> list[np.ndarray]:
     """Of each set the numbers that are trained on: all but those held out and their copies in any set (0: all).
 
-    A picture and its copy must come from the same kind of source to be known as such: two folders, or a packed file.
+    An image and its copy must come from the same kind of source to be known as such: two folders, or a packed file.
     """
     if not every:
         return [np.arange(len(source)) for source in sources]
@@ -114,8 +114,8 @@ def kept_numbers(sources: Sequence[Source], every: int) -> list[np.ndarray]:
     for source in sources:
         seen = [i for i in range(len(source)) if hashlib.sha256(source.content(i)).digest() not in secret]
         if not seen:
-            got = f"got {len(source)}"
-            raise InputError(f"expected more pictures in each set than --hold-out {every} leaves out, {got}")
+            wanted = f"more pictures in each set than --hold-out {every} leaves out"
+            raise InputError(f"expected {wanted}, got {len(source)}")
         kept.append(np.array(seen))
     return kept
 
@@ -187,8 +187,8 @@ class Folder(Files):
             sizes = {tuple(annotation["segmentation"]["size"]) for annotation in read_record(record)}
             width, height = _size(picture)
             if sizes - {(height, width)}:
-                got = sorted(sizes - {(height, width)})[0]
-                raise InputError(f"expected masks of {(height, width)} like {picture.name}, got {got} in {record}")
+                other = sorted(sizes - {(height, width)})[0]
+                raise InputError(f"expected masks of {(height, width)} like {picture.name}, got {other} in {record}")
 
 
 class BareFolder(Files):
@@ -202,14 +202,14 @@ class BareFolder(Files):
         self.folder = Path(folder)
 
     def held_out(self, every: int) -> range | list[int]:
-        """Those that ``Folder`` holds out, if some of the pictures have masks."""
+        """Those that ``Folder`` holds out, if some of the images have masks."""
         number = {path: i for i, path in enumerate(self.pictures)}
         pairs = _pairs(self.folder)
         return [number[path] for path, _ in pairs[::every] if path in number] if pairs else super().held_out(every)
 
 
 class Packed:
-    """One set of a packed file: JPEG pictures and zlib-compressed run lengths, read from the mapped file."""
+    """One set of a packed file: JPEG images and zlib-compressed run lengths, read from the mapped file."""
 
     def __init__(self, path: str | Path, number: int) -> None:
         self.path, self.number = Path(path), number
@@ -278,7 +278,7 @@ def pack_names(path: str | Path) -> list[str]:
 
 
 def open_sources(path: str | Path, bare: bool = False) -> list[Any]:
-    """The sets in a folder (one) or a packed file; ``bare``: pictures are enough."""
+    """The sets in a folder (one) or a packed file; ``bare``: images are enough."""
     if Path(path).is_file():
         return [Packed(path, number) for number in range(len(pack_names(path)))]
     return [BareFolder(path) if bare else Folder(path)]

@@ -1,7 +1,7 @@
 """Classical methods at the same prompts as the model's: what a trained model has to beat.
 
 The region under the point in Felzenszwalb and Huttenlocher's segmentation, at one scale and as the best of three;
-GrabCut from the box; the filled box. They run on pictures whose longer side is reduced to ``BASELINE_SIDE`` (full-size
+GrabCut from the box; the filled box. They run on images whose longer side is reduced to ``BASELINE_SIDE`` (full-size
 masks are compared). Nothing here is random: GrabCut's own generator is seeded for each object.
 """
 
@@ -19,7 +19,7 @@ GRABCUT_ROUNDS = 5
 
 
 class Baselines:
-    """The classical methods on one picture: three segmentations once, then region or GrabCut per object."""
+    """The classical methods on one image: three segmentations once, then region or GrabCut per object."""
 
     def __init__(self, image: np.ndarray) -> None:
         from skimage.segmentation import felzenszwalb
@@ -32,7 +32,7 @@ class Baselines:
         self.regions = [felzenszwalb(self.small, scale, sigma=0.8, min_size=smallest) for scale in SCALES]
 
     def _full(self, small: np.ndarray) -> np.ndarray:
-        """A mask of the reduced picture at full size, every pixel with its nearest one's value."""
+        """A mask of the reduced image at full size, every pixel with its nearest one's value."""
         rows, columns = (np.arange(full) * part // full for full, part in zip(self.shape, small.shape))
         return small[rows[:, None], columns]
 

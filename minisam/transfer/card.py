@@ -3,9 +3,9 @@
     python -m minisam.transfer.card --report benchmarks/transfer/tiny.json --card minisam/weights/README.md \\
         --measure FOLDER --held-out FOLDER … --world 300
 
-measures every folder whole (``--measure``), every ``--every``-th picture of others (``--held-out``; without those that
+measures every folder whole (``--measure``), every ``--every``-th image of others (``--held-out``; without those that
 have a copy elsewhere in them) and scenes of the world; without these three it only writes the card anew from the
-report. Beside it lie pictures: calibration of what is measured whole, and the worst objects of the world and
+report. Beside it lie plots: calibration of what is measured whole, and the worst objects of the world and
 of those folders among them that ``--show`` names. With ``--processes 2`` set OMP_NUM_THREADS=1 and NUMBA_NUM_THREADS=1.
 """
 
@@ -50,7 +50,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def measure_one(options: argparse.Namespace, place: str | None, every: int) -> dict[str, Any]:
-    """The report of a folder, or of the world (None), and its pictures beside the report's file."""
+    """The report of a folder, or of the world (None), and its images beside the report's file."""
     predictor = SamPredictor(minisam.load("tiny"))
     others = options.held_out if every > 1 else ()
     if place is None:

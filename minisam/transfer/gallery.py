@@ -1,4 +1,4 @@
-"""Where a model is most wrong: pictures with the truth, the prompt and the mask, worst first."""
+"""Where a model is most wrong: images with the truth, the prompt and the mask, worst first."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TRUTH, FOUND = "#E69F00", "#56B4E9"  # of Okabe and Ito's colours
 
 
 def worst(report: dict[str, Any], count: int) -> list[tuple[str, int]]:
-    """(picture, object) of the lowest IoU of the point's most confident mask, one a picture."""
+    """(image, object) of the lowest IoU of the point's most confident mask, one per image."""
     chosen: dict[str, int] = {}
     for entry in sorted(report["each"], key=lambda entry: entry["point_confident"]):
         chosen.setdefault(entry["picture"], entry["object"])

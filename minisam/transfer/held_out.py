@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from minisam.predictor import SamPredictor
 
 OBJECTS, PARTS = 6, 4  # of a scene, at most
-MIN_SHARE = 32 / 256**2  # of the picture: smaller masks are not asked for
+MIN_SHARE = 32 / 256**2  # of the image: smaller masks are not asked for
 DIFFERENT = 0.8  # a part larger than this share of its whole is no ambiguity
 THRESHOLDS = (0.5, 0.7)  # of IoU: from here on a mask is found
 
 
 @dataclass
 class Case:
-    """A picture, the objects in it, and (point, part, whole) where a point is ambiguous."""
+    """An image, the objects in it, and (point, part, whole) where a point is ambiguous."""
 
     name: str
     image: np.ndarray

@@ -49,7 +49,7 @@ ROWS = {  # figure → what the table calls it
 
 
 def find_pictures(folder: str | Path) -> list[tuple[Path, list[Path] | Path]]:
-    """(picture, its masks) below ``folder``: mask files that manifest.csv lists, or a JSON file in SA-1B's schema."""
+    """(image, its masks) below ``folder``: mask files that manifest.csv lists, or a JSON file in SA-1B's schema."""
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"expected a folder of pictures with masks, got {folder}")
@@ -72,7 +72,7 @@ def find_pictures(folder: str | Path) -> list[tuple[Path, list[Path] | Path]]:
 def held_out_pictures(
     folder: str | Path, every: int, others: Sequence[str | Path] = ()
 ) -> list[tuple[Path, list[Path] | Path]]:
-    """Every ``every``-th picture below ``folder``, from the first on: no training with this ``hold_out`` sees them.
+    """Every ``every``-th image below ``folder``, from the first on: no training with this ``hold_out`` sees them.
 
     Left out are those of which a copy, byte by byte, lies at a place that it sees, here or in ``others``.
     """
@@ -89,7 +89,7 @@ def _digest(path: Path) -> bytes:
 
 
 def read_masks(source: list[Path] | Path, size: tuple[int, int]) -> Iterator[np.ndarray]:
-    """The masks of a picture of ``size`` (H, W), bool (H, W) each, those without a pixel left out."""
+    """The masks of an image of ``size`` (H, W), bool (H, W) each, those without a pixel left out."""
     if isinstance(source, Path):
         from minisam.training.sources import decode_masks, read_record
 
@@ -106,7 +106,7 @@ def read_masks(source: list[Path] | Path, size: tuple[int, int]) -> Iterator[np.
 def folder_cases(
     folder: str | Path, limit: int | None, every: int = 1, others: Sequence[str | Path] = ()
 ) -> Iterator[Case]:
-    """The first ``limit`` of the pictures of a folder (``held_out_pictures``) with their objects."""
+    """The first ``limit`` of the images of a folder (``held_out_pictures``) with their objects."""
     for path, source in held_out_pictures(folder, every, others)[:limit]:
         image = read_image(path)
         yield Case(path.relative_to(folder).as_posix(), image, list(read_masks(source, image.shape[:2])))
@@ -122,9 +122,9 @@ def evaluate(
     every: int = 1,
     others: Sequence[str | Path] = (),
 ) -> dict[str, Any]:
-    """Mean IoU over the objects of the first ``limit`` pictures, and over pictures of their objects' means.
+    """Mean IoU over the objects of the first ``limit`` images, and over images of their objects' means.
 
-    ``every``: only every so many pictures, those that a training on this folder and ``others`` has not seen.
+    ``every``: only every so many images, those that a training on this folder and ``others`` has not seen.
     Without a folder: ``world`` held-out scenes of the procedural world, at the model's own size.
     """
     from minisam.console import progress

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from minisam.training import loop
-from minisam.training.distributed import Team
+from minisam.training.distributed import Processes
 from minisam.training.log import read_log
 from minisam_kernels import InputError
 from small_trainings import SETTINGS
@@ -27,7 +27,7 @@ MUTANTS = {
     ),
     "gradients of one process alone": (
         "minisam/training/loop.py",
-        "if self.team.size > 1:\n            self.module = ",
+        "if self.processes.size > 1:\n            self.module = ",
         "if False:\n            self.module = ",
     ),
     "a process that draws its own chances": (
@@ -78,7 +78,7 @@ def test_two_processes_are_one(tmp_path):
 
 def test_shares_are_all_of_it():
     """Kills: shares that overlap."""
-    teams = [Team(torch.device("cpu"), rank, 3) for rank in range(3)]
-    assert np.concatenate([np.arange(12)[team.share(12)] for team in teams]).tolist() == list(range(12))
+    teams = [Processes(torch.device("cpu"), rank, 3) for rank in range(3)]
+    assert np.concatenate([np.arange(12)[processes.share(12)] for processes in teams]).tolist() == list(range(12))
     with pytest.raises(InputError, match="expected --batch to be a multiple of 3 processes, got 4"):
         loop.Trainer(TWO, "unused", teams[0])

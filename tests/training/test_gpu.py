@@ -15,7 +15,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from minisam.reference import ops
 from minisam.training import cuda_graphs, loop, prompts, rounds
 from minisam.training.autoencoder import Autoencoder
-from minisam.training.distributed import Team
+from minisam.training.distributed import Processes
 from minisam.training.rounds import Interaction
 from minisam.verify import device as devices
 from minisam_kernels.runtime.errors import InputError
@@ -40,7 +40,7 @@ MUTANTS = {
     ),
     "a batch or chances that stay the first ones": (
         "minisam/training/cuda_graphs.py",
-        "known.batch[key].copy_(value, non_blocking=True)",
+        "recording.batch[key].copy_(value, non_blocking=True)",
         "pass",
     ),
     "one recording for all pauses": (
@@ -50,8 +50,8 @@ MUTANTS = {
     ),
     "figures that the next step overwrites": (
         "minisam/training/cuda_graphs.py",
-        "{key: value.clone() for key, value in known.figures.items()}",
-        "known.figures",
+        "{key: value.clone() for key, value in recording.figures.items()}",
+        "recording.figures",
     ),
     "other chances of drop path": (
         "minisam/training/loop.py",
@@ -142,7 +142,7 @@ def test_a_gpu_trains_without_waiting(tmp_path, precision):
     settings = dataclasses.replace(SETTINGS, rounds=11, precision=precision)
     batch = batch_of()
     here = loop.Trainer(settings, tmp_path / "cpu").train_step(batch)
-    trainer = loop.Trainer(settings, tmp_path / "gpu", Team(torch.device("cuda")))
+    trainer = loop.Trainer(settings, tmp_path / "gpu", Processes(torch.device("cuda")))
     with devices.float32_products():  # a pixel that TF32 turns over moves a click
         there = trainer.train_step(batch)
     assert float(there["loss"]) == pytest.approx(float(here["loss"]), rel=0.05 if precision == "bf16" else 1e-3)
@@ -153,7 +153,7 @@ def test_a_gpu_trains_without_waiting(tmp_path, precision):
     finally:
         torch.cuda.set_sync_debug_mode("default")
     trainer.save()
-    assert loop.Trainer(settings, tmp_path / "gpu", Team(torch.device("cuda"))).step == 2
+    assert loop.Trainer(settings, tmp_path / "gpu", Processes(torch.device("cuda"))).step == 2
 
 
 PAUSES = dataclasses.replace(SETTINGS, rounds=11, steps=8, depth=2, drop_path=0.4)  # seven steps: two pauses come twice
@@ -172,10 +172,10 @@ def played(trainer):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU that torch can use")
 def test_a_recorded_step_is_the_step(tmp_path):
     """Steps with other pictures, chances and pauses, recorded and not, on a GPU."""
-    settings, team = dataclasses.replace(PAUSES, drop_path=0.0), Team(torch.device("cuda"))
+    settings, processes = dataclasses.replace(PAUSES, drop_path=0.0), Processes(torch.device("cuda"))
     with devices.float32_products():
-        plain, way = played(loop.Trainer(settings, tmp_path / "plain", team))
-        recorded, same_way = played(loop.Trainer(settings, tmp_path / "recorded", team, recorded=True))
+        plain, way = played(loop.Trainer(settings, tmp_path / "plain", processes))
+        recorded, same_way = played(loop.Trainer(settings, tmp_path / "recorded", processes, recorded=True))
     for one, other in zip(plain, recorded, strict=True):
         assert float(other["loss"]) == pytest.approx(float(one["loss"]), rel=1e-2)
     assert (same_way - way).norm() < 0.3 * way.norm()
@@ -209,7 +209,7 @@ def test_a_recording_is_played_for_every_batch(tmp_path):
     pauses, gradients that add up or are another pause's, figures that the next step overwrites, other chances of drop
     path."""
     plain = loop.Trainer(PAUSES, tmp_path / "plain")
-    pauses = [plain.task.draw(step, plain.team).pause for step in range(7)]
+    pauses = [plain.task.draw(step, plain.processes).pause for step in range(7)]
     assert 1 < len(set(pauses)) < 6, "some come again, to be played"
     recorded = loop.Trainer(PAUSES, tmp_path / "recorded")
     recorded.recorder = cuda_graphs.Recorder(recorded.task, imitated(recorded.task))
@@ -228,7 +228,7 @@ def test_a_recording_is_for_one_gpu(tmp_path):
     with pytest.raises(InputError, match="expected one process with --device cuda for --record, got 1 on cpu"):
         loop.Trainer(SETTINGS, tmp_path, recorded=True)
     with pytest.raises(InputError, match="got a pretraining"):
-        loop.Trainer(PRETRAIN, tmp_path, Team(torch.device("cuda")), recorded=True)
+        loop.Trainer(PRETRAIN, tmp_path, Processes(torch.device("cuda")), recorded=True)
 
 
 def test_attention_for_training_is_the_same():

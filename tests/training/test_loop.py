@@ -66,12 +66,12 @@ MUTANTS = {
     ),
     "one that begins anew while another goes on": (
         "minisam/training/loop.py",
-        "if self.team.any(bool(mean != self.step)):",
+        "if self.processes.any(bool(mean != self.step)):",
         "if False:",
     ),
     "only those notice who are not at the mean": (
         "minisam/training/loop.py",
-        "if self.team.any(bool(mean != self.step)):",
+        "if self.processes.any(bool(mean != self.step)):",
         "if bool(mean != self.step):",
     ),
 }
@@ -302,7 +302,7 @@ def test_a_team_goes_on_from_one_step(tmp_path, monkeypatch, others):
         first.train_step(batch)
     first.save()
     mean = (2 + sum(others)) / (1 + len(others))
-    monkeypatch.setattr(loop.Team, "mean", lambda self, values: torch.full_like(values, mean))
-    monkeypatch.setattr(loop.Team, "any", lambda self, flag: flag or any(step != mean for step in others))
+    monkeypatch.setattr(loop.Processes, "mean", lambda self, values: torch.full_like(values, mean))
+    monkeypatch.setattr(loop.Processes, "any", lambda self, flag: flag or any(step != mean for step in others))
     with pytest.raises(InputError, match=rf"expected all processes .*, got step 2 .*, on average {mean:g}"):
         loop.Trainer(SETTINGS, tmp_path)
