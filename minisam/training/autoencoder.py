@@ -5,7 +5,7 @@ squared error of their pixels, each patch normalised by its own mean and deviati
 
 One thing differs, because our encoder attends within windows. The original drops hidden tokens, which saves three
 quarters of the encoder's work but leaves no grid to cut windows from. The paper's authors pretrained a plain ViT that
-way and put windows in afterwards. Here a learned token stands at every hidden place (as in SimMIM, Xie et al. 2021):
+way and put windows in afterwards. Here a learned token stands for every hidden patch (as in SimMIM, Xie et al. 2021):
 the encoder is trained in the very form in which it is used, positions and windows included, but its work is that of a
 whole image; and it sees a token that never comes up later. Patches are hidden in squares of 2 × 2, since patches of
 8 pixels are guessed from their neighbours too easily.
@@ -34,18 +34,18 @@ from minisam.training.settings import PretrainSettings
 
 
 def patches(images: Tensor, patch: int) -> Tensor:
-    """images (B, S, S, 3) → (B, h, w, 3 · patch²)."""
+    """Cut images (B, S, S, 3) into patches → (B, h, w, 3 · patch²)."""
     grid = images.unflatten(1, (-1, patch)).unflatten(3, (-1, patch))  # (B, h, p, w, p, 3)
     return grid.movedim(2, 3).flatten(3)
 
 
 def unpatch(values: Tensor, patch: int) -> Tensor:
-    """The inverse of ``patches``."""
+    """Invert ``patches``."""
     return values.unflatten(3, (patch, patch, 3)).movedim(3, 2).flatten(3, 4).flatten(1, 2)
 
 
 class Model(nn.Module):
-    """Encoder, the token for hidden places, and the decoder."""
+    """Holds the encoder, the token for hidden patches, and the decoder."""
 
     def __init__(self, s: PretrainSettings) -> None:
         super().__init__()
@@ -62,7 +62,7 @@ class Model(nn.Module):
         self.pixels = nn.Linear(width, 3 * config.patch_size**2)
 
     def forward(self, images: Tensor, hidden: Tensor) -> Tensor:
-        """Normalised images (B, S, S, 3) and hidden places (B, h, w) bool → patches (B, h, w, 3 · p²)."""
+        """Draw the patches (B, h, w, 3 · p²) of normalised images (B, S, S, 3), some of them ``hidden`` (B, h, w)."""
         encoder = self.image_encoder
         x = encoder.patch_embed(images)
         x = torch.where(hidden[..., None], self.hidden_embed.to(x.dtype), x) + encoder.pos_embed
@@ -72,7 +72,7 @@ class Model(nn.Module):
 
 
 class Autoencoder(nn.Module):
-    """A batch and its chances → loss and figures, as ``rounds.Interaction`` for the other kind of training."""
+    """Makes of a batch and its chances loss and figures, as ``rounds.Interaction`` does for the other training."""
 
     name = "pretrain"
 
@@ -96,14 +96,14 @@ class Autoencoder(nn.Module):
         return Bare(s.size, s.data, s.world, s.seed, s.steps * s.batch, s.hold_out)
 
     def draw(self, step: int, processes: Processes) -> Tensor:
-        """Uniform numbers (B, h / unit, w / unit), one for each square that may be hidden: this process's share."""
+        """Draw this process's share of numbers in [0, 1) (B, h / unit, w / unit), one per square that may be hidden."""
         s = self.settings
         side = s.config().image_embedding_size // s.unit
         generator = torch.Generator().manual_seed(s.seed * 1_000_003 + step)
         return torch.rand(s.batch, side, side, generator=generator)[processes.share(s.batch)]
 
     def export(self, state: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], None, dict[str, str]]:
-        """The encoder without its neck."""
+        """Return what a file of weights holds: the encoder without its neck."""
         kept = {k: v for k, v in state.items() if k.startswith("image_encoder.") and ".neck." not in k}
         return kept, None, {"holds": initialisation.ENCODER_ONLY}
 
@@ -111,7 +111,7 @@ class Autoencoder(nn.Module):
         self.model.compile(**how)
 
     def hidden(self, chance: Tensor) -> Tensor:
-        """The ``masked`` share of the squares with the lowest chances, as tokens (B, h, w) bool."""
+        """Hide the ``masked`` share of the squares with the lowest chances → tokens (B, h, w) bool."""
         count = max(1, round(self.settings.masked * chance[0].numel()))
         limit = chance.flatten(1).kthvalue(count, dim=1).values[:, None, None]
         unit = self.settings.unit
@@ -129,7 +129,7 @@ class Autoencoder(nn.Module):
 
     @torch.no_grad()
     def reconstruct(self, batch: dict[str, Tensor], chance: Tensor) -> np.ndarray:
-        """Rows of (image, what is seen of it, what the model makes of it) as uint8 (B · S, 3 · S, 3).
+        """Return rows of (image, what is seen of it, what the model makes of it) as uint8 (B · S, 3 · S, 3).
 
         The model draws normalised patches; mean and deviation are taken from the true ones, as in the original figures.
         """

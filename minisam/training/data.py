@@ -27,14 +27,17 @@ TRIES = 200  # images of a set, until one has a mask of a fitting size
 
 
 def smallest_mask(patch_size: int) -> int:
-    """Pixels of the smallest mask that is trained on: ``MIN_CELLS`` cells of the decoder's masks, four a patch side."""
+    """Return the pixels of the smallest mask that is trained on: ``MIN_CELLS`` cells of the decoder's masks.
+
+    A patch has 4 × 4 of these cells.
+    """
     return max(1, MIN_CELLS * patch_size**2 // 16)
 
 
 def random_cut(
     size: tuple[int, int], side: int, rng: np.random.Generator
 ) -> tuple[tuple[float, float, float, float], tuple[int, int]]:
-    """A box in an image of ``size`` (width, height), and the size it gets when its long side becomes ``side``.
+    """Draw a box in an image of ``size`` (width, height); return it with its size when its long side becomes ``side``.
 
     Half of the time a side stays whole; else it is cut to between a half and all of it.
     """
@@ -46,7 +49,7 @@ def random_cut(
 
 
 def window(scene: Scene, side: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """A random square of ``side`` pixels of a scene: (side, side, 3), and the scene's masks there, (N, side, side)."""
+    """Cut a random square out of a scene: (side, side, 3), and the scene's masks there, (N, side, side)."""
     height, width = scene.image.shape[:2]
     y, x = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
     inside = np.s_[y : y + side, x : x + side]
@@ -55,7 +58,7 @@ def window(scene: Scene, side: int, rng: np.random.Generator) -> tuple[np.ndarra
 
 
 def choose_masks(areas: np.ndarray, fit: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """``count`` numbers among ``fit``, by a chance ∝ √area: crowds of small things would be all that a model sees.
+    """Draw ``count`` numbers among ``fit`` with a chance ∝ √area: else a model would see crowds of small things.
 
     None comes twice unless there are fewer than ``count``; then all come, and some again (they get other prompts).
     """
@@ -66,7 +69,7 @@ def choose_masks(areas: np.ndarray, fit: np.ndarray, count: int, rng: np.random.
 
 
 class Stream(Dataset[dict[str, np.ndarray]]):
-    """What both streams share: sets of real images, the world's share, the seed, the length."""
+    """Holds what both streams share: sets of real images, the world's share, the seed, the length."""
 
     def __init__(
         self,
@@ -88,7 +91,7 @@ class Stream(Dataset[dict[str, np.ndarray]]):
         return self.length
 
     def draw_source(self, rng: np.random.Generator) -> tuple[int, int] | None:
-        """The number of a set, each with the same chance, and of one of its images; None for the world."""
+        """Draw the number of a set, each with the same chance, and of one of its images; None stands for the world."""
         if rng.random() < self.world:
             return None
         chosen = rng.integers(len(self.sources))
@@ -143,7 +146,7 @@ class Pictures(Stream):
             scenes = scenes + self.length if self.held_out else int(rng.integers(HELD_OUT))
 
     def _cut(self, chosen: int, number: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """A random cut of an image, half of the time mirrored, its long side resized to S, and some of its masks."""
+        """Cut an image at random, mirror it half of the time, resize its long side to S; some of its masks alike."""
         source = self.sources[chosen]
         image = source.picture(number)
         some = rng.permutation(source.count(number))[: 4 * self.masks]
@@ -153,7 +156,7 @@ class Pictures(Stream):
         return (pixels[:, ::-1], masks[:, :, ::-1]) if rng.random() < 0.5 else (pixels, masks)
 
     def _real(self, chosen: int, number: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        """What ``_changed`` makes of an image, or, where no fitting mask is left, of others of the same set."""
+        """Return what ``_changed`` makes of an image, or, where no mask fits, of others of the same set."""
         for _ in range(TRIES):
             item = self._changed(chosen, number, rng)
             if item is not None:
@@ -163,7 +166,7 @@ class Pictures(Stream):
         raise InputError(f"expected {wanted} in {self.sources[chosen].name}, got none in {TRIES} pictures")
 
     def _changed(self, chosen: int, number: int, rng: np.random.Generator) -> dict[str, np.ndarray] | None:
-        """A cut of an image, perhaps with an object from another, perhaps in other colours; None if it has no mask."""
+        """Cut an image, perhaps paste an object of another, perhaps change colours; None if no mask is left."""
         pixels, masks = self._cut(chosen, number, rng)
         if self.paste and rng.random() < self.paste:
             partner = int(rng.integers(len(self.sources)))
@@ -174,7 +177,7 @@ class Pictures(Stream):
         return self._choose(pixels, masks, rng)
 
     def _choose(self, image: np.ndarray, masks: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray] | None:
-        """K of the masks that are neither tiny nor nearly everything."""
+        """Choose K of the masks that are neither tiny nor nearly everything; None if there is none."""
         height, width = image.shape[:2]
         areas = masks.sum(axis=(1, 2)) if len(masks) else np.zeros(0)
         fit = np.flatnonzero((areas >= self.least) & (areas <= MAX_COVERAGE * height * width))

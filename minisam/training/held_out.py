@@ -16,7 +16,7 @@ from minisam.training.settings import Settings
 
 @torch.no_grad()
 def play_held_out(trainer: Trainer, scenes: int, rounds: int = 1, batch: int = 16) -> dict[str, float]:
-    """Mean figures of ``rounds`` rounds on the world's first ``scenes`` held-out scenes, at the training's size.
+    """Return mean figures of ``rounds`` rounds on the world's first ``scenes`` held-out scenes, at the training's size.
 
     ``iou_n``: after round n, of the most confident mask; ``oracle_1``: the best of three. Half of the first prompts are
     points and half boxes; the same ones every time.

@@ -130,8 +130,10 @@ def depth_of(name: str, depth: int) -> int:
 
 
 def parameter_groups(model: nn.Module, s: Common, depth: int) -> list[dict[str, Any]]:
-    """The optimiser's groups: each has the ``scale`` of its learning rate (layer-wise decay), its weight decay, and
-    whether it holds ``matrices``, the weights of linear layers.
+    """Return the optimiser's groups.
+
+    Each has the ``scale`` of its learning rate (layer-wise decay), its weight decay, and whether it holds ``matrices``,
+    the weights of linear layers.
 
     Biases, norms, tables of positions and single embeddings are not decayed.
     """

@@ -212,7 +212,7 @@ class Trainer:
         )
 
     def run(self, workers: int = 1, minutes: float = math.inf, save_every: float = 180.0) -> str:
-        """Train to the last step, or until ``minutes`` are over or a signal comes; the reason, "" when all is done.
+        """Train to the last step (and return ""), or until ``minutes`` are over or a signal comes (and return which).
 
         Saves every ``save_every`` seconds and at the end; logs every 20 steps. A loss that is not finite is an
         ``InputError``; the last checkpoint stays as it was.

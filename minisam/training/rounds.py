@@ -70,7 +70,7 @@ def grade(logits: Tensor, truth: Tensor, s: Settings) -> Tensor:
 
 
 def true_iou(logits: Tensor, truth: Tensor) -> Tensor:
-    """IoU of the masks logits > 0 (M, k, S, S) with truth (M, S, S) → float32 (M, k)."""
+    """Return the IoU of the masks logits > 0 (M, k, S, S) with truth (M, S, S) → float32 (M, k)."""
     masks, truth = logits > 0, truth[:, None]
     both, either = (masks & truth).sum(dim=(2, 3)), (masks | truth).sum(dim=(2, 3))
     return both.float() / either.float()
@@ -204,7 +204,7 @@ class Interaction(nn.Module):
         return cls(model, settings)
 
     def pictures(self) -> Pictures:
-        """The stream of images that the settings describe."""
+        """Open the stream of images that the settings describe."""
         s = self.settings
         least = smallest_mask(s.config().patch_size)
         return Pictures(

@@ -19,7 +19,7 @@ GRABCUT_ROUNDS = 5
 
 
 class Baselines:
-    """The classical methods on one image: three segmentations once, then region or GrabCut per object."""
+    """Runs the classical methods on one image: three segmentations once, then region or GrabCut per object."""
 
     def __init__(self, image: np.ndarray) -> None:
         from skimage.segmentation import felzenszwalb
@@ -32,12 +32,12 @@ class Baselines:
         self.regions = [felzenszwalb(self.small, scale, sigma=0.8, min_size=smallest) for scale in SCALES]
 
     def _full(self, small: np.ndarray) -> np.ndarray:
-        """A mask of the reduced image at full size, every pixel with its nearest one's value."""
+        """Enlarge a mask of the reduced image to full size: every pixel gets its nearest one's value."""
         rows, columns = (np.arange(full) * part // full for full, part in zip(self.shape, small.shape))
         return small[rows[:, None], columns]
 
     def measure(self, truth: np.ndarray) -> dict[str, float]:
-        """IoU of every method at the prompts of ``truth``."""
+        """Measure the IoU of every method at the prompts of ``truth``."""
         x, y = centre_point(truth)
         height, width = self.small.shape[:2]
         row, column = y * height // self.shape[0], x * width // self.shape[1]
@@ -54,7 +54,7 @@ class Baselines:
         }
 
     def _grabcut(self, x0: int, y0: int, x1: int, y1: int) -> np.ndarray:
-        """GrabCut's foreground; the filled box where the method has nothing to learn the background from."""
+        """Return GrabCut's foreground, or the filled box where there is nothing to learn the background from."""
         import cv2
 
         height, width = self.small.shape[:2]

@@ -1,4 +1,4 @@
-"""Where a model is most wrong: images with the truth, the prompt and the mask, worst first."""
+"""Where is a model most wrong? Images with the truth, the prompt and the mask, worst first."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TRUTH, FOUND = "#E69F00", "#56B4E9"  # of Okabe and Ito's colours
 
 
 def worst(report: dict[str, Any], count: int) -> list[tuple[str, int]]:
-    """(image, object) of the lowest IoU of the point's most confident mask, one per image."""
+    """Return (image, object) with the lowest IoU of the point's most confident mask, one per image."""
     chosen: dict[str, int] = {}
     for entry in sorted(report["each"], key=lambda entry: entry["point_confident"]):
         chosen.setdefault(entry["picture"], entry["object"])
@@ -30,7 +30,7 @@ def worst(report: dict[str, Any], count: int) -> list[tuple[str, int]]:
 def draw(
     predictor: SamPredictor, cases: Iterable[Case], report: dict[str, Any], path: str | Path, count: int = 8
 ) -> None:
-    """The ``count`` worst objects of a report as a PNG: truth in orange, the most confident mask of a click in its
+    """Draw the ``count`` worst objects of a report as a PNG: truth in orange, the most confident mask of a click in its
     centre in blue, what the model predicts of the IoU and what it is."""
     from matplotlib.figure import Figure
 
@@ -42,10 +42,10 @@ def draw(
     columns = min(4, len(chosen))
     rows = -(-len(chosen) // columns)
     figure = Figure(figsize=(3 * columns, 3.2 * rows), layout="constrained")
-    places = figure.subplots(rows, columns, squeeze=False).ravel()
-    for axes in places:
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes in panels:
         axes.set_axis_off()
-    for axes, (name, number) in zip(places, chosen):
+    for axes, (name, number) in zip(panels, chosen):
         case = shown[name]
         truth = case.masks[number]
         x, y = centre_point(truth)

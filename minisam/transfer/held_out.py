@@ -1,4 +1,4 @@
-"""The world's held-out scenes, and whether the three masks are different things.
+"""The world's held-out scenes: how good are the masks there, and are the three of them different things?
 
 Training draws its scenes from seeds below ``HELD_OUT``; these are the ones from there on. At a point inside a part,
 "this" may mean the part or the whole that it belongs to: a model with three outputs should offer both.
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 OBJECTS, PARTS = 6, 4  # of a scene, at most
 MIN_SHARE = 32 / 256**2  # of the image: smaller masks are not asked for
 DIFFERENT = 0.8  # a part larger than this share of its whole is no ambiguity
-THRESHOLDS = (0.5, 0.7)  # of IoU: from here on a mask is found
+THRESHOLDS = (0.5, 0.7)  # of IoU: with this much a mask counts as found
 
 
 @dataclass
@@ -35,7 +35,7 @@ class Case:
 
 
 def world_cases(count: int, size: int) -> Iterator[Case]:
-    """The first ``count`` held-out scenes; objects are drawn with a chance ∝ √area, as in training, none twice."""
+    """Yield the first ``count`` held-out scenes; objects are drawn with a chance ∝ √area as in training, none twice."""
     from minisam.world import HELD_OUT, render
 
     for number in range(count):
@@ -62,7 +62,7 @@ def world_cases(count: int, size: int) -> Iterator[Case]:
 
 
 def measure_ambiguity(predictor: SamPredictor, point: tuple[int, int], part: np.ndarray, whole: np.ndarray) -> Any:
-    """IoU between the three outputs at a point (3 pairs), and of each with the part and with the whole (3 × 2)."""
+    """Measure the IoU between the three outputs at a point (3 pairs), and with the part and the whole (3 × 2)."""
     coords = np.array([point], float)
     masks, _, _ = predictor.predict(point_coords=coords, point_labels=np.array([1]), multimask_output=True)
     between = []
@@ -74,20 +74,20 @@ def measure_ambiguity(predictor: SamPredictor, point: tuple[int, int], part: np.
 
 
 def both_found(iou: np.ndarray, threshold: float) -> bool:
-    """iou (M, 2): is the part in one output and the whole in another?"""
+    """Is the part in one output and the whole in another? iou (M, 2)."""
     part, whole = (np.flatnonzero(iou[:, column] >= threshold) for column in (0, 1))
     return len(part) > 0 and len(whole) > 0 and len(set(part) | set(whole)) > 1
 
 
 def ambiguity(measured: list[tuple[list[float], np.ndarray]]) -> dict[str, Any]:
-    """Summary over all ambiguous points."""
+    """Summarise all ambiguous points."""
     between = [value for values, _ in measured for value in values]
     summary: dict[str, Any] = {"points": len(measured), "median_iou_between_outputs": float(np.median(between))}
     for threshold in THRESHOLDS:
-        found = {
+        shares = {
             "part": float(np.mean([(iou[:, 0] >= threshold).any() for _, iou in measured])),
             "whole": float(np.mean([(iou[:, 1] >= threshold).any() for _, iou in measured])),
             "both": float(np.mean([both_found(iou, threshold) for _, iou in measured])),
         }
-        summary[f"found_at_{threshold:g}"] = found
+        summary[f"found_at_{threshold:g}"] = shares
     return summary

@@ -22,7 +22,7 @@ Pairs = dict[str, list[tuple[float, float]]]  # kind of prompt → (predicted Io
 
 
 def measure_clicks(predictor: SamPredictor, truth: np.ndarray, count: int) -> tuple[list[float], Pairs]:
-    """IoU after 1, 2, … ``count`` points, and the pairs of predicted and true IoU after each but the first."""
+    """Measure IoU after 1, 2, … ``count`` points, and the pairs of predicted and true IoU after each but the first."""
 
     def click(number: int, mask: np.ndarray) -> Click:
         return next_click(mask, truth)
@@ -32,7 +32,7 @@ def measure_clicks(predictor: SamPredictor, truth: np.ndarray, count: int) -> tu
 
 
 def measure_model(predictor: SamPredictor, truth: np.ndarray, clicks: int = 1) -> tuple[dict[str, float], Pairs]:
-    """IoU of the model's masks for the centre point, the box and further clicks; the image is set already."""
+    """Measure IoU of the model's masks for the centre point, the box and further clicks; the image is set already."""
     figures: dict[str, float] = {}
     pairs: Pairs = {}
     prompts: dict[str, dict[str, Any]] = {

@@ -177,7 +177,7 @@ def test_the_gradient_is_clipped_before_the_step(tmp_path, optimizer):
         moments[clip] = torch.cat([state["exp_avg"].flatten() for state in first.state.values()])
     torch.testing.assert_close(moments[1e-3], moments[1e6] * (1e-3 / norm), rtol=1e-3, atol=1e-12)
     if optimizer == "adamw":  # all weights are in it
-        assert float(moments[1e6].norm()) == pytest.approx(0.1 * norm, rel=1e-4)
+        assert float(moments[1e6].double().norm()) == pytest.approx(0.1 * norm, rel=1e-3)
 
 
 def test_finished_weights_are_not_begun_anew(tmp_path):
