@@ -35,8 +35,8 @@ MUTANTS = {
     ),
     "a quiet round that never comes last": (
         "minisam/training/prompts.py",
-        "torch.randint(max(1, places), ",
-        "torch.randint(max(1, places - 1), ",
+        "torch.randint(max(1, later_points), ",
+        "torch.randint(max(1, later_points - 1), ",
     ),
 }
 

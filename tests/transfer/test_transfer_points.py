@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from masked_scene import scene
 from minisam.annotator import tight_box
 from minisam.commands.main import main
 from minisam.files.images import read_image, save_png
@@ -26,35 +27,81 @@ from minisam_kernels import InputError
 from sa1b import sa1b_folder
 from small_models import SMALL
 
-
-def scene() -> tuple[np.ndarray, list[np.ndarray]]:
-    """A red square and a blue disc on a noisy grey ground, 60 × 80."""
-    image = np.full((60, 80, 3), 120, np.uint8) + np.random.default_rng(0).integers(0, 8, (60, 80, 3), dtype=np.uint8)
-    square = np.zeros((60, 80), bool)
-    square[10:30, 8:30] = True
-    rows, columns = np.mgrid[:60, :80]
-    disc = (rows - 40) ** 2 + (columns - 55) ** 2 < 15**2
-    image[square], image[disc] = (220, 30, 30), (20, 40, 220)
-    return image, [square, disc]
-
-
-@pytest.fixture
-def folder(tmp_path):
-    image, masks = scene()
-    (tmp_path / "images").mkdir()
-    (tmp_path / "masks").mkdir()
-    lines = ["image,mask,area,dataset"]
-    for name, shown in (("a", masks), ("b", masks[:1])):
-        image[0, 0] = ord(name)  # a copy would be no held-out picture
-        save_png(tmp_path / "images" / f"{name}.png", image)
-        for number, mask in enumerate(shown):
-            save_png(tmp_path / "masks" / f"{name}_{number}.png", mask)
-            lines.append(f"images/{name}.png,masks/{name}_{number}.png,{mask.sum()},test")
-    (tmp_path / "manifest.csv").write_text("\n".join(lines) + "\n")
-    return tmp_path
+# wrong version → (file, text in it, its replacement)
+MUTANTS = {
+    "a filled box one pixel short": (
+        "minisam/transfer/baselines.py",
+        "filled[y0:y1, x0:x1] = True",
+        "filled[y0 : y1 - 1, x0:x1] = True",
+    ),
+    "a region under (y, x)": (
+        "minisam/transfer/baselines.py",
+        "x, y = centre_point(truth)",
+        "y, x = (value % min(truth.shape) for value in centre_point(truth))",
+    ),
+    "objects that count alike in the mean over pictures": (
+        "minisam/transfer/points.py",
+        "np.mean([means[key] for means in by_picture.values()])",
+        "np.mean([entry[key] for entry in objects])",
+    ),
+    "every picture measured": (
+        "minisam/transfer/points.py",
+        "in pictures[::every] if _digest",
+        "in pictures if _digest",
+    ),
+    "two of one picture": (
+        "minisam/transfer/gallery.py",
+        'chosen.setdefault(entry["picture"], entry["object"])',
+        'chosen[entry["picture"]] = entry["object"]',
+    ),
+    "the best first": (
+        "minisam/transfer/gallery.py",
+        'key=lambda entry: entry["point_confident"])',
+        'key=lambda entry: -entry["point_confident"])',
+    ),
+    "a first click among the pairs": ("minisam/transfer/prompting.py", "for r in rounds[1:]]", "for r in rounds]"),
+    "clicks on the centre of the truth": (
+        "minisam/transfer/prompting.py",
+        "return next_click(mask, truth)",
+        "return centre_point(truth), 1",
+    ),
+    "errors that cancel between bins": (
+        "minisam/transfer/calibration.py",
+        'abs(b["predicted"] - b["true"])',
+        '(b["predicted"] - b["true"])',
+    ),
+    "predictions above 1 in no bin": (
+        "minisam/transfer/calibration.py",
+        "np.clip((predicted * BINS).astype(int), 0, BINS - 1)",
+        "(predicted * BINS).astype(int)",
+    ),
+    "one output counted for both": ("minisam/transfer/held_out.py", " and len(set(part) | set(whole)) > 1", ""),
+    "scenes that training draws": (
+        "minisam/transfer/held_out.py",
+        "render(HELD_OUT + number, size)",
+        "render(number, size)",
+    ),
+    "whole and part exchanged": (
+        "minisam/transfer/held_out.py",
+        "parts.append((centre_point(own), masks[i], masks[above]))",
+        "parts.append((centre_point(own), masks[above], masks[i]))",
+    ),
+    "a part as large as its whole": ("minisam/transfer/held_out.py", " or areas[i] > DIFFERENT * areas[above]", ""),
+    "names alone": (
+        "minisam/transfer/points.py",
+        "return [entry for entry in pictures[::every] if _digest(entry[0]) not in shown]",
+        "return pictures[::every]",
+    ),
+    "means over both as if they were one picture": (
+        "minisam/transfer/points.py",
+        "path.relative_to(folder).as_posix()",
+        "path.name",
+    ),
+}
 
 
 def test_baselines_find_what_is_plain():
+    """Kills: a filled box one pixel short, a region under (y, x)."""
     image, masks = scene()
     for factor in (1, 8):  # pictures below and above the size at which they work
         baselines = Baselines(image.repeat(factor, axis=0).repeat(factor, axis=1))
@@ -74,6 +121,7 @@ def test_baselines_of_extreme_shapes(shape):
 
 
 def test_means(folder):
+    """Kills: objects that count alike in the mean over pictures, every picture measured."""
     report = evaluate(SamPredictor(build(SMALL, seed=1)), folder, clicks=3)
     assert (report["pictures"], report["objects"]) == (2, 3)
     for key, value in report["per_object"].items():
@@ -106,6 +154,7 @@ def test_command(folder, capsys):
 
 
 def test_the_worst_come_first_and_one_a_picture():
+    """Kills: two of one picture, the best first."""
     each = [("a", 0, 0.5), ("a", 1, 0.1), ("b", 0, 0.3), ("c", 0, 0.9)]
     report = {"each": [{"picture": p, "object": n, "point_confident": iou} for p, n, iou in each]}
     assert worst(report, 2) == [("a", 1), ("b", 0)] and len(worst(report, 9)) == 3
@@ -158,7 +207,10 @@ class Copying:
 
 
 def test_clicks_go_on_from_the_last_mask():
-    """Three masks once, then one; the last logits go back in; each click is where the last mask was wrong."""
+    """Three masks once, then one; the last logits go back in; each click is where the last mask was wrong.
+
+    Kills: a first click among the pairs, clicks on the centre of the truth.
+    """
     truth = np.zeros((12, 12), bool)
     truth[1:11, 2:9] = True
     predictor = Copying(truth)
@@ -173,7 +225,10 @@ def test_clicks_go_on_from_the_last_mask():
 
 @given(st.lists(st.tuples(st.floats(-0.2, 1.3), st.floats(0, 1)), min_size=1, max_size=40))
 def test_calibration(pairs):
-    """Bins hold every mask once; a perfect prediction has no error; a constant error is its own size."""
+    """Bins hold every mask once; a perfect prediction has no error; a constant error is its own size.
+
+    Kills: errors that cancel between bins, predictions above 1 in no bin.
+    """
     found = calibration(pairs)
     assert sum(entry["count"] for entry in found["bins"]) == len(pairs)
     assert found["error"] <= found["mean_absolute"] + 1e-9 and abs(found["gap"]) <= found["error"] + 1e-9
@@ -190,7 +245,10 @@ def test_whole_and_part_must_be_two_masks():
 
 
 def test_held_out_scenes(tmp_path):
-    """Seeds that training never draws; ambiguous points lie in a part and its whole; the report can be drawn."""
+    """Seeds that training never draws; ambiguous points lie in a part and its whole; the report can be drawn.
+
+    Kills: scenes that training draws, whole and part exchanged, a part as large as its whole.
+    """
     cases = list(held_out.world_cases(6, 64))
     assert [case.name for case in cases] == [f"world {HELD_OUT + i}" for i in range(6)]
     assert any(case.parts for case in cases)
