@@ -65,6 +65,12 @@ def new_points(rounds: int, pause: int) -> list[bool]:
     return new + [False] * (pauses > 0)
 
 
+def chance_by_area(areas: np.ndarray) -> np.ndarray:
+    """The chance of each object to be asked for, ∝ √area: else most would belong to crowds of small things."""
+    weights = areas**0.5
+    return weights / weights.sum()
+
+
 # ---- training: any pixel, a noisy box ------------------------------------------------------------------------------
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 from torch.utils.data import Dataset
 
+from minisam.annotator import chance_by_area
 from minisam.training import augment
 from minisam.training.sources import decode_masks, find_records, kept_numbers, open_sources, resize_masks
 from minisam.world import HELD_OUT, Scene, render
@@ -58,12 +59,11 @@ def window(scene: Scene, side: int, rng: np.random.Generator) -> tuple[np.ndarra
 
 
 def choose_masks(areas: np.ndarray, fit: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Draw ``count`` numbers among ``fit`` with a chance ∝ √area: else a model would see crowds of small things.
+    """Draw ``count`` numbers among ``fit``, by ``chance_by_area``.
 
     None comes twice unless there are fewer than ``count``; then all come, and some again (they get other prompts).
     """
-    weights = areas[fit] ** 0.5
-    chance = weights / weights.sum()
+    chance = chance_by_area(areas[fit])
     chosen = rng.choice(fit, min(count, len(fit)), replace=False, p=chance)
     return np.concatenate([chosen, rng.choice(fit, count - len(chosen), p=chance)])
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minisam.annotator import centre_point
+from minisam.annotator import centre_point, chance_by_area
 from minisam_kernels.losses.iou import iou_numpy
 
 if TYPE_CHECKING:
@@ -45,8 +45,7 @@ def world_cases(count: int, size: int) -> Iterator[Case]:
         fit = np.flatnonzero((areas >= MIN_SHARE * size * size) & (areas <= 0.9 * size * size))
         chosen = np.zeros(0, int)
         if len(fit):
-            weights = areas[fit] ** 0.5
-            chosen = rng.choice(fit, min(OBJECTS, len(fit)), replace=False, p=weights / weights.sum())
+            chosen = rng.choice(fit, min(OBJECTS, len(fit)), replace=False, p=chance_by_area(areas[fit]))
         parts: list[tuple[tuple[int, int], np.ndarray, np.ndarray]] = []
         for i in rng.permutation(fit):
             above = scene.masks[i].parent

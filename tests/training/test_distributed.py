@@ -78,7 +78,7 @@ def test_two_processes_are_one(tmp_path):
 
 def test_shares_are_all_of_it():
     """Kills: shares that overlap."""
-    teams = [Processes(torch.device("cpu"), rank, 3) for rank in range(3)]
-    assert np.concatenate([np.arange(12)[processes.share(12)] for processes in teams]).tolist() == list(range(12))
+    groups = [Processes(torch.device("cpu"), rank, 3) for rank in range(3)]
+    assert np.concatenate([np.arange(12)[processes.share(12)] for processes in groups]).tolist() == list(range(12))
     with pytest.raises(InputError, match="expected --batch to be a multiple of 3 processes, got 4"):
-        loop.Trainer(TWO, "unused", teams[0])
+        loop.Trainer(TWO, "unused", groups[0])

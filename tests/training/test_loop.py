@@ -294,7 +294,7 @@ def test_the_loss_falls(tmp_path):
 
 
 @pytest.mark.parametrize("others", [(4,), (0,), (4, 0)])
-def test_a_team_goes_on_from_one_step(tmp_path, monkeypatch, others):
+def test_processes_go_on_from_one_step(tmp_path, monkeypatch, others):
     """Machines without a common folder, seen from one at step 2. Kills: one that begins anew while another goes on;
     only those notice who are not at the mean (4, 2, 0)."""
     first = loop.Trainer(SETTINGS, tmp_path)
