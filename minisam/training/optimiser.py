@@ -28,8 +28,8 @@ class Optimiser:
 
     def __init__(self, model: nn.Module, settings: Common, device: torch.device) -> None:
         groups = parameter_groups(model, settings, settings.config().encoder_depth)
-        # with Muon, the weights of linear layers leave AdamW; what stays learns at ``others`` times the rate
         fused = {"fused": True} if device.type == "cuda" else {}
+        # with Muon, the weights of linear layers leave AdamW; what stays learns at ``others`` times the rate
         matrices = [group for group in groups if group["matrices"]] if settings.optimizer == "muon" else []
         others = [group for group in groups if not (matrices and group["matrices"])]
         for group in others if matrices else ():

@@ -64,5 +64,5 @@ def test_a_pasted_object_is_where_its_mask_says(seed, sizes):
     left = [mask & ~moved for mask in masks]
     stays = [one for one, mask in zip(left, masks) if one.sum() >= augment.LEFT * mask.sum()]
     assert len(stays) == len(after) - 1
-    for one, got in zip(stays, after):
-        np.testing.assert_array_equal(one, got)
+    for expected, mask in zip(stays, after):
+        np.testing.assert_array_equal(expected, mask)

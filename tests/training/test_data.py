@@ -211,7 +211,7 @@ def test_without_the_world_there_is_no_world(tmp_path, monkeypatch):
     monkeypatch.setattr(data, "render", lambda *given: pytest.fail("a scene of the world"))
     stream = Pictures(64, 2, (folder,), 0.0, 0, 99, least=600)
     few = [stream._changed(0, i % 4, np.random.default_rng(i)) for i in range(40)]
-    assert any(found is None for found in few) and any(found is not None for found in few)
+    assert any(item is None for item in few) and any(item is not None for item in few)
     for i in range(30):
         assert stream[i]["masks"].sum(axis=(1, 2)).min() >= 600
     with pytest.raises(InputError, match="expected masks of at least 9999 pixels at 64 × 64 in set, got none in 200"):

@@ -62,8 +62,8 @@ def test_two_processes_are_one(tmp_path):
     program = PROGRAM.format(path=[p for p in sys.path if p], folder=str(tmp_path / "two"))
     both = []
     for rank in "01":
-        place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-        environment = {**os.environ, **place, "OMP_NUM_THREADS": "1"}
+        address = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        environment = {**os.environ, **address, "OMP_NUM_THREADS": "1"}
         both.append(subprocess.Popen([sys.executable, "-c", program], env=environment, stderr=subprocess.PIPE))
     errors = [process.communicate(timeout=300)[1].decode() for process in both]
     assert [process.returncode for process in both] == [0, 0], errors

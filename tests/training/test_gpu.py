@@ -89,8 +89,8 @@ def test_no_round_looks_at_a_value(precision, monkeypatch, no_constants):
     with FakeTensorMode() as mode:
         task = Interaction.begin(settings)
         fake = {key: mode.from_tensor(value) for key, value in batch.items()}
-        places = (mode.from_tensor(x) for x in (draws.box, draws.noise, draws.points))
-        loss, figures = task(fake, prompts.Draws(*places, draws.pause))
+        numbers = (mode.from_tensor(x) for x in (draws.box, draws.noise, draws.points))
+        loss, figures = task(fake, prompts.Draws(*numbers, draws.pause))
         loss.backward()
         assert figures["iou_6"].shape == () and task.model.mask_decoder.iou_token.weight.grad is not None
         with pytest.raises(Exception, match="scalar"):
@@ -141,11 +141,11 @@ def test_a_gpu_trains_without_waiting(tmp_path, precision):
     """A step that would wait for the device raises; the loss is that of the CPU."""
     settings = dataclasses.replace(SETTINGS, rounds=11, precision=precision)
     batch = batch_of()
-    here = loop.Trainer(settings, tmp_path / "cpu").train_step(batch)
+    on_cpu = loop.Trainer(settings, tmp_path / "cpu").train_step(batch)
     trainer = loop.Trainer(settings, tmp_path / "gpu", Processes(torch.device("cuda")))
     with devices.float32_products():  # a pixel that TF32 turns over moves a click
-        there = trainer.train_step(batch)
-    assert float(there["loss"]) == pytest.approx(float(here["loss"]), rel=0.05 if precision == "bf16" else 1e-3)
+        on_gpu = trainer.train_step(batch)
+    assert float(on_gpu["loss"]) == pytest.approx(float(on_cpu["loss"]), rel=0.05 if precision == "bf16" else 1e-3)
     pinned = {key: value.pin_memory() for key, value in batch.items()}
     torch.cuda.set_sync_debug_mode("error")
     try:
@@ -164,8 +164,8 @@ def played(trainer):
     before = torch.cat([p.detach().flatten() for p in trainer.model.parameters()])
     batch = batch_of()
     other = {key: value.flip(0) for key, value in batch.items()}
-    found = [trainer.train_step(one) for one in (batch, other, other, batch, batch, other, other)]
-    return found, torch.cat([p.detach().flatten() for p in trainer.model.parameters()]) - before
+    steps = [trainer.train_step(one) for one in (batch, other, other, batch, batch, other, other)]
+    return steps, torch.cat([p.detach().flatten() for p in trainer.model.parameters()]) - before
 
 
 @pytest.mark.gpu
@@ -187,15 +187,15 @@ def imitated(task):
     def record(work, device):
         work()
         loss, figures = work()
-        places = [(p, p.grad) for p in task.parameters() if p.grad is not None]
+        gradients = [(p, p.grad) for p in task.parameters() if p.grad is not None]
 
         def play():
             again, more = work()
             loss.copy_(again)
             for key, value in more.items():
                 figures[key].copy_(value)
-            for parameter, place in places:
-                place.copy_(parameter.grad)
+            for parameter, gradient in gradients:
+                gradient.copy_(parameter.grad)
                 parameter.grad = None  # a graph does not know of it
 
         return (loss, figures), play

@@ -46,14 +46,14 @@ def test_points_lie_in_the_mask_and_boxes_near_it(seed):
     """Kills: a point at (row, column), noise without a limit, labels of a box on a point."""
     masks = blobs(seed)
     coords, labels, is_box = prompts.initial_prompts(masks, prompts.draw(seed % 1000, 0, len(masks), 1))
-    for mask, place, label, box in zip(masks, coords, labels, is_box, strict=True):
+    for mask, prompt, label, box in zip(masks, coords, labels, is_box, strict=True):
         rows, columns = np.nonzero(mask.numpy())
         if box:
             limit = 20 * masks.shape[-1] / 1024 + 1e-4
             truth = torch.tensor([[columns.min(), rows.min()], [columns.max(), rows.max()]])
-            assert label.tolist() == [2, 3] and (place - truth).abs().max() <= limit
+            assert label.tolist() == [2, 3] and (prompt - truth).abs().max() <= limit
         else:
-            x, y = place[0].long()
+            x, y = prompt[0].long()
             assert label.tolist() == [1, -1] and mask[y, x]
 
 

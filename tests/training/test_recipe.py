@@ -24,8 +24,8 @@ def test_the_short_recipe_reaches_its_floor(tmp_path):
     """The best of three masks from one prompt, on 64 held-out scenes."""
     trainer = loop.Trainer(RECIPE, tmp_path)
     trainer.run(workers=1)
-    found = play_held_out(trainer, 64)
-    assert found["oracle_1"] > FLOOR, found
+    figures = play_held_out(trainer, 64)
+    assert figures["oracle_1"] > FLOOR, figures
 
 
 def test_the_shipped_weights_say_how_they_were_trained():
@@ -40,7 +40,7 @@ def test_the_shipped_weights_say_how_they_were_trained():
     for stage in stages:
         Settings(**{**stage.plain(), "data": ("pictures.safetensors",)}).check()
     notes = read_checkpoint(WEIGHTS / "tiny.safetensors").metadata
-    said = json.loads(notes["settings"])
-    said = Settings().plain() | said  # what came later stands at its default
-    assert {key for key, value in stages[-1].plain().items() if said[key] != value} <= {"data", "init"}
+    settings = json.loads(notes["settings"])
+    settings = Settings().plain() | settings  # what came later stands at its default
+    assert {key for key, value in stages[-1].plain().items() if settings[key] != value} <= {"data", "init"}
     assert int(notes["step"]) == stages[-1].steps

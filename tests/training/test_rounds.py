@@ -91,7 +91,7 @@ def test_gradients_round_by_round_are_the_joint_ones(count):
     joint.backward()
     assert float(loss.detach()) == pytest.approx(float(joint.detach()), rel=1e-6)
     together = gradients(task)
-    for name, value in apart.items():  # what no round used has a gradient of zeros here and none there
+    for name, value in apart.items():  # what no round used has a gradient of zeros in one and none in the other
         other = together.get(name, torch.zeros_like(value))
         assert (value - other).abs().max() <= 1e-5 * other.abs().max() + 1e-9, name
 
@@ -212,10 +212,10 @@ def test_the_loss_is_twenty_focal_plus_dice(seed):
     """Kills: weights exchanged, an IoU of logits above 1."""
     truth = blobs(seed)
     logits = torch.randn(4, 2, 24, 24, generator=torch.Generator().manual_seed(seed))
-    found = rounds.grade(logits, truth, SETTINGS)
+    graded = rounds.grade(logits, truth, SETTINGS)
     for k in range(2):
         wanted = 20 * ops.focal_loss(logits[:, k], truth) + ops.dice_loss(logits[:, k], truth)
-        torch.testing.assert_close(found[:, k], wanted)
+        torch.testing.assert_close(graded[:, k], wanted)
     torch.testing.assert_close(rounds.true_iou(logits, truth)[:, 1], ops.iou(logits[:, 1] > 0, truth).float())
     alone = rounds.grade(logits, truth, dataclasses.replace(SETTINGS, focal=0.0))
     torch.testing.assert_close(alone[:, 0], ops.dice_loss(logits[:, 0], truth))
