@@ -61,7 +61,7 @@ def interaction(
 
     image (H, W, 3) uint8 with truth (H, W) bool: an image of yours. Without them ``objects``, each the seed of a
     scene and the number of a mask, and with ``photo`` a photograph. sam: ``minisam.load("tiny")`` if not given.
-    seed: of all chances; odd places in the list begin with a box.
+    seed: of all chances; odd numbers in the list begin with a box.
     """
     import minisam
 
