@@ -16,11 +16,9 @@ from torch.utils.data import Dataset
 
 from minisam.annotator import chance_by_area
 from minisam.training import augment
-from minisam.training.sources import decode_masks, find_records, kept_numbers, open_sources, resize_masks
+from minisam.training.sources import kept_numbers, open_sources, resize_masks
 from minisam.world import HELD_OUT, Scene, render
 from minisam_kernels import InputError
-
-__all__ = ["Bare", "Pictures", "decode_masks", "find_records", "resize_masks", "smallest_mask"]
 
 MAX_COVERAGE = 0.9  # masks over 90 % of the image are left out (appendix A)
 MIN_CELLS = 8  # of the decoder's masks: what is smaller cannot be told from noise
