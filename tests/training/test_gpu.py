@@ -58,10 +58,11 @@ MUTANTS = {
         "            self.recorder.prepare(batch, draws)\n",
         "            pass\n",
     ),
-    "gradients that add up or are another pause's": (
+    "gradients that add up": ("minisam/training/cuda_graphs.py", "parameter.grad = None  # what", "pass  # what"),
+    "gradients of another pause": (
         "minisam/training/cuda_graphs.py",
-        "            parameter.grad = gradient\n",
-        "            parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient\n",
+        "for parameter, gradient in recording.gradients:",
+        "for parameter, gradient in next(iter(self.known.values())).gradients:",
     ),
     "a forgotten D^−½": ("minisam/reference/ops.py", "(q * q.shape[-1] ** -0.5) @ k", "q @ k"),
     "a swap of k and v": (
@@ -205,9 +206,11 @@ def imitated(task):
 
 def test_a_recording_is_played_for_every_batch(tmp_path):
     """Steps with other pictures and chances, two pauses twice, and drop path, with a recording imitated and with none:
-    the same losses, figures and weights. Kills: a batch or chances that stay the first ones, one recording for all
-    pauses, gradients that add up or are another pause's, figures that the next step overwrites, other chances of drop
-    path."""
+    the same losses, figures and weights.
+
+    Kills: a batch or chances that stay the first ones, one recording for all pauses, gradients that add up, gradients
+    of another pause, figures that the next step overwrites, other chances of drop path.
+    """
     plain = loop.Trainer(PAUSES, tmp_path / "plain")
     pauses = [plain.task.draw(step, plain.processes).pause for step in range(7)]
     assert 1 < len(set(pauses)) < 6, "some come again, to be played"
