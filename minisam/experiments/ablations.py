@@ -1,10 +1,10 @@
-"""What each part of the training is worth: small trainings that differ in one thing, measured on held-out pictures.
+"""What is each part of the training worth? Small trainings that differ in one thing, measured on held-out images.
 
     python -m minisam.experiments.ablations benchmarks/training/ablations.json --data FILE …
 
 Each line of the table changes one setting of the same small training (64 pixels, four blocks, width 128), for every
 seed, and measures the running average on scenes of the world that no training sees; with ``--data``, also on the
-``hold_out`` part of those pictures. The file is written after each training and the same command goes on where it
+``hold_out`` part of those images. The file is written after each training and the same command goes on where it
 was stopped. One training takes some minutes of one core; ``--processes N`` runs as many at a time, ``--only NAME``
 makes one group. The same name with .md is a page of it, which the book shows.
 """
@@ -44,8 +44,8 @@ ALONE = ("point_single", "box_single", "clicks_3")  # what one mask alone has le
 class Variant:
     """One line: a ``group``'s name, its own, the settings it changes, and what the paper says of the matter.
 
-    ``distinct``: only so many different pictures; ``pretrain``: so many of the steps go into masked autoencoding
-    first (what that costs stands in the file, as processor seconds); ``data``: needs real pictures.
+    ``distinct``: only so many different images; ``pretrain``: so many of the steps go into masked autoencoding
+    first (what that costs stands in the file, as processor seconds); ``data``: needs real images.
     """
 
     group: str
@@ -80,7 +80,7 @@ VARIANTS = (
 
 
 def settings(variant: Variant, seed: int, steps: int, data: Sequence[str] = ()) -> Settings:
-    """What all trainings share, with a variant's changes."""
+    """Return what all trainings share, with a variant's changes."""
     base = Settings(
         depth=4, width=128, size=64, steps=steps - variant.pretrain * steps // STEPS, batch=16, masks=2, rounds=2,
         optimizer="muon", lr=2e-3, warmup=min(50, steps // 2), average=0.98, seed=seed, hold_out=HOLD_OUT,
@@ -90,7 +90,7 @@ def settings(variant: Variant, seed: int, steps: int, data: Sequence[str] = ()) 
 
 
 class Few(torch.utils.data.Dataset[dict[str, np.ndarray]]):
-    """The first ``count`` pictures of a stream, over and over."""
+    """Repeats the first ``count`` images of a stream."""
 
     def __init__(self, stream: Pictures, count: int) -> None:
         self.made = [stream[i] for i in range(min(count, len(stream)))]
@@ -100,7 +100,7 @@ class Few(torch.utils.data.Dataset[dict[str, np.ndarray]]):
 
 
 def pretrained(s: Settings, steps: int, folder: Path) -> str:
-    """The weights of an encoder that was an autoencoder for so many steps on the same pictures."""
+    """Train an encoder as an autoencoder for so many steps on the same images; return the file of its weights."""
     shared = {f.name: getattr(s, f.name) for f in dataclasses.fields(PretrainSettings) if hasattr(s, f.name)}
     trainer = Trainer(PretrainSettings(**shared | {"steps": steps, "warmup": min(50, steps // 2)}), folder)
     if trainer.run(workers=0, save_every=math.inf):
@@ -109,7 +109,7 @@ def pretrained(s: Settings, steps: int, folder: Path) -> str:
 
 
 def train(variant: Variant, seed: int, steps: int, scenes: int, data: Sequence[str], folders: Sequence[str]) -> Any:
-    """One training and its measure: settings, processor seconds and mean IoU over objects."""
+    """Train and measure: return settings, processor seconds and mean IoU over objects."""
     import minisam
     from minisam.predictor import SamPredictor
     from minisam.transfer.points import evaluate
@@ -128,32 +128,32 @@ def train(variant: Variant, seed: int, steps: int, scenes: int, data: Sequence[s
         took = time.process_time() - began
         predictor = SamPredictor(minisam.load(Path(folder) / "run" / "weights.safetensors"))
     reports = {"world": evaluate(predictor, None, baselines=False, clicks=3, world=scenes)}
-    for place in folders:
-        reports[Path(place).name] = evaluate(predictor, place, None, False, 3, every=HOLD_OUT, others=folders)
-    found = {}
+    for folder in folders:
+        reports[Path(folder).name] = evaluate(predictor, folder, None, False, 3, every=HOLD_OUT, others=folders)
+    figures = {}
     for name, report in reports.items():
         values = report["per_object"] | {"difference": report["calibration"]["point_three"]["mean_absolute"]}
-        found[name] = {key: round(values[key], 4) for key in (ALONE if s.multimask == "single" else FIGURES)}
-        found[name]["objects"] = report["objects"]
+        figures[name] = {key: round(values[key], 4) for key in (ALONE if s.multimask == "single" else FIGURES)}
+        figures[name]["objects"] = report["objects"]
     return {"group": variant.group, "name": variant.name, "seed": seed, "steps": steps, "commit": commit(),
             "processor_seconds": round(took), "settings": {**s.plain(), "init": "MAE" if variant.pretrain else ""},
-            "found": found}  # fmt: skip
+            "found": figures}  # fmt: skip
 
 
-def table(report: dict[str, Any], place: str = "world") -> str:
-    """Markdown: each variant's means over seeds, ± half of what lies between the best and the worst seed."""
+def table(report: dict[str, Any], source: str = "world") -> str:
+    """Write as Markdown each variant's means over seeds, ± half of what lies between the best and the worst seed."""
     head = ["", "one click, most confident", "best of three", "single-mask token", "box, best of three",
             "box, single-mask token", "3 clicks", "score off by", "seeds", "processor minutes",
             "in the paper"]  # fmt: skip
     lines = [head, ["---"] * len(head)]
     for variant in VARIANTS:
         runs = [run for run in report["runs"] if (run["group"], run["name"]) == (variant.group, variant.name)]
-        runs = [run for run in runs if place in run["found"]]
+        runs = [run for run in runs if source in run["found"]]
         if not runs:
             continue
         cells = [variant.name if variant is BASE else f"{variant.group}: {variant.name}"]
         for figure in FIGURES:
-            values = [run["found"][place][figure] for run in runs if figure in run["found"][place]]
+            values = [run["found"][source][figure] for run in runs if figure in run["found"][source]]
             if not values:
                 cells.append("–")
                 continue
@@ -165,10 +165,10 @@ def table(report: dict[str, Any], place: str = "world") -> str:
 
 
 def page(report: dict[str, Any]) -> str:
-    """Markdown: how it was measured, and a table for each place."""
+    """Write as Markdown how it was measured, and a table for each source of images."""
     s, machine = settings(BASE, 0, report["steps"]), report["environment"]
     commits = dict.fromkeys(run["commit"] for run in report["runs"])
-    places = list(dict.fromkeys(place for run in report["runs"] for place in run["found"]))
+    sources = list(dict.fromkeys(source for run in report["runs"] for source in run["found"]))
     text = f"""# What each part of the training is worth
 
 Each line is a small training from nothing: {s.steps} steps of {s.batch} pictures of {s.size} pixels, {s.masks} masks
@@ -178,15 +178,15 @@ of what lies between the best and the worst seed, if there are several; *score o
 predicted from the true IoU of the three masks at a point. Processor minutes are those of the training alone
 ({machine["processor"]}). Code: {", ".join(commits)}. The JSON file beside this one has all runs.
 """
-    for place in places:
-        objects = next(run["found"][place]["objects"] for run in report["runs"] if place in run["found"])
-        title = "Scenes of the world that no training saw" if place == "world" else f"Photographs: {place}, held out"
-        text += f"\n## {title}\n\n{objects} objects.\n\n{table(report, place)}\n"
+    for source in sources:
+        objects = next(run["found"][source]["objects"] for run in report["runs"] if source in run["found"])
+        title = "Scenes of the world that no training saw" if source == "world" else f"Photographs: {source}, held out"
+        text += f"\n## {title}\n\n{objects} objects.\n\n{table(report, source)}\n"
     return text
 
 
 def read(path: Path, steps: int, scenes: int) -> dict[str, Any]:
-    """The report in a file, to go on from, or an empty one."""
+    """Read the report in a file, to go on from, or begin an empty one."""
     fresh = {"steps": steps, "scenes": scenes, "environment": environment(), "runs": []}
     if not path.exists():
         return fresh
@@ -202,7 +202,7 @@ def read(path: Path, steps: int, scenes: int) -> dict[str, Any]:
 
 
 def in_processes(missing: list[tuple[Any, ...]], count: int) -> Iterator[dict[str, Any]]:
-    """What ``train`` gives for each of these arguments, as it comes: here, or in so many processes."""
+    """Yield what ``train`` returns for each of these arguments, as it comes: in this process, or in so many."""
     if count <= 1:
         torch.set_num_threads(1)
         yield from (train(*arguments) for arguments in missing)
@@ -242,7 +242,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         and options.only in (None, variant.group)
         and (options.data or not variant.data)
     ]
-    order = {(variant.group, variant.name): place for place, variant in enumerate(VARIANTS)}
+    order = {(variant.group, variant.name): number for number, variant in enumerate(VARIANTS)}
     for run in in_processes(missing, options.processes):
         report["runs"].append(run)
         report["runs"].sort(key=lambda run: (order[run["group"], run["name"]], run["seed"]))

@@ -3,11 +3,11 @@
     python -m minisam.experiments.ambiguity benchmarks/training/multimask.json
 
 trains a very small model (64 pixels, two blocks, width 64) with each of the three ways to grade a first round, from the
-same first weights on the same pictures in the same order; then asks each about points in parts of held-out scenes,
+same first weights on the same images in the same order; then asks each about points in parts of held-out scenes,
 whose whole, part and subpart are known, and writes logs and answers as JSON. Chapter 9 draws the file. One thread, some
 eleven minutes of processor time.
 
-All pictures are house fronts, one domain of the world: doors in fronts and panes in windows are nested, and a few
+All images are house fronts, one domain of the world: doors in fronts and panes in windows are nested, and a few
 hundred steps are enough to learn something. What a training is beyond that: ``minisam.training.Trainer`` with the
 settings that stand in the file, and the log that it wrote.
 """
@@ -42,7 +42,7 @@ STEPS, SEEDS, POINTS, DOMAIN = 500, (0, 1), 150, "facade"
 
 
 def settings(multimask: str, seed: int, steps: int = STEPS) -> Settings:
-    """What all trainings share, and the two things in which they differ."""
+    """Return what all trainings share, with the two things in which they differ."""
     return Settings(
         depth=2, width=64, size=64, steps=steps, batch=8, masks=4, rounds=1, lr=2e-3, warmup=min(100, steps // 2),
         average=0.98, multimask=multimask, seed=seed,
@@ -50,20 +50,20 @@ def settings(multimask: str, seed: int, steps: int = STEPS) -> Settings:
 
 
 class OneDomain(Pictures):
-    """The stream of a training, with all scenes from one domain."""
+    """A training's stream in which all scenes are from one domain."""
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
         rng = np.random.default_rng([self.seed, index])
         while True:
             scene = render(int(rng.integers(HELD_OUT)), self.size, DOMAIN)
-            found = self._choose(scene.image, np.array([m.segmentation for m in scene.masks]), rng)
-            if found is not None:
-                return found
+            item = self._choose(scene.image, np.array([m.segmentation for m in scene.masks]), rng)
+            if item is not None:
+                return item
 
 
 @torch.no_grad()
 def ask(trainer: Trainer, count: int) -> list[dict[str, Any]]:
-    """The answers of the model as it is: a token alone with ``multimask="single"``, else the three.
+    """Ask the model as it is: a token alone with ``multimask="single"``, else the three.
 
     Each: ``areas`` of the truths from the inside out, ``iou`` of each mask (row) with each truth, ``predicted`` IoU,
     ``alike``: the IoU of the masks with each other (1-2, 1-3, 2-3), and ``undecided``: the share of the largest truth's
@@ -101,12 +101,12 @@ def ask(trainer: Trainer, count: int) -> list[dict[str, Any]]:
 
 
 def plain(values: torch.Tensor) -> Any:
-    """Numbers for JSON: three digits, None for what is not one (the IoU of two empty masks)."""
+    """Round numbers for JSON: three digits, None for what is not one (the IoU of two empty masks)."""
     return [plain(v) if v.ndim else round(float(v), 3) if math.isfinite(v) else None for v in values]
 
 
 def train(seed: int, steps: int, points: int) -> Iterator[dict[str, Any]]:
-    """The three trainings of one seed."""
+    """Yield the three trainings of one seed."""
     pictures: list[dict[str, np.ndarray]] = []
     for multimask in MULTIMASK:
         s, began = settings(multimask, seed, steps), time.process_time()

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from minisam.annotator import centre_point
 from minisam.figures.shared.overlay import BLUE, ORANGE, SKY, VERMILION, layout, outline, point, show, tint
 from minisam.figures.shared.states import Axis, State, states
 from minisam.figures.shared.subjects import scenes_with_objects
 from minisam.figures.three_masks import overlaps
-from minisam.transfer.points import centre_point
 from minisam.world import HELD_OUT
 from minisam_kernels.runtime.errors import InputError
 

@@ -27,8 +27,8 @@ QUESTION = (
 def predictions(scenes: int = 8) -> tuple[np.ndarray, np.ndarray]:
     """Predicted IoU and true IoU of the three masks of every object: (objects, 3) float64 each."""
     import minisam
+    from minisam.annotator import centre_point
     from minisam.transfer.held_out import world_cases
-    from minisam.transfer.prompting import centre_point
 
     predictor = minisam.SamPredictor(minisam.load("tiny"))
     predicted, true = [], []

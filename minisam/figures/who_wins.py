@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minisam.figures.interaction import sample_pixel
+from minisam.annotator import sample_pixel
 from minisam.figures.shared.overlay import BLUE, ORANGE, SKY
 from minisam.figures.shared.states import Axis, State, states
 from minisam.figures.shared.subjects import scenes_with_objects
@@ -29,13 +29,13 @@ LEVELS = ("subpart", "part", "whole")
 COLOURS, HATCHES = (ORANGE, BLUE, SKY), ("//", "", "..")
 SEEDS = tuple(range(HELD_OUT + 100, HELD_OUT + 110))
 MANY = 12  # objects of a scene at most, so that a crowd does not speak for all
-LEAST, MOST = 0.002, 0.9  # of the picture
+LEAST, MOST = 0.002, 0.9  # of the image
 
 
 @dataclass(frozen=True)
 class Answers:
     """For N objects: ``level`` (N,) as a number of ``LEVELS``, true ``iou`` and ``predicted`` IoU (N, 3) of the three
-    masks, and their ``area`` (N, 3) as a share of the picture."""
+    masks, and their ``area`` (N, 3) as a share of the image."""
 
     level: np.ndarray
     iou: np.ndarray

@@ -1,11 +1,11 @@
-"""More pictures out of few: other colours, and objects of one picture pasted into another (Ghiasi et al. 2021)."""
+"""More images out of few: other colours, and objects of one image pasted into another (Ghiasi et al. 2021)."""
 
 from __future__ import annotations
 
 import numpy as np
 from PIL import Image, ImageFilter
 
-LARGEST = 0.5  # share of the picture that a pasted object may cover
+LARGEST = 0.5  # share of the image that a pasted object may cover
 LEFT = 0.5  # share of a mask that must stay uncovered, or it goes
 EDGE = 0.7  # pixels of blur between a pasted object and its new surroundings
 
@@ -13,8 +13,10 @@ WEIGHTS = np.array([0.299, 0.587, 0.114], np.float32)  # of red, green, blue in 
 
 
 def other_colours(pixels: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
-    """pixels uint8 (H, W, 3) with contrast, saturation, brightness and each channel's gain changed by chance, by up to
-    about ``strength`` (0 to 1) of themselves."""
+    """Change contrast, saturation, brightness and each channel's gain of pixels uint8 (H, W, 3) at random.
+
+    Each changes by up to about ``strength`` (0 to 1) of itself.
+    """
     x = pixels.astype(np.float32)
     contrast, saturation = 1 + strength * rng.uniform(-1, 1, 2)
     gain = 1 + strength / 2 * rng.uniform(-1, 1) + strength / 4 * rng.uniform(-1, 1, 3)
@@ -27,10 +29,10 @@ def other_colours(pixels: np.ndarray, strength: float, rng: np.random.Generator)
 def paste(
     pixels: np.ndarray, masks: np.ndarray, other: np.ndarray, objects: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """One of the ``objects`` (N, h, w) of a picture ``other`` (h, w, 3), put anywhere into ``pixels`` (H, W, 3).
+    """Paste one of the ``objects`` (N, h, w) of an image ``other`` (h, w, 3) anywhere into ``pixels`` (H, W, 3).
 
-    Returns the picture and its masks (M' , H, W): those of ``masks`` of which enough is left, without what is covered
-    now, and the object's. As it was, where no object has a fitting size.
+    Returns the image and its masks (M' , H, W): those of ``masks`` of which enough is left, without what is covered
+    now, and the object's. Where no object has a fitting size, both come back unchanged.
     """
     height, width = pixels.shape[:2]
     areas = objects.sum(axis=(1, 2)) if len(objects) else np.zeros(0)
@@ -55,7 +57,7 @@ def paste(
 
 
 def _overlap(shape: tuple[int, ...], other: tuple[int, ...], down: int, right: int) -> tuple[tuple, tuple]:
-    """The windows, in an array of ``shape`` and in another moved by (down, right), where the two overlap."""
+    """Return the windows, in an array of ``shape`` and in another moved by (down, right), where the two overlap."""
     to, since = [], []
     for length, its, move in zip(shape, other, (down, right)):
         first, last = max(0, move), max(0, min(length, its + move))

@@ -1,13 +1,13 @@
-"""Masked autoencoding of the image encoder (He et al. 2021), on pictures without labels.
+"""Masked autoencoding of the image encoder (He et al. 2021), on images without labels.
 
 75 % of the patches are hidden; the encoder sees the rest, a light decoder draws the hidden ones, and the loss is the
 squared error of their pixels, each patch normalised by its own mean and deviation.
 
 One thing differs, because our encoder attends within windows. The original drops hidden tokens, which saves three
 quarters of the encoder's work but leaves no grid to cut windows from. The paper's authors pretrained a plain ViT that
-way and put windows in afterwards. Here a learned token stands at every hidden place (as in SimMIM, Xie et al. 2021):
+way and put windows in afterwards. Here a learned token stands for every hidden patch (as in SimMIM, Xie et al. 2021):
 the encoder is trained in the very form in which it is used, positions and windows included, but its work is that of a
-whole picture; and it sees a token that never comes up later. Patches are hidden in squares of 2 × 2, since patches of
+whole image; and it sees a token that never comes up later. Patches are hidden in squares of 2 × 2, since patches of
 8 pixels are guessed from their neighbours too easily.
 
 The decoder is one linear map to half the width, one block of global attention, and one linear map to pixels. Only the
@@ -28,24 +28,24 @@ from minisam.model.preprocess import PIXEL_MEAN, PIXEL_STD
 from minisam.reference.model import Block, ImageEncoderViT
 from minisam.training import initialisation
 from minisam.training.data import Bare
-from minisam.training.distributed import Team
+from minisam.training.distributed import Processes
 from minisam.training.rounds import Figures, autocast, normalise
 from minisam.training.settings import PretrainSettings
 
 
 def patches(images: Tensor, patch: int) -> Tensor:
-    """images (B, S, S, 3) → (B, h, w, 3 · patch²)."""
+    """Cut images (B, S, S, 3) into patches → (B, h, w, 3 · patch²)."""
     grid = images.unflatten(1, (-1, patch)).unflatten(3, (-1, patch))  # (B, h, p, w, p, 3)
     return grid.movedim(2, 3).flatten(3)
 
 
 def unpatch(values: Tensor, patch: int) -> Tensor:
-    """The inverse of ``patches``."""
+    """Invert ``patches``."""
     return values.unflatten(3, (patch, patch, 3)).movedim(3, 2).flatten(3, 4).flatten(1, 2)
 
 
 class Model(nn.Module):
-    """Encoder, the token for hidden places, and the decoder."""
+    """Holds the encoder, the token for hidden patches, and the decoder."""
 
     def __init__(self, s: PretrainSettings) -> None:
         super().__init__()
@@ -62,7 +62,7 @@ class Model(nn.Module):
         self.pixels = nn.Linear(width, 3 * config.patch_size**2)
 
     def forward(self, images: Tensor, hidden: Tensor) -> Tensor:
-        """Normalised pictures (B, S, S, 3) and hidden places (B, h, w) bool → patches (B, h, w, 3 · p²)."""
+        """Draw the patches (B, h, w, 3 · p²) of normalised images (B, S, S, 3), some of them ``hidden`` (B, h, w)."""
         encoder = self.image_encoder
         x = encoder.patch_embed(images)
         x = torch.where(hidden[..., None], self.hidden_embed.to(x.dtype), x) + encoder.pos_embed
@@ -72,7 +72,7 @@ class Model(nn.Module):
 
 
 class Autoencoder(nn.Module):
-    """A batch and its chances → loss and figures, as ``rounds.Interaction`` for the other kind of training."""
+    """Makes of a batch and its chances loss and figures, as ``rounds.Interaction`` does for the other training."""
 
     name = "pretrain"
 
@@ -95,15 +95,15 @@ class Autoencoder(nn.Module):
         s = self.settings
         return Bare(s.size, s.data, s.world, s.seed, s.steps * s.batch, s.hold_out)
 
-    def draw(self, step: int, team: Team) -> Tensor:
-        """Uniform numbers (B, h / unit, w / unit), one for each square that may be hidden: this process's share."""
+    def draw(self, step: int, processes: Processes) -> Tensor:
+        """Draw this process's share of numbers in [0, 1) (B, h / unit, w / unit), one per square that may be hidden."""
         s = self.settings
         side = s.config().image_embedding_size // s.unit
         generator = torch.Generator().manual_seed(s.seed * 1_000_003 + step)
-        return torch.rand(s.batch, side, side, generator=generator)[team.share(s.batch)]
+        return torch.rand(s.batch, side, side, generator=generator)[processes.share(s.batch)]
 
     def export(self, state: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], None, dict[str, str]]:
-        """The encoder without its neck."""
+        """Return what a file of weights holds: the encoder without its neck."""
         kept = {k: v for k, v in state.items() if k.startswith("image_encoder.") and ".neck." not in k}
         return kept, None, {"holds": initialisation.ENCODER_ONLY}
 
@@ -111,7 +111,7 @@ class Autoencoder(nn.Module):
         self.model.compile(**how)
 
     def hidden(self, chance: Tensor) -> Tensor:
-        """The ``masked`` share of the squares with the lowest chances, as tokens (B, h, w) bool."""
+        """Hide the ``masked`` share of the squares with the lowest chances → tokens (B, h, w) bool."""
         count = max(1, round(self.settings.masked * chance[0].numel()))
         limit = chance.flatten(1).kthvalue(count, dim=1).values[:, None, None]
         unit = self.settings.unit
@@ -129,7 +129,7 @@ class Autoencoder(nn.Module):
 
     @torch.no_grad()
     def reconstruct(self, batch: dict[str, Tensor], chance: Tensor) -> np.ndarray:
-        """Rows of (picture, what is seen of it, what the model makes of it) as uint8 (B · S, 3 · S, 3).
+        """Return rows of (image, what is seen of it, what the model makes of it) as uint8 (B · S, 3 · S, 3).
 
         The model draws normalised patches; mean and deviation are taken from the true ones, as in the original figures.
         """
@@ -146,13 +146,13 @@ class Autoencoder(nn.Module):
 
 
 def figure(trainer: Any, path: str | Path, count: int = 6) -> None:
-    """Write the reconstruction of the first ``count`` pictures of another seed's stream as a PNG, from the average."""
+    """Write the reconstruction of the first ``count`` images of another seed's stream as a PNG, from the average."""
     from PIL import Image
 
     task, s = trainer.task, trainer.settings
     stream = Bare(s.size, s.data, s.world, s.seed + 1, count)
     items = [stream[i] for i in range(count)]
-    device = trainer.team.device
+    device = trainer.processes.device
     batch = {key: torch.from_numpy(np.stack([item[key] for item in items])).to(device) for key in items[0]}
     side = s.config().image_embedding_size // s.unit
     chance = torch.rand(count, side, side, generator=torch.Generator().manual_seed(0)).to(device)

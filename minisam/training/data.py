@@ -1,6 +1,6 @@
-"""Pictures for training, one numbered stream: the procedural world and real pictures, cut and mirrored by chance.
+"""Images for training, one numbered stream: the procedural world and real images, cut and mirrored by chance.
 
-Picture number i is a function of (seed, i) alone: a worker that makes it, the order in which workers finish, a
+Image number i is a function of (seed, i) alone: a worker that makes it, the order in which workers finish, a
 training that was interrupted and the number of processes that share it change nothing.
 """
 
@@ -14,27 +14,29 @@ import numpy as np
 from PIL import Image
 from torch.utils.data import Dataset
 
+from minisam.annotator import chance_by_area
 from minisam.training import augment
-from minisam.training.sources import decode_masks, find_records, kept_numbers, open_sources, resize_masks
+from minisam.training.sources import kept_numbers, open_sources, resize_masks
 from minisam.world import HELD_OUT, Scene, render
 from minisam_kernels import InputError
 
-__all__ = ["Bare", "Pictures", "decode_masks", "find_records", "resize_masks", "smallest_mask"]
-
-MAX_COVERAGE = 0.9  # masks over 90 % of the picture are left out (appendix A)
+MAX_COVERAGE = 0.9  # masks over 90 % of the image are left out (appendix A)
 MIN_CELLS = 8  # of the decoder's masks: what is smaller cannot be told from noise
-TRIES = 200  # pictures of a set, until one has a mask of a fitting size
+TRIES = 200  # images of a set, until one has a mask of a fitting size
 
 
 def smallest_mask(patch_size: int) -> int:
-    """Pixels of the smallest mask that is trained on: ``MIN_CELLS`` cells of the decoder's masks, four a patch side."""
+    """Return the pixels of the smallest mask that is trained on: ``MIN_CELLS`` cells of the decoder's masks.
+
+    A patch has 4 × 4 of these cells.
+    """
     return max(1, MIN_CELLS * patch_size**2 // 16)
 
 
 def random_cut(
     size: tuple[int, int], side: int, rng: np.random.Generator
 ) -> tuple[tuple[float, float, float, float], tuple[int, int]]:
-    """A box in a picture of ``size`` (width, height), and the size it gets when its long side becomes ``side``.
+    """Draw a box in an image of ``size`` (width, height); return it with its size when its long side becomes ``side``.
 
     Half of the time a side stays whole; else it is cut to between a half and all of it.
     """
@@ -46,7 +48,7 @@ def random_cut(
 
 
 def window(scene: Scene, side: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """A random square of ``side`` pixels of a scene: (side, side, 3), and the scene's masks there, (N, side, side)."""
+    """Cut a random square out of a scene: (side, side, 3), and the scene's masks there, (N, side, side)."""
     height, width = scene.image.shape[:2]
     y, x = int(rng.integers(height - side + 1)), int(rng.integers(width - side + 1))
     inside = np.s_[y : y + side, x : x + side]
@@ -55,18 +57,17 @@ def window(scene: Scene, side: int, rng: np.random.Generator) -> tuple[np.ndarra
 
 
 def choose_masks(areas: np.ndarray, fit: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """``count`` numbers among ``fit``, by a chance ∝ √area: crowds of small things would be all that a model sees.
+    """Draw ``count`` numbers among ``fit``, by ``chance_by_area``.
 
     None comes twice unless there are fewer than ``count``; then all come, and some again (they get other prompts).
     """
-    weights = areas[fit] ** 0.5
-    chance = weights / weights.sum()
+    chance = chance_by_area(areas[fit])
     chosen = rng.choice(fit, min(count, len(fit)), replace=False, p=chance)
     return np.concatenate([chosen, rng.choice(fit, count - len(chosen), p=chance)])
 
 
 class Stream(Dataset[dict[str, np.ndarray]]):
-    """What both streams share: sets of real pictures, the world's share, the seed, the length."""
+    """Holds what both streams share: sets of real images, the world's share, the seed, the length."""
 
     def __init__(
         self,
@@ -88,14 +89,14 @@ class Stream(Dataset[dict[str, np.ndarray]]):
         return self.length
 
     def draw_source(self, rng: np.random.Generator) -> tuple[int, int] | None:
-        """The number of a set, each with the same chance, and of one of its pictures; None for the world."""
+        """Draw the number of a set, each with the same chance, and of one of its images; None stands for the world."""
         if rng.random() < self.world:
             return None
         chosen = rng.integers(len(self.sources))
         return int(chosen), int(rng.choice(self.numbers[chosen]))
 
-    def fill(self, image: np.ndarray, **more: np.ndarray) -> dict[str, np.ndarray]:
-        """The picture filled up to (S, S) at the right and bottom, and its size."""
+    def pad(self, image: np.ndarray, **more: np.ndarray) -> dict[str, np.ndarray]:
+        """Pad the image to (S, S) at the right and bottom; return it with its size."""
         height, width = image.shape[:2]
         padded = np.zeros((self.size, self.size, 3), np.uint8)
         padded[:height, :width] = image
@@ -103,11 +104,11 @@ class Stream(Dataset[dict[str, np.ndarray]]):
 
 
 class Pictures(Stream):
-    """A stream of (picture, K masks): number i is a world picture with probability ``world``, else a real one.
+    """A stream of (image, K masks): number i is a world image with probability ``world``, else a real one.
 
-    Items: ``image`` uint8 (S, S, 3); ``size`` int64 (2,), the (height, width) of the picture in it; ``masks`` bool
+    Items: ``image`` uint8 (S, S, 3); ``size`` int64 (2,), the (height, width) of the image in it; ``masks`` bool
     (K, S, S), each of at least ``least`` pixels. ``held_out``: the world's scenes that training never sees, in order.
-    ``zoom``: how often a world picture is a window of a scene twice as large, so that small parts have their pixels.
+    ``zoom``: how often a world image is a window of a scene twice as large, so that small parts have their pixels.
     """
 
     def __init__(
@@ -137,13 +138,13 @@ class Pictures(Stream):
         scenes = HELD_OUT + index if self.held_out else int(rng.integers(HELD_OUT))
         while True:
             scale = 2 if self.zoom and rng.random() < self.zoom else 1
-            found = self._choose(*window(render(scenes, scale * self.size), self.size, rng), rng)
-            if found is not None:
-                return found
+            item = self._choose(*window(render(scenes, scale * self.size), self.size, rng), rng)
+            if item is not None:
+                return item
             scenes = scenes + self.length if self.held_out else int(rng.integers(HELD_OUT))
 
     def _cut(self, chosen: int, number: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """A random cut of a picture, half of the time mirrored, its long side resized to S, and some of its masks."""
+        """Cut an image at random, mirror it half of the time, resize its long side to S; some of its masks alike."""
         source = self.sources[chosen]
         image = source.picture(number)
         some = rng.permutation(source.count(number))[: 4 * self.masks]
@@ -153,17 +154,17 @@ class Pictures(Stream):
         return (pixels[:, ::-1], masks[:, :, ::-1]) if rng.random() < 0.5 else (pixels, masks)
 
     def _real(self, chosen: int, number: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        """What ``_changed`` makes of a picture, or, where no fitting mask is left, of others of the same set."""
+        """Return what ``_changed`` makes of an image, or, where no mask fits, of others of the same set."""
         for _ in range(TRIES):
-            found = self._changed(chosen, number, rng)
-            if found is not None:
-                return found
+            item = self._changed(chosen, number, rng)
+            if item is not None:
+                return item
             number = int(rng.choice(self.numbers[chosen]))
         wanted = f"masks of at least {self.least} pixels at {self.size} × {self.size}"
         raise InputError(f"expected {wanted} in {self.sources[chosen].name}, got none in {TRIES} pictures")
 
     def _changed(self, chosen: int, number: int, rng: np.random.Generator) -> dict[str, np.ndarray] | None:
-        """A cut of a picture, perhaps with an object from another, perhaps in other colours; None if it has no mask."""
+        """Cut an image, perhaps paste an object of another, perhaps change colours; None if no mask is left."""
         pixels, masks = self._cut(chosen, number, rng)
         if self.paste and rng.random() < self.paste:
             partner = int(rng.integers(len(self.sources)))
@@ -174,7 +175,7 @@ class Pictures(Stream):
         return self._choose(pixels, masks, rng)
 
     def _choose(self, image: np.ndarray, masks: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray] | None:
-        """K of the masks that are neither tiny nor nearly everything."""
+        """Choose K of the masks that are neither tiny nor nearly everything; None if there is none."""
         height, width = image.shape[:2]
         areas = masks.sum(axis=(1, 2)) if len(masks) else np.zeros(0)
         fit = np.flatnonzero((areas >= self.least) & (areas <= MAX_COVERAGE * height * width))
@@ -182,11 +183,11 @@ class Pictures(Stream):
             return None
         padded = np.zeros((self.masks, self.size, self.size), bool)
         padded[:, :height, :width] = masks[choose_masks(areas, fit, self.masks, rng)]
-        return self.fill(image, masks=padded)
+        return self.pad(image, masks=padded)
 
 
 class Bare(Stream):
-    """A stream of pictures without masks, for pretraining: ``image`` and ``size`` as in ``Pictures``."""
+    """A stream of images without masks, for pretraining: ``image`` and ``size`` as in ``Pictures``."""
 
     def __init__(
         self, size: int, data: Sequence[str | Path], world: float, seed: int, length: int, hold_out: int = 0
@@ -197,8 +198,8 @@ class Bare(Stream):
         rng = np.random.default_rng([self.seed, index])
         drawn = self.draw_source(rng)
         if drawn is None:
-            return self.fill(render(int(rng.integers(HELD_OUT)), self.size).image)
+            return self.pad(render(int(rng.integers(HELD_OUT)), self.size).image)
         image = self.sources[drawn[0]].picture(drawn[1])
         box, size = random_cut(image.size, self.size, rng)
         pixels = np.asarray(image.resize(size, Image.Resampling.BILINEAR, box=box))
-        return self.fill(pixels[:, ::-1] if rng.random() < 0.5 else pixels)
+        return self.pad(pixels[:, ::-1] if rng.random() < 0.5 else pixels)

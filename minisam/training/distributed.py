@@ -1,7 +1,7 @@
-"""Several processes, one training: ``torchrun`` starts them, ``DistributedDataParallel`` averages their gradients.
+"""Several processes share one training: ``torchrun`` starts them, ``DistributedDataParallel`` averages their gradients.
 
-Every process (rank) takes its share of each batch; pictures and chances are numbered, so the shares together are what
-one process would have seen. Rank 0 alone writes and talks.
+Every process (rank) takes its share of each batch; images and chances are numbered, so the shares together are what
+one process would have seen. Only rank 0 writes files and shows progress.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from minisam_kernels import InputError
 
 
 @dataclass(frozen=True)
-class Team:
-    """``rank`` of ``size`` processes, on ``device``."""
+class Processes:
+    """The processes of a training, seen from one of them: ``rank`` of ``size``, which computes on ``device``."""
 
     device: torch.device
     rank: int = 0
@@ -26,43 +26,47 @@ class Team:
 
     @property
     def leads(self) -> bool:
+        """Is this the process that writes?"""
         return self.rank == 0
 
     def share(self, count: int) -> slice:
-        """This process's part of ``count`` things in a row."""
+        """Return this process's part of a row of ``count`` things."""
         each = count // self.size
         return slice(self.rank * each, (self.rank + 1) * each)
 
     def mean(self, values: Tensor) -> Tensor:
-        """The mean over all processes."""
+        """Return the mean over all processes; the sum is taken in place."""
         if self.size > 1:
             dist.all_reduce(values)
         return values / self.size
 
     def any(self, flag: bool) -> bool:
-        """Does any process say so? (They have to stop together.)"""
+        """Is the flag set in any process? (They have to stop together.)"""
         if self.size == 1:
             return flag
-        said = torch.tensor(float(flag), device=self.device)
-        dist.all_reduce(said, dist.ReduceOp.MAX)
-        return bool(said)
+        # the largest of the flags, each 0 or 1
+        largest = torch.tensor(float(flag), device=self.device)
+        dist.all_reduce(largest, dist.ReduceOp.MAX)
+        return bool(largest)
 
     def leave(self) -> None:
+        """Leave the group of processes."""
         if self.size > 1 and dist.is_initialized():
             dist.destroy_process_group()
 
 
-def join(device: str) -> Team:
-    """The team that ``torchrun`` describes in the environment, or this process alone."""
+def join(device: str) -> Processes:
+    """Join the processes that ``torchrun`` describes in the environment; without it, this process is alone."""
     if device == "cuda" and not torch.cuda.is_available():
         raise InputError("expected a GPU for --device cuda, got none that torch can use")
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
-        return Team(torch.device(device))
-    local = int(os.environ.get("LOCAL_RANK", "0"))
-    place = torch.device("cuda", local) if device == "cuda" else torch.device("cpu")
-    if place.type == "cuda":
-        torch.cuda.set_device(place)
+        return Processes(torch.device(device))
+    # on a machine with several GPUs each process has its own
+    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+    own_device = torch.device("cuda", local_rank) if device == "cuda" else torch.device("cpu")
+    if own_device.type == "cuda":
+        torch.cuda.set_device(own_device)
     if not dist.is_initialized():
-        dist.init_process_group("nccl" if place.type == "cuda" else "gloo")
-    return Team(place, dist.get_rank(), dist.get_world_size())
+        dist.init_process_group("nccl" if own_device.type == "cuda" else "gloo")
+    return Processes(own_device, dist.get_rank(), dist.get_world_size())

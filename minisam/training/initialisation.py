@@ -1,4 +1,4 @@
-"""What a training begins with: fresh weights or given ones, stochastic depth, groups of weights for the optimiser."""
+"""A training begins here: fresh or given weights, stochastic depth, groups of weights for the optimiser."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ ENCODER_ONLY = "encoder"  # what pretrained weights say of themselves under the 
 
 @torch.no_grad()
 def initialise(model: nn.Module) -> None:
-    """Xavier weights and zero biases for linear layers, small positions: the start of a training from nothing.
+    """Begin from nothing: Xavier weights and zero biases for linear layers, small positions.
 
-    A decoder begun like this alone gives the same empty masks for every prompt for its first 200 to 300 steps, and
-    focal loss is not why (with dice alone it fills the picture for as long). 99.5 % of its first logits' variance is a
+    A decoder that begins like this alone gives the same empty masks for every prompt in its first 200 to 300 steps, and
+    focal loss is not why (with dice alone it fills the image for as long). 99.5 % of its first logits' variance is a
     chequerboard, the 4 × 4 different weights of the transposed convolutions, and most of the rest is common to all
-    places; what depends on the place has to be found under that. So each transposed convolution begins with one weight
-    for its 2 × 2 outputs, and the embedding of "no mask", which is added at every place, small. Measured (64 pixels,
-    two blocks, one seed, the same pictures): the loss of step 350 at step 225.
+    pixels; what depends on the pixel has to be found under that. So each transposed convolution begins with one weight
+    for its 2 × 2 outputs, and the embedding of "no mask", which is added at every pixel, small. Measured (64 pixels,
+    two blocks, one seed, the same images): the loss of step 350 at step 225.
 
     And a query of the decoder's cross-attention begins with its key's weights, so that what has the same position finds
-    each other from the start: a click its place, a place its click. Measured (128 pixels, one seed, the same pictures):
+    each other from the start: a click its pixel, a pixel its click. Measured (128 pixels, one seed, the same images):
     the loss of step 200 at step 140.
     """
     for module in model.modules():
@@ -68,17 +68,18 @@ def stretch(state: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]]) 
     return fitted
 
 
-def find_weights(place: str | Path, raw: bool = False) -> Path:
-    """The file of weights that ``--init`` names: itself, or of a training's folder the average or the raw weights."""
-    place = Path(place)
-    path = place / ("raw.safetensors" if raw else "weights.safetensors") if place.is_dir() else place
+def find_weights(path: str | Path, raw: bool = False) -> Path:
+    """Return the file of weights that ``--init`` names: a file itself, or a training's average (or raw) weights."""
+    path = Path(path)
+    if path.is_dir():
+        path /= "raw.safetensors" if raw else "weights.safetensors"
     if not path.is_file():
         raise InputError(f"expected weights to begin with, got {path}, which does not exist")
     return path
 
 
 def load_weights(model: nn.Module, path: str | Path, config: SamConfig) -> None:
-    """Fill the model from a file, positions stretched; a pretrained encoder alone leaves the rest as it is."""
+    """Fill the model from a file, with positions stretched; a pretrained encoder alone leaves the rest as it is."""
     from minisam.checkpoints.checkpoint import read_checkpoint
 
     arrays = read_checkpoint(path)
@@ -96,8 +97,8 @@ def load_weights(model: nn.Module, path: str | Path, config: SamConfig) -> None:
 
 
 class DropPath(nn.Module):
-    """Stochastic depth: while training, a picture's branch x (B, …) is left out with probability ``rate``, or else
-    multiplied by 1 / (1 − rate)."""
+    """Stochastic depth: while training, an image's branch x (B, …) is left out with probability ``rate``, or else
+    it is multiplied by 1 / (1 − rate)."""
 
     rate: Tensor
 
@@ -114,14 +115,14 @@ class DropPath(nn.Module):
 
 
 def add_drop_path(model: Any, rate: float) -> None:
-    """Rates that grow linearly from 0 at the first block of the encoder to ``rate`` at the last."""
+    """Give the encoder's blocks rates that grow linearly from 0 at the first to ``rate`` at the last."""
     blocks = list(model.image_encoder.blocks)
     for number, block in enumerate(blocks):
         block.drop_path = DropPath(rate * number / max(1, len(blocks) - 1)) if rate else nn.Identity()
 
 
 def depth_of(name: str, depth: int) -> int:
-    """0 for patches and positions, i + 1 for block i, depth + 1 for everything after the blocks."""
+    """A weight's depth is 0 for patches and positions, i + 1 for block i, depth + 1 for everything after the blocks."""
     parts = name.split(".")
     if "blocks" in parts:
         return int(parts[parts.index("blocks") + 1]) + 1
@@ -129,8 +130,10 @@ def depth_of(name: str, depth: int) -> int:
 
 
 def parameter_groups(model: nn.Module, s: Common, depth: int) -> list[dict[str, Any]]:
-    """The optimiser's groups: each has the ``scale`` of its learning rate (layer-wise decay), its weight decay, and
-    whether it holds ``matrices``, the weights of linear layers.
+    """Return the optimiser's groups.
+
+    Each has the ``scale`` of its learning rate (layer-wise decay), its weight decay, and whether it holds ``matrices``,
+    the weights of linear layers.
 
     Biases, norms, tables of positions and single embeddings are not decayed.
     """
@@ -148,5 +151,5 @@ def parameter_groups(model: nn.Module, s: Common, depth: int) -> list[dict[str, 
 
 
 def note(settings: Common, step: int, **more: str) -> dict[str, str]:
-    """What a file of weights says of its origin."""
+    """Return what a file of weights says of its origin."""
     return {"settings": json.dumps(settings.plain()), "step": str(step), **more}

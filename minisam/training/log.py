@@ -15,7 +15,7 @@ from minisam_kernels import InputError
 
 
 def read_log(folder: str | Path) -> list[dict[str, Any]]:
-    """The entries of FOLDER/log.jsonl; a line that a crash cut off is left out."""
+    """Return the entries of FOLDER/log.jsonl; leave out a line that a crash cut off."""
     path = Path(folder) / "log.jsonl"
     if not path.is_file():
         raise InputError(f"expected the log of a training in {folder}, got no {path.name}")
@@ -62,7 +62,7 @@ def plot(folder: str | Path) -> Path:
 
 
 class Stop:
-    """When to stop between two steps: after ``minutes``, or at Ctrl-C or SIGTERM (a second one does not wait).
+    """Says when to stop between two steps: after ``minutes``, or at Ctrl-C or SIGTERM (a second one does not wait).
 
     A context manager; the signals' former handlers come back at its end. ``reason`` is "" while there is none.
     """

@@ -1,8 +1,8 @@
-"""The loop: steps of the optimiser, a running average of the weights, checkpoints, a log, going on after any stop.
+"""The loop makes steps of the optimiser, averages the weights, saves, logs, and goes on after any stop.
 
 ``Trainer`` serves both kinds of training: of the whole model (``Settings``, see ``rounds``) and of the encoder alone
 (``PretrainSettings``, see ``autoencoder``). On a GPU no step waits for the device; figures are fetched when a line of
-the log is due. One process or a team started by ``torchrun``: see ``team``.
+the log is due. One process trains, or several that ``torchrun`` starts: see ``distributed``.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from minisam.files.atomic import atomic
 from minisam.reference import fast
 from minisam.training import initialisation
 from minisam.training.cuda_graphs import Recorder
-from minisam.training.distributed import Team
+from minisam.training.distributed import Processes
 from minisam.training.log import Stop, cut_log
 from minisam.training.optimiser import Optimiser
 from minisam.training.rounds import Interaction
@@ -41,10 +41,10 @@ LOG_EVERY = 20  # steps
 
 
 def begin(settings: Common) -> Any:
-    """What is trained: a module whose call on a batch and its chances gives the loss and figures.
+    """Make what is trained: a module whose call on a batch and its chances gives the loss and figures.
 
-    With the fast attention: on one core, in bf16, a step of the encoder takes .70 of the plain one's time at 128 pixels
-    and .46 at 256.
+    It has the fast attention: on one core, in bf16, a step of the encoder takes .70 of the plain one's time at 128
+    pixels and .46 at 256.
     """
     task: Any
     if isinstance(settings, Settings):
@@ -67,7 +67,7 @@ class Trainer:
     """A training that can stop at any step and go on: model, optimiser, running average, step number, log.
 
     ``compiled`` lets torch compile the losses, on a GPU also encoder and decoder; ``recorded`` plays a step on one GPU
-    as one recording (see ``graphs``); ``compact`` keeps the optimiser's moments in a checkpoint as bfloat16, three
+    as one recording (see ``cuda_graphs``); ``compact`` keeps the optimiser's moments in a checkpoint as bfloat16, three
     quarters of the size, for carrying (going on is then no longer exact to the bit).
     """
 
@@ -75,45 +75,47 @@ class Trainer:
         self,
         settings: Common,
         folder: str | Path,
-        team: Team | None = None,
+        processes: Processes | None = None,
         compiled: bool = False,
         compact: bool = False,
         recorded: bool = False,
     ) -> None:
         settings.check()
         self.settings, self.folder, self.step, self.compact = settings, Path(folder), 0, compact
-        self.team = team or Team(torch.device("cpu"))
-        if recorded and (self.team.size > 1 or self.team.device.type != "cuda"):
-            got = f"{self.team.size} on {self.team.device.type}"
-            raise InputError(f"expected one process with --device cuda for --record, got {got}")
+        self.processes = processes or Processes(torch.device("cpu"))
+        if recorded and (self.processes.size > 1 or self.processes.device.type != "cuda"):
+            count = f"{self.processes.size} on {self.processes.device.type}"
+            raise InputError(f"expected one process with --device cuda for --record, got {count}")
         if recorded and not isinstance(settings, Settings):
             raise InputError("expected the training of a whole model to record, got a pretraining")
-        if settings.batch % self.team.size:
-            raise InputError(f"expected --batch to be a multiple of {self.team.size} processes, got {settings.batch}")
+        if settings.batch % self.processes.size:
+            wanted = f"a multiple of {self.processes.size} processes"
+            raise InputError(f"expected --batch to be {wanted}, got {settings.batch}")
         torch.manual_seed(settings.seed)
-        self.task = begin(settings).to(self.team.device)
+        self.task = begin(settings).to(self.processes.device)
         self.model: nn.Module = self.task.model
-        self.optimiser = Optimiser(self.model, settings, self.team.device)
+        self.optimiser = Optimiser(self.model, settings, self.processes.device)
         self.average = {key: value.detach().clone() for key, value in self.model.state_dict().items()}
         if (self.folder / "checkpoint.pt").exists():
             self._resume()
         elif (self.folder / "weights.safetensors").exists():
             raise InputError(f"expected {self.folder} to be new or to have a checkpoint.pt, got finished weights alone")
-        mean = self.team.mean(torch.tensor(float(self.step), device=self.team.device))
-        if self.team.any(bool(mean != self.step)):
-            found = f"step {self.step} in {self.folder} of process {self.team.rank}, on average {float(mean):g}"
-            raise InputError(f"expected all processes to go on from one step (a folder that all share), got {found}")
+        mean = self.processes.mean(torch.tensor(float(self.step), device=self.processes.device))
+        if self.processes.any(bool(mean != self.step)):
+            own = f"step {self.step} in {self.folder} of process {self.processes.rank}, on average {float(mean):g}"
+            raise InputError(f"expected all processes to go on from one step (a folder that all share), got {own}")
         if compiled:
             self.task.compile_parts()
         self.module: Any = self.task
         self.recorder = Recorder(self.task) if recorded else None
-        if self.team.size > 1:
+        if self.processes.size > 1:
             self.module = DistributedDataParallel(self.task, gradient_as_bucket_view=True)
 
     def _resume(self) -> None:
+        """Go on from the folder's checkpoint, if it has the same settings and the same architecture."""
         path = self.folder / "checkpoint.pt"
         try:
-            saved = torch.load(path, map_location=self.team.device, weights_only=True)
+            saved = torch.load(path, map_location=self.processes.device, weights_only=True)
             old = saved["settings"]
         except Exception as error:  # whatever a damaged file makes zipfile or the unpickler say
             reason = " ".join(str(error).split())[:120]
@@ -135,7 +137,7 @@ class Trainer:
     def save(self) -> None:
         """Write ``checkpoint.pt`` (to go on), ``weights.safetensors`` (the average) and ``raw.safetensors`` (the last
         step's), each whole or not at all: on a full disk the old ones stay, and an ``InputError`` says so."""
-        if not self.team.leads:
+        if not self.processes.leads:
             return
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -156,16 +158,16 @@ class Trainer:
             write_weights(self.folder / f"{name}.safetensors", weights, config, notes)
 
     def train_step(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """A step of the optimiser, then one of the running average.
+        """Make a step of the optimiser, then one of the running average.
 
         At step t the average keeps t / (t + 10), about the mean of the last tenth, until that is more than ``average``.
         """
-        s, device = self.settings, self.team.device
+        s, device = self.settings, self.processes.device
         batch = {key: value.to(device, non_blocking=True) for key, value in batch.items()}
-        draws = self.task.draw(self.step, self.team).to(device)
+        draws = self.task.draw(self.step, self.processes).to(device)
         if self.recorder:
             self.recorder.prepare(batch, draws)
-        torch.manual_seed(s.seed * 1_000_003 + self.step * 64 + self.team.rank)  # what drop path draws from
+        torch.manual_seed(s.seed * 1_000_003 + self.step * 64 + self.processes.rank)  # what drop path draws from
         if self.recorder:
             loss, figures = self.recorder(batch, draws)
         else:
@@ -182,7 +184,7 @@ class Trainer:
 
     @contextmanager
     def averaged(self) -> Iterator[nn.Module]:
-        """The model with the running average's weights, not in training mode; afterwards it is as it was."""
+        """Lend the model with the running average's weights, not in training mode; afterwards it is as it was."""
         raw = {key: value.clone() for key, value in self.model.state_dict().items()}
         self.model.load_state_dict(self.average)
         self.model.eval()
@@ -193,7 +195,7 @@ class Trainer:
             self.model.train()
 
     def batches(self, workers: int) -> Iterator[dict[str, Tensor]]:
-        """This process's share of the batches that are still to come."""
+        """Return this process's share of the batches that are still to come."""
         s = self.settings
         context: dict[str, Any] = {}
         if workers:
@@ -201,21 +203,21 @@ class Trainer:
         return iter(
             DataLoader(
                 self.task.pictures(),
-                s.batch // self.team.size,
-                sampler=Numbers(range(self.step, s.steps), s.batch, self.team.share(s.batch)),
+                s.batch // self.processes.size,
+                sampler=Numbers(range(self.step, s.steps), s.batch, self.processes.share(s.batch)),
                 num_workers=workers,
-                pin_memory=self.team.device.type == "cuda",
+                pin_memory=self.processes.device.type == "cuda",
                 **context,
             )
         )
 
     def run(self, workers: int = 1, minutes: float = math.inf, save_every: float = 180.0) -> str:
-        """Train to the last step, or until ``minutes`` are over or a signal comes; the reason, "" when all is done.
+        """Train to the last step (and return ""), or until ``minutes`` are over or a signal comes (and return which).
 
         Saves every ``save_every`` seconds and at the end; logs every 20 steps. A loss that is not finite is an
         ``InputError``; the last checkpoint stays as it was.
         """
-        if self.team.leads:
+        if self.processes.leads:
             cut_log(self.folder, self.step)
         if self.step == 0:
             self.save()
@@ -225,7 +227,7 @@ class Trainer:
             initial=self.step * s.batch,
             unit=" pictures",
             desc=self.task.name,
-            disable=None if self.team.leads else True,
+            disable=None if self.processes.leads else True,
         )
         with Stop(minutes) as stop, bar:
             for batch in in_one_line(self.batches(workers)):
@@ -235,8 +237,8 @@ class Trainer:
                 if journal.count == LOG_EVERY or self.step == s.steps:
                     shown = journal.write()
                     bar.set_postfix({key: shown[key] for key in ("loss", "iou_1") if key in shown})
-                if self.team.size == 1 or self.team.device.type == "cpu" or journal.count == 0:
-                    reason = "stop" if self.team.any(bool(stop.reason)) else ""
+                if self.processes.size == 1 or self.processes.device.type == "cpu" or journal.count == 0:
+                    reason = "stop" if self.processes.any(bool(stop.reason)) else ""
                 if reason:
                     reason = stop.reason or "stopped with the others"
                     break
@@ -250,7 +252,7 @@ class Trainer:
 
 
 class Numbers(Sampler[int]):
-    """The numbers of this process's pictures, batch after batch."""
+    """The numbers of this process's images, batch after batch."""
 
     def __init__(self, steps: range, batch: int, share: slice) -> None:
         self.steps, self.batch, self.share = steps, batch, range(batch)[share]
@@ -263,7 +265,7 @@ class Numbers(Sampler[int]):
 
 
 def in_one_line(batches: Iterator[dict[str, Tensor]]) -> Iterator[dict[str, Tensor]]:
-    """The same batches; an ``InputError`` from another process without that process's traceback."""
+    """Yield the same batches; an ``InputError`` of a worker comes without that worker's traceback."""
     try:
         yield from batches
     except InputError as error:
@@ -271,7 +273,7 @@ def in_one_line(batches: Iterator[dict[str, Tensor]]) -> Iterator[dict[str, Tens
 
 
 class Journal:
-    """Sums figures on the device, and writes their means as lines of log.jsonl."""
+    """Sums figures on the device and writes their means as lines of log.jsonl."""
 
     def __init__(self, trainer: Trainer) -> None:
         self.trainer, self.count = trainer, 0
@@ -280,14 +282,15 @@ class Journal:
         self.waited = 0.0
 
     def arrived(self) -> None:
-        """A batch is here: until now the training waited for it."""
+        """Note that a batch has come: until now the training waited for it."""
         self.waited += time.monotonic() - self.waiting_since
 
     def add(self, figures: dict[str, Tensor]) -> None:
+        """Add the figures of a step."""
         for key, value in figures.items():
             self.sums[key] = self.sums[key] + value if self.count else value
         self.count += 1
-        if self.trainer.team.device.type == "cpu":
+        if self.trainer.processes.device.type == "cpu":
             self.check()
         self.waiting_since = time.monotonic()
 
@@ -300,16 +303,16 @@ class Journal:
                 raise InputError(f"expected a finite loss, got {key} {float(self.sums[key])} near step {step}; {kept}")
 
     def write(self) -> dict[str, float]:
-        """A line of means over the steps since the last one (and over all processes)."""
-        team, s = self.trainer.team, self.trainer.settings
+        """Write a line of means over the steps since the last one (and over all processes)."""
+        processes, s = self.trainer.processes, self.trainer.settings
         self.check()
-        means = (team.mean(torch.stack(list(self.sums.values())).float()) / self.count).tolist()
+        means = (processes.mean(torch.stack(list(self.sums.values())).float()) / self.count).tolist()
         took = time.monotonic() - self.began
         line = {"step": self.trainer.step, "time": round(time.time(), 1)}
         line |= {key: round(value, 5) for key, value in zip(self.sums, means)}
         line |= {"lr": float(f"{s.learning_rate(self.trainer.step - 1):.4g}")}
         line |= {"pictures_s": round(self.count * s.batch / took, 2), "waited": round(self.waited / took, 3)}
-        if team.leads:
+        if processes.leads:
             with open(self.trainer.folder / "log.jsonl", "a") as log:
                 log.write(json.dumps(line) + "\n")
         self.sums, self.count, self.waited, self.began = {}, 0, 0.0, time.monotonic()
@@ -317,7 +320,7 @@ class Journal:
 
 
 def write_weights(path: Path, weights: dict[str, Any], config: Any, notes: dict[str, str]) -> None:
-    """A whole model's weights with its configuration, or, where ``config`` is None, an encoder's alone."""
+    """Write a whole model's weights with its configuration, or, where ``config`` is None, an encoder's alone."""
     from safetensors.numpy import save_file
 
     if config is not None:

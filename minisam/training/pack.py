@@ -1,7 +1,7 @@
 """``minisam pack``: folders in SA-1B's schema as one small file, to be carried to a machine that trains.
 
-A safetensors file of bytes: ``jpegs`` and ``runs`` one picture after the other with the places where each ends
-(``jpegs_ends``, ``runs_ends``), and ``sets``, the number of the folder that a picture is from. A picture's runs are
+A safetensors file of bytes: ``jpegs`` and ``runs`` one image after the other with the offsets where each ends
+(``jpegs_ends``, ``runs_ends``), and ``sets``, the number of the folder that an image is from. An image's runs are
 zlib-compressed little-endian uint32: height, width, M, then the number of runs of each of M masks, then the runs, in
 reading order and beginning with zeros. Names and terms of the sets are noted in the file.
 """
@@ -24,7 +24,7 @@ from minisam_kernels import InputError
 
 
 def run_lengths(mask: np.ndarray) -> np.ndarray:
-    """mask (H, W) bool → lengths of its runs in reading order, beginning with zeros (perhaps none)."""
+    """Return the lengths of a mask's runs in reading order, beginning with zeros (perhaps none); mask (H, W) bool."""
     flat = mask.reshape(-1)
     changes = np.flatnonzero(flat[1:] != flat[:-1]) + 1
     edges = np.concatenate([[0] if not flat[0] else [0, 0], changes, [flat.size]])
@@ -48,7 +48,7 @@ def _pack_picture(source: Folder, index: int, side: int, quality: int) -> tuple[
 
 
 def pack(folders: Sequence[str | Path], output: str | Path, side: int, quality: int, limit: int) -> dict[str, Any]:
-    """Write ``output`` with pictures of at most ``side`` pixels; the counts, for people.
+    """Write ``output`` with images of at most ``side`` pixels; return the counts, for people.
 
     Raises ``InputError``, and leaves nothing behind, when it would be larger than ``limit`` bytes.
     """

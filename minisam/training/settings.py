@@ -25,8 +25,8 @@ AnySettings = TypeVar("AnySettings", bound="Common")
 
 @dataclasses.dataclass(frozen=True)
 class Common:
-    """``data`` are folders in SA-1B's schema or packed files, of which every ``hold_out``-th picture is never shown;
-    ``world`` is the share of procedural pictures; ``size`` the input's side in pixels (weights are stretched when it is
+    """``data`` are folders in SA-1B's schema or packed files, of which every ``hold_out``-th image is never shown;
+    ``world`` is the share of procedural images; ``size`` the input's side in pixels (weights are stretched when it is
     not the model's own). ``init`` are weights to begin with; ``depth`` and ``width`` make another encoder than the
     model's own; ``optimizer`` is AdamW, or Muon with AdamW for the rest, at ``others`` times the learning rate (see
     ``optimiser``). That rate warms up, then falls to ``final_lr`` in a straight line, along half a cosine, or by 10 at
@@ -59,12 +59,14 @@ class Common:
     seed: int = 0
 
     def config(self) -> SamConfig:
-        """The model's configuration at the training's size: global attention half-way and at the end of a ``depth``
-        of one's own, heads of 64 in a ``width``."""
+        """Return the model's configuration at the training's size.
+
+        A ``depth`` has global attention half-way and at the end, a ``width`` has heads of 64.
+        """
         config = get_config(self.model)
         if self.depth:
-            places = tuple(sorted({max(0, self.depth // 2 - 1), self.depth - 1}))
-            config = dataclasses.replace(config, encoder_depth=self.depth, encoder_global_attn_indexes=places)
+            blocks = tuple(sorted({max(0, self.depth // 2 - 1), self.depth - 1}))
+            config = dataclasses.replace(config, encoder_depth=self.depth, encoder_global_attn_indexes=blocks)
         if self.width:
             if self.width % 64:
                 raise InputError(f"expected --width to be a multiple of 64, got {self.width}")
@@ -74,7 +76,7 @@ class Common:
         return dataclasses.replace(config, image_size=self.size)
 
     def learning_rate(self, step: int) -> float:
-        """Linear warm-up from ``lr`` / ``warmup``, then the decay."""
+        """Return the rate of a step: it warms up linearly from ``lr`` / ``warmup``, then it decays."""
         if step < self.warmup:
             return self.lr * (step + 1) / self.warmup
         if self.decay == "steps":
@@ -115,17 +117,17 @@ class Common:
             raise InputError(f"expected --data for the pictures that are not of the world, got {given} alone")
 
     def plain(self) -> dict[str, Any]:
-        """As JSON has it: lists for tuples."""
+        """Return the settings as JSON has them: lists for tuples."""
         return json.loads(json.dumps(dataclasses.asdict(self)))
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings(Common):
-    """The training of appendix A: ``masks`` a picture, ``rounds`` of prompts for each, the loss ``focal`` · focal +
+    """The training of appendix A: ``masks`` per image, ``rounds`` of prompts for each, the loss ``focal`` · focal +
     ``dice`` · dice + (predicted − true IoU)². ``multimask``: a first round grades the best of the three masks, the mean
     of the three, or the single-mask token alone; ``mask_feedback``: later rounds see the last mask's logits.
-    ``colours`` and ``paste`` change real pictures (see ``augment``): how much, and how often; ``zoom`` is how often a
-    picture of the world is a window of a scene twice as large."""
+    ``colours`` and ``paste`` change real images (see ``augment``): how much, and how often; ``zoom`` is how often an
+    image of the world is a window of a scene twice as large."""
 
     masks: int = 4
     rounds: int = 3
@@ -169,12 +171,12 @@ class PretrainSettings(Common):
 
 
 def option(name: str) -> str:
-    """A setting's name on the command line."""
+    """Return a setting's name on the command line."""
     return "--" + name.replace("_", "-")
 
 
 def read_settings(path: str | Path, kind: type[AnySettings]) -> dict[str, Any]:
-    """The settings in a JSON file, checked for names and types."""
+    """Read the settings in a JSON file, and check their names and types."""
     path = Path(path)
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
@@ -192,7 +194,7 @@ def read_settings(path: str | Path, kind: type[AnySettings]) -> dict[str, Any]:
 
 
 def _as_default(name: str, value: Any, default: Any, path: Path) -> Any:
-    """``value`` in the type of the setting's default; a whole number will do where a fraction may stand."""
+    """Return ``value`` in the type of the setting's default; a whole number will do where a fraction may stand."""
     if isinstance(default, tuple) and isinstance(value, list):
         kind = int if name == "drops" else str
         if any(type(entry) is not kind for entry in value):

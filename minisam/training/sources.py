@@ -1,7 +1,7 @@
-"""Where real pictures with masks come from: folders in SA-1B's schema, folders of bare pictures, packed files.
+"""Real images with masks come from here: folders in SA-1B's schema, folders of bare images, packed files.
 
 A folder in SA-1B's schema holds JSON files, each with ``image`` (``file_name``, ``width``, ``height``) and
-``annotations``, whose ``segmentation`` is a run-length code in COCO's form; and the pictures, beside the JSON files or
+``annotations``, whose ``segmentation`` is a run-length code in COCO's form; and the images, beside the JSON files or
 in a folder ``images`` next to theirs. A packed file holds several such folders, smaller, for carrying to another
 machine (``pack``).
 """
@@ -27,35 +27,35 @@ CHECKED = 5000  # records whose schema is checked before a training begins
 
 
 class Source(Protocol):
-    """One set of pictures. Masks are asked for by number, so that only those that are used are decoded."""
+    """A set of images. Masks are asked for by number, so that only those that are used are decoded."""
 
     name: str
 
     def __len__(self) -> int: ...
 
     def picture(self, index: int) -> Image.Image:
-        """RGB."""
+        """Read an image as RGB."""
         ...
 
     def held_out(self, every: int) -> range | list[int]:
-        """Numbers of the pictures that a training with this ``hold_out`` never shows: every so many, from 0 on."""
+        """Return the numbers that a training with this ``hold_out`` never shows: every so many, from 0 on."""
         ...
 
     def content(self, index: int) -> bytes:
-        """The picture's file: what has the same is a copy."""
+        """Return the bytes of the image's file: an image with the same bytes is a copy."""
         ...
 
     def count(self, index: int) -> int:
-        """How many masks the picture has."""
+        """Return how many masks the image has."""
         ...
 
     def masks(self, index: int, chosen: Sequence[int]) -> np.ndarray:
-        """bool (len(chosen), H, W), of the picture's size."""
+        """Decode the chosen masks → bool (len(chosen), H, W), of the image's size."""
         ...
 
 
 def find_records(folder: str | Path) -> list[tuple[Path, Path]]:
-    """Every (picture, JSON) pair below ``folder``, sorted by name."""
+    """Return every (image, JSON) pair below ``folder``, sorted by name."""
     pairs = _pairs(Path(folder))
     if not pairs:
         raise InputError(f"expected pictures and JSON files in SA-1B's schema below {folder}, got none")
@@ -65,8 +65,8 @@ def find_records(folder: str | Path) -> list[tuple[Path, Path]]:
 def _pairs(folder: Path) -> list[tuple[Path, Path]]:
     pairs = []
     for record in sorted(folder.rglob("*.json")):
-        for place in (record.parent, record.parent.parent / "images"):
-            names = (place / (record.stem + ending) for ending in ENDINGS)
+        for beside in (record.parent, record.parent.parent / "images"):
+            names = (beside / (record.stem + ending) for ending in ENDINGS)
             picture = next((name for name in names if name.exists()), None)
             if picture:
                 pairs.append((picture, record))
@@ -75,7 +75,7 @@ def _pairs(folder: Path) -> list[tuple[Path, Path]]:
 
 
 def read_record(record: Path) -> list[dict[str, Any]]:
-    """The annotations of a JSON file in SA-1B's schema."""
+    """Read the annotations of a JSON file in SA-1B's schema."""
     try:
         values = json.loads(record.read_text(encoding="utf-8"))
         annotations = values["annotations"]
@@ -89,23 +89,26 @@ def read_record(record: Path) -> list[dict[str, Any]]:
 
 
 def decode_masks(segmentations: Sequence[dict[str, Any]]) -> np.ndarray:
-    """COCO run-length codes (``size`` [height, width], ``counts`` text) → bool (M, H, W)."""
+    """Decode COCO run-length codes (``size`` [height, width], ``counts`` text) → bool (M, H, W)."""
     from pycocotools import mask as coco
 
     return np.moveaxis(coco.decode(list(segmentations)), -1, 0).astype(bool)
 
 
 def resize_masks(masks: np.ndarray, box: tuple[float, float, float, float], size: tuple[int, int]) -> np.ndarray:
-    """Cut ``box`` (x0, y0, x1, y1) out of masks (M, H, W) and resize to ``size`` (width, height): over half covered."""
+    """Cut ``box`` (x0, y0, x1, y1) out of masks (M, H, W) and resize it to ``size`` (width, height).
+
+    A pixel is in a mask if the mask covers more than half of it.
+    """
     pictures = (Image.fromarray(mask.view(np.uint8) * 255) for mask in masks)
     small = [np.asarray(p.resize(size, Image.Resampling.BILINEAR, box=box)) > 127 for p in pictures]
     return np.stack(small) if small else np.zeros((0, size[1], size[0]), bool)
 
 
 def kept_numbers(sources: Sequence[Source], every: int) -> list[np.ndarray]:
-    """Of each set the numbers that are trained on: all but those held out and their copies in any set (0: all).
+    """Return each set's numbers that are trained on: all but those held out and their copies in any set (0: all).
 
-    A picture and its copy must come from the same kind of source to be known as such: two folders, or a packed file.
+    An image and its copy must come from the same kind of source to be known as such: two folders, or a packed file.
     """
     if not every:
         return [np.arange(len(source)) for source in sources]
@@ -114,8 +117,8 @@ def kept_numbers(sources: Sequence[Source], every: int) -> list[np.ndarray]:
     for source in sources:
         seen = [i for i in range(len(source)) if hashlib.sha256(source.content(i)).digest() not in secret]
         if not seen:
-            got = f"got {len(source)}"
-            raise InputError(f"expected more pictures in each set than --hold-out {every} leaves out, {got}")
+            wanted = f"more pictures in each set than --hold-out {every} leaves out"
+            raise InputError(f"expected {wanted}, got {len(source)}")
         kept.append(np.array(seen))
     return kept
 
@@ -130,13 +133,13 @@ def _opened(path: Path) -> Iterator[Image.Image]:
 
 
 def _size(path: Path) -> tuple[int, int]:
-    """Width and height, from the head of the file."""
+    """Read width and height from the head of the file."""
     with _opened(path) as opened:
         return opened.size
 
 
 class Files:
-    """Pictures that are files of their own."""
+    """A set of images that are files of their own."""
 
     def __init__(self, folder: str | Path, pictures: list[Path]) -> None:
         self.name, self.pictures = Path(folder).name, pictures
@@ -164,7 +167,7 @@ class Folder(Files):
         self._last: tuple[int, list[dict[str, Any]]] = (-1, [])
 
     def _annotations(self, index: int) -> list[dict[str, Any]]:
-        """Those of one record; the last one is kept, since it is asked for twice."""
+        """Return those of one record; the last one is kept, since it is asked for twice."""
         if self._last[0] != index:
             self._last = index, read_record(self.records[index][1])
         return self._last[1]
@@ -187,12 +190,12 @@ class Folder(Files):
             sizes = {tuple(annotation["segmentation"]["size"]) for annotation in read_record(record)}
             width, height = _size(picture)
             if sizes - {(height, width)}:
-                got = sorted(sizes - {(height, width)})[0]
-                raise InputError(f"expected masks of {(height, width)} like {picture.name}, got {got} in {record}")
+                other = sorted(sizes - {(height, width)})[0]
+                raise InputError(f"expected masks of {(height, width)} like {picture.name}, got {other} in {record}")
 
 
 class BareFolder(Files):
-    """Pictures without masks, for pretraining; what lies in a folder ``masks`` is none of them."""
+    """A set of images without masks, for pretraining; what lies in a folder ``masks`` is none of them."""
 
     def __init__(self, folder: str | Path) -> None:
         below = (path for path in Path(folder).rglob("*") if path.suffix.lower() in ENDINGS)
@@ -202,14 +205,14 @@ class BareFolder(Files):
         self.folder = Path(folder)
 
     def held_out(self, every: int) -> range | list[int]:
-        """Those that ``Folder`` holds out, if some of the pictures have masks."""
+        """Hold out what ``Folder`` holds out, if some of the images have masks."""
         number = {path: i for i, path in enumerate(self.pictures)}
         pairs = _pairs(self.folder)
         return [number[path] for path, _ in pairs[::every] if path in number] if pairs else super().held_out(every)
 
 
 class Packed:
-    """One set of a packed file: JPEG pictures and zlib-compressed run lengths, read from the mapped file."""
+    """One set of a packed file: JPEG images and zlib-compressed run lengths, read from the mapped file."""
 
     def __init__(self, path: str | Path, number: int) -> None:
         self.path, self.number = Path(path), number
@@ -268,7 +271,7 @@ class Packed:
 
 
 def pack_names(path: str | Path) -> list[str]:
-    """The names of the sets in a packed file."""
+    """Return the names of the sets in a packed file."""
     from minisam.checkpoints.checkpoint import read_checkpoint
 
     notes = read_checkpoint(path).metadata
@@ -278,7 +281,7 @@ def pack_names(path: str | Path) -> list[str]:
 
 
 def open_sources(path: str | Path, bare: bool = False) -> list[Any]:
-    """The sets in a folder (one) or a packed file; ``bare``: pictures are enough."""
+    """Open the sets in a folder (one) or a packed file; ``bare``: images are enough."""
     if Path(path).is_file():
         return [Packed(path, number) for number in range(len(pack_names(path)))]
     return [BareFolder(path) if bare else Folder(path)]

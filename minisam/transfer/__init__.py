@@ -1,1 +1,1 @@
-"""Zero-shot transfer: how good a model is on pictures that it has not been trained on."""
+"""Zero-shot transfer: how good is a model on images that it has not been trained on?"""

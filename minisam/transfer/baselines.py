@@ -1,7 +1,7 @@
 """Classical methods at the same prompts as the model's: what a trained model has to beat.
 
 The region under the point in Felzenszwalb and Huttenlocher's segmentation, at one scale and as the best of three;
-GrabCut from the box; the filled box. They run on pictures whose longer side is reduced to ``BASELINE_SIDE`` (full-size
+GrabCut from the box; the filled box. They run on images whose longer side is reduced to ``BASELINE_SIDE`` (full-size
 masks are compared). Nothing here is random: GrabCut's own generator is seeded for each object.
 """
 
@@ -10,7 +10,8 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from minisam.transfer.prompting import bounding_box, centre_point, mask_iou
+from minisam.annotator import centre_point, tight_box
+from minisam_kernels.losses.iou import iou_numpy
 
 SCALES = (100.0, 300.0, 1000.0)  # of Felzenszwalb's segmentation; the middle one stands alone as well
 BASELINE_SIDE = 512
@@ -18,7 +19,7 @@ GRABCUT_ROUNDS = 5
 
 
 class Baselines:
-    """The classical methods on one picture: three segmentations once, then region or GrabCut per object."""
+    """Runs the classical methods on one image: three segmentations once, then region or GrabCut per object."""
 
     def __init__(self, image: np.ndarray) -> None:
         from skimage.segmentation import felzenszwalb
@@ -31,29 +32,29 @@ class Baselines:
         self.regions = [felzenszwalb(self.small, scale, sigma=0.8, min_size=smallest) for scale in SCALES]
 
     def _full(self, small: np.ndarray) -> np.ndarray:
-        """A mask of the reduced picture at full size, every pixel with its nearest one's value."""
+        """Enlarge a mask of the reduced image to full size: every pixel gets its nearest one's value."""
         rows, columns = (np.arange(full) * part // full for full, part in zip(self.shape, small.shape))
         return small[rows[:, None], columns]
 
     def measure(self, truth: np.ndarray) -> dict[str, float]:
-        """IoU of every method at the prompts of ``truth``."""
+        """Measure the IoU of every method at the prompts of ``truth``."""
         x, y = centre_point(truth)
         height, width = self.small.shape[:2]
         row, column = y * height // self.shape[0], x * width // self.shape[1]
         regions = np.stack([self._full(labels == labels[row, column]) for labels in self.regions])
-        iou = mask_iou(regions, truth)
-        x0, y0, x1, y1 = bounding_box(truth)
+        iou = iou_numpy(regions, truth[None])
+        x0, y0, x1, y1 = tight_box(truth)
         filled = np.zeros(self.shape, bool)
         filled[y0:y1, x0:x1] = True
         return {
             "point_felzenszwalb": float(iou[1]),
             "point_felzenszwalb_best": float(iou.max()),
-            "box_grabcut": float(mask_iou(self._grabcut(x0, y0, x1, y1)[None], truth)[0]),
-            "box_filled": float(mask_iou(filled[None], truth)[0]),
+            "box_grabcut": float(iou_numpy(self._grabcut(x0, y0, x1, y1)[None], truth[None])[0]),
+            "box_filled": float(iou_numpy(filled[None], truth[None])[0]),
         }
 
     def _grabcut(self, x0: int, y0: int, x1: int, y1: int) -> np.ndarray:
-        """GrabCut's foreground; the filled box where the method has nothing to learn the background from."""
+        """Return GrabCut's foreground, or the filled box where there is nothing to learn the background from."""
         import cv2
 
         height, width = self.small.shape[:2]

@@ -14,16 +14,16 @@ BINS = 10
 
 
 def calibration(pairs: Sequence[tuple[float, float]]) -> dict[str, Any]:
-    """(predicted, true) IoU of many masks → means and bins of equal width by the predicted IoU (clipped to [0, 1]).
+    """Sort (predicted, true) IoU of many masks into bins of equal width by the predicted one (clipped to [0, 1]).
 
     ``gap``: mean predicted − mean true. ``error``: the bins' |mean predicted − mean true|, weighted by their counts
     (the expected calibration error). ``mean_absolute``: |predicted − true| of each mask, averaged.
     """
     predicted, true = np.array(pairs, float).reshape(-1, 2).T
-    place = np.clip((predicted * BINS).astype(int), 0, BINS - 1)
+    bin_of = np.clip((predicted * BINS).astype(int), 0, BINS - 1)
     bins = []
     for number in range(BINS):
-        inside = place == number
+        inside = bin_of == number
         means = [float(values[inside].mean()) if inside.any() else None for values in (predicted, true)]
         low, high = number / BINS, (number + 1) / BINS
         bins.append({"low": low, "high": high, "count": int(inside.sum()), "predicted": means[0], "true": means[1]})
@@ -41,7 +41,7 @@ def calibration(pairs: Sequence[tuple[float, float]]) -> dict[str, Any]:
 
 
 def draw(report: dict[str, Any], path: str | Path) -> None:
-    """The reliability of every kind of prompt as a PNG: a point a bin, as large as it is full."""
+    """Draw the reliability of every kind of prompt as a PNG: a point per bin, as large as the bin is full."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5, 5), layout="constrained")
@@ -52,9 +52,9 @@ def draw(report: dict[str, Any], path: str | Path) -> None:
             entry = report["calibration"][kind]
             full = [b for b in entry["bins"] if b["count"]]
             sizes = [300 * b["count"] / entry["masks"] + 6 for b in full]
-            places = [b["predicted"] for b in full], [b["true"] for b in full]
-            axes.plot(*places, linewidth=1, label=f"{kind.replace('_', ', ')}: error {entry['error']:.3f}")
-            axes.scatter(*places, s=sizes)
+            means = [b["predicted"] for b in full], [b["true"] for b in full]
+            axes.plot(*means, linewidth=1, label=f"{kind.replace('_', ', ')}: error {entry['error']:.3f}")
+            axes.scatter(*means, s=sizes)
     axes.set(xlabel="predicted IoU", ylabel="true IoU", xlim=(0, 1), ylim=(0, 1), title=report["folder"])
     axes.legend(frameon=False)
     with atomic(path) as temporary:

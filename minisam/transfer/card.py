@@ -3,9 +3,9 @@
     python -m minisam.transfer.card --report benchmarks/transfer/tiny.json --card minisam/weights/README.md \\
         --measure FOLDER --held-out FOLDER … --world 300
 
-measures every folder whole (``--measure``), every ``--every``-th picture of others (``--held-out``; without those that
+measures every folder whole (``--measure``), every ``--every``-th image of others (``--held-out``; without those that
 have a copy elsewhere in them) and scenes of the world; without these three it only writes the card anew from the
-report. Beside it lie pictures: calibration of what is measured whole, and the worst objects of the world and
+report. Beside it lie plots: calibration of what is measured whole, and the worst objects of the world and
 of those folders among them that ``--show`` names. With ``--processes 2`` set OMP_NUM_THREADS=1 and NUMBA_NUM_THREADS=1.
 """
 
@@ -37,40 +37,40 @@ BEGIN, END = "<!-- measured: python -m minisam.transfer.card -->", "<!-- end of 
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
-    """All sets with tiny: their reports without the single objects, the hash of the weights, machine and commit."""
-    places: list[tuple[str | None, int]] = [(place, 1) for place in options.measure]
-    places += [(place, options.every) for place in options.held_out] + ([(None, 1)] if options.world else [])
+    """Measure all sets with tiny: reports without the single objects, the hash of the weights, machine and commit."""
+    jobs: list[tuple[str | None, int]] = [(folder, 1) for folder in options.measure]
+    jobs += [(folder, options.every) for folder in options.held_out] + ([(None, 1)] if options.world else [])
     if options.processes > 1:
         with ProcessPoolExecutor(options.processes, multiprocessing.get_context("spawn")) as pool:
-            sets = list(pool.map(functools.partial(measure_one, options), *zip(*places)))
+            sets = list(pool.map(functools.partial(measure_one, options), *zip(*jobs)))
     else:
-        sets = [measure_one(options, place, every) for place, every in places]
+        sets = [measure_one(options, folder, every) for folder, every in jobs]
     digest = hashlib.sha256((WEIGHTS / "tiny.safetensors").read_bytes()).hexdigest()
     return {"weights": digest, "commit": commit(), "environment": environment(), "sets": sets}
 
 
-def measure_one(options: argparse.Namespace, place: str | None, every: int) -> dict[str, Any]:
-    """The report of a folder, or of the world (None), and its pictures beside the report's file."""
+def measure_one(options: argparse.Namespace, folder: str | None, every: int) -> dict[str, Any]:
+    """Measure a folder, or the world (None), and draw its plots beside the report's file."""
     predictor = SamPredictor(minisam.load("tiny"))
     others = options.held_out if every > 1 else ()
-    if place is None:
+    if folder is None:
         name, cases = "world", world_cases(options.world, predictor.model.config.image_size)
         report = evaluate(predictor, None, baselines=False, world=options.world)
     else:
-        name = Path(place).resolve().name + (f", 1 of {every}" if every > 1 else "")
-        cases = folder_cases(place, None, every, others)
-        report = evaluate(predictor, place, every=every, others=others)
+        name = Path(folder).resolve().name + (f", 1 of {every}" if every > 1 else "")
+        cases = folder_cases(folder, None, every, others)
+        report = evaluate(predictor, folder, every=every, others=others)
     stem = options.report.with_suffix("")
     if every == 1:
         calibration.draw(report, stem.with_name(f"{stem.name}-{name}-calibration.png"))
-    if place is None or (place in options.show and every == 1):
+    if folder is None or (folder in options.show and every == 1):
         gallery.draw(predictor, cases, report, stem.with_name(f"{stem.name}-{name}-worst.png"))
     del report["each"]
     return {**report, "name": name}
 
 
 def tables(report: dict[str, Any]) -> str:
-    """Markdown: mean IoU by prompt and set, predicted against true IoU, and what the three masks are."""
+    """Write as Markdown mean IoU by prompt and set, predicted against true IoU, and what the three masks are."""
     sets = report["sets"]
     names = [f"{s['name']}: {s['pictures']} pictures, {s['objects']} objects" for s in sets]
     lines = [f"Weights: SHA-256 `{report['weights']}`.", ""]
@@ -86,11 +86,11 @@ def tables(report: dict[str, Any]) -> str:
         lines.append(_row([kind.replace("_", ", "), *cells]))
     for s in sets:
         if "ambiguity" in s:
-            found = s["ambiguity"]
-            between = f"median IoU between the three outputs {found['median_iou_between_outputs']:.3f}"
-            lines += ["", f"{found['points']} points inside parts of the {s['name']}'s scenes: {between}. Found:"]
+            summary = s["ambiguity"]
+            between = f"median IoU between the three outputs {summary['median_iou_between_outputs']:.3f}"
+            lines += ["", f"{summary['points']} points inside parts of the {s['name']}'s scenes: {between}. Found:"]
             for threshold in THRESHOLDS:
-                shares = (f"{name} {share:.0%}" for name, share in found[f"found_at_{threshold:g}"].items())
+                shares = (f"{name} {share:.0%}" for name, share in summary[f"found_at_{threshold:g}"].items())
                 lines.append(f"with an IoU of {threshold:g} or more, {', '.join(shares)};")
             lines[-1] = lines[-1][:-1] + "."
     return "\n".join(lines)
@@ -105,7 +105,7 @@ def _rows(head: Sequence[str]) -> list[str]:
 
 
 def insert(card: str, text: str) -> str:
-    """The card with the text between its two marks."""
+    """Put the text between the two marks of the card."""
     before, begin, rest = card.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:

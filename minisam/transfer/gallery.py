@@ -1,4 +1,4 @@
-"""Where a model is most wrong: pictures with the truth, the prompt and the mask, worst first."""
+"""Where is a model most wrong? Images with the truth, the prompt and the mask, worst first."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from minisam.annotator import centre_point
 from minisam.files.atomic import atomic
 from minisam.transfer.held_out import Case
-from minisam.transfer.prompting import centre_point, mask_iou
+from minisam_kernels.losses.iou import iou_numpy
 
 if TYPE_CHECKING:
     from minisam.predictor import SamPredictor
@@ -19,7 +20,7 @@ TRUTH, FOUND = "#E69F00", "#56B4E9"  # of Okabe and Ito's colours
 
 
 def worst(report: dict[str, Any], count: int) -> list[tuple[str, int]]:
-    """(picture, object) of the lowest IoU of the point's most confident mask, one a picture."""
+    """Return (image, object) with the lowest IoU of the point's most confident mask, one per image."""
     chosen: dict[str, int] = {}
     for entry in sorted(report["each"], key=lambda entry: entry["point_confident"]):
         chosen.setdefault(entry["picture"], entry["object"])
@@ -29,7 +30,7 @@ def worst(report: dict[str, Any], count: int) -> list[tuple[str, int]]:
 def draw(
     predictor: SamPredictor, cases: Iterable[Case], report: dict[str, Any], path: str | Path, count: int = 8
 ) -> None:
-    """The ``count`` worst objects of a report as a PNG: truth in orange, the most confident mask of a click in its
+    """Draw the ``count`` worst objects of a report as a PNG: truth in orange, the most confident mask of a click in its
     centre in blue, what the model predicts of the IoU and what it is."""
     from matplotlib.figure import Figure
 
@@ -41,10 +42,10 @@ def draw(
     columns = min(4, len(chosen))
     rows = -(-len(chosen) // columns)
     figure = Figure(figsize=(3 * columns, 3.2 * rows), layout="constrained")
-    places = figure.subplots(rows, columns, squeeze=False).ravel()
-    for axes in places:
+    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes in panels:
         axes.set_axis_off()
-    for axes, (name, number) in zip(places, chosen):
+    for axes, (name, number) in zip(panels, chosen):
         case = shown[name]
         truth = case.masks[number]
         x, y = centre_point(truth)
@@ -56,6 +57,7 @@ def draw(
             if mask.any() and not mask.all():
                 axes.contour(mask, [0.5], colors=colour, linewidths=1.6)
         axes.plot(x, y, marker="*", color="white", markeredgecolor="black", markersize=11)
-        axes.set_title(f"IoU {mask_iou(masks[[best]], truth)[0]:.2f}, predicted {confidence[best]:.2f}", fontsize=10)
+        iou = iou_numpy(masks[[best]], truth[None])[0]
+        axes.set_title(f"IoU {iou:.2f}, predicted {confidence[best]:.2f}", fontsize=10)
     with atomic(path) as temporary:
         figure.savefig(temporary, format="png", dpi=90)

@@ -24,13 +24,11 @@ from minisam.transfer import gallery
 from minisam.transfer.baselines import SCALES, Baselines
 from minisam.transfer.calibration import calibration, draw
 from minisam.transfer.held_out import THRESHOLDS, Case, ambiguity, measure_ambiguity, world_cases
-from minisam.transfer.prompting import bounding_box, centre_point, measure_model
+from minisam.transfer.prompting import measure_model
 from minisam_kernels import InputError
 
 if TYPE_CHECKING:
     from minisam.predictor import SamPredictor
-
-__all__ = ["Baselines", "bounding_box", "centre_point", "evaluate", "find_pictures", "table"]
 
 CLICKS = 9
 ROWS = {  # figure → what the table calls it
@@ -51,7 +49,7 @@ ROWS = {  # figure → what the table calls it
 
 
 def find_pictures(folder: str | Path) -> list[tuple[Path, list[Path] | Path]]:
-    """(picture, its masks) below ``folder``: mask files that manifest.csv lists, or a JSON file in SA-1B's schema."""
+    """Find (image, its masks) below ``folder``: mask files that manifest.csv lists, or JSON in SA-1B's schema."""
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"expected a folder of pictures with masks, got {folder}")
@@ -74,15 +72,15 @@ def find_pictures(folder: str | Path) -> list[tuple[Path, list[Path] | Path]]:
 def held_out_pictures(
     folder: str | Path, every: int, others: Sequence[str | Path] = ()
 ) -> list[tuple[Path, list[Path] | Path]]:
-    """Every ``every``-th picture below ``folder``, from the first on: no training with this ``hold_out`` sees them.
+    """Return every ``every``-th image below ``folder``, from the first on: no training with this ``hold_out`` sees it.
 
-    Left out are those of which a copy, byte by byte, lies at a place that it sees, here or in ``others``.
+    Left out are those of which that training sees a copy, byte by byte, in this folder or in ``others``.
     """
     pictures = find_pictures(folder)
     if every == 1:
         return pictures
-    places = {Path(place).resolve() for place in (folder, *others)}
-    shown = {_digest(path) for place in places for i, (path, _) in enumerate(find_pictures(place)) if i % every}
+    folders = {Path(one).resolve() for one in (folder, *others)}
+    shown = {_digest(path) for one in folders for i, (path, _) in enumerate(find_pictures(one)) if i % every}
     return [entry for entry in pictures[::every] if _digest(entry[0]) not in shown]
 
 
@@ -91,7 +89,7 @@ def _digest(path: Path) -> bytes:
 
 
 def read_masks(source: list[Path] | Path, size: tuple[int, int]) -> Iterator[np.ndarray]:
-    """The masks of a picture of ``size`` (H, W), bool (H, W) each, those without a pixel left out."""
+    """Yield the masks of an image of ``size`` (H, W), bool (H, W) each; leave out those without a pixel."""
     if isinstance(source, Path):
         from minisam.training.sources import decode_masks, read_record
 
@@ -108,7 +106,7 @@ def read_masks(source: list[Path] | Path, size: tuple[int, int]) -> Iterator[np.
 def folder_cases(
     folder: str | Path, limit: int | None, every: int = 1, others: Sequence[str | Path] = ()
 ) -> Iterator[Case]:
-    """The first ``limit`` of the pictures of a folder (``held_out_pictures``) with their objects."""
+    """Yield the first ``limit`` images of a folder (``held_out_pictures``) with their objects."""
     for path, source in held_out_pictures(folder, every, others)[:limit]:
         image = read_image(path)
         yield Case(path.relative_to(folder).as_posix(), image, list(read_masks(source, image.shape[:2])))
@@ -124,9 +122,9 @@ def evaluate(
     every: int = 1,
     others: Sequence[str | Path] = (),
 ) -> dict[str, Any]:
-    """Mean IoU over the objects of the first ``limit`` pictures, and over pictures of their objects' means.
+    """Measure mean IoU over the objects of the first ``limit`` images, and over images of their objects' means.
 
-    ``every``: only every so many pictures, those that a training on this folder and ``others`` has not seen.
+    ``every``: only every so many images, those that a training on this folder and ``others`` has not seen.
     Without a folder: ``world`` held-out scenes of the procedural world, at the model's own size.
     """
     from minisam.console import progress
@@ -145,9 +143,9 @@ def evaluate(
             predictor.set_image(case.image)
             classical = Baselines(case.image) if baselines else None
             for number, truth in enumerate(case.masks):
-                found, more = measure_model(predictor, truth, clicks)
-                found |= classical.measure(truth) if classical else {}
-                objects.append({"picture": case.name, "object": number, "area": int(truth.sum()), **found})
+                figures, more = measure_model(predictor, truth, clicks)
+                figures |= classical.measure(truth) if classical else {}
+                objects.append({"picture": case.name, "object": number, "area": int(truth.sum()), **figures})
                 for kind, values in more.items():
                     pairs[kind] += values
             ambiguous += [measure_ambiguity(predictor, *part) for part in case.parts]
@@ -173,7 +171,7 @@ def evaluate(
 
 
 def table(report: dict[str, Any]) -> str:
-    """The means for people."""
+    """Write the means for people."""
     title = f"{report['folder']}: {report['pictures']} pictures, {report['objects']} objects, model {report['model']}"
     lines = [title, f"{'mean IoU':50} per object  per picture"]
     for key, name in ROWS.items():
@@ -185,11 +183,11 @@ def table(report: dict[str, Any]) -> str:
         errors = f"{entry['error']:14.3f} {entry['mean_absolute']:13.3f}"
         lines.append(f"{kind.replace('_', ', '):30} {entry['masks']:8} {means} {errors}")
     if "ambiguity" in report:
-        found = report["ambiguity"]
-        between = found["median_iou_between_outputs"]
-        lines.append(f"{found['points']} points inside parts: median IoU between the three outputs {between:.3f}")
+        summary = report["ambiguity"]
+        between = summary["median_iou_between_outputs"]
+        lines.append(f"{summary['points']} points inside parts: median IoU between the three outputs {between:.3f}")
         for threshold in THRESHOLDS:
-            shares = ", ".join(f"{name} {share:.0%}" for name, share in found[f"found_at_{threshold:g}"].items())
+            shares = ", ".join(f"{name} {share:.0%}" for name, share in summary[f"found_at_{threshold:g}"].items())
             lines.append(f"found among the three with IoU ≥ {threshold:g}: {shares}")
     return "\n".join(lines)
 

@@ -158,7 +158,7 @@ def test_figure_carries_the_models_answers() -> None:
 
 def test_subjects_are_what_the_model_says() -> None:
     import minisam
-    from minisam.transfer.prompting import centre_point
+    from minisam.annotator import centre_point
 
     (car,) = subjects(["a car"])
     predictor = minisam.SamPredictor(minisam.load("tiny"))

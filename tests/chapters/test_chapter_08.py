@@ -12,6 +12,7 @@ from chapter import printed, solutions
 from minisam.exercises import verdict
 from minisam_kernels.losses.dice_loss import dice_loss, dice_loss_backward, dice_loss_numpy
 from minisam_kernels.losses.focal_loss import focal_loss, focal_loss_backward, focal_loss_numpy
+from minisam_kernels.losses.iou import iou_numpy
 from minisam_kernels.runtime.errors import InputError
 
 pytest.importorskip("ipywidgets")
@@ -209,8 +210,8 @@ def test_background_doubles_and_focal_is_quartered(disc: Subject) -> None:
 
 def test_regression_measures_what_the_model_says() -> None:
     import minisam
+    from minisam.annotator import centre_point
     from minisam.transfer.held_out import world_cases
-    from minisam.transfer.prompting import centre_point, mask_iou
 
     predicted, true = iou_regression.predictions(2)
     case = next(iter(world_cases(1, iou_regression.SIZE)))
@@ -218,7 +219,7 @@ def test_regression_measures_what_the_model_says() -> None:
     predictor.set_image(case.image)
     masks, scores, _ = predictor.predict(np.array([centre_point(case.masks[1])]), np.array([1]))
     np.testing.assert_allclose(predicted[1], scores, atol=1e-4)
-    np.testing.assert_allclose(true[1], mask_iou(masks, case.masks[1]), atol=5e-3)
+    np.testing.assert_allclose(true[1], iou_numpy(masks, case.masks[1][None]), atol=5e-3)
     errors = iou_regression.errors(predicted, true)
     assert np.isclose(errors["mse"], np.mean((predicted - true) ** 2))
     rivals = [np.mean((c - true) ** 2) for c in np.linspace(0, 1, 101)]

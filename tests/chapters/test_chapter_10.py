@@ -1,8 +1,6 @@
-"""Chapter 10: its solutions, hints and figures; the annotator in NumPy against the trainer's in torch."""
+"""Chapter 10: its solutions, hints and figures."""
 
 from __future__ import annotations
-
-from collections import Counter
 
 import numpy as np
 import pytest
@@ -14,8 +12,8 @@ pytest.importorskip("ipywidgets")
 pytest.importorskip("matplotlib")
 
 import minisam
+from minisam.annotator import draw, play
 from minisam.figures import interaction, who_wins
-from minisam.figures.interaction import Chances, correction, draw, new_points, noisy_box, play, sample_pixel
 from minisam.figures.shared.states import encode
 from minisam_kernels.runtime.errors import InputError
 
@@ -93,104 +91,6 @@ def test_wrong_answers_get_a_hint(number, wrong, hint) -> None:
     assert re.search(hint, verdict(number, wrong)), verdict(number, wrong)
 
 
-# ---- the annotator ---------------------------------------------------------------------------------------
-
-
-def masks(seed: int, size: int = 32, count: int = 6) -> np.ndarray:
-    rng = np.random.default_rng(seed)
-    found = np.zeros((count, size, size), bool)
-    for mask in found:
-        (y, x), (h, w) = rng.integers(0, size - 1, 2), rng.integers(1, size, 2)
-        mask[y : y + h, x : x + w] = rng.random((min(h, size - y), min(w, size - x))) < 0.8
-        mask[y, x] = True
-    return found
-
-
-def test_annotator_clicks_every_pixel_equally_often() -> None:
-    region = masks(0)[1]
-    seen = Counter(sample_pixel(region, u) for u in (np.arange(10 * region.sum()) + 0.5) / (10 * region.sum()))
-    assert set(seen) == {(int(x), int(y)) for y, x in np.argwhere(region)} and set(seen.values()) == {10}
-    with pytest.raises(InputError, match="at least 1 pixel"):
-        sample_pixel(np.zeros((3, 3), bool), 0.5)
-
-
-def test_annotator_labels_errors_and_confirms_where_there_are_none() -> None:
-    truth, predicted = masks(1)[:2]
-    for u in np.linspace(0, 0.999, 40):
-        (x, y), label = correction(predicted, truth, u)
-        assert predicted[y, x] != truth[y, x] and label == truth[y, x]
-        (x, y), label = correction(truth, truth, u)
-        assert truth[y, x] and label == 1
-
-
-def test_plan_of_eleven_rounds() -> None:
-    for pause in range(8):
-        plan = new_points(11, pause)
-        assert len(plan) == 10 and sum(plan) == 8 and not plan[-1] and plan.index(False) == pause
-    assert new_points(3, 0) == [True, True] and new_points(1, 0) == []
-
-
-def test_annotator_is_the_trainer_s() -> None:
-    """Plans, clicks and boxes with the same chances. Kills: another order of pixels, a limit that does not scale."""
-    torch = pytest.importorskip("torch")
-    from minisam.training import prompts
-
-    for rounds in range(1, 14):
-        for pause in range(9):
-            assert new_points(rounds, pause) == prompts.new_points(rounds, pause)
-    rng = np.random.default_rng(0)
-    for seed in range(5):
-        truth, predicted = masks(seed), masks(seed + 10)
-        predicted[0] = truth[0]
-        chance = rng.random(len(truth))
-        coords, labels = prompts.correction(*map(torch.from_numpy, (predicted, truth, chance)))
-        for k in range(len(truth)):
-            place, label = correction(predicted[k], truth[k], float(chance[k]))
-            assert tuple(coords[k, 0].int().tolist()) == place and int(labels[k, 0]) == label
-        noise = rng.normal(size=(len(truth), 4)).astype(np.float32) * 2
-        boxes = prompts.noisy_boxes(torch.from_numpy(truth), torch.from_numpy(noise)).numpy()
-        assert np.allclose(boxes, [noisy_box(m, n) for m, n in zip(truth, noise)], atol=1e-4)
-
-
-@pytest.mark.parametrize("starts_with_box", [0.0, 1.0])
-def test_trainer_plays_the_same_game(starts_with_box: float) -> None:
-    """The same weights and chances in ``rounds.play``: the same IoU and the same score in every one of eleven rounds.
-
-    Kills: the oracle's mask fed back, three masks in later rounds, masks for logits, a forgotten prompt.
-    """
-    torch = pytest.importorskip("torch")
-    from minisam.reference.model import Sam
-    from minisam.training import rounds
-    from minisam.training.prompts import Draws
-    from minisam.training.settings import Settings
-
-    sam = minisam.load("tiny")
-    image, truth, _ = interaction.scene_object(*interaction.OBJECTS[2])
-    chances = draw(3)
-    chances = Chances(starts_with_box, chances.noise, chances.points, chances.pause)
-    predictor = minisam.SamPredictor(sam)
-    predictor.set_image(image)
-    ours = list(play(predictor, truth, chances))
-
-    from minisam.checkpoints.checkpoint import read_checkpoint
-
-    model = Sam(sam.config).eval()
-    file = minisam.__path__[0] + "/weights/tiny.safetensors"
-    model.load_state_dict({k: torch.from_numpy(np.array(v, np.float32)) for k, v in read_checkpoint(file).items()})
-    draws = Draws(
-        torch.tensor([chances.box]), torch.from_numpy(chances.noise[None]).float(),
-        torch.from_numpy(chances.points[None]), chances.pause,
-    )  # fmt: skip
-    settings = Settings(size=sam.config.image_size, rounds=11)
-    with torch.no_grad():
-        batch = torch.from_numpy(image)[None], torch.tensor([image.shape[:2]])
-        embedding = model.image_encoder(rounds.normalise(*batch))
-        theirs = rounds.play(model, embedding, torch.from_numpy(truth)[None, None], draws, settings)
-        values = [float(next(v for k, v in figures.items() if k.startswith("iou"))) for _, figures, _ in theirs]
-    assert len(ours) == len(values) == 11
-    assert np.allclose([r.iou for r in ours], values, atol=0.01)
-
-
 # ---- the figures -----------------------------------------------------------------------------------------
 
 
@@ -200,19 +100,6 @@ def game() -> tuple[np.ndarray, np.ndarray, list[interaction.Round]]:
     predictor = minisam.SamPredictor(minisam.load("tiny"))
     predictor.set_image(image)
     return image, truth, list(play(predictor, truth, draw(1)))
-
-
-def test_rounds_hold_what_they_say(game) -> None:
-    """New points lie in the error of the round before; quiet rounds keep the prompts; all later ones feed back."""
-    _, truth, rounds = game
-    assert len(rounds) == 11 and not rounds[0].fed and all(r.fed for r in rounds[1:])
-    assert sum(r.new for r in rounds) == 9 and not rounds[-1].new
-    for before, now in zip(rounds, rounds[1:]):
-        assert len(now.points) == len(before.points) + now.new
-        if now.new:
-            x, y = now.points[-1].astype(int)
-            assert before.mask[y, x] != truth[y, x] and now.labels[-1] == truth[y, x]
-        assert now.iou == pytest.approx((now.mask & truth).sum() / (now.mask | truth).sum())
 
 
 def test_a_round_in_words_and_picture(game) -> None:
@@ -234,8 +121,6 @@ def test_interaction_builds_and_checks() -> None:
         interaction.interaction(objects=(), photo=False)
     with pytest.raises(InputError, match="number of one"):
         interaction.scene_object(interaction.OBJECTS[0][0], 999)
-    with pytest.raises(InputError, match="truth of at least"):
-        next(play(None, np.zeros((4, 4), bool), draw(0)))  # type: ignore[arg-type]
 
 
 def test_photo_outline_is_of_the_photo() -> None:

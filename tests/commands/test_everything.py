@@ -23,7 +23,7 @@ from minisam.commands.everything import SETTINGS, _most, as_sa1b
 from minisam.commands.main import main
 from minisam.files.images import read_image, save_png
 from minisam.sam import build
-from minisam.training.data import find_records
+from minisam.training.sources import find_records
 
 coco = pytest.importorskip("pycocotools.mask")
 COCO = pytest.importorskip("pycocotools.coco").COCO

@@ -7,34 +7,44 @@ import json
 from pathlib import Path
 
 import pytest
-from test_transfer_points import folder  # noqa: F401
 
 from minisam.checkpoints.loading import WEIGHTS
 from minisam.transfer import card
 from minisam_kernels import InputError
 
+# wrong version → (file, text in it, its replacement)
+MUTANTS = {
+    "text outside the marks lost": ("minisam/transfer/card.py", 'return f"{before}{BEGIN}', 'return f"{BEGIN}'),
+    "held-out parts measured whole": (
+        "minisam/transfer/card.py",
+        "jobs += [(folder, options.every) for folder in options.held_out]",
+        "jobs += [(folder, 1) for folder in options.held_out]",
+    ),
+}
+
 TRANSFER = Path(__file__).parents[2] / "benchmarks" / "transfer"
 
 
-def test_measured_and_written(tmp_path, folder, monkeypatch):  # noqa: F811
-    """All three kinds of sets; a second call without sets writes the same card. Kills: text outside the marks lost."""
-    place = tmp_path / "card.md"
-    place.write_text(f"before\n\n{card.BEGIN}\nold\n{card.END}\n\nafter\n")
+def test_measured_and_written(tmp_path, folder, monkeypatch):
+    """All three kinds of sets; a second call without sets writes the same card. Kills: text outside the marks lost,
+    held-out parts measured whole."""
+    path = tmp_path / "card.md"
+    path.write_text(f"before\n\n{card.BEGIN}\nold\n{card.END}\n\nafter\n")
     monkeypatch.setattr(card.gallery, "draw", lambda *given: given[3].write_bytes(b"drawn"))
-    arguments = ["--report", str(tmp_path / "report.json"), "--card", str(place)]
+    arguments = ["--report", str(tmp_path / "report.json"), "--card", str(path)]
     sets = ["--measure", str(folder), "--held-out", str(folder), "--every", "2", "--world", "1"]
     card.main([*arguments, *sets, "--show", "elsewhere"])
-    text = place.read_text()
+    text = path.read_text()
     assert text.startswith("before\n\n") and text.endswith("\n\nafter\n") and "old" not in text
     for words in ("2 pictures, 3 objects", "1 of 2: 1 pictures, 2 objects", "world: 1 pictures", "box, GrabCut"):
         assert words in text, words
     report = json.loads((tmp_path / "report.json").read_text())
     assert len(report["weights"]) == 64 and not any("each" in one for one in report["sets"])
-    drawn = {path.name for path in tmp_path.glob("report-*-calibration.png")}
+    drawn = {drawing.name for drawing in tmp_path.glob("report-*-calibration.png")}
     assert drawn == {f"report-{name}-calibration.png" for name in (folder.name, "world")}
-    assert [path.name for path in tmp_path.glob("report-*-worst.png")] == ["report-world-worst.png"]
+    assert [drawing.name for drawing in tmp_path.glob("report-*-worst.png")] == ["report-world-worst.png"]
     card.main(arguments)
-    assert place.read_text() == text
+    assert path.read_text() == text
     two = [*arguments[:1], str(tmp_path / "two.json"), *arguments[2:], *sets[:6], "--processes", "2"]
     card.main(two)
     assert json.loads((tmp_path / "two.json").read_text())["sets"] == report["sets"][:2]

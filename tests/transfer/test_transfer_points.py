@@ -1,4 +1,4 @@
-"""Centre points, boxes and means are right; classical methods find what is plain to see; both kinds of folder work."""
+"""Means are right; classical methods find what is plain to see; both kinds of folder work."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 from PIL import Image
 
+from masked_scene import scene
+from minisam.annotator import tight_box
 from minisam.commands.main import main
 from minisam.files.images import read_image, save_png
 from minisam.predictor import SamPredictor
@@ -19,76 +20,103 @@ from minisam.sam import build
 from minisam.transfer import held_out, points
 from minisam.transfer.calibration import calibration, draw
 from minisam.transfer.gallery import worst
-from minisam.transfer.points import Baselines, bounding_box, centre_point, evaluate, find_pictures, table
-from minisam.transfer.prompting import measure_clicks, next_click
-from minisam.world import HELD_OUT
+from minisam.transfer.points import Baselines, evaluate, find_pictures, table
+from minisam.transfer.prompting import measure_clicks
+from minisam.world import HELD_OUT, render
 from minisam_kernels import InputError
 from sa1b import sa1b_folder
 from small_models import SMALL
 
-
-def scene() -> tuple[np.ndarray, list[np.ndarray]]:
-    """A red square and a blue disc on a noisy grey ground, 60 × 80."""
-    image = np.full((60, 80, 3), 120, np.uint8) + np.random.default_rng(0).integers(0, 8, (60, 80, 3), dtype=np.uint8)
-    square = np.zeros((60, 80), bool)
-    square[10:30, 8:30] = True
-    rows, columns = np.mgrid[:60, :80]
-    disc = (rows - 40) ** 2 + (columns - 55) ** 2 < 15**2
-    image[square], image[disc] = (220, 30, 30), (20, 40, 220)
-    return image, [square, disc]
-
-
-@pytest.fixture
-def folder(tmp_path):
-    image, masks = scene()
-    (tmp_path / "images").mkdir()
-    (tmp_path / "masks").mkdir()
-    lines = ["image,mask,area,dataset"]
-    for name, shown in (("a", masks), ("b", masks[:1])):
-        image[0, 0] = ord(name)  # a copy would be no held-out picture
-        save_png(tmp_path / "images" / f"{name}.png", image)
-        for number, mask in enumerate(shown):
-            save_png(tmp_path / "masks" / f"{name}_{number}.png", mask)
-            lines.append(f"images/{name}.png,masks/{name}_{number}.png,{mask.sum()},test")
-    (tmp_path / "manifest.csv").write_text("\n".join(lines) + "\n")
-    return tmp_path
-
-
-@given(arrays(bool, st.tuples(st.integers(1, 9), st.integers(1, 9))).filter(np.any))
-def test_centre_and_box_by_their_definitions(mask):
-    """Kills: a border that does not count as boundary; rows and columns exchanged; a box that ends one pixel early."""
-    padded = np.pad(mask, 1)
-    outside, inside = np.argwhere(~padded), np.argwhere(padded)
-    squares = ((inside[:, None] - outside[None]) ** 2).sum(-1).min(axis=1)
-    x, y = centre_point(mask)
-    assert mask[y, x]
-    assert squares[(inside == (y + 1, x + 1)).all(axis=1)] == squares.max()
-    x0, y0, x1, y1 = bounding_box(mask)
-    assert mask[y0:y1, x0:x1].sum() == mask.sum() and all(
-        edge.any() for edge in (mask[y0], mask[y1 - 1], mask[:, x0], mask[:, x1 - 1])
-    )
+# wrong version → (file, text in it, its replacement)
+MUTANTS = {
+    "a filled box one pixel short": (
+        "minisam/transfer/baselines.py",
+        "filled[y0:y1, x0:x1] = True",
+        "filled[y0 : y1 - 1, x0:x1] = True",
+    ),
+    "a region under (y, x)": (
+        "minisam/transfer/baselines.py",
+        "x, y = centre_point(truth)",
+        "y, x = (value % min(truth.shape) for value in centre_point(truth))",
+    ),
+    "objects that count alike in the mean over pictures": (
+        "minisam/transfer/points.py",
+        "np.mean([means[key] for means in by_picture.values()])",
+        "np.mean([entry[key] for entry in objects])",
+    ),
+    "two of one picture": (
+        "minisam/transfer/gallery.py",
+        'chosen.setdefault(entry["picture"], entry["object"])',
+        'chosen[entry["picture"]] = entry["object"]',
+    ),
+    "the best first": (
+        "minisam/transfer/gallery.py",
+        'key=lambda entry: entry["point_confident"])',
+        'key=lambda entry: -entry["point_confident"])',
+    ),
+    "a first click among the pairs": ("minisam/transfer/prompting.py", "for r in rounds[1:]]", "for r in rounds]"),
+    "clicks on the centre of the truth": (
+        "minisam/transfer/prompting.py",
+        "return next_click(mask, truth)",
+        "return centre_point(truth), 1",
+    ),
+    "errors that cancel between bins": (
+        "minisam/transfer/calibration.py",
+        'abs(b["predicted"] - b["true"])',
+        '(b["predicted"] - b["true"])',
+    ),
+    "predictions above 1 in no bin": (
+        "minisam/transfer/calibration.py",
+        "np.clip((predicted * BINS).astype(int), 0, BINS - 1)",
+        "(predicted * BINS).astype(int)",
+    ),
+    "one output counted for both": ("minisam/transfer/held_out.py", " and len(set(part) | set(whole)) > 1", ""),
+    "scenes that training draws": (
+        "minisam/transfer/held_out.py",
+        "render(HELD_OUT + number, size)",
+        "render(number, size)",
+    ),
+    "whole and part exchanged": (
+        "minisam/transfer/held_out.py",
+        "parts.append((centre_point(own), masks[i], masks[above]))",
+        "parts.append((centre_point(own), masks[above], masks[i]))",
+    ),
+    "a part as large as its whole": ("minisam/transfer/held_out.py", " or areas[i] > DIFFERENT * areas[above]", ""),
+    "names alone": (
+        "minisam/transfer/points.py",
+        "return [entry for entry in pictures[::every] if _digest(entry[0]) not in shown]",
+        "return pictures[::every]",
+    ),
+    "means over both as if they were one picture": (
+        "minisam/transfer/points.py",
+        "path.relative_to(folder).as_posix()",
+        "path.name",
+    ),
+}
 
 
 def test_baselines_find_what_is_plain():
+    """Kills: a filled box one pixel short, a region under (y, x)."""
     image, masks = scene()
     for factor in (1, 8):  # pictures below and above the size at which they work
         baselines = Baselines(image.repeat(factor, axis=0).repeat(factor, axis=1))
         for mask in masks:
             truth = mask.repeat(factor, axis=0).repeat(factor, axis=1)
-            found = baselines.measure(truth)
-            assert found["point_felzenszwalb_best"] > 0.75 and found["box_grabcut"] > 0.9
-            x0, y0, x1, y1 = bounding_box(truth)
-            assert found["box_filled"] == pytest.approx(truth.sum() / ((x1 - x0) * (y1 - y0)))
-            assert baselines.measure(truth) == found, "nothing is random"
+            measured = baselines.measure(truth)
+            assert measured["point_felzenszwalb_best"] > 0.75 and measured["box_grabcut"] > 0.9
+            x0, y0, x1, y1 = tight_box(truth)
+            assert measured["box_filled"] == pytest.approx(truth.sum() / ((x1 - x0) * (y1 - y0)))
+            assert baselines.measure(truth) == measured, "nothing is random"
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 30), (2, 2)])
 def test_baselines_of_extreme_shapes(shape):
-    found = Baselines(np.zeros((*shape, 3), np.uint8)).measure(np.ones(shape, bool))
-    assert found["box_filled"] == found["point_felzenszwalb"] == found["box_grabcut"] == 1
+    measured = Baselines(np.zeros((*shape, 3), np.uint8)).measure(np.ones(shape, bool))
+    assert measured["box_filled"] == measured["point_felzenszwalb"] == measured["box_grabcut"] == 1
 
 
 def test_means(folder):
+    """Kills: objects that count alike in the mean over pictures."""
     report = evaluate(SamPredictor(build(SMALL, seed=1)), folder, clicks=3)
     assert (report["pictures"], report["objects"]) == (2, 3)
     for key, value in report["per_object"].items():
@@ -121,6 +149,7 @@ def test_command(folder, capsys):
 
 
 def test_the_worst_come_first_and_one_a_picture():
+    """Kills: two of one picture, the best first."""
     each = [("a", 0, 0.5), ("a", 1, 0.1), ("b", 0, 0.3), ("c", 0, 0.9)]
     report = {"each": [{"picture": p, "object": n, "point_confident": iou} for p, n, iou in each]}
     assert worst(report, 2) == [("a", 1), ("b", 0)] and len(worst(report, 9)) == 3
@@ -156,30 +185,13 @@ def test_bad_folders(tmp_path, folder):
         evaluate(SamPredictor(build(SMALL)), folder, baselines=False)
 
 
-@given(arrays(bool, (7, 9)), arrays(bool, (7, 9)).filter(np.any))
-def test_the_next_click_is_the_centre_of_the_larger_error(predicted, truth):
-    """Kills: a distance over both kinds of error at once; a label from the prediction."""
-    (x, y), label = next_click(predicted, truth)
-    if (predicted != truth).any():
-        assert predicted[y, x] != truth[y, x]
-    assert label == truth[y, x]
-
-    def depth(mask, at):
-        return min((at[0] - y) ** 2 + (at[1] - x) ** 2 for y, x in np.argwhere(~np.pad(mask, 1)) - 1)
-
-    wrong = [mask for mask in (truth & ~predicted, predicted & ~truth) if mask.any()]
-    if wrong:
-        deepest = max(depth(mask, at) for mask in wrong for at in np.argwhere(mask))
-        assert depth(wrong[0] if wrong[0][y, x] else wrong[-1], (y, x)) == deepest
-
-
 class Copying:
     """A predictor that knows the truth but for a corner, until that is clicked."""
 
     def __init__(self, truth):
         self.truth, self.calls = truth, []
 
-    def predict(self, point_coords, point_labels, mask_input, multimask_output):
+    def predict(self, point_coords, point_labels, box, mask_input, multimask_output):
         self.calls.append((point_coords.tolist(), point_labels.tolist(), mask_input, multimask_output))
         mask = self.truth.copy()
         if len(point_coords) == 1:
@@ -190,12 +202,15 @@ class Copying:
 
 
 def test_clicks_go_on_from_the_last_mask():
-    """Three masks once, then one; the last logits go back in; each click is where the last mask was wrong."""
+    """Three masks once, then one; the last logits go back in; each click is where the last mask was wrong.
+
+    Kills: a first click among the pairs, clicks on the centre of the truth.
+    """
     truth = np.zeros((12, 12), bool)
     truth[1:11, 2:9] = True
     predictor = Copying(truth)
-    found, pairs = measure_clicks(predictor, truth, 3)
-    assert found[0] < 1 and found[1:] == [1, 1] and [pair[1] for pair in pairs["clicks"]] == [1, 1]
+    iou, pairs = measure_clicks(predictor, truth, 3)
+    assert iou[0] < 1 and iou[1:] == [1, 1] and [pair[1] for pair in pairs["clicks"]] == [1, 1]
     assert [call[3] for call in predictor.calls] == [True, False, False]
     assert predictor.calls[0][2] is None
     assert predictor.calls[2][2].shape == (1, 4, 4) and predictor.calls[2][2].max() == 2
@@ -205,10 +220,13 @@ def test_clicks_go_on_from_the_last_mask():
 
 @given(st.lists(st.tuples(st.floats(-0.2, 1.3), st.floats(0, 1)), min_size=1, max_size=40))
 def test_calibration(pairs):
-    """Bins hold every mask once; a perfect prediction has no error; a constant error is its own size."""
-    found = calibration(pairs)
-    assert sum(entry["count"] for entry in found["bins"]) == len(pairs)
-    assert found["error"] <= found["mean_absolute"] + 1e-9 and abs(found["gap"]) <= found["error"] + 1e-9
+    """Bins hold every mask once; a perfect prediction has no error; a constant error is its own size.
+
+    Kills: errors that cancel between bins, predictions above 1 in no bin.
+    """
+    report = calibration(pairs)
+    assert sum(entry["count"] for entry in report["bins"]) == len(pairs)
+    assert report["error"] <= report["mean_absolute"] + 1e-9 and abs(report["gap"]) <= report["error"] + 1e-9
     assert calibration([(true, true) for _, true in pairs])["error"] < 1e-12
     assert calibration([(true + 0.25, true) for _, true in pairs])["error"] == pytest.approx(0.25)
 
@@ -222,15 +240,20 @@ def test_whole_and_part_must_be_two_masks():
 
 
 def test_held_out_scenes(tmp_path):
-    """Seeds that training never draws; ambiguous points lie in a part and its whole; the report can be drawn."""
-    cases = list(held_out.world_cases(6, 64))
-    assert [case.name for case in cases] == [f"world {HELD_OUT + i}" for i in range(6)]
+    """Seeds that training never draws; ambiguous points lie in a part and its whole; the report can be drawn.
+
+    Kills: scenes that training draws, whole and part exchanged, a part as large as its whole.
+    """
+    cases = list(held_out.world_cases(20, 64))
+    assert [case.name for case in cases] == [f"world {HELD_OUT + i}" for i in range(20)]
     assert any(case.parts for case in cases)
-    for case in cases:
+    for number, case in enumerate(cases):
+        assert np.array_equal(case.image, render(HELD_OUT + number, 64).image)
         for (x, y), part, whole in case.parts:
-            assert part[y, x] and whole[y, x] and (part & ~whole).sum() == 0 and part.sum() < whole.sum()
+            assert part[y, x] and whole[y, x] and (part & ~whole).sum() == 0
+            assert part.sum() <= held_out.DIFFERENT * whole.sum()
     report = evaluate(SamPredictor(build(SMALL, seed=1)), None, baselines=False, clicks=2, world=6)
-    assert report["ambiguity"]["points"] == sum(len(case.parts) for case in cases)
+    assert report["ambiguity"]["points"] == sum(len(case.parts) for case in cases[:6])
     assert 0 <= report["ambiguity"]["median_iou_between_outputs"] <= 1
     assert "points inside parts" in table(report)
     json.dumps(report)

@@ -81,7 +81,7 @@ def _subject(title: str) -> Subject:
 def ask(sam: Sam, title: str) -> Subject:
     """Render the scene, click on the largest object of the name, keep what the model says."""
     from minisam import SamPredictor
-    from minisam.transfer.prompting import centre_point
+    from minisam.annotator import centre_point
 
     number, name, alt = KNOWN[title]
     scene = render(HELD_OUT + number, SIZE)

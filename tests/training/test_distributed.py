@@ -11,12 +11,31 @@ import sys
 import numpy as np
 import pytest
 import torch
-from test_training import SETTINGS
 
 from minisam.training import loop
-from minisam.training.distributed import Team
+from minisam.training.distributed import Processes
 from minisam.training.log import read_log
 from minisam_kernels import InputError
+from small_trainings import SETTINGS
+
+# wrong version → (file, text in it, its replacement)
+MUTANTS = {
+    "shares that overlap": (
+        "minisam/training/distributed.py",
+        "slice(self.rank * each, (self.rank + 1) * each)",
+        "slice(self.rank, self.rank + each)",
+    ),
+    "gradients of one process alone": (
+        "minisam/training/loop.py",
+        "if self.processes.size > 1:\n            self.module = ",
+        "if False:\n            self.module = ",
+    ),
+    "a process that draws its own chances": (
+        "minisam/training/rounds.py",
+        "draws.part(share.start * s.masks, share.stop * s.masks)",
+        "draws.part(0, (share.stop - share.start) * s.masks)",
+    ),
+}
 
 PROGRAM = """
 import sys
@@ -24,7 +43,7 @@ sys.path[:0] = {path!r}
 import dataclasses
 from minisam.training import loop
 from minisam.training import distributed
-from test_training_team import TWO
+from test_distributed import TWO
 group = distributed.join("cpu")
 loop.Trainer(TWO, {folder!r}, group).run(workers=0)
 group.leave()
@@ -33,8 +52,8 @@ TWO = dataclasses.replace(SETTINGS, batch=4, steps=3, layer_decay=0.9)
 
 
 def test_two_processes_are_one(tmp_path):
-    """The same loss and, within rounding, the same weights. Kills: shares that overlap, gradients that are summed, a
-    process that draws its own chances."""
+    """The same loss and, within rounding, the same weights. Kills: gradients of one process alone, a process that
+    draws its own chances."""
     alone = loop.Trainer(TWO, tmp_path / "one")
     alone.run(workers=0)
     with socket.socket() as free:
@@ -43,8 +62,8 @@ def test_two_processes_are_one(tmp_path):
     program = PROGRAM.format(path=[p for p in sys.path if p], folder=str(tmp_path / "two"))
     both = []
     for rank in "01":
-        place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-        environment = {**os.environ, **place, "OMP_NUM_THREADS": "1"}
+        address = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        environment = {**os.environ, **address, "OMP_NUM_THREADS": "1"}
         both.append(subprocess.Popen([sys.executable, "-c", program], env=environment, stderr=subprocess.PIPE))
     errors = [process.communicate(timeout=300)[1].decode() for process in both]
     assert [process.returncode for process in both] == [0, 0], errors
@@ -58,7 +77,8 @@ def test_two_processes_are_one(tmp_path):
 
 
 def test_shares_are_all_of_it():
-    teams = [Team(torch.device("cpu"), rank, 3) for rank in range(3)]
-    assert np.concatenate([np.arange(12)[team.share(12)] for team in teams]).tolist() == list(range(12))
+    """Kills: shares that overlap."""
+    groups = [Processes(torch.device("cpu"), rank, 3) for rank in range(3)]
+    assert np.concatenate([np.arange(12)[processes.share(12)] for processes in groups]).tolist() == list(range(12))
     with pytest.raises(InputError, match="expected --batch to be a multiple of 3 processes, got 4"):
-        loop.Trainer(TWO, "unused", teams[0])
+        loop.Trainer(TWO, "unused", groups[0])

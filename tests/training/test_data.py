@@ -1,24 +1,93 @@
-"""Pictures for training: numbered, cut, chosen; folders in SA-1B's schema, packed files; bad folders."""
+"""Pictures for training: numbered, cut, chosen; what is held out is never shown."""
 
 from __future__ import annotations
 
 import json
-import pickle
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-from minisam.training import augment, data
-from minisam.training.data import Bare, Pictures, choose_masks, find_records, smallest_mask, window
-from minisam.training.pack import pack, run_lengths
-from minisam.training.sources import Folder, open_sources
+from minisam.training import data
+from minisam.training.data import Bare, Pictures, choose_masks, smallest_mask, window
+from minisam.training.pack import pack
+from minisam.training.sources import find_records
 from minisam.world import HELD_OUT, render
 from minisam_kernels import InputError
 from sa1b import sa1b_folder
+
+# wrong version → (file, text in it, its replacement)
+MUTANTS = {
+    "a generator shared by items": (
+        "minisam/training/data.py",
+        "rng = np.random.default_rng([self.seed, index])",
+        'rng = self.__dict__.setdefault("_rng", np.random.default_rng(self.seed))',
+    ),
+    "training on held-out scenes": (
+        "minisam/training/data.py",
+        "HELD_OUT + index if self.held_out else int(rng.integers(HELD_OUT))",
+        "HELD_OUT + index if self.held_out else int(rng.integers(2**32))",
+    ),
+    "held-out scenes that training sees": (
+        "minisam/training/data.py",
+        "scenes = HELD_OUT + index if self.held_out else ",
+        "scenes = index if self.held_out else ",
+    ),
+    "masks of any size": ("minisam/training/data.py", "(areas >= self.least) & ", "(areas > 0) & "),
+    "drawing with replacement": ("minisam/training/data.py", "replace=False, p=chance", "replace=True, p=chance"),
+    "a mirrored picture alone": (
+        "minisam/training/data.py",
+        "(pixels[:, ::-1], masks[:, :, ::-1])",
+        "(pixels[:, ::-1], masks)",
+    ),
+    "a count from the wrong picture": (
+        "minisam/training/sources.py",
+        "return range(0, len(self), every)",
+        "return range(1, len(self), every)",
+    ),
+    "numbers alone": (
+        "minisam/training/sources.py",
+        "seen = [i for i in range(len(source)) if hashlib.sha256(source.content(i)).digest() not in secret]",
+        "seen = sorted(set(range(len(source))) - set(source.held_out(every)))",
+    ),
+    "a scene of the world instead": (
+        "minisam/training/data.py",
+        "            number = int(rng.choice(self.numbers[chosen]))\n",
+        "            return self._choose(*window(render(1, self.size), self.size, rng), rng)\n",
+    ),
+    "picture and masks cut at different places": (
+        "minisam/training/data.py",
+        "mask.segmentation[inside]",
+        "mask.segmentation[:side, :side]",
+    ),
+    "a window resized": (
+        "minisam/training/data.py",
+        "return scene.image[inside], masks",
+        "return np.asarray(Image.fromarray(scene.image).resize((side, side))), masks",
+    ),
+    "the last row or column out of reach": (
+        "minisam/training/data.py",
+        "rng.integers(height - side + 1)), int(rng.integers(width - side + 1))",
+        "rng.integers(max(1, height - side))), int(rng.integers(max(1, width - side)))",
+    ),
+    "a zoom that is ignored": (
+        "minisam/training/data.py",
+        "scale = 2 if self.zoom and rng.random() < self.zoom else 1",
+        "scale = 1",
+    ),
+    "one of real pictures' chances": (
+        "minisam/training/data.py",
+        "rng.random() < self.zoom else 1",
+        "rng.random() < self.paste else 1",
+    ),
+    "a stream that depends on what was asked before": (
+        "minisam/training/data.py",
+        "rng = np.random.default_rng([self.seed, index])",
+        'rng = self.__dict__.setdefault("_rng", np.random.default_rng(self.seed))',
+    ),
+}
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of pycocotools, about NumPy 2
 
@@ -34,6 +103,7 @@ def test_pictures_are_numbered():
 
 
 def test_training_and_held_out_scenes_never_meet(monkeypatch):
+    """Kills: training on held-out scenes, held-out scenes that training sees."""
     seen: list[int] = []
     monkeypatch.setattr(data, "render", lambda seed, size: (seen.append(seed), render(seed, size))[1])
     training = Pictures(64, 2, (), 1.0, 0, 100)
@@ -54,7 +124,7 @@ def test_no_mask_comes_twice_unless_it_must(available, count, seed):
 
 
 def test_the_smallest_mask_grows_with_the_patch():
-    """Eight cells of the decoder's masks, which are a quarter of a patch wide."""
+    """Eight cells of the decoder's masks, which are a quarter of a patch wide. Kills: masks of any size."""
     assert smallest_mask(8) == 32 and smallest_mask(16) == 128
     pictures = Pictures(64, 8, (), 1.0, 0, 50, least=200)
     assert min(pictures[i]["masks"].sum(axis=(1, 2)).min() for i in range(5)) >= 200
@@ -92,69 +162,12 @@ def test_a_cut_fits_its_masks(tmp_path):
     assert mirrored == {True, False}
 
 
-@given(arrays(bool, st.tuples(st.integers(1, 7), st.integers(1, 7))))
-def test_run_lengths(mask):
-    runs = run_lengths(mask)
-    np.testing.assert_array_equal(np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(mask.shape), mask)
-    assert (runs[1:] > 0).all()
-
-
-def test_a_packed_file_holds_what_the_folders_hold(tmp_path):
-    """Masks to the pixel, pictures but for JPEG, sets apart; smaller pictures when asked; too large a file is none."""
-    folders = [sa1b_folder(tmp_path / name, count) for name, count in (("one", 2), ("two", 1))]
-    path = tmp_path / "packed.safetensors"
-    report = pack(folders, path, 512, 95, 10**7)
-    assert report["pictures"] == 3 and [entry["terms"] for entry in report["sets"]] == ["made up"] * 2
-    sources = open_sources(path)
-    assert [(source.name, len(source)) for source in sources] == [("one", 2), ("two", 1)]
-    for source, folder in zip(pickle.loads(pickle.dumps(sources)), map(Folder, folders), strict=True):
-        for i in range(len(source)):
-            assert source.count(i) == folder.count(i)
-            chosen = list(range(source.count(i)))[::-1]
-            np.testing.assert_array_equal(source.masks(i, chosen), folder.masks(i, chosen))
-            apart = np.asarray(source.picture(i)).astype(int) - np.asarray(folder.picture(i))
-            assert abs(apart).mean() < 4
-    assert Pictures(64, 3, (str(path),), 0.0, 0, 10)[3]["masks"].shape == (3, 64, 64)
-    assert Bare(64, (str(path),), 0.0, 0, 10)[3]["image"].shape == (64, 64, 3)
-    pack(folders, path, 48, 75, 10**7)
-    assert max(open_sources(path)[0].picture(0).size) == 48
-    before = path.read_bytes()
-    with pytest.raises(InputError, match=r"expected a file of at most 0.001 MB .*, got 0.0 MB"):
-        pack(folders, path, 48, 75, 1000)
-    assert path.read_bytes() == before
-
-
 def test_bare_pictures(tmp_path):
     folder = sa1b_folder(tmp_path / "set")
     item = Bare(64, (str(folder),), 0.5, 0, 10)[1]
     assert set(item) == {"image", "size"} and item["image"].shape == (64, 64, 3)
     with pytest.raises(InputError, match=r"expected pictures .* got none"):
         Bare(64, (str(folder / "annotations"),), 0.0, 0, 10)
-
-
-def test_what_is_wrong_with_a_folder_is_one_line(tmp_path):
-    folder = sa1b_folder(tmp_path / "set")
-    record = folder / "annotations" / "0.json"
-    good = json.loads(record.read_text())
-    for text in ("{", "[]", '{"annotations": [{"bbox": [1, 2, 3, 4]}]}', '{"annotations": 3}'):
-        record.write_text(text)
-        with pytest.raises(InputError, match=r"expected a JSON file in SA-1B's schema, got .*0.json"):
-            Folder(folder).check()
-    record.write_text(json.dumps({"annotations": [{"segmentation": {"size": [64, 96], "counts": [1, 2]}}]}))
-    with pytest.raises(InputError, match="expected run-length codes as text"):
-        Folder(folder).check()
-    good["annotations"][0]["segmentation"]["size"] = [96, 64]
-    record.write_text(json.dumps(good))
-    with pytest.raises(InputError, match=r"expected masks of \(64, 96\) like 0.jpg, got \(96, 64\)"):
-        Folder(folder).check()
-    with pytest.raises(InputError, match=r"expected masks of \[64, 96\] like 0.jpg, got \[96, 64\]"):
-        Folder(folder).masks(0, [0])
-    (folder / "images" / "0.jpg").write_bytes(b"no picture")
-    with pytest.raises(InputError, match="which cannot be read"):
-        Folder(folder).picture(0)
-    (tmp_path / "photo.bin").write_bytes(b"\x89PNG")
-    with pytest.raises(InputError, match="expected"):
-        open_sources(tmp_path / "photo.bin")
 
 
 def test_held_out_pictures_are_never_shown(tmp_path):
@@ -193,70 +206,17 @@ def test_copies_of_held_out_pictures_are_never_shown(tmp_path, monkeypatch):
             assert shown == {(0, 1), (0, 4), (0, 5), (1, 2)}
 
 
-def test_pictures_without_masks_do_not_move_the_held_out(tmp_path):
-    """Pretraining holds out what training does; mask files are no pictures. Kills: a count over all files."""
-    folder = sa1b_folder(tmp_path / "set", 4)
-    (folder / "masks").mkdir()
-    for path in (folder / "images" / "00.jpg", folder / "masks" / "0.png"):
-        Image.new("RGB", (8, 8)).save(path)
-    source = open_sources(folder, bare=True)[0]
-    assert [source.pictures[i].name for i in source.held_out(2)] == ["0.jpg", "2.jpg"]
-    assert sorted(path.name for path in source.pictures) == ["0.jpg", "00.jpg", "1.jpg", "2.jpg", "3.jpg"]
-    for path in (folder / "annotations").iterdir():
-        path.unlink()
-    (folder / "other.json").write_text("[]")  # of no picture
-    source = open_sources(folder, bare=True)[0]
-    assert [source.pictures[i].name for i in source.held_out(2)] == ["0.jpg", "1.jpg", "3.jpg"]
-
-
 def test_without_the_world_there_is_no_world(tmp_path, monkeypatch):
     """A picture whose masks are all too small gives way to another of its set. Kills: a scene of the world instead."""
     folder = str(sa1b_folder(tmp_path / "set", 4))
     monkeypatch.setattr(data, "render", lambda *given: pytest.fail("a scene of the world"))
     stream = Pictures(64, 2, (folder,), 0.0, 0, 99, least=600)
     few = [stream._changed(0, i % 4, np.random.default_rng(i)) for i in range(40)]
-    assert any(found is None for found in few) and any(found is not None for found in few)
+    assert any(item is None for item in few) and any(item is not None for item in few)
     for i in range(30):
         assert stream[i]["masks"].sum(axis=(1, 2)).min() >= 600
     with pytest.raises(InputError, match="expected masks of at least 9999 pixels at 64 × 64 in set, got none in 200"):
         Pictures(64, 2, (folder,), 0.0, 0, 99, least=9999)[0]
-
-
-@given(st.integers(0, 10**6), st.floats(0, 1))
-def test_other_colours(seed, strength):
-    """No strength changes nothing, none moves anything. Kills: a gain without an end, grey that is coloured."""
-    rng = np.random.default_rng(seed)
-    pixels = rng.integers(0, 256, (6, 5, 3), dtype=np.uint8)
-    assert abs(augment.other_colours(pixels, 0.0, rng).astype(int) - pixels).max() <= 1
-    changed = augment.other_colours(pixels, strength, rng)
-    assert changed.shape == pixels.shape and changed.dtype == np.uint8
-    flat = augment.other_colours(np.full((4, 4, 3), 90, np.uint8), strength, rng)
-    assert (flat == flat[0, 0]).all()
-
-
-@given(st.integers(0, 10**6), st.tuples(*[st.integers(4, 24)] * 4))
-def test_a_pasted_object_is_where_its_mask_says(seed, sizes):
-    """A white object on black, its mask the white pixels; what it covers is taken from the others, and a mask that is
-    mostly covered goes. Kills: picture and mask moved apart, a mask under the object."""
-    height, width, h, w = sizes
-    rng = np.random.default_rng(seed)
-    objects = np.zeros((1, h, w), bool)
-    objects[0, h // 4 : h // 4 + max(2, h // 2), w // 4 : w // 4 + max(2, w // 2)] = True
-    other = np.where(objects[0, :, :, None], 255, 0).astype(np.uint8).repeat(3, axis=2)
-    masks = rng.random((3, height, width)) < 0.5
-    before, pixels = masks.copy(), np.zeros((height, width, 3), np.uint8)
-    result, after = augment.paste(pixels, masks, other, objects, rng)
-    assert not pixels.any() and (masks == before).all()
-    if objects.sum() > augment.LARGEST * height * width:
-        assert result is pixels and after is masks
-        return
-    moved = after[-1]
-    assert ((result[..., 0] > 127) == moved).mean() > 0.9 and moved.any()
-    left = [mask & ~moved for mask in masks]
-    stays = [one for one, mask in zip(left, masks) if one.sum() >= augment.LEFT * mask.sum()]
-    assert len(stays) == len(after) - 1
-    for one, got in zip(stays, after):
-        np.testing.assert_array_equal(one, got)
 
 
 def test_pasting_and_colours_belong_to_the_number(tmp_path):

@@ -14,6 +14,46 @@ from minisam.training import loop
 from minisam_kernels import InputError
 from sa1b import sa1b_folder
 
+# wrong version → (file, text in it, its replacement)
+MUTANTS = {
+    "a variant that changes nothing": (
+        "minisam/experiments/ablations.py",
+        "dataclasses.replace(base, **variant.changes)",
+        "base",
+    ),
+    "a second run of the same line": (
+        "minisam/experiments/ablations.py",
+        "if (variant.group, variant.name, seed) not in done",
+        "if True",
+    ),
+    "a half trained model that is measured": (
+        "minisam/experiments/ablations.py",
+        "        if trainer.run(workers=0, save_every=math.inf):  # stopped",
+        "        if trainer.run(workers=0, save_every=math.inf) is None:  # stopped",
+    ),
+    "processes that share a seed": (
+        "minisam/experiments/ablations.py",
+        "pool.submit(train, *arguments)",
+        "pool.submit(train, arguments[0], 0, *arguments[2:])",
+    ),
+    "a deviation over n − 1 of two": (
+        "minisam/experiments/ablations.py",
+        "(max(values) - min(values)) / 2",
+        "np.std(values, ddof=1)",
+    ),
+    "a table written by hand": ("minisam/experiments/ablations.py", "{np.mean(values):.3f}", "{np.max(values):.3f}"),
+    "lines in another order than their names": (
+        "minisam/figures/ablations.py",
+        "range(len(lines)), lines, ",
+        "range(len(lines)), lines[::-1], ",
+    ),
+    "means in place of seeds": (
+        "minisam/figures/ablations.py",
+        "axes.plot(values, [lines.index(name)] * len(values),",
+        "axes.plot([means[name]], [lines.index(name)],",
+    ),
+}
+
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of pycocotools, about NumPy 2
 

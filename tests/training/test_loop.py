@@ -1,0 +1,311 @@
+"""The loop: going on to the bit, stopping cleanly, bad luck with numbers and disks."""
+
+from __future__ import annotations
+
+import dataclasses
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from minisam.training import loop
+from minisam.training.log import read_log
+from minisam_kernels import InputError
+from sa1b import sa1b_folder
+from small_trainings import SETTINGS, batch_of
+
+# wrong version → (file, text in it, its replacement)
+MUTANTS = {
+    "a forgotten state": ("minisam/training/loop.py", 'self.optimiser.load_state_dict(saved["optimiser"])', "pass"),
+    "half a step in a file": (
+        "minisam/training/loop.py",
+        'reason = stop.reason or "stopped with the others"',
+        "reason, self.step = stop.reason, self.step - 1",
+    ),
+    "a worker that dies, and the save that fails": (
+        "minisam/training/loop.py",
+        '"worker_init_fn": _leave_group',
+        '"worker_init_fn": None',
+    ),
+    "an average of the first steps for ever": (
+        "minisam/training/loop.py",
+        "keep = min(s.average, self.step / (self.step + 10))",
+        "keep = s.average",
+    ),
+    "another step's share": (
+        "minisam/training/loop.py",
+        "self.step / (self.step + 10)",
+        "(self.step - 1) / (self.step + 9)",
+    ),
+    "gradient clipping switched off": (
+        "minisam/training/loop.py",
+        "clip_grad_norm_(self.model.parameters(), s.clip)",
+        "get_total_norm([p.grad for p in self.model.parameters() if p.grad is not None])",
+    ),
+    "a log of the clipped length": (
+        "minisam/training/loop.py",
+        "clip_grad_norm_(self.model.parameters(), s.clip)",
+        "clip_grad_norm_(self.model.parameters(), s.clip).clamp(max=s.clip)",
+    ),
+    "step 0 written over them": (
+        "minisam/training/loop.py",
+        'elif (self.folder / "weights.safetensors").exists():',
+        "elif False:",
+    ),
+    "a detached embedding": (
+        "minisam/training/rounds.py",
+        "_Known.apply(total, sums, embedding, ",
+        "_Known.apply(total, sums, embedding.detach(), ",
+    ),
+    "one that begins anew while another goes on": (
+        "minisam/training/loop.py",
+        "if self.processes.any(bool(mean != self.step)):",
+        "if False:",
+    ),
+    "only those notice who are not at the mean": (
+        "minisam/training/loop.py",
+        "if self.processes.any(bool(mean != self.step)):",
+        "if bool(mean != self.step):",
+    ),
+}
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_a_resumed_training_is_the_uninterrupted_one(tmp_path, optimizer):
+    """To the bit, drop path and all: stopped after two of four steps and begun again. Kills: a forgotten state."""
+    settings = dataclasses.replace(SETTINGS, drop_path=0.3, layer_decay=0.8, optimizer=optimizer)
+    whole = loop.Trainer(settings, tmp_path / "whole")
+    assert whole.run(workers=0) == ""
+    half = loop.Trainer(settings, tmp_path / "half")
+    for _, batch in zip(range(2), half.batches(0), strict=False):
+        half.train_step(batch)
+    half.save()
+    torch.rand(7)  # the global generator is not where chance comes from
+    resumed = loop.Trainer(settings, tmp_path / "half")
+    assert resumed.step == 2
+    resumed.run(workers=0)
+    for key, value in whole.model.state_dict().items():
+        assert torch.equal(value, resumed.model.state_dict()[key]), key
+        assert torch.equal(whole.average[key], resumed.average[key]), key
+    log = read_log(tmp_path / "whole")
+    assert log[-1]["step"] == 4 and np.isfinite(log[-1]["loss"]) and log[-1]["pictures_s"] > 0
+    with pytest.raises(InputError, match="expected the settings that"):
+        loop.Trainer(dataclasses.replace(settings, lr=1.0), tmp_path / "half")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_step_and_saves(tmp_path, number):
+    """Ctrl-C in the middle of a step: the step is finished, saved and logged no line. Kills: half a step in a file."""
+    trainer = loop.Trainer(SETTINGS, tmp_path)
+    step = trainer.train_step
+
+    def interrupt(batch):
+        if trainer.step == 1:
+            os.kill(os.getpid(), number)
+        return step(batch)
+
+    trainer.train_step = interrupt  # type: ignore[method-assign]
+    before = signal.getsignal(number)
+    assert trainer.run(workers=0) in ("interrupted", "terminated") and signal.getsignal(number) is before
+    assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"] == 2
+    files = sorted(path.name for path in tmp_path.iterdir())
+    assert files == ["checkpoint.pt", "raw.safetensors", "weights.safetensors"]
+
+
+def group_of_one(folder: str) -> None:
+    """A process and its group, which trains with a worker until it is stopped."""
+    os.setpgid(0, 0)
+    trainer = loop.Trainer(dataclasses.replace(SETTINGS, steps=10**6), folder)
+    assert trainer.run(workers=1) == "terminated"
+
+
+def test_a_signal_to_the_whole_group_saves(tmp_path):
+    """As ``timeout`` and ``torchrun`` send it, to workers too. Kills: a worker that dies, and the save that fails."""
+    process = multiprocessing.get_context("spawn").Process(target=group_of_one, args=(str(tmp_path),))
+    process.start()
+    deadline = time.monotonic() + 120
+    try:
+        while not ((tmp_path / "log.jsonl").exists() and read_log(tmp_path)):  # 20 steps: the worker is at work
+            assert process.is_alive() and time.monotonic() < deadline
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGTERM)
+        process.join(60)
+        assert process.exitcode == 0
+    finally:
+        if process.is_alive():
+            os.kill(process.pid, signal.SIGKILL)
+            process.join()
+    assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"] >= 20
+
+
+def test_the_average_is_of_the_last_tenth(tmp_path):
+    """Keeps t / (t + 10) at step t, at most ``average``. Kills: an average of the first steps for ever, another step's
+    share."""
+    trainer = loop.Trainer(dataclasses.replace(SETTINGS, average=0.2), tmp_path)
+    name = "mask_decoder.iou_token.weight"
+    expected = trainer.average[name].clone()
+    for step, batch in enumerate(trainer.batches(0), 1):
+        trainer.train_step(batch)
+        keep = min(0.2, step / (step + 10))
+        expected = keep * expected + (1 - keep) * trainer.model.state_dict()[name]
+        torch.testing.assert_close(trainer.average[name], expected)
+    with trainer.averaged() as model:
+        assert not model.training and torch.equal(model.state_dict()[name], trainer.average[name])
+    assert trainer.model.training and not torch.equal(trainer.model.state_dict()[name], trainer.average[name])
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_the_gradient_is_clipped_before_the_step(tmp_path, optimizer):
+    """What the optimiser's moments see has the length ``clip``, the log has the length before; a short one stays.
+
+    Kills: gradient clipping switched off, a log of the clipped length.
+    """
+    moments = {}
+    for clip in (1e-3, 1e6):
+        settings = dataclasses.replace(SETTINGS, optimizer=optimizer, clip=clip)
+        trainer = loop.Trainer(settings, tmp_path / f"{clip}")
+        norm = float(trainer.train_step(batch_of())["norm"])
+        assert 0.1 < norm < 1e3
+        first = trainer.optimiser.parts[0]  # AdamW, whose first moment is a tenth of the gradient
+        moments[clip] = torch.cat([state["exp_avg"].flatten() for state in first.state.values()])
+    torch.testing.assert_close(moments[1e-3], moments[1e6] * (1e-3 / norm), rtol=1e-3, atol=1e-12)
+    if optimizer == "adamw":  # all weights are in it
+        assert float(moments[1e6].double().norm()) == pytest.approx(0.1 * norm, rel=1e-3)
+
+
+def test_finished_weights_are_not_begun_anew(tmp_path):
+    """A folder whose checkpoint was deleted. Kills: step 0 written over them."""
+    loop.Trainer(SETTINGS, tmp_path).run(workers=0)
+    (tmp_path / "checkpoint.pt").unlink()
+    with pytest.raises(InputError, match=r"expected .* to be new or to have a checkpoint.pt, got finished weights"):
+        loop.Trainer(SETTINGS, tmp_path)
+
+
+def test_time_is_up(tmp_path):
+    trainer = loop.Trainer(SETTINGS, tmp_path)
+    assert trainer.run(workers=0, minutes=1e-6) == "time" and trainer.step == 1
+    again = loop.Trainer(SETTINGS, tmp_path)
+    assert again.step == 1 and again.run(workers=0) == "" and again.step == 4
+
+
+def test_a_log_is_cut_where_the_checkpoint_is(tmp_path):
+    trainer = loop.Trainer(SETTINGS, tmp_path)
+    trainer.save()
+    lines = ['{"step": 0, "loss": 1}', '{"step": 900, "loss": 2}', '{"step": 95']
+    (tmp_path / "log.jsonl").write_text("\n".join(lines))
+    trainer.run(workers=0)
+    assert [entry["step"] for entry in read_log(tmp_path)] == [0, 4]
+
+
+def test_a_loss_that_is_no_number_keeps_the_last_checkpoint(tmp_path):
+    trainer = loop.Trainer(SETTINGS, tmp_path)
+    trainer.run(workers=0, minutes=1e-6)
+    kept = (tmp_path / "checkpoint.pt").read_bytes()
+    with torch.no_grad():
+        trainer.model.mask_decoder.iou_token.weight.fill_(float("nan"))
+    with pytest.raises(InputError, match=r"expected a finite loss, got (loss|norm) nan near step 2; .* stays"):
+        trainer.run(workers=0)
+    assert (tmp_path / "checkpoint.pt").read_bytes() == kept
+
+
+def test_what_a_worker_stumbles_over_is_one_line(tmp_path):
+    """A damaged picture in another process: its message alone."""
+    folder = sa1b_folder(tmp_path / "set", 1)
+    (folder / "images" / "0.jpg").write_bytes(b"no picture")
+    settings = dataclasses.replace(SETTINGS, data=(str(folder),), world=0.0)
+    with pytest.raises(InputError) as caught:
+        loop.Trainer(settings, tmp_path / "run").run(workers=1)
+    assert str(caught.value).startswith("expected a picture, got") and "\n" not in str(caught.value)
+
+
+def test_a_full_disk_keeps_the_last_checkpoint(tmp_path):
+    """In a process that may write no file over 20 MB, where a checkpoint takes four times that."""
+    trainer = loop.Trainer(SETTINGS, tmp_path)
+    trainer.save()
+    kept = (tmp_path / "checkpoint.pt").read_bytes()
+    program = (
+        f"import sys; sys.path[:0] = {[path for path in sys.path if path]!r}\n"
+        "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (20_000_000, 20_000_000))\n"
+        "from minisam.training import loop; from minisam_kernels import InputError\n"
+        "from small_trainings import SETTINGS\n"
+        f"trainer = loop.Trainer(SETTINGS, {str(tmp_path)!r})\n"
+        "try:\n    trainer.save()\nexcept InputError as error:\n    print(error)\n"
+    )
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert answer.stdout.startswith("expected to be able to write") and answer.stdout.count("\n") == 1, answer.stderr
+    assert (tmp_path / "checkpoint.pt").read_bytes() == kept and not list(tmp_path.glob(".*"))
+
+
+def test_an_error_that_torch_hides_comes_with_the_room_that_is_left(tmp_path, monkeypatch):
+    """Its writer says no more than "unexpected pos" on a disk without room."""
+    trainer = loop.Trainer(SETTINGS, tmp_path)
+
+    def full(state, file):
+        raise RuntimeError("[enforce fail] . unexpected pos 64 vs 0\nframe #0: nowhere")
+
+    monkeypatch.setattr(loop.torch, "save", full)
+    monkeypatch.setattr(loop.shutil, "disk_usage", lambda folder: SimpleNamespace(free=123_456))
+    with pytest.raises(InputError, match=r"checkpoint.pt, got: .* unexpected pos 64 vs 0 \(0.1 MB are free there\)$"):
+        trainer.save()
+    assert not list(tmp_path.iterdir())
+
+
+def test_checkpoints_that_do_not_fit(tmp_path):
+    """Another architecture, a damaged file, an unknown model size: one clear line each."""
+    trainer = loop.Trainer(SETTINGS, tmp_path / "a")
+    trainer.save()
+    with pytest.raises(InputError, match="'model': "):
+        loop.Trainer(dataclasses.replace(SETTINGS, model="vit_b"), tmp_path / "a")
+    saved = torch.load(tmp_path / "a" / "checkpoint.pt", weights_only=True)
+    saved["model"]["image_encoder.pos_embed"] = torch.zeros(1, 9, 9, 192)
+    torch.save(saved, tmp_path / "a" / "checkpoint.pt")
+    with pytest.raises(InputError, match=r"a model of this architecture, got: .*pos_embed"):
+        loop.Trainer(SETTINGS, tmp_path / "a")
+    (tmp_path / "a" / "checkpoint.pt").write_bytes(b"PK\x03\x04 nothing")
+    with pytest.raises(InputError, match="expected a whole checkpoint"):
+        loop.Trainer(SETTINGS, tmp_path / "a")
+    with pytest.raises(InputError, match="multiple of the patch"):
+        dataclasses.replace(SETTINGS, size=65).check()
+    with pytest.raises(InputError, match="--optimizer among adamw, muon, got 'sgd'"):
+        dataclasses.replace(SETTINGS, optimizer="sgd").check()
+    with pytest.raises(InputError, match="--hold-out of 2 or more, or 0 for none, got 1"):
+        dataclasses.replace(SETTINGS, hold_out=1).check()
+    with pytest.raises(InputError, match="expected --world below 1 with --data, got 1: none of its pictures"):
+        dataclasses.replace(SETTINGS, data=("photos",), world=1.0).check()
+    with pytest.raises(InputError, match="expected --drop-path below 1, got 1"):
+        dataclasses.replace(SETTINGS, drop_path=1.0).check()
+    for name in ("seed", "warmup"):
+        with pytest.raises(InputError, match=f"expected --{name} of 0 or more, got -1"):
+            dataclasses.replace(SETTINGS, **{name: -1}).check()
+
+
+def test_the_loss_falls(tmp_path):
+    """Twenty steps on one batch make its loss smaller: gradients reach the weights. Kills: a detached embedding."""
+    trainer = loop.Trainer(dataclasses.replace(SETTINGS, steps=100, weight_decay=0.0), tmp_path)
+    first = trainer.model.image_encoder.patch_embed.proj.weight
+    before = first.detach().clone()
+    losses = [float(trainer.train_step(batch_of())["loss"]) for _ in range(20)]
+    assert np.mean(losses[-3:]) < np.mean(losses[:3]) - 0.1
+    assert (first != before).any(dim=(1, 2, 3)).all(), "the encoder learns, from its first layer on"
+
+
+@pytest.mark.parametrize("others", [(4,), (0,), (4, 0)])
+def test_processes_go_on_from_one_step(tmp_path, monkeypatch, others):
+    """Machines without a common folder, seen from one at step 2. Kills: one that begins anew while another goes on;
+    only those notice who are not at the mean (4, 2, 0)."""
+    first = loop.Trainer(SETTINGS, tmp_path)
+    for _, batch in zip(range(2), first.batches(0), strict=False):
+        first.train_step(batch)
+    first.save()
+    mean = (2 + sum(others)) / (1 + len(others))
+    monkeypatch.setattr(loop.Processes, "mean", lambda self, values: torch.full_like(values, mean))
+    monkeypatch.setattr(loop.Processes, "any", lambda self, flag: flag or any(step != mean for step in others))
+    with pytest.raises(InputError, match=rf"expected all processes .*, got step 2 .*, on average {mean:g}"):
+        loop.Trainer(SETTINGS, tmp_path)
