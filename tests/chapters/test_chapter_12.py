@@ -23,6 +23,36 @@ pytest.importorskip("skimage")
 from minisam.figures import funnel, grids, stability
 from minisam.figures.shared import candidates
 
+# wrong version → (file, text in it, its replacement); names are quoted from docstrings
+MUTANTS = {
+    "a threshold with the wrong strictness": (
+        "minisam/figures/shared/candidates.py",
+        "not c.stability >= least_stability",
+        "not c.stability > least_stability",
+    ),
+    "another order": (
+        "minisam/figures/shared/candidates.py",
+        """for k in kept]
+
+
+def _cleaned""",
+        """for k in sorted(kept)]
+
+
+def _cleaned""",
+    ),
+    "another offset": (
+        "minisam/figures/shared/candidates.py",
+        "model.mask_threshold, offset)",
+        "model.mask_threshold, 1.0)",
+    ),
+    "cleaning without NMS": (
+        "minisam/figures/shared/candidates.py",
+        "    return _distinct(some, 1 - changed,",
+        "    return some or (some, changed,",
+    ),
+}
+
 SOLUTIONS = chapter.solutions(12)
 
 

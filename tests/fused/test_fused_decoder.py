@@ -22,6 +22,57 @@ from minisam.sam import Sam, build
 from minisam_kernels import InputError
 from strategies import seeds
 
+# wrong version → (file, text in it, its replacement); names are quoted from docstrings
+MUTANTS = {
+    "a term that is left out": (
+        "minisam/fused/prompts.py",
+        "bias.reshape(self.batch, -1) + lifted @ self.shift",
+        "bias.reshape(self.batch, -1)",
+    ),
+    "a wrong layer's": ("minisam/fused/prompts.py", "self.weights.ways_out[i]", "self.weights.ways_out[0]"),
+    "room shared by two prompts": (
+        "minisam/fused/decoder.py",
+        'scratch(*[(len(chosen), 4 * h, 4 * w)] * len(here), name="masks")',
+        '[*scratch((len(chosen), 4 * h, 4 * w), name="masks")] * len(here)',
+    ),
+    "sums over the batch": (
+        "minisam/fused/prompts.py",
+        "weights.sum(axis=3, keepdims=True)",
+        "weights.sum(axis=(0, 3), keepdims=True)",
+    ),
+    "masks or trust of another prompt": (
+        "minisam/fused/decoder.py",
+        "space(int(b), len(made[b]))[...]",
+        "space(0, len(made[b]))[...]",
+    ),
+    "a last part left out": ("minisam/fused/decoder.py", "-(-count // size))", "count // size)"),
+    "an image_pe of its own for every predictor": (
+        "minisam/model/prompt_encoder.py",
+        """return self._dense_pe
+""",
+        """return self._dense_pe.copy()
+""",
+    ),
+    "masks of the wrong token": ("minisam/fused/decoder.py", "masks[b][: len(indices)])", "masks[b][-len(indices) :])"),
+    "all or none": (
+        "minisam/fused/decoder.py",
+        """                if len(indices):
+""",
+        """                if len(indices) == len(chosen):
+""",
+    ),
+    "a guard nobody asks": (
+        "minisam/fused/decoder.py",
+        "trusted = prompts.trusted()",
+        "trusted = np.ones(len(sparse), bool)",
+    ),
+    "of one mask the other is given": (
+        "minisam/fused/decoder.py",
+        "dense, chosen.start > 0)",
+        "dense, len(chosen) > 1)",
+    ),
+}
+
 # Both forms are within STAGE_TOLERANCE (1e-4, ``minisam verify``) of float64. Each of some twenty steps adds a few eps
 # of the numbers it meets, relative: 20 · 8 · 1.2e-7 = 2e-5. Measured: 2e-6.
 TOLERANCE = 3e-5

@@ -30,6 +30,76 @@ from parity_reports import made
 from small_models import SMALL, TWO_BLOCKS, small
 from strategies import seeds
 
+# wrong version → (file, text in it, its replacement); names are quoted from docstrings
+MUTANTS = {
+    "a comparison that leaves it on": (
+        "minisam/verify/stages.py",
+        "with devices.float32_products():",
+        "with devices.float32_products(True):",
+    ),
+    "a prompt encoder in bfloat16": (
+        "minisam/verify/device.py",
+        "model.prompt_encoder.to(device, torch.float32)",
+        "model.prompt_encoder.to(device, dtype)",
+    ),
+    "a budget that takes anything": (
+        "minisam/verify/stages.py",
+        "return 2 * roundings**0.5 * torch",
+        "return 200 * roundings**0.5 * torch",
+    ),
+    "pixels at the threshold counted": ("minisam/verify/stages.py", "found = iou(clear)", "found = iou(True)"),
+    "IoU of all masks together": (
+        "minisam/verify/stages.py",
+        "(mask.sum(axis=(2, 3)) for",
+        "(mask.sum(axis=(1, 2, 3)) for",
+    ),
+    "0/0": ("minisam/verify/stages.py", "np.where(union == 0, 1.0,", "np.where(union == 0, 0.0,"),
+    "a tensor made where the default is": ("minisam/reference/fast.py", ", device=like.device", ""),
+    "``torch.arange`` without a device": ("minisam/reference/ops.py", ", device=rel_pos.device", ""),
+    "views counted again": (
+        "minisam/verify/device.py",
+        """            self.live += size
+""",
+        """        self.live += size
+""",
+    ),
+    "freed memory counted on": (
+        "minisam/verify/device.py",
+        """                self.live -= size
+""",
+        """                pass
+""",
+    ),
+    "a peak that forgets": ("minisam/verify/device.py", "max(self.peak, self.live)", "self.live"),
+    "inputs not counted": ("minisam/verify/device.py", "in inputs + results)", "in results)"),
+    "TF32 left on after an error": (
+        "minisam/verify/device.py",
+        """    try:
+        yield
+    finally:
+""",
+        """    yield
+    if True:
+""",
+    ),
+    "on while verifying": ("minisam/verify/device.py", '"high" if tf32 else "highest"', '"high"'),
+    "a time taken before the device is done": (
+        "minisam/verify/stages.py",
+        """        devices.synchronise(device)
+    return result""",
+        """        pass
+    return result""",
+    ),
+    "with its libraries' start in it": (
+        "minisam/verify/stages.py",
+        """        function(*arguments)
+        devices.synchronise(device)
+""",
+        """        devices.synchronise(device)
+""",
+    ),
+}
+
 DEVICE = torch.device(oracles.DEVICE)
 ON_GPU = DEVICE.type == "cuda"
 ROOT = Path(__file__).parents[2]
