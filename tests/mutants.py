@@ -95,29 +95,45 @@ def jobs_of(tests: Path) -> list[Job]:
     return [Job(tests, named), *jobs] if jobs else []
 
 
-def copy_with_change(job: Job, folder: str) -> None:
-    """Copy the changed file's top folder: links to all files except the changed one. Numba's cache looks at a file's
-    time and size, which a link has in common with the file."""
-    top = Path(job.file).parts[0]
-    ignore = shutil.ignore_patterns(f"{Path(job.file).stem}.cpython*.pyc")
-    shutil.copytree(ROOT / top, Path(folder) / top, copy_function=os.symlink, ignore=ignore)
-    source = (ROOT / job.file).read_text()
-    if job.old not in source:
-        raise ValueError(f"expected {job.file} to hold {job.old!r}, which {job.name!r} replaces")
-    (Path(folder) / job.file).unlink()
-    (Path(folder) / job.file).write_text(source.replace(job.old, job.new))
+def copy_with_change(job: Job, copy: Path) -> None:
+    """A project of links to files of this one; only the changed file is one of its own.
+
+    Numba looks at a source's time and size, which a link has in common with its file, so compiled code of the copy is
+    found. Of what is compiled anew, only the code as it is becomes part of this project's cache.
+    """
+    top = "kernels" if job.of_kernel else "minisam"
+    for path in ROOT.iterdir():
+        if path.name != top and not path.name.startswith("."):
+            (copy / path.name).symlink_to(path)
+    shutil.copytree(ROOT / top, copy / top, copy_function=os.symlink, ignore=shutil.ignore_patterns("__pycache__"))
+    for folder in [copy / top, *(path for path in (copy / top).rglob("*") if path.is_dir())]:
+        cache = ROOT / folder.relative_to(copy) / "__pycache__"
+        cache.mkdir(exist_ok=True)
+        if job.name:
+            shutil.copytree(cache, folder / cache.name, copy_function=os.symlink)
+        else:
+            (folder / cache.name).symlink_to(cache)
+    if job.name:
+        source = (ROOT / job.file).read_text()
+        if job.old not in source or Path(job.file).parts[0] != top:
+            raise ValueError(f"expected {job.file} in {top} to hold {job.old!r}, which {job.name!r} replaces")
+        (copy / job.file).unlink()
+        (copy / job.file).write_text(source.replace(job.old, job.new))
 
 
 def run(job: Job) -> tuple[bool, str]:
-    """Did the tests pass, and the end of what they printed."""
+    """Did the tests pass, and the end of what they printed. Where nobody can say: the wrong answer, and why."""
     with tempfile.TemporaryDirectory() as folder:
-        if job.name:
-            copy_with_change(job, folder)
-        output = ""
-        for profile in ("mutants", "mutants-many") if job.name else ("mutants",):
-            passed, output = pytest_in_child(job, folder, profile)
-            if not passed:
-                return False, output
+        copy, output = Path(folder) / "copy", ""
+        copy.mkdir()
+        try:
+            copy_with_change(job, copy)
+            for profile in ("mutants", "mutants-many") if job.name else ("mutants",):
+                passed, output = pytest_in_child(job, copy, profile)
+                if not passed:
+                    return False, output
+        except ValueError as error:
+            return bool(job.name), str(error)
         return True, output
 
 
@@ -125,9 +141,9 @@ TOO_LONG = 120  # seconds: a mutant whose tests take longer hangs, which is a wa
 NO_RESULT = 70  # a child's exit code when pytest did not come to an end
 
 
-def pytest_in_child(job: Job, folder: str, profile: str) -> tuple[bool, str]:
+def pytest_in_child(job: Job, copy: Path, profile: str) -> tuple[bool, str]:
     """pytest on one file, in a fork of this process: torch, numba and hypothesis are imported already, ours are not."""
-    report = Path(folder) / "report"
+    report = copy.parent / "report"
     child = os.fork()
     if child == 0:
         code = NO_RESULT
@@ -138,7 +154,7 @@ def pytest_in_child(job: Job, folder: str, profile: str) -> tuple[bool, str]:
             sys.stdout = sys.stderr = io.TextIOWrapper(os.fdopen(1, "wb", closefd=False), write_through=True)
             os.environ["HYPOTHESIS_PROFILE"] = profile
             try:
-                code = pytest_here(job, Path(folder) if job.name else ROOT)
+                code = pytest_here(job, copy)
             except BaseException:
                 traceback.print_exc()
             sys.stdout.flush()
@@ -155,34 +171,36 @@ def pytest_in_child(job: Job, folder: str, profile: str) -> tuple[bool, str]:
     return code == 0, report.read_text()[-2000:]
 
 
-def pytest_here(job: Job, root: Path) -> int:
-    """pytest's exit code, or 3 where the tests did not see the copy below ``root``."""
+def pytest_here(job: Job, copy: Path) -> int:
+    """pytest's exit code, or 3 where the tests did not see the copy."""
     import numba
     import numpy as np
     import pytest
 
-    paths = [str(root), str(root / "kernels"), str(ROOT), str(ROOT / "kernels")]
+    paths = [str((copy if job.of_kernel else ROOT) / "kernels"), str(copy)]
     sys.path[:0] = paths
     os.environ["PYTHONPATH"] = os.pathsep.join(paths)  # for programs that the tests start
     if job.of_kernel:
         os.environ["NUMBA_DISABLE_JIT"] = "1"
         numba.config.DISABLE_JIT = 1
         np.empty, np.empty_like = poisoned(np.empty), poisoned(np.empty_like)
-    elif job.name and "@exact" not in (ROOT / job.file).read_text():
-        compile_as_at_home(root)
+    elif not job.name or "@exact" not in (ROOT / job.file).read_text():
+        compile_as_at_home(copy)
     options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:cov", "--no-header", "--tb=short"]
     code = int(pytest.main([*options, *([f"{job.tests}::{f}" for f in job.functions] or [str(job.tests)])]))
     package = importlib.import_module("minisam_kernels" if job.of_kernel else "minisam")
-    return code if Path(str(package.__file__)).is_relative_to(root) else 3
+    return code if Path(str(package.__file__)).is_relative_to(copy) else 3
 
 
-def compile_as_at_home(root: Path) -> None:
+def compile_as_at_home(copy: Path) -> None:
     """Let compiled code in the copy of a package count as current when it is current for the package itself."""
     jit = importlib.import_module("minisam_kernels.runtime.jit")
     compiler = jit.compiler
-    jit.compiler = lambda package, fastmath: compiler(
-        ROOT / package.relative_to(root) if package.is_relative_to(root) else package, fastmath
-    )
+
+    def at_home(package: Path, fastmath: set[str]) -> Any:
+        return compiler(ROOT / package.relative_to(copy) if package.is_relative_to(copy) else package, fastmath)
+
+    jit.compiler = at_home
 
 
 def poisoned(allocate: Callable[..., Any]) -> Callable[..., Any]:

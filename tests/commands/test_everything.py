@@ -28,6 +28,24 @@ from minisam.training.data import find_records
 coco = pytest.importorskip("pycocotools.mask")
 COCO = pytest.importorskip("pycocotools.coco").COCO
 
+# wrong version → (file, text in it, its replacement); names are quoted from docstrings
+MUTANTS = {
+    "a % that argparse trips over": (
+        "minisam/commands/everything.py",
+        'help="write the photo with all masks on it"',
+        'help="100 % of the masks"',
+    ),
+    "an error where there is none": (
+        "minisam/commands/everything.py",
+        """    if not records:
+        best =""",
+        """    if not records:
+        return 2
+        best =""",
+    ),
+    "naming files one by one": ("minisam/commands/everything.py", "files.enter_context(atomic(output))", "output"),
+}
+
 KEEP = ["--points-per-side", "4", "--pred-iou-thresh", "0", "--stability-score-thresh", "0", "--box-nms-thresh", "1"]
 
 
