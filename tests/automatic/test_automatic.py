@@ -18,28 +18,14 @@ from hypothesis import strategies as st
 
 import minisam
 from minisam import InputError, SamAutomaticMaskGenerator
-from minisam.model.config import SamConfig
 from minisam.reference import automatic as reference
 from minisam.sam import build
 from minisam_kernels.masks import rle
+from small_models import SMALL, picture
 from strategies import seeds
 
 coco = pytest.importorskip("pycocotools.mask")
 
-SMALL = SamConfig(
-    name="small",
-    image_size=64,
-    patch_size=8,
-    encoder_embed_dim=16,
-    encoder_depth=2,
-    encoder_num_heads=2,
-    encoder_global_attn_indexes=(1,),
-    window_size=4,
-    prompt_embed_dim=16,
-    decoder_num_heads=2,
-    decoder_mlp_dim=24,
-    iou_head_hidden_dim=16,
-)
 ALL = {"pred_iou_thresh": 0, "stability_score_thresh": 0, "box_nms_thresh": 1.0}  # nothing is filtered
 
 
@@ -169,12 +155,6 @@ MUTANTS = {
         "False",
     ),
 }
-
-
-def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
-    """Smooth colours, so that a model has something to see."""
-    coarse = np.random.default_rng(seed).integers(0, 256, (5, 5, 3), dtype=np.uint8)
-    return np.repeat(np.repeat(coarse, -(-height // 5), 0), -(-width // 5), 1)[:height, :width]
 
 
 # --------------------------------------------------------------------------------------- the same on the same logits

@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from test_automatic import SMALL, picture
 
 from minisam import SamAutomaticMaskGenerator
 from minisam.automatic.crops import PRESETS
@@ -24,6 +23,7 @@ from minisam.commands.main import main
 from minisam.files.images import read_image, save_png
 from minisam.sam import build
 from minisam.training.data import find_records
+from small_models import SMALL, picture
 
 coco = pytest.importorskip("pycocotools.mask")
 COCO = pytest.importorskip("pycocotools.coco").COCO
