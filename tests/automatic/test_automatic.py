@@ -253,11 +253,10 @@ thresholds = st.sampled_from((0.0, 0.3, 0.7, 0.75, 0.9))
     ),
 )
 def test_the_same_records_on_the_same_logits(seed, size, settings):
-    """Every number equal, records in the same order. Kills: ≥ for > at the predicted IoU, > for ≥ at the stability, a
-    filter at 0, NaN stability passing, NMS by stability, across crops by predicted IoU, before the filters, boxes of
-    the crop not moved, x and y exchanged, masks before points in the order, the NMS between crops left out, the last
-    NMS left out, a changed mask that wins over an unchanged one, the area from before the small regions went, the box
-    from before."""
+    """Every number equal, records in the same order. Kills: ≥ for > at the predicted IoU, a filter at 0, NaN stability
+    passing, NMS by stability, across crops by predicted IoU, before the filters, boxes of the crop not moved, x and y
+    exchanged, masks before points in the order, the NMS between crops left out, the last NMS left out, a changed mask
+    that wins over an unchanged one, the area from before the small regions went, the box from before."""
     ours, expected = both(size, {"seed": seed}, crop_overlap_ratio=0.0, **settings)
     np.testing.assert_equal(ours, expected)
 
@@ -422,7 +421,8 @@ def test_pred_iou_thresh():
 
 
 def test_stability_score_thresh_and_offset():
-    """At least; at an offset of 0 every mask is perfectly stable, but an empty one has no stability at all."""
+    """At least; at an offset of 0 every mask is perfectly stable, but an empty one has no stability at all. Kills: >
+    for ≥ at the stability."""
     everything = records()
     assert any(np.isnan(record["stability_score"]) for record in everything)
     exact = next(r["stability_score"] for r in everything if 0.3 < r["stability_score"] < 0.9)
