@@ -16,6 +16,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 import oracles
 from command_line import refused, run
@@ -213,12 +215,28 @@ def test_nothing_is_made_on_another_device():
 
 
 def test_oracles_stay_on_their_device():
-    """The same for the oracles, but those whose shapes depend on values. Kills: ``torch.arange`` without a device."""
+    """The same for the oracles, with all that they make on the way (an index may lie elsewhere and do no harm on meta),
+    but those whose shapes depend on values. Kills: ``torch.arange`` without a device."""
     looking = ("box_from_mask", "rle", "nms", "mask_runs")
     for case in kernel_cases(np.random.default_rng(0)):
         if not case.name.startswith(looking):
-            out = case.oracle(*(devices.tensor(a, "meta") for a in case.arguments))
-            assert out.device.type == "meta", case.name
+            arguments = [devices.tensor(a, "meta") for a in case.arguments]
+            with Places() as places:
+                case.oracle(*arguments)
+            assert places.seen == {"meta"}, case.name
+
+
+class Places(TorchDispatchMode):
+    """The devices of all results of operations."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = set()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        self.seen |= {x.device.type for x in tree_leaves(out) if isinstance(x, torch.Tensor)}
+        return out
 
 
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=6))
