@@ -122,7 +122,7 @@ def copy_with_change(job: Job, copy: Path) -> None:
 
 
 def run(job: Job) -> tuple[bool, str]:
-    """Did the tests pass, and the end of what they printed. Where nobody can say: the wrong answer, and why."""
+    """Did the tests pass, and the end of what they printed; where nobody can say, the wrong answer, and why."""
     with tempfile.TemporaryDirectory() as folder:
         copy, output = Path(folder) / "copy", ""
         copy.mkdir()
@@ -179,6 +179,7 @@ def pytest_here(job: Job, copy: Path) -> int:
 
     paths = [str((copy if job.of_kernel else ROOT) / "kernels"), str(copy)]
     sys.path[:0] = paths
+    os.chdir(copy)  # where programs that the tests start look first
     os.environ["PYTHONPATH"] = os.pathsep.join(paths)  # for programs that the tests start
     if job.of_kernel:
         os.environ["NUMBA_DISABLE_JIT"] = "1"

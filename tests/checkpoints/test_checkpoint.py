@@ -74,8 +74,8 @@ MUTANTS = {
     ),
     "reading other memory through offset, size or stride": (
         "minisam/checkpoints/torch_file.py",
-        " or (count and last >= storage.size)",
-        "",
+        "    last = offset + sum(",
+        "    return np.lib.stride_tricks.as_strided(storage[offset:], size, [4 * n for n in stride])\n    last = sum(",
     ),
     "a picture of 10¹² zeros through a stride of 0": (
         "minisam/checkpoints/torch_file.py",

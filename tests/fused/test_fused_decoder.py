@@ -135,7 +135,7 @@ def test_fused_is_plain(name, seed, batch, points, box, mask, multimask_output):
 @settings(max_examples=8)
 @given(seeds, st.integers(1, 6), st.booleans())
 def test_a_prompt_has_the_same_bits_in_any_batch(seed, points, mask):
-    """Law: alone, among others, in another place. Kills: room shared by two prompts, sums over the batch."""
+    """Law: alone, among others, in another place. Kills: room shared by two prompts."""
     sam, rng = MODELS["25 tokens" if points % 2 else "441 tokens"], np.random.default_rng(seed)
     decoder = sam.fused_decoder
     features, sparse, masks, _ = prompts(sam, rng, 4, points, False, mask)
@@ -154,7 +154,8 @@ def test_a_prompt_has_the_same_bits_in_any_batch(seed, points, mask):
 @given(seeds, st.booleans(), st.booleans())
 def test_prompts_that_a_thread_takes_together(seed, box, multimask_output):
     """Law: four at once, and one that is left over, have the bits of each alone; so has what the plain form answers
-    among them. Kills: room shared by two prompts, masks or trust of another prompt, a last part left out."""
+    among them. Kills: room shared by two prompts, sums over the batch, masks or trust of another prompt, a last part
+    left out."""
     sam, rng = MODELS["441 tokens" if box else "three layers"], np.random.default_rng(seed)
     decoder = sam.fused_decoder
     features, sparse, _, _ = prompts(sam, rng, 9, 1, box, False)
