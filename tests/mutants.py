@@ -1,15 +1,25 @@
-"""Break every kernel on purpose and show that the tests notice: ``python tests/mutants.py [op …]``.
+"""Break the code on purpose and show that the tests notice: ``python tests/mutants.py [op, folder or file …]``.
 
-Each ``test_<op>.py`` holds a table ``MUTANTS``: wrong version → (text in ``<op>.py``, its replacement). For each
-one the kernels are copied to a temporary folder, the text is replaced there, and the op's own tests run against the
-copy, uncompiled, with few random examples and, should a mutant survive those, with many. A mutant that survives both, a
-text that is not found, or tests that fail without a mutant are errors.
+A test file holds a table ``MUTANTS`` of wrong versions. For each one the code is copied to a temporary folder and
+changed there, and tests run against the copy, with few random examples and, should the mutant survive those, with many.
+
+``tests/kernels/<folder>/test_<op>.py``: name → (text in ``<op>.py``, its replacement). All tests of the file run, and
+the kernel is plain Python.
+
+Any other test file: name → (path from the root, text in that file, its replacement). The name is quoted from a
+docstring of the file, where it stands after "Kills:", and only tests whose docstrings quote it run. The kernels are not
+copied: they are compiled, and their code comes from numba's cache. So does that of ``minisam/world``, whose loops no
+change outside ``@exact`` functions can reach.
+
+A mutant that survives, a text that is not found, a name that no docstring quotes, or tests that fail without a mutant
+are errors.
 """
 
 from __future__ import annotations
 
 import ast
-import contextlib
+import collections
+import importlib
 import io
 import multiprocessing
 import os
@@ -18,92 +28,180 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-TESTS = Path(__file__).parent
-KERNELS = TESTS.parent / "kernels"
+TESTS = Path(__file__).resolve().parent
+ROOT = TESTS.parent
+KERNELS = "kernels/minisam_kernels"
 
 
-def table(op: str) -> dict[str, tuple[str, str]]:
-    """The literal ``MUTANTS`` of ``test_<op>.py``, read without importing it."""
-    for node in ast.parse(test_file(op).read_text()).body:
-        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "MUTANTS":
+class Job(NamedTuple):
+    """Tests to run against a copy in which ``old`` is ``new``; without a name, against the code as it is."""
+
+    tests: Path
+    functions: tuple[str, ...]  # of the test file; none: all
+    name: str = ""
+    file: str = ""
+    old: str = ""
+    new: str = ""
+
+    @property
+    def of_kernel(self) -> bool:
+        return self.tests.is_relative_to(TESTS / "kernels")
+
+    @property
+    def label(self) -> str:
+        return self.tests.relative_to(TESTS).as_posix()
+
+
+def table(tree: ast.Module) -> dict[str, Any] | None:
+    """The literal ``MUTANTS`` of a test file, read without importing it."""
+    for node in tree.body:
+        target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
+        if isinstance(node, ast.Assign | ast.AnnAssign) and getattr(target, "id", "") == "MUTANTS":
+            assert node.value is not None
             return ast.literal_eval(node.value)
-    raise SystemExit(f"expected test_{op}.py to hold a table MUTANTS, found none")
+    return None
 
 
-def kernel_file(op: str) -> Path:
-    """``<folder>/<op>.py`` in ``kernels/minisam_kernels``."""
-    return next(KERNELS.glob(f"minisam_kernels/*/{op}.py"))
+def jobs_of(tests: Path) -> list[Job]:
+    """The tests as they are, then one job per mutant; none where the file has no table and need not have one."""
+    tree = ast.parse(tests.read_text())
+    mutants = table(tree)
+    if tests.is_relative_to(TESTS / "kernels"):
+        op = tests.stem.removeprefix("test_")
+        kernel = next(ROOT.glob(f"{KERNELS}/{tests.parent.name}/{op}.py"), None)
+        if kernel is None:
+            return []
+        if mutants is None:
+            raise SystemExit(f"expected test_{op}.py to hold a table MUTANTS, found none")
+        file = kernel.relative_to(ROOT).as_posix()
+        return [Job(tests, ()), *(Job(tests, (), name, file, old, new) for name, (old, new) in mutants.items())]
+    kills = {}
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef):
+            _, _, text = (ast.get_docstring(node) or "").partition("Kills:")
+            kills[node.name] = " ".join(text.split())
+    jobs = []
+    for name, (file, old, new) in (mutants or {}).items():
+        functions = tuple(function for function, text in kills.items() if name in text)
+        if not functions:
+            raise SystemExit(f"expected {tests.name} to quote {name!r} after a 'Kills:', found it in no docstring")
+        jobs.append(Job(tests, functions, name, file, old, new))
+    named = tuple(dict.fromkeys(function for job in jobs for function in job.functions))
+    return [Job(tests, named), *jobs] if jobs else []
 
 
-def test_file(op: str) -> Path:
-    """The tests of a kernel: the same folder below ``tests/kernels``."""
-    return TESTS / "kernels" / kernel_file(op).parent.name / f"test_{op}.py"
+def copy_with_change(job: Job, copy: Path) -> None:
+    """A project of links to files of this one; only the changed file is one of its own.
+
+    Numba looks at a source's time and size, which a link has in common with its file, so compiled code of the copy is
+    found. Of what is compiled anew, only the code as it is becomes part of this project's cache.
+    """
+    top = "kernels" if job.of_kernel else "minisam"
+    for path in ROOT.iterdir():
+        if path.name != top and not path.name.startswith("."):
+            (copy / path.name).symlink_to(path)
+    shutil.copytree(ROOT / top, copy / top, copy_function=os.symlink, ignore=shutil.ignore_patterns("__pycache__"))
+    for folder in [copy / top, *(path for path in (copy / top).rglob("*") if path.is_dir())]:
+        cache = ROOT / folder.relative_to(copy) / "__pycache__"
+        cache.mkdir(exist_ok=True)
+        if job.name:
+            shutil.copytree(cache, folder / cache.name, copy_function=os.symlink)
+        else:
+            (folder / cache.name).symlink_to(cache)
+    if job.name:
+        source = (ROOT / job.file).read_text()
+        if job.old not in source or Path(job.file).parts[0] != top:
+            raise ValueError(f"expected {job.file} in {top} to hold {job.old!r}, which {job.name!r} replaces")
+        (copy / job.file).unlink()
+        (copy / job.file).write_text(source.replace(job.old, job.new))
 
 
-def ops() -> list[str]:
-    """Every kernel file that has a test file of its own."""
-    return sorted(p.stem for p in KERNELS.glob("minisam_kernels/*/[!_]*.py") if test_file(p.stem).exists())
-
-
-def run(job: tuple[str, str, tuple[str, str] | None]) -> tuple[bool, str]:
-    """Run the op's tests against a copy with the change made in it: (did they pass, the end of what they printed)."""
-    op, _, change = job
+def run(job: Job) -> tuple[bool, str]:
+    """Did the tests pass, and the end of what they printed; where nobody can say, the wrong answer, and why."""
     with tempfile.TemporaryDirectory() as folder:
-        shutil.copytree(KERNELS, Path(folder) / "kernels", ignore=shutil.ignore_patterns("__pycache__"))
-        if change:
-            path = Path(folder) / kernel_file(op).relative_to(TESTS.parent)
-            source = path.read_text()
-            if change[0] not in source:
-                return True, f"expected {op}.py to hold {change[0]!r}, which this mutant replaces"
-            path.write_text(source.replace(change[0], change[1]))
-        output = ""
-        for profile in ("mutants", "mutants-many") if change else ("mutants",):
-            passed, output = pytest_in_child(op, folder, profile)
-            if not passed:
-                return False, output
+        copy, output = Path(folder) / "copy", ""
+        copy.mkdir()
+        try:
+            copy_with_change(job, copy)
+            for profile in ("mutants", "mutants-many") if job.name else ("mutants",):
+                passed, output = pytest_in_child(job, copy, profile)
+                if not passed:
+                    return False, output
+        except ValueError as error:
+            return bool(job.name), str(error)
         return True, output
 
 
 TOO_LONG = 120  # seconds: a mutant whose tests take longer hangs, which is a way to be noticed
+NO_RESULT = 70  # a child's exit code when pytest did not come to an end
 
 
-def pytest_in_child(op: str, folder: str, profile: str) -> tuple[bool, str]:
+def pytest_in_child(job: Job, copy: Path, profile: str) -> tuple[bool, str]:
     """pytest on one file, in a fork of this process: torch, numba and hypothesis are imported already, ours are not."""
-    report = Path(folder) / "report"
+    report = copy.parent / "report"
     child = os.fork()
     if child == 0:
-        code = 1
-        signal.alarm(TOO_LONG)
-        with open(report, "w") as file, contextlib.suppress(BaseException):
+        code = NO_RESULT
+        signal.alarm(TOO_LONG if job.name else 0)
+        with open(report, "w") as file:
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)
             sys.stdout = sys.stderr = io.TextIOWrapper(os.fdopen(1, "wb", closefd=False), write_through=True)
             os.environ["HYPOTHESIS_PROFILE"] = profile
-            sys.path.insert(0, str(Path(folder) / "kernels"))
-            import numpy as np
-            import pytest
-
-            np.empty, np.empty_like = poisoned(np.empty), poisoned(np.empty_like)
-            options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:cov", "--no-header", "--tb=short"]
-            code = int(pytest.main([*options, str(test_file(op))]))
-            import minisam_kernels
-
-            if not minisam_kernels.__file__.startswith(folder):
-                code = 3  # the tests did not see the copy
+            try:
+                code = pytest_here(job, copy)
+            except BaseException:
+                traceback.print_exc()
+            sys.stdout.flush()
         os._exit(code)
     _, status = os.waitpid(child, 0)
     code = os.waitstatus_to_exitcode(status)
     if code == -signal.SIGALRM:
         return False, f"no end after {TOO_LONG} s"
     if code not in (0, 1):
-        raise SystemExit(
-            f"expected the tests of {op} to pass or fail, got exit code {code}:\n{report.read_text()[-2000:]}"
+        raise ValueError(
+            f"expected the tests of {job.label} to pass or fail, got exit code {code} with the mutant {job.name!r}:\n"
+            f"{report.read_text()[-2000:]}"
         )
     return code == 0, report.read_text()[-2000:]
+
+
+def pytest_here(job: Job, copy: Path) -> int:
+    """pytest's exit code, or 3 where the tests did not see the copy."""
+    import numba
+    import numpy as np
+    import pytest
+
+    paths = [str((copy if job.of_kernel else ROOT) / "kernels"), str(copy)]
+    sys.path[:0] = paths
+    os.chdir(copy)  # where programs that the tests start look first
+    os.environ["PYTHONPATH"] = os.pathsep.join(paths)  # for programs that the tests start
+    if job.of_kernel:
+        os.environ["NUMBA_DISABLE_JIT"] = "1"
+        numba.config.DISABLE_JIT = 1
+        np.empty, np.empty_like = poisoned(np.empty), poisoned(np.empty_like)
+    elif not job.name or "@exact" not in (ROOT / job.file).read_text():
+        compile_as_at_home(copy)
+    options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:cov", "--no-header", "--tb=short"]
+    code = int(pytest.main([*options, *([f"{job.tests}::{f}" for f in job.functions] or [str(job.tests)])]))
+    package = importlib.import_module("minisam_kernels" if job.of_kernel else "minisam")
+    return code if Path(str(package.__file__)).is_relative_to(copy) else 3
+
+
+def compile_as_at_home(copy: Path) -> None:
+    """Let compiled code in the copy of a package count as current when it is current for the package itself."""
+    jit = importlib.import_module("minisam_kernels.runtime.jit")
+    compiler = jit.compiler
+
+    def at_home(package: Path, fastmath: set[str]) -> Any:
+        return compiler(ROOT / package.relative_to(copy) if package.is_relative_to(copy) else package, fastmath)
+
+    jit.compiler = at_home
 
 
 def poisoned(allocate: Callable[..., Any]) -> Callable[..., Any]:
@@ -118,26 +216,48 @@ def poisoned(allocate: Callable[..., Any]) -> Callable[..., Any]:
     return allocate_poison
 
 
-def main(chosen: list[str]) -> int:
-    """Print a line a mutant; return 1 if any survives."""
-    os.environ["NUMBA_DISABLE_JIT"] = "1"
-    import hypothesis  # noqa: F401
-    import numba  # noqa: F401
-    import pytest  # noqa: F401
-    import torch
+def chosen_files(words: list[str]) -> list[Path]:
+    """Test files that a word names: by path, by file name without ``test_`` and ``.py``, or by folder."""
+    files = sorted(TESTS.rglob("test_*.py"))
+    chosen = []
+    for word in words:
+        name = Path(word).name.removeprefix("test_").removesuffix(".py")
+        named = [f for f in files if name == f.stem.removeprefix("test_") or name in f.relative_to(TESTS).parts[:-1]]
+        if not named:
+            raise SystemExit(f"expected the name of a kernel, a folder or a file of tests, got {word!r}")
+        chosen += named
+    return list(dict.fromkeys(chosen)) if words else files
 
-    torch.set_num_threads(1)
-    jobs = [(op, name, change) for op in chosen or ops() for name, change in {"": None, **table(op)}.items()]
-    wrong = 0
+
+def report(jobs: list[Job], results: Iterable[tuple[bool, str]]) -> collections.Counter[tuple[str, bool]]:
+    """Print a line per job and return how many are (of a folder, right)."""
+    counts: collections.Counter[tuple[str, bool]] = collections.Counter()
+    for job, (passed, output) in zip(jobs, results, strict=True):
+        verdict = ("SURVIVED" if passed else "killed") if job.name else ("passes" if passed else "FAILS")
+        print(f"{job.label:40} {job.name or '(as it is)':60} {verdict}", flush=True)
+        if passed == bool(job.name):
+            print(output)
+        counts[job.tests.parent.relative_to(TESTS).as_posix(), passed != bool(job.name)] += 1
+    return counts
+
+
+def main(words: list[str]) -> int:
+    """Print a line per mutant and the counts per folder; return 1 if any survives."""
+    for module in ("torch", "numba", "hypothesis", "pytest", "scipy.ndimage", "PIL.Image", "safetensors"):
+        importlib.import_module(module)  # what the children share
+    sys.modules["torch"].set_num_threads(1)
     start = time.perf_counter()
+    jobs = [job for file in chosen_files(words) for job in jobs_of(file)]
+    unbroken, mutants = [job for job in jobs if not job.name], [job for job in jobs if job.name]
     with multiprocessing.get_context("fork").Pool(os.cpu_count()) as pool:
-        for (op, name, _), (passed, output) in zip(jobs, pool.imap(run, jobs), strict=True):
-            verdict = ("SURVIVED" if passed else "killed") if name else ("passes" if passed else "FAILS")
-            print(f"{op:20} {name or '(as it is)':50} {verdict}", flush=True)
-            if passed == bool(name):
-                wrong += 1
-                print(output)
-    print(f"{len(jobs)} runs in {time.perf_counter() - start:.0f} s, {wrong} wrong")
+        failing = report(unbroken, pool.imap(run, unbroken))  # first: it fills numba's cache, which the copies share
+        counts = report(mutants, pool.imap(run, mutants))
+    for folder in sorted({folder for folder, _ in counts}):
+        killed, survived = counts[folder, True], counts[folder, False]
+        print(f"{folder:20} {killed:4} of {killed + survived} killed")
+    wrong = sum(n for (_, right), n in (failing + counts).items() if not right)
+    killed = sum(n for (_, right), n in counts.items() if right)
+    print(f"{killed} of {len(mutants)} mutants killed in {time.perf_counter() - start:.0f} s, {wrong} runs wrong")
     return int(wrong > 0)
 
 

@@ -1,8 +1,10 @@
-"""Models that are small enough for a test."""
+"""Models that are small enough for a test, and something for them to see."""
 
 from __future__ import annotations
 
 import dataclasses
+
+import numpy as np
 
 from minisam.model.config import CONFIGS, SamConfig
 
@@ -40,3 +42,9 @@ def small(name: str, **changes: object) -> SamConfig:
 
 
 TWO_BLOCKS = small("tiny", image_size=64, window_size=5)
+
+
+def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
+    """Smooth colours, so that a model has something to see."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (5, 5, 3), dtype=np.uint8)
+    return np.repeat(np.repeat(coarse, -(-height // 5), 0), -(-width // 5), 1)[:height, :width]

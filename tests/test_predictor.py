@@ -15,6 +15,60 @@ from minisam.model.preprocess import apply_coords, input_size, normalise_and_pad
 from minisam_kernels import InputError
 from strategies import seeds
 
+# wrong version → (file, text in it, its replacement); names are quoted from docstrings
+MUTANTS = {
+    "the shorter side": (
+        "minisam/model/preprocess.py",
+        "image_size / max(height, width)",
+        "image_size / min(height, width)",
+    ),
+    "rounding down": (
+        "minisam/model/preprocess.py",
+        "max(1, int(height * scale + 0.5)), max(1, int(width * scale + 0.5))",
+        "max(1, int(height * scale)), max(1, int(width * scale))",
+    ),
+    "a side of no pixels": (
+        "minisam/model/preprocess.py",
+        "max(1, int(height * scale + 0.5)), max(1, int(width * scale + 0.5))",
+        "int(height * scale + 0.5), int(width * scale + 0.5)",
+    ),
+    "one scale for both axes": (
+        "minisam/model/preprocess.py",
+        "(width / original_size[1], height / original_size[0])",
+        "(width / original_size[1])",
+    ),
+    "(row, column)": (
+        "minisam/model/preprocess.py",
+        "(width / original_size[1], height / original_size[0])",
+        "(height / original_size[0], width / original_size[1])",
+    ),
+    "zeros before normalising": (
+        "minisam/model/preprocess.py",
+        """= (image - MEAN) / STD
+""",
+        """= image
+    out = (out - MEAN) / STD
+""",
+    ),
+    "padding at the left or top": (
+        "minisam/model/preprocess.py",
+        "out[0, : image.shape[0], : image.shape[1]]",
+        "out[0, -image.shape[0] :, -image.shape[1] :]",
+    ),
+    "a filter that samples points": (
+        "minisam/model/preprocess.py",
+        "Image.Resampling.BILINEAR",
+        "Image.Resampling.NEAREST",
+    ),
+    "one resize": (
+        "minisam/model/preprocess.py",
+        "resize(resize(low_res, (image_size, image_size))[:, :height, :width], original_size)",
+        "resize(low_res, original_size)",
+    ),
+    "a misplaced cut": ("minisam/model/preprocess.py", "[:, :height, :width]", "[:, -height:, -width:]"),
+    "one that needs a prompt": ("minisam/model/mask_decoder.py", "if not len(sparse):", "if False:"),
+}
+
 SAM = minisam.build("tiny", seed=1)
 LOW = SAM.config.low_res_size  # of the decoder's masks and of mask prompts
 

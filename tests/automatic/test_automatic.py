@@ -18,35 +18,143 @@ from hypothesis import strategies as st
 
 import minisam
 from minisam import InputError, SamAutomaticMaskGenerator
-from minisam.model.config import SamConfig
 from minisam.reference import automatic as reference
 from minisam.sam import build
 from minisam_kernels.masks import rle
+from small_models import SMALL, picture
 from strategies import seeds
 
 coco = pytest.importorskip("pycocotools.mask")
 
-SMALL = SamConfig(
-    name="small",
-    image_size=64,
-    patch_size=8,
-    encoder_embed_dim=16,
-    encoder_depth=2,
-    encoder_num_heads=2,
-    encoder_global_attn_indexes=(1,),
-    window_size=4,
-    prompt_embed_dim=16,
-    decoder_num_heads=2,
-    decoder_mlp_dim=24,
-    iou_head_hidden_dim=16,
-)
 ALL = {"pred_iou_thresh": 0, "stability_score_thresh": 0, "box_nms_thresh": 1.0}  # nothing is filtered
 
 
-def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
-    """Smooth colours, so that a model has something to see."""
-    coarse = np.random.default_rng(seed).integers(0, 256, (5, 5, 3), dtype=np.uint8)
-    return np.repeat(np.repeat(coarse, -(-height // 5), 0), -(-width // 5), 1)[:height, :width]
+# wrong version → (file, text in it, its replacement); names are quoted from docstrings
+MUTANTS = {
+    "≥ for > at the predicted IoU": (
+        "minisam/automatic/generator.py",
+        "[value > least_iou for",
+        "[value >= least_iou for",
+    ),
+    "> for ≥ at the stability": (
+        "minisam/automatic/generator.py",
+        "stability >= least_stability",
+        "stability > least_stability",
+    ),
+    "a filter at 0": (
+        "minisam/automatic/generator.py",
+        "least_stability == 0 or stability >= least_stability",
+        "stability >= least_stability",
+    ),
+    "NaN stability passing": (
+        "minisam/automatic/generator.py",
+        "stability >= least_stability",
+        "not stability < least_stability",
+    ),
+    "NMS by stability": (
+        "minisam/automatic/generator.py",
+        "np.array([mask.iou for mask in passed])",
+        "np.array([m.stability for m in passed])",
+    ),
+    "across crops by predicted IoU": (
+        "minisam/automatic/generator.py",
+        "1 / areas.astype(np.float32)",
+        "np.array([mask.iou for mask in masks])",
+    ),
+    "boxes of the crop not moved": (
+        "minisam/automatic/generator.py",
+        "measured.boxes if whole else measured.boxes + (x0, y0, x0, y0)",
+        "measured.boxes",
+    ),
+    "x and y exchanged": (
+        "minisam/automatic/generator.py",
+        "points[mask.candidate // per_point].tolist()",
+        "points[mask.candidate // per_point][::-1].tolist()",
+    ),
+    "masks before points in the order": (
+        "minisam/automatic/generator.py",
+        "scores = np.array([mask.iou for mask in passed])",
+        "passed.sort(key=lambda mask: mask.candidate % 3); scores = np.array([mask.iou for mask in passed])",
+    ),
+    "the NMS between crops left out": ("minisam/automatic/generator.py", "if len(crops) > 1:", "if False:"),
+    "the last NMS left out": (
+        "minisam/automatic/generator.py",
+        "return run.without_duplicates(cleaned, 1.0 - changed,",
+        "return cleaned or (cleaned, changed,",
+    ),
+    "a changed mask that wins over an unchanged one": (
+        "minisam/automatic/generator.py",
+        "1.0 - changed",
+        "0.0 + changed",
+    ),
+    "the area from before the small regions went": ("minisam/automatic/generator.py", "area=int(after.sum()), ", ""),
+    "the box from before": ("minisam/automatic/generator.py", ", box=box)", ")"),
+    "points of the picture's grid for all layers": (
+        "minisam/automatic/generator.py",
+        "points = self.point_grids[layer] * (x1 - x0, y1 - y0)\n",
+        "points = self.point_grids[0] * (x1 - x0, y1 - y0)\n",
+    ),
+    "the tolerance at the picture's own edge": (
+        "minisam/automatic/crops.py",
+        "(near_crop & ~near_picture)",
+        "near_crop",
+    ),
+    "crops ranked the wrong way round": (
+        "minisam/automatic/generator.py",
+        "1 / areas.astype(np.float32)",
+        "areas.astype(np.float32)",
+    ),
+    "points scaled by the picture's longer side": (
+        "minisam/automatic/generator.py",
+        "* (x1 - x0, y1 - y0)\n",
+        "* max(x1 - x0, y1 - y0)\n",
+    ),
+    "crops not encoded": (
+        "minisam/automatic/generator.py",
+        "            predictor.set_image(",
+        "            layer or predictor.set_image(",
+    ),
+    "4 × 4 crops of 3 × 3 pixels": ("minisam/automatic/crops.py", "min(n * (w - overlap), width)", "n * (w - overlap)"),
+    "a lost last batch": (
+        "minisam/automatic/generator.py",
+        "range(0, len(points), self",
+        "range(0, len(points) - self.points_per_batch + 1, self",
+    ),
+    "edges of the crop's own frame": (
+        "minisam/automatic/generator.py",
+        "cut_off(boxes, crop, size)",
+        "cut_off(measured.boxes, crop, size)",
+    ),
+    "the picture's edges as well": ("minisam/automatic/crops.py", "(near_crop & ~near_picture)", "near_crop"),
+    "only one of all of it": ("minisam/automatic/generator.py", "MAX_COVERAGE = 0.95", "MAX_COVERAGE = 1.0"),
+    "> for ≥": ("minisam/automatic/generator.py", "not area < most_area", "area > most_area"),
+    "a predictor kept in the generator": (
+        "minisam/automatic/generator.py",
+        "predictor = copy(self.predictor)",
+        "predictor = self.predictor",
+    ),
+    "full-size logits": (
+        "minisam/automatic/generator.py",
+        "            measured = mask_runs(",
+        "            self.f = np.zeros((len(logits), y1 - y0, x1 - x0), np.float32)\n            measured = mask_runs(",
+    ),
+    "2 · 200 in uint8 is 144": ("minisam/automatic/crops.py", "return int(value)", "return value"),
+    "a predictor that nobody asks": (
+        "minisam/automatic/generator.py",
+        "predictor = copy(self.predictor)",
+        "predictor = SamPredictor(self.predictor.model)",
+    ),
+    "the first call after the first picture is encoded": (
+        "minisam/automatic/generator.py",
+        "        self.step(0)\n",
+        "",
+    ),
+    "an error after that": (
+        "minisam/automatic/generator.py",
+        "progress is not None and not callable(progress)",
+        "False",
+    ),
+}
 
 
 # --------------------------------------------------------------------------------------- the same on the same logits
@@ -145,10 +253,10 @@ thresholds = st.sampled_from((0.0, 0.3, 0.7, 0.75, 0.9))
     ),
 )
 def test_the_same_records_on_the_same_logits(seed, size, settings):
-    """Every number equal, records in the same order. Kills: ≥ for > at the predicted IoU, > for ≥ at the stability, a
-    filter at 0, NaN stability passing, NMS by stability, across crops by predicted IoU, before the filters, boxes of
-    the crop not moved, x and y exchanged, masks before points in the order, the second or third NMS left out, a changed
-    mask that wins over an unchanged one, area or box from before the small regions went."""
+    """Every number equal, records in the same order. Kills: ≥ for > at the predicted IoU, a filter at 0, NaN stability
+    passing, NMS by stability, across crops by predicted IoU, before the filters, boxes of the crop not moved, x and y
+    exchanged, masks before points in the order, the NMS between crops left out, the last NMS left out, a changed mask
+    that wins over an unchanged one, the area from before the small regions went, the box from before."""
     ours, expected = both(size, {"seed": seed}, crop_overlap_ratio=0.0, **settings)
     np.testing.assert_equal(ours, expected)
 
@@ -313,7 +421,8 @@ def test_pred_iou_thresh():
 
 
 def test_stability_score_thresh_and_offset():
-    """At least; at an offset of 0 every mask is perfectly stable, but an empty one has no stability at all."""
+    """At least; at an offset of 0 every mask is perfectly stable, but an empty one has no stability at all. Kills: >
+    for ≥ at the stability."""
     everything = records()
     assert any(np.isnan(record["stability_score"]) for record in everything)
     exact = next(r["stability_score"] for r in everything if 0.3 < r["stability_score"] < 0.9)
@@ -451,13 +560,19 @@ def test_paper_rule_of_the_predicted_iou():
 
 
 def test_paper_rule_of_coverage():
-    """A mask of 95 % or more of the picture is dropped. Kills: only one of all of it."""
+    """A mask of 95 % or more of the picture is dropped. Kills: only one of all of it, > for ≥."""
     low_res = squares(32, 32, 31)
     low_res[1, 31:] = -16  # 31 of 32 rows: .969; the third has 31² of 32² pixels, .938
     by_paper, by_code = paper_and_code(low_res, [0.99, 0.98, 0.97])
     shares = [record["area"] / 64**2 for record in by_code]
     assert len(by_code) == 3 and shares[0] == 1 > shares[1] >= 0.95 > shares[2]
     assert [r["predicted_iou"] for r in by_paper] == pytest.approx([0.97])
+    low_res[0, 19:] = -16  # 19 of the 20 rows that a picture of 40 × 64 pixels has: 2432 of 2560 pixels, exactly .95
+    generator = SamAutomaticMaskGenerator(
+        answering(Answers(0, {(0, 0): (low_res, [0.99, 0.8, 0.8])})), points_per_side=1, paper_rules=True
+    )
+    assert generator.generate(np.zeros((40, 64, 3), np.uint8)) == [] and generator.funnel is not None
+    assert generator.funnel.reason(0, 0) == "coverage"
 
 
 def test_paper_rule_of_crumbs():
@@ -491,14 +606,16 @@ def test_one_thread_and_two_give_the_same_bits(tmp_path):
 
 
 def test_one_generator_in_several_threads(models):
-    """Kills: a predictor kept in the generator, which another thread's picture overwrites."""
-    generator = SamAutomaticMaskGenerator(models["small"][0], points_per_side=4, output_mode="coco_rle", **ALL)
+    """All have set their pictures before any asks its second batch. Kills: a predictor kept in the generator, which
+    another thread's picture overwrites."""
+    settings = {"points_per_side": 4, "points_per_batch": 4, "output_mode": "coco_rle", **ALL}
+    generator = SamAutomaticMaskGenerator(models["small"][0], **settings)
     images = [picture(40, 60, seed) for seed in range(4)]
     expected = [generator.generate(image) for image in images]
-    found = [None] * 4
+    found, all_set = [None] * 4, threading.Barrier(4, timeout=60)
 
     def work(i):
-        found[i] = generator.generate(images[i])
+        found[i] = generator.generate(images[i], lambda done, _: all_set.wait() if done == 4 else None)
 
     workers = [threading.Thread(target=work, args=(i,)) for i in range(4)]
     for worker in workers:

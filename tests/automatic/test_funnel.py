@@ -9,6 +9,31 @@ from test_automatic import ALL, Answers, answering, squares
 from minisam import SamAutomaticMaskGenerator
 from minisam.automatic.funnel import KEPT, STEPS, Funnel
 
+# wrong version → (file, text in it, its replacement); names are quoted from docstrings
+MUTANTS = {
+    "a step not recorded": ("minisam/automatic/generator.py", "        self.drop(masks, step)\n", ""),
+    "recorded as another one": (
+        "minisam/automatic/generator.py",
+        'step = "stability" if not stable else',
+        'step = "crop_edge" if not stable else',
+    ),
+    "recorded for the wrong mask": (
+        "minisam/automatic/generator.py",
+        "funnel.fates[point, index] =",
+        "funnel.fates[point, 0] =",
+    ),
+    "what is kept counted as dropped": (
+        "minisam/automatic/generator.py",
+        "        self.funnel.fates.flat[[mask.candidate for mask in kept]] = KEPT\n",
+        "",
+    ),
+    "a filter after the others that is not recorded": (
+        "minisam/automatic/generator.py",
+        "        self.drop(masks, step)\n",
+        '        step == "regions" or self.drop(masks, step)\n',
+    ),
+}
+
 
 def run(answers: Answers, size: tuple[int, int] = (128, 256), **settings) -> tuple[list[dict], Funnel]:
     generator = SamAutomaticMaskGenerator(answering(answers), **settings)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy import ndimage
 
@@ -14,6 +14,70 @@ from minisam.files.images import COLOURS
 from minisam.files.mosaic import mosaic
 from minisam.reference import automatic as reference
 from strategies import seeds
+
+# wrong version → (file, text in it, its replacement); names are quoted from docstrings
+MUTANTS = {
+    "4-neighbours": ("minisam/automatic/regions.py", ", np.ones((3, 3))", ""),
+    "islands first": (
+        "minisam/automatic/regions.py",
+        """    window, filled = _flip_small(window, True, weights, min_area, False)
+    window, removed = _flip_small(window, False, weights, min_area, keep_largest)
+""",
+        """    window, removed = _flip_small(window, False, weights, min_area, keep_largest)
+    window, filled = _flip_small(window, True, weights, min_area, False)
+""",
+    ),
+    "a margin that counts as one row": ("minisam/automatic/regions.py", "weights[0] = first", "weights[0] = 1"),
+    "a margin beyond the picture": (
+        "minisam/automatic/regions.py",
+        "min(last + 1, length))",
+        "last + 1).clip(max=length - 1)",
+    ),
+    "≤ for <": ("minisam/automatic/regions.py", "sizes < min_area", "sizes <= min_area"),
+    '"changed" only when pixels changed': (
+        "minisam/automatic/regions.py",
+        "return window ^ small[regions], True",
+        "return window ^ small[regions], small[regions].any()",
+    ),
+    "the flag ignored": ("minisam/automatic/regions.py", "if keep_largest and small", "if small"),
+    "the first one kept": ("minisam/automatic/regions.py", "small[1 + sizes[1:].argmax()]", "small[1]"),
+    "points on the border": (
+        "minisam/automatic/crops.py",
+        "np.linspace(1 / (2 * side), 1 - 1 / (2 * side), side)",
+        "np.linspace(0, 1, side)",
+    ),
+    "(y, x)": (
+        "minisam/automatic/crops.py",
+        "np.stack(np.meshgrid(middles, middles)",
+        "np.stack(np.meshgrid(middles, middles)[::-1]",
+    ),
+    "rows of crops before columns": (
+        "minisam/automatic/crops.py",
+        """        for x0 in range(0, min(n * (w - overlap), width), w - overlap):
+            for y0 in range(0, min(n * (h - overlap), height), h - overlap):
+""",
+        """        for y0 in range(0, min(n * (h - overlap), height), h - overlap):
+            for x0 in range(0, min(n * (w - overlap), width), w - overlap):
+""",
+    ),
+    "the overlap of the longer side": (
+        "minisam/automatic/crops.py",
+        "overlap_ratio * min(size)",
+        "overlap_ratio * max(size)",
+    ),
+    "of every layer the same": ("minisam/automatic/crops.py", " * (2 / n)", ""),
+    "empty crops": ("minisam/automatic/crops.py", "min(n * (h - overlap), height)", "n * (h - overlap)"),
+    "< 20": ("minisam/automatic/crops.py", "np.abs(boxes - crop) <= EDGE", "np.abs(boxes - crop) < EDGE"),
+    "the picture's edges too": ("minisam/automatic/crops.py", "near_crop & ~near_picture", "near_crop"),
+    "one axis": ("minisam/automatic/crops.py", ".any(axis=1))", "[:, ::2].any(axis=1))"),
+    "colours in turn": ("minisam/files/mosaic.py", "np.lexsort((taken, met))[0]", "np.lexsort((taken,))[0]"),
+    "the inner one drawn first": ("minisam/files/mosaic.py", "for mask in masks:", "for mask in list(masks)[::-1]:"),
+    "painting the window instead of the mask": (
+        "minisam/files/mosaic.py",
+        "inside = mask[window]",
+        "inside = np.ones_like(mask[window])",
+    ),
+}
 
 
 def blobs(seed: int, height: int, width: int, share: float) -> np.ndarray:
@@ -33,6 +97,15 @@ def masks(draw: st.DrawFn) -> np.ndarray:
     return np.pad(mask, pads, constant_values=draw(st.booleans()))
 
 
+def ring_and_block() -> np.ndarray:
+    """A ring of 8 pixels around a hole of 1, and 20 pixels elsewhere."""
+    mask = np.zeros((9, 12), bool)
+    mask[1:4, 1:4] = mask[4:8, 6:11] = True
+    mask[2, 2] = False
+    return mask
+
+
+@example(ring_and_block(), 9)
 @given(masks(), st.integers(0, 90))
 def test_holes_are_filled_and_islands_removed_as_in_the_whole_picture(mask, min_area):
     """The window with weights gives what labelling the whole picture gives, holes first. Kills: 4-neighbours, islands
@@ -140,6 +213,8 @@ def test_near_a_crops_inner_edge():
         (130, 0, 279, 199): False, (130, 0, 280, 199): True, (130, 0, 299, 199): True,
     }  # fmt: skip
     np.testing.assert_array_equal(cut_off(np.array(list(boxes)), crop, size), list(boxes.values()))
+    turned = np.array(list(boxes))[:, [1, 0, 3, 2]]
+    np.testing.assert_array_equal(cut_off(turned, (0, 100, 200, 300), (400, 200)), list(boxes.values()))
     assert not cut_off(np.array([[0, 0, 399, 199]]), (0, 0, 400, 200), size).any()
 
 

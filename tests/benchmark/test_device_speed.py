@@ -24,6 +24,70 @@ from parity_reports import made
 from small_models import TWO_BLOCKS
 from strategies import seeds
 
+# wrong version → (file, text in it, its replacement); names are quoted from docstrings
+MUTANTS = {
+    "bfloat16 that was never set": (
+        "minisam/benchmark/device_speed.py",
+        "devices.place(model, device, dtype)",
+        "dtype = torch.float32",
+    ),
+    "rows and columns exchanged": (
+        "minisam/benchmark/device_speed.py",
+        "automatic.mask_to_box(masks)",
+        "automatic.mask_to_box(masks)[:, [1, 0, 3, 2]]",
+    ),
+    "mask 0 among them": ("minisam/benchmark/device_speed.py", "logits[:, 1:].float()", "logits[:, :3].float()"),
+    "duplicates kept": ("minisam/benchmark/device_speed.py", ".numpy(), 0.7)", ".numpy(), 1.0)"),
+    "a clock stopped before the work is done": (
+        "minisam/benchmark/device_speed.py",
+        """        call()
+        devices.synchronise(device)
+""",
+        """        call()
+""",
+    ),
+    "memory of earlier work": (
+        "minisam/benchmark/device_speed.py",
+        "torch.cuda.reset_peak_memory_stats(device)",
+        "pass",
+    ),
+    "a first call that counts": ("minisam/benchmark/device_speed.py", "seconds: list[float] = []", "seconds = [first]"),
+    "a full card that ends the run": (
+        "minisam/benchmark/device_speed.py",
+        "except torch.cuda.OutOfMemoryError:",
+        """except torch.cuda.OutOfMemoryError:
+        raise
+    except ZeroDivisionError:""",
+    ),
+    "a file that is written at the end alone": (
+        "minisam/benchmark/device_speed.py",
+        """                    keep(found)
+""",
+        "",
+    ),
+    "a choice of parts and precisions that is not kept to": (
+        "minisam/benchmark/device_speed.py",
+        "sorted(plan.precisions or PRECISIONS,",
+        "sorted(PRECISIONS,",
+    ),
+    "an error from something else than eager float32": (
+        "minisam/benchmark/device_speed.py",
+        '(precision, form) == ("float32", "eager")',
+        'form == "eager"',
+    ),
+    "a time of the whole batch": (
+        "minisam/benchmark/device_report.py",
+        'row["median"] / per(row) for',
+        'row["median"] for',
+    ),
+    "the slowest form": ("minisam/benchmark/device_report.py", "best = min(", "best = max("),
+    "a gain over another batch's time": (
+        "minisam/benchmark/device_report.py",
+        'find(report, row["part"], row["number"], "float32")',
+        'find(report, row["part"], 4, "float32")',
+    ),
+}
+
 
 def test_bench_on_a_device(tmp_path, monkeypatch, capsys):
     """The whole command. What is timed gives what eager float32 gives. Kills: a form that times another form's work, a
@@ -83,7 +147,7 @@ def test_bench_refuses_what_a_device_has_not(tmp_path, monkeypatch, capsys):
 @torch.no_grad()
 def test_everything_is_the_plain_generators(seed, grid, together):
     """The same masks, boxes and scores as ``straightforward`` without filters. Kills: rows and columns exchanged, mask
-    0 among them, duplicates kept, masks of another order."""
+    0 among them, duplicates kept."""
     model = devices.load(build(TWO_BLOCKS, seed % 100), torch.device("cpu"), torch.float32)
     image = np.random.default_rng(seed).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     plan = dataclasses.replace(device_speed.QUICK, grid=grid, points=together)

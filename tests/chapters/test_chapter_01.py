@@ -6,12 +6,12 @@ import json
 import re
 import shutil
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from book.tools import server as book_server
 from chapter import printed, solutions
 from minisam.exercises import verdict
 from minisam_kernels.losses.iou import iou
@@ -23,6 +23,28 @@ pytest.importorskip("anywidget")
 pytest.importorskip("skimage")
 from minisam.figures import one_pixel, runs, score
 from minisam.figures.shared.subjects import KNOWN, Subject, subjects
+
+# wrong version → (file, text in it, its replacement); names are quoted from docstrings
+MUTANTS = {
+    "rows and columns swapped in the rim": (
+        "minisam/figures/score.js",
+        "height, width, width, 1);",
+        "width, height, width, 1);",
+    ),
+    "a border that does not count": ("minisam/figures/score.js", "let run = 0; //", "let run = d; //"),
+    "0/0 that becomes a number": (
+        "minisam/figures/score.js",
+        "both / (both + missed + spilled),",
+        "both / (both + missed + spilled || 1),",
+    ),
+    "rows before columns": (
+        "minisam/figures/score.js",
+        "for (let x = 0; x < width; x++) for (let y = 0; y < height; y++) {",
+        "for (let y = 0; y < height; y++) for (let x = 0; x < width; x++) {",
+    ),
+    "differences from the third number on": ("minisam/figures/score.js", "i > 2 ?", "i > 1 ?"),
+    "a sign that is lost": ("minisam/figures/score.js", "if (group & 16) d |= -1 << shift;", ""),
+}
 
 SOLUTIONS = solutions(1)
 
@@ -89,7 +111,7 @@ def page(expression: str, data: Any) -> Any:
     """What score.js answers: ``expression`` in JavaScript, with its functions as ``s`` and ``data``."""
     if shutil.which("node") is None:
         pytest.skip("no node on this machine: the page's side is only tested in the browser")
-    address = json.dumps((book_server.ROOT / "minisam/figures/score.js").as_uri())
+    address = json.dumps(Path(score.__file__).with_suffix(".js").as_uri())
     script = (
         f"import * as s from {address}; const data = {json.dumps(data)}; console.log(JSON.stringify({expression}));"
     )

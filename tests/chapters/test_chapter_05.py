@@ -16,6 +16,23 @@ from minisam.model.preprocess import binary_mask_to_logits
 from minisam_kernels import InputError
 from minisam_kernels.layers.position_encoding import position_encoding_numpy
 
+# wrong version → (file, text in it, its replacement); names are quoted from docstrings
+MUTANTS = {
+    "x and y swapped": (
+        "minisam/figures/position_similarity.py",
+        "np.array(place), gaussian)",
+        "np.array(place)[::-1], gaussian)",
+    ),
+    "corners for centres": (
+        "minisam/figures/position_similarity.py",
+        "position_grid((side, side), gaussian)",
+        "position_encoding(np.stack(np.meshgrid(*[np.arange(side) / side] * 2), -1), gaussian)",
+    ),
+    "a sum for the mean": ("minisam/figures/position_similarity.py", " / gaussian.shape[1]", ""),
+    "a factor 2 or 4": ("minisam/figures/position_similarity.py", "-8 * np.pi**2", "-4 * np.pi**2"),
+    "σ forgotten": ("minisam/figures/position_similarity.py", " * deviation**2", ""),
+}
+
 LOW = minisam.CONFIGS["tiny"].low_res_size  # side of the decoder's masks
 
 
@@ -94,7 +111,7 @@ def test_exercise_4_is_the_projects_function(sam: minisam.Sam) -> None:
 
 
 def test_similarity_is_the_inner_product(sam: minisam.Sam) -> None:
-    """Kills: x and y swapped, corners for centres, a cosine for the inner product."""
+    """Kills: x and y swapped, corners for centres, a sum for the mean."""
     gaussian, place = sam.prompt_encoder.gaussian, (0.3, 0.7)
     found = position_similarity.similarity(gaussian, place, 8)
     for row, column in ((0, 0), (2, 6), (7, 1)):

@@ -18,6 +18,26 @@ from minisam.predictor import SamPredictor
 from minisam_kernels import InputError
 from minisam_kernels.attn.cross_attention import cross_attention_numpy
 
+# wrong version → (file, text in it, its replacement); names are quoted from docstrings
+MUTANTS = {
+    "another head layout": (
+        "minisam/figures/shared/decoder_steps.py",
+        "x.reshape(len(x), num_heads, -1).swapaxes(0, 1)",
+        "x.reshape(len(x), -1, num_heads).transpose(2, 0, 1)",
+    ),
+    "√C for √D": ("minisam/figures/shared/decoder_steps.py", "np.sqrt(q.shape[2])", "np.sqrt(q.shape[2] * num_heads)"),
+    "softmax over queries": (
+        "minisam/figures/shared/decoder_steps.py",
+        "weights / weights.sum(axis=2",
+        "weights / weights.sum(axis=1",
+    ),
+    "positions left out of the keys": (
+        "minisam/figures/shared/decoder_steps.py",
+        '(state / "k_proj").linear(k)[0]',
+        '(state / "k_proj").linear(v)[0]',
+    ),
+}
+
 ONE = np.array([1])
 GRID = minisam.CONFIGS["tiny"].image_embedding_size  # tokens along a side
 WIDE, HIGH = 4 * GRID, 4 * GRID * 2 // 3 + 1  # a picture that is as wide as the decoder's masks, so a pixel is a logit

@@ -16,6 +16,21 @@ from minisam.figures.shared.paint import at_point, coarse, look
 from minisam.predictor import SamPredictor
 from minisam_kernels import InputError
 
+# wrong version → (file, text in it, its replacement); names are quoted from docstrings
+MUTANTS = {
+    "another mask's vector": ("minisam/figures/dot_product.py", "steps.vectors[mask]", "steps.vectors[mask - 1]"),
+    "a bias": (
+        "minisam/figures/dot_product.py",
+        "(steps.features * steps.vectors[mask])",
+        "(steps.features * steps.vectors[mask] + 0.01)",
+    ),
+    "a term counted twice": (
+        "minisam/figures/dot_product.py",
+        "(steps.features * steps.vectors[mask])",
+        "(steps.features * steps.vectors[mask] * (1 + (np.arange(16) == 3)))",
+    ),
+}
+
 ONE = np.array([1])
 LOW = minisam.CONFIGS["tiny"].low_res_size  # side of the decoder's masks
 ROWS = LOW * 3 // 4  # of them that show the picture

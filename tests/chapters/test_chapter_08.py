@@ -20,6 +20,43 @@ from minisam.figures import background, focal_curves, iou_regression, loss_maps
 from minisam.figures.shared.subjects import Subject
 from minisam.world.scene import SIZE
 
+# wrong version → (file, text in it, its replacement); names are quoted from docstrings
+MUTANTS = {
+    "the probability of the foreground for that of the right answer": (
+        "minisam/figures/focal_curves.py",
+        " * (1 if target else -1)",
+        "",
+    ),
+    "α for 1 − α": (
+        "minisam/figures/focal_curves.py",
+        "return focal_loss(logits, targets, alpha, gamma)",
+        "return focal_loss(logits, targets, 1 - alpha, gamma)",
+    ),
+    "a slope along p": (
+        "minisam/figures/focal_curves.py",
+        "np.abs(slope[:, 0, 0])",
+        "np.abs(slope[:, 0, 0]) / (P * (1 - P))",
+    ),
+    "another mask's logits": (
+        "minisam/figures/loss_maps.py",
+        """z, g = logits_of(subject), subject.truth
+    each""",
+        """z, g = np.float32(subject.logits[1]), subject.truth
+    each""",
+    ),
+    "a mean that is a sum": ("minisam/figures/loss_maps.py", "alpha, gamma)[0] * z.size", "alpha, gamma)[0]"),
+    "a background that is drawn with the wrong sign": (
+        "minisam/figures/background.py",
+        "np.full((side, side), added",
+        "np.full((side, side), -added",
+    ),
+    "the object lost from the larger picture": (
+        "minisam/figures/background.py",
+        "z[here], g[here] = logits_of(subject), subject.truth",
+        "z[here] = logits_of(subject)",
+    ),
+}
+
 SOLUTIONS = solutions(8)
 ONE = np.ones(1, np.float32)
 

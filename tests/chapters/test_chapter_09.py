@@ -23,6 +23,26 @@ from minisam.world import HELD_OUT, nested
 from minisam_kernels.losses.iou import iou
 from minisam_kernels.runtime.errors import InputError
 
+# wrong version → (file, text in it, its replacement); names are quoted from docstrings
+MUTANTS = {
+    "a slope without the shares": ("minisam/figures/averaging.py", "slope += share * weight", "slope += weight"),
+    "a loss without its sign": ("minisam/figures/averaging.py", "logits -= rate", "logits += rate"),
+    "rules exchanged": ("minisam/figures/averaging.py", 'if rule == "best":', 'if rule == "mean":'),
+    "a point outside": ("minisam/world/nested.py", "(int(column), int(row))", "(int(row), int(column))"),
+    "levels out of order": ("minisam/world/nested.py", "for mask in masks))", "for mask in masks[::-1]))"),
+    "the middle truth for the outer one": ("minisam/figures/multimask.py", "[:, [0, -1]]", "[:, [0, 1]]"),
+    "the oracle for the scored mask": (
+        "minisam/figures/multimask.py",
+        'iou[int(np.argmax(answer["predicted"]))]',
+        "iou.max(axis=0)",
+    ),
+    "None as a number": (
+        "minisam/figures/multimask.py",
+        'np.nan_to_num(np.array(answer["iou"], float))',
+        'np.array(answer["iou"], float)',
+    ),
+}
+
 SOLUTIONS = chapter.solutions(9)
 
 

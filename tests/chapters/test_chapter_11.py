@@ -21,6 +21,27 @@ pytest.importorskip("matplotlib")
 from minisam.figures import amortised, profile, roofline
 from minisam.figures.shared import bench_data
 
+# wrong version → (file, text in it, its replacement); names are quoted from docstrings
+MUTANTS = {
+    "a tie that counts": (
+        "minisam/figures/amortised.py",
+        "math.floor(round(encode / (whole - decode), 6)) + 1",
+        "max(1, math.ceil(round(encode / (whole - decode), 6)))",
+    ),
+    "one too many": ("minisam/figures/amortised.py", "6)) + 1 ", "6)) + 2 "),
+    "windowed and global blocks mixed up": (
+        "minisam/figures/profile.py",
+        'if kind == "global" else',
+        'if kind != "global" else',
+    ),
+    "a stage left out": (
+        "minisam/figures/profile.py",
+        """    found["neck · conv2d"] = part["neck"]
+""",
+        "",
+    ),
+}
+
 SOLUTIONS = chapter.solutions(11)
 CLOCK = amortised.Clock("a clock", 4.0, 0.5)
 

@@ -23,6 +23,36 @@ pytest.importorskip("skimage")
 from minisam.figures import funnel, grids, stability
 from minisam.figures.shared import candidates
 
+# wrong version → (file, text in it, its replacement); names are quoted from docstrings
+MUTANTS = {
+    "a threshold with the wrong strictness": (
+        "minisam/figures/shared/candidates.py",
+        "not c.stability >= least_stability",
+        "not c.stability > least_stability",
+    ),
+    "another order": (
+        "minisam/figures/shared/candidates.py",
+        """for k in kept]
+
+
+def _cleaned""",
+        """for k in sorted(kept)]
+
+
+def _cleaned""",
+    ),
+    "another offset": (
+        "minisam/figures/shared/candidates.py",
+        "model.mask_threshold, offset)",
+        "model.mask_threshold, 1.0)",
+    ),
+    "cleaning without NMS": (
+        "minisam/figures/shared/candidates.py",
+        "    return _distinct(some, 1 - changed,",
+        "    return some or (some, changed,",
+    ),
+}
+
 SOLUTIONS = chapter.solutions(12)
 
 
@@ -127,7 +157,7 @@ def settings(rules: candidates.Rules) -> dict[str, Any]:
 def test_survivors_are_the_generators_records(
     sam: minisam.Sam, image: np.ndarray, answers: candidates.Answers, region: int, share: float
 ) -> None:
-    """Kills: a threshold with the wrong strictness, another order, another offset, cleaning without NMS."""
+    """Kills: another order, another offset, cleaning without NMS."""
     rules = replace(candidates.fitting(answers, share), min_mask_region_area=region)
     every = candidates.candidates(answers, rules.stability_score_offset)
     left = candidates.sift(every, rules, image.shape[:2])
@@ -162,6 +192,7 @@ def made(iou: float, stable: float, box: tuple[int, int, int, int]) -> candidate
 
 
 def test_reasons_tell_the_numbers() -> None:
+    """Kills: a threshold with the wrong strictness."""
     half = float(np.float32(0.5))
     every = [
         made(half, 1.0, (0, 0, 9, 9)),  # exactly at the threshold: not above

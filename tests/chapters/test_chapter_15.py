@@ -22,6 +22,12 @@ from minisam.model.config import get_config
 from minisam_kernels.masks.nms import nms
 from minisam_kernels.runtime.errors import InputError
 
+# wrong version → (file, text in it, its replacement); names are quoted from docstrings
+MUTANTS = {
+    "the radius for the diameter": ("minisam/figures/failures.py", "2 * float(distance", "float(distance"),
+    "pieces by sides only": ("minisam/figures/failures.py", "label(mask, np.ones((3, 3)))", "label(mask)"),
+}
+
 SOLUTIONS = chapter.solutions(15)
 
 

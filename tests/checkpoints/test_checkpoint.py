@@ -60,6 +60,31 @@ def assert_same(state, expected):
         np.testing.assert_array_equal(np.asarray(state[name], np.float32), np.asarray(value, np.float32), err_msg=name)
 
 
+# wrong version → (file, text in it, its replacement); names are quoted from docstrings
+MUTANTS = {
+    "ignores strides": (
+        "minisam/checkpoints/torch_file.py",
+        "steps = [step * storage.itemsize for step in stride]",
+        "steps = None",
+    ),
+    "a plain Unpickler": (
+        "minisam/checkpoints/torch_file.py",
+        "_interpret(archive, opened.read(pickles[0]))",
+        "__import__('pickle').loads(opened.read(pickles[0]))",
+    ),
+    "reading other memory through offset, size or stride": (
+        "minisam/checkpoints/torch_file.py",
+        "    last = offset + sum(",
+        "    return np.lib.stride_tricks.as_strided(storage[offset:], size, [4 * n for n in stride])\n    last = sum(",
+    ),
+    "a picture of 10¹² zeros through a stride of 0": (
+        "minisam/checkpoints/torch_file.py",
+        " or count > storage.size",
+        "",
+    ),
+}
+
+
 def is_mapped(array):
     while array is not None:
         if isinstance(array, np.memmap):

@@ -25,6 +25,28 @@ from minisam.files.images import read_image, save_png
 from minisam.sam import build
 from small_models import SMALL
 
+# wrong version → (file, text in it, its replacement); names are quoted from docstrings
+MUTANTS = {
+    "naming files one by one": (
+        "minisam/commands/segment.py",
+        "save_png(files.enter_context(atomic(path)), mask)",
+        "save_png(path, mask)",
+    ),
+    "one need for folders and files": (
+        "minisam/commands/train.py",
+        "any(Path(path).is_dir() for path in settings.data)",
+        "settings.data",
+    ),
+    "a traceback": ("minisam/__main__.py", "    except KeyboardInterrupt:", "    except ZeroDivisionError:"),
+    "a code of 0 after an error or Ctrl-C": (
+        "minisam/console.py",
+        """        return 2
+""",
+        """        return 0
+""",
+    ),
+}
+
 
 @pytest.fixture
 def place(tmp_path, monkeypatch):

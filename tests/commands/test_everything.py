@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from test_automatic import SMALL, picture
 
 from minisam import SamAutomaticMaskGenerator
 from minisam.automatic.crops import PRESETS
@@ -24,9 +23,28 @@ from minisam.commands.main import main
 from minisam.files.images import read_image, save_png
 from minisam.sam import build
 from minisam.training.sources import find_records
+from small_models import SMALL, picture
 
 coco = pytest.importorskip("pycocotools.mask")
 COCO = pytest.importorskip("pycocotools.coco").COCO
+
+# wrong version → (file, text in it, its replacement); names are quoted from docstrings
+MUTANTS = {
+    "a % that argparse trips over": (
+        "minisam/commands/everything.py",
+        'help="write the photo with all masks on it"',
+        'help="100 % of the masks"',
+    ),
+    "an error where there is none": (
+        "minisam/commands/everything.py",
+        """    if not records:
+        best =""",
+        """    if not records:
+        return 2
+        best =""",
+    ),
+    "naming files one by one": ("minisam/commands/everything.py", "files.enter_context(atomic(output))", "output"),
+}
 
 KEEP = ["--points-per-side", "4", "--pred-iou-thresh", "0", "--stability-score-thresh", "0", "--box-nms-thresh", "1"]
 

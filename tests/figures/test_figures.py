@@ -16,11 +16,49 @@ from hypothesis import strategies as st
 import minisam
 from book.tools import server as book_server
 from minisam.figures.shared.atlas import Atlas, atlas, decode_mask, encode_mask, grid_points
+from minisam.figures.shared.overlay import tint
 from minisam_kernels.runtime.errors import InputError
 
 pytest.importorskip("anywidget")
 pytest.importorskip("skimage")
 from minisam.figures.click import ClickFigure, Photo, photos
+
+# wrong version → (file, text in it, its replacement); names are quoted from docstrings
+MUTANTS = {
+    "runs that start with ones": (
+        "minisam/figures/shared/atlas.py",
+        "np.concatenate([[False], changed",
+        "np.concatenate([[True], changed",
+    ),
+    "a lost last run": (
+        "minisam/figures/shared/atlas.py",
+        "np.diff(np.concatenate([[0], edges]))",
+        "np.diff(np.concatenate([[0], edges]))[:-1]",
+    ),
+    "LEB128 without its high bits": ("minisam/figures/shared/atlas.py", "(sevens > 0) |", "(sevens < 0) |"),
+    "differences along x": (
+        "minisam/figures/shared/atlas.py",
+        "changed[1:] ^= mask[:-1]",
+        "changed[:, 1:] ^= mask[:, :-1]",
+    ),
+    "x and y swapped": ("minisam/figures/shared/atlas.py", "for side in (shape[1], shape[0])", "for side in shape"),
+    "points on the border or outside": (
+        "minisam/figures/shared/atlas.py",
+        "np.arange(grid) + 0.5",
+        "np.arange(grid) + 1",
+    ),
+    "the mask darkened instead of the rest": (
+        "minisam/figures/shared/overlay.py",
+        "out[~mask] *= dim",
+        "out[mask] *= dim",
+    ),
+    "all of the picture darkened": ("minisam/figures/shared/overlay.py", "out[~mask] *= dim", "out *= dim"),
+    "the mask's own share and the colour's exchanged": (
+        "minisam/figures/shared/overlay.py",
+        "(1 - amount) * out[mask] + amount * rgb(colour)",
+        "amount * out[mask] + (1 - amount) * rgb(colour)",
+    ),
+}
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +158,21 @@ def test_atlas_nearest_and_pack() -> None:
     codes = zlib.decompress(packed["codes"])
     ends = np.cumsum(np.frombuffer(packed["lengths"], "<u4"))
     assert codes[ends[3] : ends[4]] == known.codes[4]
+
+
+# ---- masks on pictures -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("amount", "dim"), [(0.55, 1.0), (0.25, 0.5), (1.0, 0.0), (0.0, 0.75)])
+def test_tint_mixes_the_mask_and_darkens_the_rest(amount: float, dim: float) -> None:
+    """Kills: the mask darkened instead of the rest, all of the picture darkened, the mask's own share and the colour's
+    exchanged."""
+    image = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+    mask = np.random.default_rng(1).random((5, 7)) < 0.5
+    before, out = image.copy(), tint(image, mask, "#E69F00", amount, dim)
+    mixed = (1 - amount) * image[mask] + amount * np.array([0xE6, 0x9F, 0x00])
+    assert out.dtype == np.uint8 and np.array_equal(image, before)
+    assert np.abs(out[mask] - mixed).max() <= 0.501 and np.abs(out[~mask] - dim * image[~mask]).max() <= 0.501
 
 
 # ---- Python's side of a click ----------------------------------------------------------------------------

@@ -9,6 +9,34 @@ import pytest
 from minisam.files.atomic import atomic, check_output
 from minisam_kernels import InputError
 
+# wrong version → (file, text in it, its replacement); names are quoted from docstrings
+MUTANTS = {
+    "a name that appears before its content": (
+        "minisam/files/atomic.py",
+        """        yield temporary
+""",
+        """        path.write_bytes(b'')
+        yield temporary
+""",
+    ),
+    "an old file that is lost when writing fails": (
+        "minisam/files/atomic.py",
+        """    try:
+        yield temporary
+""",
+        """    path.unlink(missing_ok=True)
+    try:
+        yield temporary
+""",
+    ),
+    "the link itself is replaced": (
+        "minisam/files/atomic.py",
+        "Path(os.path.realpath(path)) if Path(path).is_symlink() else Path(path)",
+        "Path(path)",
+    ),
+    "``-o /dev/null`` as root": ("minisam/files/atomic.py", "path.exists() and not path.is_file()", "False"),
+}
+
 
 def test_whole_or_not_at_all(tmp_path):
     """Kills: a name that appears before its content, an old file that is lost when writing fails."""

@@ -17,6 +17,23 @@ from PIL import Image, ImageOps
 from minisam.files.images import COLOURS, outline, overlay, read_image, read_mask, save_png
 from minisam_kernels import InputError
 
+# wrong version → (file, text in it, its replacement); names are quoted from docstrings
+MUTANTS = {
+    "dropping alpha": (
+        "minisam/files/images.py",
+        'strip.mode in ("LA", "PA", "RGBA", "RGBa") or "transparency" in strip.info',
+        "False",
+    ),
+    "clipping at 255": ("minisam/files/images.py", "((numbers + 128) // 257)", "numbers.clip(0, 255)"),
+    "keeping the low byte": ("minisam/files/images.py", "((numbers + 128) // 257)", "(numbers & 255)"),
+    "a border that counts as an edge": ("minisam/files/images.py", "constant_values=True", "constant_values=False"),
+    "a window that is one row short": (
+        "minisam/files/images.py",
+        "padded[padded.shape[0] - mask.shape[0] :]",
+        "padded[padded.shape[0] - mask.shape[0] - 1 : -1]",
+    ),
+}
+
 
 @pytest.fixture(autouse=True)
 def no_warnings():

@@ -23,6 +23,57 @@ from minisam.sam import Sam, build
 from minisam_kernels import InputError
 from strategies import seeds
 
+# wrong version → (file, text in it, its replacement); names are quoted from docstrings
+MUTANTS = {
+    "a term that is left out": (
+        "minisam/fused/prompts.py",
+        "bias.reshape(self.batch, -1) + lifted @ self.shift",
+        "bias.reshape(self.batch, -1)",
+    ),
+    "a wrong layer's": ("minisam/fused/prompts.py", "self.weights.ways_out[i]", "self.weights.ways_out[0]"),
+    "room shared by two prompts": (
+        "minisam/fused/decoder.py",
+        'scratch(*[(len(chosen), 4 * h, 4 * w)] * len(here), name="masks")',
+        '[*scratch((len(chosen), 4 * h, 4 * w), name="masks")] * len(here)',
+    ),
+    "sums over the batch": (
+        "minisam/fused/prompts.py",
+        "weights.sum(axis=3, keepdims=True)",
+        "weights.sum(axis=(0, 3), keepdims=True)",
+    ),
+    "masks or trust of another prompt": (
+        "minisam/fused/decoder.py",
+        "space(int(b), len(made[b]))[...]",
+        "space(0, len(made[b]))[...]",
+    ),
+    "a last part left out": ("minisam/fused/decoder.py", "-(-count // size))", "count // size)"),
+    "an image_pe of its own for every predictor": (
+        "minisam/model/prompt_encoder.py",
+        """return self._dense_pe
+""",
+        """return self._dense_pe.copy()
+""",
+    ),
+    "masks of the wrong token": ("minisam/fused/decoder.py", "masks[b][: len(indices)])", "masks[b][-len(indices) :])"),
+    "all or none": (
+        "minisam/fused/decoder.py",
+        """                if len(indices):
+""",
+        """                if len(indices) == len(chosen):
+""",
+    ),
+    "a guard nobody asks": (
+        "minisam/fused/decoder.py",
+        "trusted = prompts.trusted()",
+        "trusted = np.ones(len(sparse), bool)",
+    ),
+    "of one mask the other is given": (
+        "minisam/fused/decoder.py",
+        "dense, chosen.start > 0)",
+        "dense, len(chosen) > 1)",
+    ),
+}
+
 # Both forms are within STAGE_TOLERANCE (1e-4, ``minisam verify``) of float64. Each of some twenty steps adds a few eps
 # of the numbers it meets, relative: 20 · 8 · 1.2e-7 = 2e-5. Measured: 2e-6.
 TOLERANCE = 3e-5
@@ -85,7 +136,7 @@ def test_fused_is_plain(name, seed, batch, points, box, mask, multimask_output):
 @settings(max_examples=8)
 @given(seeds, st.integers(1, 6), st.booleans())
 def test_a_prompt_has_the_same_bits_in_any_batch(seed, points, mask):
-    """Law: alone, among others, in another place. Kills: room shared by two prompts, sums over the batch."""
+    """Law: alone, among others, in another place. Kills: room shared by two prompts."""
     sam, rng = MODELS["25 tokens" if points % 2 else "441 tokens"], np.random.default_rng(seed)
     decoder = sam.fused_decoder
     features, sparse, masks, _ = prompts(sam, rng, 4, points, False, mask)
@@ -104,7 +155,8 @@ def test_a_prompt_has_the_same_bits_in_any_batch(seed, points, mask):
 @given(seeds, st.booleans(), st.booleans())
 def test_prompts_that_a_thread_takes_together(seed, box, multimask_output):
     """Law: four at once, and one that is left over, have the bits of each alone; so has what the plain form answers
-    among them. Kills: room shared by two prompts, masks or trust of another prompt, a last part left out."""
+    among them. Kills: room shared by two prompts, sums over the batch, masks or trust of another prompt, a last part
+    left out."""
     sam, rng = MODELS["441 tokens" if box else "three layers"], np.random.default_rng(seed)
     decoder = sam.fused_decoder
     features, sparse, _, _ = prompts(sam, rng, 9, 1, box, False)

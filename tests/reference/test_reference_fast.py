@@ -14,6 +14,51 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from minisam.model.config import get_config
 from minisam.reference import build, fast, ops
 
+# wrong version → (file, text in it, its replacement); names are quoted from docstrings
+MUTANTS = {
+    "a bias from the scaled query": (
+        "minisam/reference/fast.py",
+        "[q * D**-0.5, bias, zeros]",
+        "[q * D**-0.5, bias * D**-0.5, zeros]",
+    ),
+    "rows and columns exchanged": (
+        "minisam/reference/fast.py",
+        "torch.cat([rows, columns], dim=2)",
+        "torch.cat([columns, rows], dim=2)",
+    ),
+    "scale left to the long vectors": ("minisam/reference/fast.py", ", scale=1.0)", ")"),
+    "v not cut": ("minisam/reference/fast.py", "scale=1.0)[..., :D]", "scale=1.0)"),
+    "rows and columns of a key exchanged": (
+        "minisam/reference/fast.py",
+        "down[b, head, i, j // W] + right[b, head, i, j % W]",
+        "down[b, head, i, j % H] + right[b, head, i, j // H]",
+    ),
+    "a bias of another head or query": (
+        "minisam/reference/fast.py",
+        "down[b, head, i, j // W]",
+        "down[b, 0 * head, i, j // W]",
+    ),
+    "one that is scaled": (
+        "minisam/reference/fast.py",
+        "score + down[b, head, i, j // W]",
+        "score + q.shape[-1] ** -0.5 * down[b, head, i, j // W]",
+    ),
+    "a table without a gradient": ("minisam/reference/fast.py", "rel_w.to(q.dtype))", "rel_w.to(q.dtype).detach())"),
+    "a scale or a bias left out of it": (
+        "minisam/reference/fast.py",
+        "F.softmax(long_q @ long_k.transpose",
+        "F.softmax(long_q[..., :D] @ long_k[..., :D].transpose",
+    ),
+    "a block left out": (
+        "minisam/reference/fast.py",
+        """            module.attend = attend
+""",
+        """            module.attend = attend
+            break
+""",
+    ),
+}
+
 
 class Largest(TorchDispatchMode):
     """The most numbers that any result of an operation has."""

@@ -16,6 +16,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 import oracles
 from command_line import refused, run
@@ -29,6 +31,76 @@ from minisam.verify.kernels import kernel_cases
 from parity_reports import made
 from small_models import SMALL, TWO_BLOCKS, small
 from strategies import seeds
+
+# wrong version → (file, text in it, its replacement); names are quoted from docstrings
+MUTANTS = {
+    "a comparison that leaves it on": (
+        "minisam/verify/stages.py",
+        "with devices.float32_products():",
+        "with devices.float32_products(True):",
+    ),
+    "a prompt encoder in bfloat16": (
+        "minisam/verify/device.py",
+        "model.prompt_encoder.to(device, torch.float32)",
+        "model.prompt_encoder.to(device, dtype)",
+    ),
+    "a budget that takes anything": (
+        "minisam/verify/stages.py",
+        "return 2 * roundings**0.5 * torch",
+        "return 200 * roundings**0.5 * torch",
+    ),
+    "pixels at the threshold counted": ("minisam/verify/stages.py", "found = iou(clear)", "found = iou(True)"),
+    "IoU of all masks together": (
+        "minisam/verify/stages.py",
+        "(mask.sum(axis=(2, 3)) for",
+        "(mask.sum(axis=(1, 2, 3)) for",
+    ),
+    "0/0": ("minisam/verify/stages.py", "np.where(union == 0, 1.0,", "np.where(union == 0, 0.0,"),
+    "a tensor made where the default is": ("minisam/reference/fast.py", ", device=like.device", ""),
+    "``torch.arange`` without a device": ("minisam/reference/ops.py", ", device=rel_pos.device", ""),
+    "views counted again": (
+        "minisam/verify/device.py",
+        """            self.live += size
+""",
+        """        self.live += size
+""",
+    ),
+    "freed memory counted on": (
+        "minisam/verify/device.py",
+        """                self.live -= size
+""",
+        """                pass
+""",
+    ),
+    "a peak that forgets": ("minisam/verify/device.py", "max(self.peak, self.live)", "self.live"),
+    "inputs not counted": ("minisam/verify/device.py", "in inputs + results)", "in results)"),
+    "TF32 left on after an error": (
+        "minisam/verify/device.py",
+        """    try:
+        yield
+    finally:
+""",
+        """    yield
+    if True:
+""",
+    ),
+    "on while verifying": ("minisam/verify/device.py", '"high" if tf32 else "highest"', '"high"'),
+    "a time taken before the device is done": (
+        "minisam/verify/stages.py",
+        """        devices.synchronise(device)
+    return result""",
+        """        pass
+    return result""",
+    ),
+    "with its libraries' start in it": (
+        "minisam/verify/stages.py",
+        """        function(*arguments)
+        devices.synchronise(device)
+""",
+        """        devices.synchronise(device)
+""",
+    ),
+}
 
 DEVICE = torch.device(oracles.DEVICE)
 ON_GPU = DEVICE.type == "cuda"
@@ -143,12 +215,28 @@ def test_nothing_is_made_on_another_device():
 
 
 def test_oracles_stay_on_their_device():
-    """The same for the oracles, but those whose shapes depend on values. Kills: ``torch.arange`` without a device."""
+    """The same for the oracles, with all that they make on the way (an index may lie elsewhere and do no harm on meta),
+    but those whose shapes depend on values. Kills: ``torch.arange`` without a device."""
     looking = ("box_from_mask", "rle", "nms", "mask_runs")
     for case in kernel_cases(np.random.default_rng(0)):
         if not case.name.startswith(looking):
-            out = case.oracle(*(devices.tensor(a, "meta") for a in case.arguments))
-            assert out.device.type == "meta", case.name
+            arguments = [devices.tensor(a, "meta") for a in case.arguments]
+            with Places() as places:
+                case.oracle(*arguments)
+            assert places.seen == {"meta"}, case.name
+
+
+class Places(TorchDispatchMode):
+    """The devices of all results of operations."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = set()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        self.seen |= {x.device.type for x in tree_leaves(out) if isinstance(x, torch.Tensor)}
+        return out
 
 
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=6))

@@ -27,6 +27,15 @@ from minisam_kernels.layers.gelu import gelu
 from small_models import small
 from strategies import seeds
 
+# wrong version → (file, text in it, its replacement); names are quoted from docstrings
+MUTANTS = {
+    "an image embedding of the wrong prompt": (
+        "minisam/model/mask_decoder.py",
+        "source.reshape(-1, h, w, channels)",
+        "source.reshape(-1, h, w, channels)[::-1]",
+    ),
+}
+
 CPU = torch.device("cpu")
 
 
