@@ -5,12 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from minisam.console import add_model, load_model, progress
+from minisam.console import add_model, compilation, load_model, progress
 from minisam_kernels.runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -106,15 +105,15 @@ def run(options: argparse.Namespace) -> int:
     labels = np.array([label for *_, label in options.point]) if options.point else None
     corners = np.array(options.box) if options.box else None
     seconds: dict[str, float] = {}
-    with progress(total=4, bar_format="{desc} {bar} {elapsed}") as bar:
+    with progress(total=4, bar_format="{desc} {bar} {elapsed}") as bar, compilation(bar) as compiled:
 
         def step(name: str, start: float) -> float:
-            seconds[name] = round(time.perf_counter() - start, 4)
+            seconds[name] = round(compiled.clock() - start, 4)
             bar.update()
-            return time.perf_counter()
+            return compiled.clock()
 
         bar.set_description("photo")
-        start = time.perf_counter()
+        start = compiled.clock()
         image = read_image(options.photo)
         rough = read_mask(options.mask, image.shape[:2]) if options.mask is not None else None
         first = (None if part is None else part[None] for part in (coords, labels, corners))
@@ -135,6 +134,8 @@ def run(options: argparse.Namespace) -> int:
             multimask_output=not options.single,
         )
         step("decode", start)
+        entries = describe(predictor, masks, iou, low_res)
+    seconds["compile"] = round(compiled.seconds, 4)
 
     best = int(iou.argmax())
     report = {
@@ -147,7 +148,7 @@ def run(options: argparse.Namespace) -> int:
             "box": list(options.box) if options.box else None,
             "mask": options.mask,
         },
-        "masks": describe(predictor, masks, iou, low_res),
+        "masks": entries,
         "best": best,
         "overlay": str(overlay_path) if overlay_path else None,
         "seconds": seconds,
@@ -177,22 +178,19 @@ def describe(predictor: SamPredictor, masks: np.ndarray, iou: np.ndarray, low_re
     the mask is empty at both.
     """
     from minisam.model.preprocess import postprocess_masks
+    from minisam_kernels.masks.box_from_mask import box_from_mask
 
     entries = []
-    for mask, confidence, logits in zip(masks, iou, low_res):
-        columns, rows = mask.any(axis=0).nonzero()[0], mask.any(axis=1).nonzero()[0]
-        box = [0, 0, 0, 0]
-        if columns.size:
-            x, y = int(columns[0]), int(rows[0])
-            box = [x, y, int(columns[-1]) + 1 - x, int(rows[-1]) + 1 - y]
+    for mask, confidence, logits, (x0, y0, x1, y1) in zip(masks, iou, low_res, box_from_mask(masks).tolist()):
+        area = int(mask.sum())
         size = predictor.model.config.image_size
         inner, outer = (int(postprocess_masks(logits[None], mask.shape, size, at).sum()) for at in (1.0, -1.0))
         entries.append(
             {
                 "predicted_iou": round(float(confidence), 6) if math.isfinite(confidence) else None,
                 "stability_score": round(inner / outer, 6) if outer else None,
-                "area": int(mask.sum()),
-                "bbox": box,
+                "area": area,
+                "bbox": [x0, y0, x1 + 1 - x0, y1 + 1 - y0] if area else [0, 0, 0, 0],
             }
         )
     return entries
@@ -209,8 +207,7 @@ def table(report: dict[str, Any]) -> str:
         box = ", ".join(map(str, mask["bbox"]))
         lines.append(f"{number:4}  {confidence:>13}  {stability:>9}  {mask['area']:8}  {box}{best}")
     seconds = report["seconds"]
-    lines.append(
-        f"weights {seconds['load']:.2f} s, encoder {seconds['encode']:.3f} s, decoder {seconds['decode']:.4f} s"
-    )
+    times = f"weights {seconds['load']:.2f} s, encoder {seconds['encode']:.3f} s, decoder {seconds['decode']:.4f} s"
+    lines.append(times + (f", compiling {seconds['compile']:.1f} s (once)" if seconds["compile"] else ""))
     files = [report["overlay"], *(mask.get("file") for mask in report["masks"])]
     return "\n".join(lines + [f"wrote {path}" for path in files if path])
