@@ -15,9 +15,30 @@ WEIGHTS = Path(__file__).parents[1] / "weights"
 def load(name_or_path: str | Path = "tiny", checkpoint: str | Path | None = None) -> Sam:
     """A model with trained weights.
 
-    ``load("tiny")`` reads the weights that come with the package; ``load("vit_b", checkpoint="sam_vit_b_01ec64.pth")``
-    those of a file, checked against that configuration; ``load("weights.safetensors")`` finds the configuration itself.
+    Parameters
+    ----------
+    name_or_path : str or Path
+        The model's name: ``"tiny"``, whose weights come with the package, ``"vit_b"``, ``"vit_l"`` or ``"vit_h"``. Or a
+        checkpoint, whose configuration is then found from its weights.
+    checkpoint : str or Path, optional
+        The weights of the named model: ``.pth``, ``.safetensors`` or a folder of transformers' ``SamModel``.
+
+    Returns
+    -------
+    Sam
+
+    Raises
+    ------
+    InputError
+        If there is no such model or file, the file is no whole checkpoint, or its weights do not fit the configuration.
+
+    Notes
+    -----
     A float32 file is mapped into memory, not copied. Nothing in a file is ever executed.
+
+    Examples
+    --------
+    ``load("tiny")``, ``load("vit_b", checkpoint="sam_vit_b_01ec64.pth")``, ``load("weights.safetensors")``
     """
     name = str(name_or_path)
     if checkpoint is None and name in CONFIGS:

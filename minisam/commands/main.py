@@ -40,7 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     export.add(parsers)
     verify.add(parsers)
 
-    warmup = parsers.add_parser("warmup", help="compile the kernels now, so that the first photo does not wait")
+    warmup = parsers.add_parser("warmup", help="compile the kernels now, so that the first image does not wait")
     add_model(warmup)
     warmup.set_defaults(run=_warmup)
 
@@ -55,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _warmup(options: argparse.Namespace) -> int:
-    """One picture, every kind of prompt, and everything in it: what a first click would otherwise wait for."""
+    """One image, every kind of prompt, and everything in it: what a first click would otherwise wait for."""
     import numpy as np
 
     from minisam.automatic.generator import SamAutomaticMaskGenerator

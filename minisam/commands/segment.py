@@ -1,4 +1,4 @@
-"""``minisam segment``: masks for a prompt on a photo."""
+"""``minisam segment``: masks for a prompt on an image."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ def add(parsers: Any) -> None:
     """The command's options."""
     parser = parsers.add_parser(
         "segment",
-        help="masks for points, a box or a mask on a photo",
-        description="Masks for a prompt on a photo. Coordinates are pixels from the top left: x to the right, y down.",
+        help="masks for points, a box or a mask on an image",
+        description="Masks for a prompt on an image. Coordinates are pixels from the top left: x to the right, y down.",
     )
-    parser.add_argument("photo", metavar="PHOTO", help="a picture: JPEG, PNG, TIFF, WebP, …")
+    parser.add_argument("image", metavar="IMAGE", help="JPEG, PNG, TIFF, WebP, …")
     parser.add_argument(
         "--point",
         metavar="X,Y[,-]",
@@ -61,20 +61,20 @@ def add(parsers: Any) -> None:
         help="a point on the object; with ,- one off it",
     )
     parser.add_argument("--box", metavar="X0,Y0,X1,Y1", type=box, help="a box around the object")
-    parser.add_argument("--mask", metavar="PNG", help="a rough mask of the photo's size, white on black")
+    parser.add_argument("--mask", metavar="PNG", help="a rough mask of the image's size, white on black")
     parser.add_argument("--single", action="store_true", help="one mask, not the three of an ambiguous prompt")
     add_model(parser)
-    parser.add_argument("-o", "--overlay", metavar="PNG", help="write the photo with the most confident mask on it")
+    parser.add_argument("-o", "--overlay", metavar="PNG", help="write the image with the most confident mask on it")
     parser.add_argument("--masks", metavar="PREFIX", help="write each mask: PREFIX_0.png, PREFIX_1.png, …")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
     parser.set_defaults(run=run)
 
 
 def _outputs(options: argparse.Namespace) -> tuple[Path | None, list[Path]]:
-    """Where the overlay and the masks go; every place is checked before any work is done."""
+    """Where the overlay and the masks go; every path is checked before any work is done."""
     from minisam.files.atomic import check_output
 
-    inputs = [path for path in (options.photo, options.mask) if path is not None]
+    inputs = [path for path in (options.image, options.mask) if path is not None]
     overlay = Path(options.overlay) if options.overlay is not None else None
     if overlay is not None and overlay.suffix.lower() != ".png":
         raise InputError(f"expected an overlay whose name ends in .png, got {overlay.name!r}")
@@ -112,9 +112,9 @@ def run(options: argparse.Namespace) -> int:
             bar.update()
             return compiled.clock()
 
-        bar.set_description("photo")
+        bar.set_description("image")
         start = compiled.clock()
-        image = read_image(options.photo)
+        image = read_image(options.image)
         rough = read_mask(options.mask, image.shape[:2]) if options.mask is not None else None
         first = (None if part is None else part[None] for part in (coords, labels, corners))
         check_prompts(image.shape[:2], *first)  # before the encoder's seconds
@@ -139,7 +139,7 @@ def run(options: argparse.Namespace) -> int:
 
     best = int(iou.argmax())
     report = {
-        "photo": str(options.photo),
+        "photo": str(options.image),
         "width": image.shape[1],
         "height": image.shape[0],
         "model": predictor.model.config.name,
@@ -157,14 +157,14 @@ def run(options: argparse.Namespace) -> int:
         entry["file"] = str(path)
     with ExitStack() as files:  # every file is complete before the first one gets its name
         if overlay_path is not None:
-            picture = overlay(
+            drawn = overlay(
                 image,
                 masks[best : best + 1],
                 [(x, y) for x, y, _ in options.point],
                 [label for *_, label in options.point],
                 options.box,
             )
-            save_png(files.enter_context(atomic(overlay_path)), picture)
+            save_png(files.enter_context(atomic(overlay_path)), drawn)
         for mask, path in zip(masks, mask_paths):
             save_png(files.enter_context(atomic(path)), mask)
     print(json.dumps(report, allow_nan=False) if options.json else table(report))
@@ -174,7 +174,7 @@ def run(options: argparse.Namespace) -> int:
 def describe(predictor: SamPredictor, masks: np.ndarray, iou: np.ndarray, low_res: np.ndarray) -> list[dict[str, Any]]:
     """For each mask (H, W) its predicted IoU, area in pixels, box (x, y, width, height) and stability score.
 
-    Stability is the mask's IoU between the thresholds +1 and −1 (in logits), counted in the photo's pixels; None when
+    Stability is the mask's IoU between the thresholds +1 and −1 (in logits), counted in the image's pixels; None when
     the mask is empty at both.
     """
     from minisam.model.preprocess import postprocess_masks
