@@ -202,7 +202,7 @@ def export(sam: Sam, folder: str | Path) -> list[Path]:
     Returns
     -------
     list of Path
-        The files that were written, the graphs first.
+        The files that were written, in alphabetical order.
 
     Raises
     ------
