@@ -79,7 +79,7 @@ lint: $(VENV)/.stamp-test
 	@$(PY) -m mypy
 	@$(VENV)/bin/lint-imports --no-logo --cache-dir $(VENV)/import-linter
 
-# TWO processes: most tests use one core. A file's tests stay in one process, for what they share.
+# Two processes: most tests use one core. A file's tests stay in one process, for what they share.
 TWO := -n 2 --dist loadfile
 
 check: lint
