@@ -1,7 +1,20 @@
 # minisam: only python3 >= 3.11 and make are assumed. Every target makes or updates its own environment in .venv.
-#   make read    build the textbook and open it          make test    lint, all tests, mutants, the book
-#   make lab     the same chapters as live notebooks     make bench   timings, with the environment printed
-#   make pdf     the textbook as one PDF                 make screenshots   every page, wide and on a phone
+#   make read         build the textbook and open it
+#   make lab          the same chapters as live notebooks
+#   make check        before every commit: lint, types, imports, every quick test (minutes)
+#   make test         everything: lint, three passes over the kernels, mutants, the book in a browser
+#   make lint         ruff, its format, mypy, and which room may import which
+#   make test-kernels the three passes alone: compiled, as plain Python, with every index checked
+#   make test-random  properties with examples that no run has had, many of them
+#   make mutants      break each kernel on purpose and see that the tests notice
+#   make test-book    the textbook built from clean, served, and clicked in a headless browser
+#   make test-gpu     the tests whose oracle can be on a GPU
+#   make bench        timings, with the environment printed
+#   make book         build the textbook from clean
+#   make pdf          the textbook as one PDF
+#   make screenshots  every page, wide and on a phone
+#   make weights      train the shipped weights (DATA=images.safetensors)
+#   make clean        remove what the build made
 # PYTHON=python3.12 make read    uses another interpreter.
 
 PYTHON ?= python3
@@ -11,7 +24,7 @@ VENV   := .venv
 PY     := $(VENV)/bin/python
 SAY    := @printf '\n\033[1m==> %s\033[0m\n'
 
-.PHONY: help read lab book pdf screenshots test test-gpu test-kernels test-book bench lint mutants clean
+.PHONY: help read lab book pdf screenshots check test test-gpu test-kernels test-random test-book bench lint mutants weights clean
 .DEFAULT_GOAL := help
 
 help:
@@ -54,26 +67,40 @@ pdf: $(VENV)/.stamp-book
 	@$(PY) -m book.tools.pdf
 
 screenshots: $(VENV)/.stamp-test
-	$(SAY) 'Pictures of every page at 1280 and 390 pixels into book/_build/screenshots'
+	$(SAY) 'Screenshots of every page at 1280 and 390 pixels into book/_build/screenshots'
 	@$(PY) -m book.tools.server build
 	@MINISAM_BOOK_HTML=$(abspath book/_build/html) MINISAM_BOOK_SCREENSHOTS=$(abspath book/_build/screenshots) \
 	  $(PY) -m pytest -m book tests/book/test_book_pages.py -k wide_and_on_a_phone
 
 lint: $(VENV)/.stamp-test
-	$(SAY) 'Lint (ruff) and types (mypy)'
+	$(SAY) 'Lint and format (ruff), types (mypy), which room may import which (import-linter)'
 	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
 	@$(PY) -m mypy
+	@$(VENV)/bin/lint-imports --no-logo --cache-dir $(VENV)/import-linter
+
+# Two processes: most tests use one core. A file's tests stay in one process, for what they share.
+TWO := -n 2 --dist loadfile
+
+check: lint
+	$(SAY) 'Every quick test, kernels compiled'
+	@HYPOTHESIS_PROFILE=fast $(PY) -m pytest $(TWO) -m 'not book and not slow'
 
 test: lint test-kernels mutants test-book
 	$(SAY) 'All tests passed.'
 
 test-kernels: $(VENV)/.stamp-test
 	$(SAY) 'Pass 1 of 3: the whole suite, kernels compiled'
-	@$(PY) -m pytest -m 'not book'
+	@$(PY) -m pytest $(TWO) -m 'not book'
 	$(SAY) 'Pass 2 of 3: the kernels as plain Python (NUMBA_DISABLE_JIT=1), every line of them counted'
-	@HYPOTHESIS_PROFILE=fast NUMBA_DISABLE_JIT=1 $(PY) -m pytest -m kernel --cov=minisam_kernels --cov-report=term-missing --cov-fail-under=98
+	@HYPOTHESIS_PROFILE=fast NUMBA_DISABLE_JIT=1 $(PY) -m pytest $(TWO) -m kernel --cov=minisam_kernels --cov-report=term-missing --cov-fail-under=98
 	$(SAY) 'Pass 3 of 3: the kernels compiled with every index checked (NUMBA_BOUNDSCHECK=1)'
-	@HYPOTHESIS_PROFILE=fast NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=$(abspath $(VENV))/numba-boundscheck $(PY) -m pytest -m kernel
+	@HYPOTHESIS_PROFILE=fast NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=$(abspath $(VENV))/numba-boundscheck $(PY) -m pytest $(TWO) -m kernel
+
+# In CI the examples are the same in every run; these are not, and there are ten times as many.
+test-random: $(VENV)/.stamp-test
+	$(SAY) 'The kernels with new random examples'
+	@env -u CI HYPOTHESIS_PROFILE=thorough $(PY) -m pytest $(TWO) -m 'kernel and not slow'
 
 # Needs a GPU that torch can use (pip's default build on Linux has CUDA); without one every test is skipped and says so.
 test-gpu: $(VENV)/.stamp-test
@@ -103,7 +130,7 @@ STAGE = OMP_NUM_THREADS=1 $(VENV)/bin/torchrun --nproc-per-node $(PROCESSES) -m 
 STAGES = 1 2:1/raw 3:2/raw 4:3/weights 5:4/raw 6:5/raw 7:6/weights 8:7/raw 9:8/raw 10:9/weights 11:10/weights
 
 weights: $(VENV)/.stamp-test
-	@test -f '$(DATA)' || { echo "Name the packed pictures like this: make weights DATA=pictures.safetensors"; exit 1; }
+	@test -f '$(DATA)' || { echo "Name the packed images like this: make weights DATA=images.safetensors"; exit 1; }
 	$(SAY) 'Training the tiny model in eleven stages; its weights will be runs/tiny-11/weights.safetensors'
 	@for stage in $(STAGES); do number=$${stage%%:*} from=$${stage#*:}; \
 	  [ $$from = $$stage ] && begin= || begin="--init runs/tiny-$$from.safetensors"; \

@@ -1,4 +1,4 @@
-"""The command ``minisam``, as a script and with ``python -m``: ``cli.main``, or one line when Ctrl-C comes first."""
+"""The command ``minisam``, as a script and with ``python -m``: ``commands.main``, or one line if Ctrl-C comes first."""
 
 from __future__ import annotations
 

@@ -6,7 +6,9 @@ import argparse
 import dataclasses
 import importlib.util
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +17,8 @@ from minisam_kernels.runtime.errors import InputError
 if TYPE_CHECKING:
     from minisam.model.config import SamConfig
     from minisam.sam import Sam
+
+COMPILING = "compiling once, which takes half a minute or so; later runs start at once"
 
 
 def positive(text: str) -> int:
@@ -73,15 +77,15 @@ def trained(options: argparse.Namespace) -> bool:
 
 def load_model(options: argparse.Namespace) -> Sam:
     """The trained model that the options name; without ``--model``, a checkpoint says itself which one it is."""
-    import minisam
+    from minisam.checkpoints.loading import load
 
     if options.checkpoint is None:
         from minisam.model.config import get_config
 
-        return minisam.load(get_config(options.model or "tiny").name)
+        return load(get_config(options.model or "tiny").name)
     if options.model is None:
-        return minisam.load(Path(options.checkpoint).absolute())
-    return minisam.load(options.model, checkpoint=options.checkpoint)
+        return load(Path(options.checkpoint).absolute())
+    return load(options.model, checkpoint=options.checkpoint)
 
 
 def load_or_build_model(options: argparse.Namespace) -> Sam:
@@ -124,3 +128,49 @@ def progress(**settings: Any) -> Any:
     from tqdm import tqdm
 
     return tqdm(file=sys.stderr, disable=not sys.stderr.isatty(), leave=False, **settings)
+
+
+@dataclasses.dataclass
+class Compilation:
+    """What Numba has compiled so far: the seconds that it took, and the number of functions."""
+
+    seconds: float = 0.0
+    functions: int = 0
+
+    def clock(self) -> float:
+        """Seconds from some beginning on; the clock stands still while Numba compiles."""
+        return time.perf_counter() - self.seconds
+
+
+@contextmanager
+def compilation(bar: Any) -> Iterator[Compilation]:
+    """Measure what Numba compiles inside the ``with``. A person who waits is told: on a terminal by the bar of
+    ``progress``, which counts the functions, elsewhere by one line on stderr."""
+    from numba.core import event
+
+    compiled = Compilation()
+    depth, start, description = 0, 0.0, ""
+
+    class Listener(event.Listener):
+        """Numba compiles under one lock; a function that a function calls is compiled inside, so its time is in it."""
+
+        def on_start(self, event: Any) -> None:
+            nonlocal depth, start, description
+            if depth == 0:
+                start = time.perf_counter()
+                description = "" if bar.disable else bar.desc.removesuffix(": ")
+            if bar.disable and compiled.functions == depth == 0:
+                print(COMPILING, file=sys.stderr, flush=True)
+            depth += 1
+            bar.set_description(f"{description}: compiling once, function {compiled.functions + depth}")
+
+        def on_end(self, event: Any) -> None:
+            nonlocal depth
+            depth -= 1
+            compiled.functions += 1
+            if depth == 0:
+                compiled.seconds += time.perf_counter() - start
+                bar.set_description(description)
+
+    with event.install_listener("numba:compile", Listener()):
+        yield compiled

@@ -18,13 +18,16 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
-settings.register_profile("default", deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile("fast", deadline=None, max_examples=8, suppress_health_check=[HealthCheck.too_slow])
+# With CI set, the examples are the same in every run; ``make test-random`` draws new ones.
+ci = {"derandomize": True, "database": None} if os.environ.get("CI") else {}
+shared: dict[str, Any] = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("default", max_examples=40, **shared, **ci)
+settings.register_profile("fast", max_examples=8, **shared, **ci)
+settings.register_profile("thorough", max_examples=400, **shared, **ci)
 # A broken kernel need not be explained, only noticed: no shrinking; and the same examples in every run.
-no_shrinking = {"phases": (Phase.explicit, Phase.generate), "database": None, "deadline": None, "derandomize": True}
-settings.register_profile("mutants", max_examples=8, suppress_health_check=[HealthCheck.too_slow], **no_shrinking)
-settings.register_profile("mutants-many", max_examples=60, suppress_health_check=[HealthCheck.too_slow], **no_shrinking)
-settings.register_profile("thorough", deadline=None, max_examples=400, suppress_health_check=[HealthCheck.too_slow])
+no_shrinking = {"phases": (Phase.explicit, Phase.generate), "database": None, "derandomize": True}
+settings.register_profile("mutants", max_examples=8, **shared, **no_shrinking)
+settings.register_profile("mutants-many", max_examples=60, **shared, **no_shrinking)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 

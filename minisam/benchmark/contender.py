@@ -17,10 +17,10 @@ class Contender:
     packages: tuple[str, ...] = ()
 
     def __init__(self, weights: str, folder: str, threads: int) -> None:
-        import minisam
+        from minisam.checkpoints.loading import load
 
         self.folder, self.threads = Path(folder), threads
-        self.sam = minisam.load(weights)
+        self.sam = load(weights)
         self.config = self.sam.config
 
     def math(self) -> list[str]:

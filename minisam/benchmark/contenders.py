@@ -20,7 +20,7 @@ class Minisam(Contender):
     packages: tuple[str, ...] = ("numpy", "numba")
 
     def encode(self) -> Call:
-        from minisam import SamPredictor
+        from minisam.predictor import SamPredictor
 
         predictor, picture = SamPredictor(self.sam), self.picture()
         return lambda: predictor.set_image(picture)
@@ -40,7 +40,7 @@ class Minisam(Contender):
 
     def predictor_of(self, picture: int) -> Any:
         """A predictor that has encoded a picture of ``picture``² pixels: the one of ``setup``, thought larger."""
-        from minisam import SamPredictor
+        from minisam.predictor import SamPredictor
 
         predictor, size = SamPredictor(self.sam), self.config.image_size
         predictor.features = np.moveaxis(np.load(self.folder / "embedding.npy"), -1, 1)
@@ -52,7 +52,7 @@ class Minisam(Contender):
         return lambda: predictor.predict(np.array([[picture / 2, picture / 3]]), np.array([1]))
 
     def everything(self, picture: int, every: int = 1, **options: Any) -> Call:
-        from minisam import SamAutomaticMaskGenerator
+        from minisam.automatic.generator import SamAutomaticMaskGenerator
 
         options |= subset(options, every)
         generator = SamAutomaticMaskGenerator(self.sam, output_mode="coco_rle", **options)
@@ -61,7 +61,7 @@ class Minisam(Contender):
 
     def setup(self, picture: int) -> Call:
         """Encode a picture of the procedural world for "everything", and choose thresholds for it."""
-        from minisam import SamPredictor
+        from minisam.predictor import SamPredictor
         from minisam.world import render
 
         def call() -> dict[str, float]:

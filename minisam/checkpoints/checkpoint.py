@@ -46,10 +46,22 @@ class StateDict(dict[str, np.ndarray]):
 
 
 def read_checkpoint(path: str | Path) -> StateDict:
-    """The weights in a file or folder, under their official names, as stored: float16, float32 or float64, read-only.
+    """The weights in a file or folder, under their official names.
 
-    bfloat16, which NumPy does not have, comes as float32. Raises ``InputError`` for whatever is no checkpoint, is
-    damaged, or holds anything but tensors.
+    Parameters
+    ----------
+    path : str or Path
+        A ``.pth`` or ``.safetensors`` file, or a folder of transformers' ``SamModel``.
+
+    Returns
+    -------
+    StateDict
+        Arrays as stored: float16, float32 or float64, read-only. bfloat16, which NumPy does not have, comes as float32.
+
+    Raises
+    ------
+    InputError
+        If the file is no checkpoint, is damaged, or holds anything but tensors.
     """
     path = Path(path)
     try:
@@ -85,20 +97,20 @@ def _read_file(path: Path) -> StateDict:
 
 
 def _read_folder(folder: Path) -> StateDict:
-    found = next((folder / name for name in FOLDER if (folder / name).is_file()), None)
-    if found is None:
+    file = next((folder / name for name in FOLDER if (folder / name).is_file()), None)
+    if file is None:
         raise InputError(f"expected one of {', '.join(FOLDER)} in the folder {folder}, got none of them")
-    if found.suffix != ".json":
-        return _read_file(found)
-    weight_map = json.loads(found.read_text(encoding="utf-8"))["weight_map"]
+    if file.suffix != ".json":
+        return _read_file(file)
+    weight_map = json.loads(file.read_text(encoding="utf-8"))["weight_map"]
     shards = sorted(set(weight_map.values()))
     for name in shards:
         if Path(name).name != name:
-            raise InputError(f"expected names of files beside {found}, got {name!r}")
+            raise InputError(f"expected names of files beside {file}, got {name!r}")
     arrays: dict[str, np.ndarray] = {}
     for name in shards:
         if not (folder / name).is_file():
-            raise InputError(f"expected the file {name!r} beside {found}, got none")
+            raise InputError(f"expected the file {name!r} beside {file}, got none")
         is_torch = name.endswith(".bin")
         arrays |= read_torch_file(folder / name) if is_torch else read_safetensors(folder / name)[0]
     return StateDict(to_official(arrays))
@@ -107,7 +119,20 @@ def _read_folder(folder: Path) -> StateDict:
 def infer_config(state: Mapping[str, np.ndarray]) -> SamConfig:
     """The configuration that a state dict belongs to: the one that a file of ours names, or the one whose widths fit.
 
-    The picture's size follows from the table of positions, so weights that were tuned at another size are found too.
+    Parameters
+    ----------
+    state : mapping of str to ndarray
+        Weights by their official names, as ``read_checkpoint`` returns them.
+
+    Returns
+    -------
+    SamConfig
+        The image's size follows from the table of positions, so weights that were tuned at another size fit too.
+
+    Raises
+    ------
+    InputError
+        If no configuration has these widths, or the file's note of its sizes is damaged.
     """
     text = getattr(state, "metadata", {}).get("config")
     if text is not None:
@@ -118,8 +143,8 @@ def infer_config(state: Mapping[str, np.ndarray]) -> SamConfig:
         if patch is not None and patch.shape == wanted:
             side = positions.shape[1] if positions is not None and positions.ndim == 4 else config.image_embedding_size
             return dataclasses.replace(config, image_size=side * config.patch_size) if side else config
-    got = f"a patch embedding of {patch.shape}" if patch is not None else f"none among {len(state)} weights"
-    raise InputError(f"expected a patch embedding that fits one of {', '.join(CONFIGS)}, got {got}")
+    received = f"a patch embedding of {patch.shape}" if patch is not None else f"none among {len(state)} weights"
+    raise InputError(f"expected a patch embedding that fits one of {', '.join(CONFIGS)}, got {received}")
 
 
 def _parse_config(text: str) -> SamConfig:
@@ -147,8 +172,21 @@ def _some(names: Sequence[str]) -> str:
 def fit_state(config: SamConfig, state: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """``state`` as what ``Sam(config, …)`` takes: every weight of the configuration, float32 and C-contiguous.
 
-    float32 arrays that lie well in memory (on a mapped file, say) are passed through as they are; other types of
-    numbers are converted. Missing, extra and wrong-shaped weights are an ``InputError`` that names the first of each.
+    Parameters
+    ----------
+    config : SamConfig
+        Its ``shapes()`` say which weights there must be.
+    state : mapping of str to ndarray
+        Weights of any floating-point type. C-contiguous float32 arrays (on a mapped file, say) are not copied.
+
+    Returns
+    -------
+    dict of str to ndarray
+
+    Raises
+    ------
+    InputError
+        If weights are missing, extra or of another shape; it names the first of each.
     """
     shapes = config.shapes()
     missing = [name for name in shapes if name not in state]
@@ -167,7 +205,21 @@ def save_checkpoint(
 ) -> None:
     """Write the weights of ``config`` as float32 to a ``.safetensors`` file, whole or not at all.
 
-    The file notes the configuration, so that ``infer_config`` knows sizes of your own as well; ``metadata`` adds texts.
+    Parameters
+    ----------
+    path : str or Path
+        The file; its name ends in ``.safetensors``.
+    state : mapping of str to ndarray
+        Weights by their official names.
+    config : SamConfig
+        The file notes it, so that ``infer_config`` knows sizes of your own as well.
+    metadata : mapping of str to str, optional
+        Further texts for the file's header.
+
+    Raises
+    ------
+    InputError
+        If the name ends otherwise, the weights do not fit ``config``, or the file cannot be written.
     """
     from safetensors.numpy import save_file
 

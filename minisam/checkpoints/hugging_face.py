@@ -54,18 +54,18 @@ _TO_OFFICIAL = _table([(b, a) for a, b in NAMES.items()])
 
 def _rename(name: str, table: list[tuple[re.Pattern[str], str]]) -> str:
     for pattern, replacement in table:
-        found = pattern.match(name)
-        if found:
-            return found.expand(replacement) + name[found.end() :]
+        match = pattern.match(name)
+        if match:
+            return match.expand(replacement) + name[match.end() :]
     return name
 
 
 def _between(names: Mapping[str, object], first: int) -> dict[str, int]:
     """For each small MLP, the number after its highest ``layers.<number>`` (``first`` when there is none)."""
     highest: dict[str, int] = {}
-    for found in filter(None, map(MLP.fullmatch, names)):
-        number = int(found[3]) + 1 if found[3] else first
-        highest[found[1]] = max(highest.get(found[1], first), number)
+    for layer in filter(None, map(MLP.fullmatch, names)):
+        number = int(layer[3]) + 1 if layer[3] else first
+        highest[layer[1]] = max(highest.get(layer[1], first), number)
     return highest
 
 

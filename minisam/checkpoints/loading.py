@@ -18,10 +18,10 @@ def load(name_or_path: str | Path = "tiny", checkpoint: str | Path | None = None
     Parameters
     ----------
     name_or_path : str or Path
-        "tiny", whose weights come with the package; "vit_b", "vit_l" or "vit_h" with a checkpoint; or a checkpoint
-        alone, whose configuration is then found from the shapes of its weights.
+        The model's name: ``"tiny"``, whose weights come with the package, ``"vit_b"``, ``"vit_l"`` or ``"vit_h"``. Or a
+        checkpoint, whose configuration is then found from its weights.
     checkpoint : str or Path, optional
-        A ``.pth`` or ``.safetensors`` file, checked against the configuration that is named.
+        The weights of the named model: ``.pth``, ``.safetensors`` or a folder of transformers' ``SamModel``.
 
     Returns
     -------
@@ -30,7 +30,7 @@ def load(name_or_path: str | Path = "tiny", checkpoint: str | Path | None = None
     Raises
     ------
     InputError
-        If there is no such model or file, or the file does not hold the weights of that model.
+        If there is no such model or file, the file is no whole checkpoint, or its weights do not fit the configuration.
 
     Notes
     -----

@@ -37,7 +37,7 @@ def add(parsers: Any) -> None:
     parser = parsers.add_parser(
         "bench",
         help="time the model, alone or beside torch, transformers and ONNX Runtime",
-        description="Time the encoder, prompts one by one and in batches, and every object of a picture. With --peers "
+        description="Time the encoder, prompts one by one and in batches, and every object of an image. With --peers "
         "beside minisam's own torch reference, Hugging Face's SamModel and ONNX Runtime, in turns. "
         "Without weights for a model, random ones are used: the arithmetic is the same.",
     )
@@ -112,9 +112,9 @@ def _write_page(folder: Path) -> int:
     from minisam.benchmark import plots, report
 
     models = report.read_folder(folder)
-    pictures = [plots.draw(figures, folder) for figures in models]
+    images = [plots.draw(figures, folder) for figures in models]
     with atomic(folder / "README.md") as temporary:
-        temporary.write_text(report.page(models, pictures), encoding="utf-8")
+        temporary.write_text(report.page(models, images), encoding="utf-8")
     return 0
 
 
@@ -175,7 +175,7 @@ def _run_on_device(options: argparse.Namespace) -> int:
         from minisam.reports.environment import environment
 
         plan = _plan(options, device)
-        here, sam = environment(), load_or_build_model(options)
+        machine, sam = environment(), load_or_build_model(options)
         about = {
             "schema": device_report.SCHEMA,
             "command": _command(options),
@@ -183,12 +183,12 @@ def _run_on_device(options: argparse.Namespace) -> int:
             "model": dataclasses.asdict(sam.config),
             "weights": "trained" if trained(options) else "random",
             "device": devices.describe(device),
-            "environment": here,
+            "environment": machine,
             "versions": parity.versions("numpy", "torch"),
         }
 
-        def keep(found: dict[str, Any], cut_short: bool = True) -> None:
-            text = json.dumps(about | {"cut_short": cut_short} | found, indent=1, ensure_ascii=False) + "\n"
+        def keep(rows: dict[str, Any], cut_short: bool = True) -> None:
+            text = json.dumps(about | {"cut_short": cut_short} | rows, indent=1, ensure_ascii=False) + "\n"
             for path in (options.json, folder and folder / f"{sam.config.name}.json"):
                 if path is not None:
                     with atomic(path) as temporary:
@@ -196,9 +196,9 @@ def _run_on_device(options: argparse.Namespace) -> int:
 
         with progress(desc="bench") as bar:
             tell = (lambda words: print(words, file=sys.stderr, flush=True)) if bar.disable else bar.set_description_str
-            found = device_speed.measure(sam, device, plan, tell, keep)
-        keep(found, cut_short=False)
-        print(device_report.text(about | {"cut_short": False} | found))
+            rows = device_speed.measure(sam, device, plan, tell, keep)
+        keep(rows, cut_short=False)
+        print(device_report.text(about | {"cut_short": False} | rows))
     if folder is not None:
         page = device_report.page(device_report.read_folder(folder))
         with atomic(folder / "README.md") as temporary:
@@ -217,8 +217,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     from minisam.reports import environment
     from minisam.reports.environment import PINS
 
-    here = environment.environment()
-    threads = options.threads or here["usable_cores"]
+    machine = environment.environment()
+    threads = options.threads or machine["usable_cores"]
     rounds = options.repeat or (2 if options.quick else 9)
     only = tuple(options.only or PARTS)
     sam = load_or_build_model(options)
@@ -233,7 +233,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "model": dataclasses.asdict(config),
         "weights": "trained" if known else "random",
         "threads": threads,
-        "environment": here,
+        "environment": machine,
         "contenders": {name: {"title": TITLES[name]} for name in contenders},
         "workloads": [],
     }

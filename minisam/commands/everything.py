@@ -1,16 +1,15 @@
-"""``minisam everything``: the masks of all objects in a photo."""
+"""``minisam everything``: the masks of all objects in an image."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import math
-import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from minisam.console import add_model, load_model, progress
+from minisam.console import add_model, compilation, load_model, progress
 from minisam_kernels.runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -54,12 +53,12 @@ def add(parsers: Any) -> None:
     """The command's options."""
     parser = parsers.add_parser(
         "everything",
-        help="masks for all objects in a photo",
-        description="Masks for all objects in a photo, as JSON in the schema of SA-1B, which pycocotools reads.",
+        help="masks for all objects in an image",
+        description="Masks for all objects in an image, as JSON in the schema of SA-1B, which pycocotools reads.",
     )
-    parser.add_argument("photo", metavar="PHOTO", help="a picture: JPEG, PNG, TIFF, WebP, …")
+    parser.add_argument("image", metavar="IMAGE", help="JPEG, PNG, TIFF, WebP, …")
     parser.add_argument("-o", "--output", metavar="JSON", required=True, help="the file for the masks")
-    parser.add_argument("--overlay", metavar="PNG", help="write the photo with all masks on it")
+    parser.add_argument("--overlay", metavar="PNG", help="write the image with all masks on it")
     presets = "meta: the released code's defaults; sa1b: the paper's settings"
     parser.add_argument("--preset", metavar="NAME", default="meta", help=presets)
     add_model(parser)
@@ -102,10 +101,10 @@ def _read_grids(path: str) -> Any:
 
 
 def _outputs(options: argparse.Namespace) -> tuple[Path, Path | None]:
-    """Where masks and overlay go; every place is checked before any work is done."""
+    """Where masks and overlay go; every path is checked before any work is done."""
     from minisam.files.atomic import check_output
 
-    inputs = [path for path in (options.photo, options.point_grids, options.checkpoint) if path is not None]
+    inputs = [path for path in (options.image, options.point_grids, options.checkpoint) if path is not None]
     output = check_output(options.output, *inputs)
     if options.overlay is None:
         return output, None
@@ -127,11 +126,11 @@ def run(options: argparse.Namespace) -> int:
     from minisam.files.images import read_image, save_png
     from minisam.files.mosaic import mosaic
 
-    image = read_image(options.photo)
+    image = read_image(options.image)
     generator = SamAutomaticMaskGenerator(load_model(options), **settings)
-    start = time.perf_counter()
     points = 0
-    with progress(desc="points", unit="") as bar:
+    with progress(desc="points", unit="") as bar, compilation(bar) as compiled:
+        start = compiled.clock()
 
         def step(done: int, total: int) -> None:
             nonlocal points
@@ -139,9 +138,9 @@ def run(options: argparse.Namespace) -> int:
             bar.refresh()
 
         records = generator.generate(image, step)
-    seconds = time.perf_counter() - start
+        seconds = compiled.clock() - start
 
-    report = as_sa1b(options.photo, image.shape[:2], records)
+    report = as_sa1b(options.image, image.shape[:2], records)
     with ExitStack() as files:  # both files are complete before the first one gets its name
         with open(files.enter_context(atomic(output)), "w") as file:
             json.dump(report, file, allow_nan=False)
@@ -149,8 +148,9 @@ def run(options: argparse.Namespace) -> int:
             pixels = mosaic(image, (_mask(record) for record in sorted(records, key=lambda record: -record["area"])))
             save_png(files.enter_context(atomic(overlay)), pixels)
     count = f"{len(records) or 'no'} mask{'s' * (len(records) != 1)}"
-    print(f"{options.photo}: {image.shape[1]} × {image.shape[0]}, model {generator.predictor.model.config.name}")
-    print(f"{count} from {points} points in {seconds:.2f} s")
+    print(f"{options.image}: {image.shape[1]} × {image.shape[0]}, model {generator.predictor.model.config.name}")
+    compiling = f", compiling {compiled.seconds:.1f} s (once)" if compiled.functions else ""
+    print(f"{count} from {points} points in {seconds:.2f} s{compiling}")
     funnel = generator.funnel
     assert funnel is not None
     print(funnel)
@@ -177,12 +177,12 @@ def _mask(record: dict[str, Any]) -> np.ndarray:
     return rle.decode(rle.from_string(counts.encode()) if isinstance(counts, str) else counts, runs["size"])
 
 
-def as_sa1b(photo: str | Path, size: tuple[int, int], records: list[dict[str, Any]]) -> dict[str, Any]:
-    """Records with run lengths as SA-1B's files hold them: the picture, and an annotation for each mask.
+def as_sa1b(image_path: str | Path, size: tuple[int, int], records: list[dict[str, Any]]) -> dict[str, Any]:
+    """Records with run lengths as SA-1B's files hold them: the image, and an annotation for each mask.
 
     A stability of NaN, of a mask that is empty at both thresholds, becomes null: JSON has no NaN.
     """
-    path = Path(photo)
+    path = Path(image_path)
     annotations = []
     for index, record in enumerate(records):
         stability = record["stability_score"] if math.isfinite(record["stability_score"]) else None

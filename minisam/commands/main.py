@@ -9,13 +9,15 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import signal
+import subprocess
 import sys
-import time
+from pathlib import Path
 from typing import Any, NoReturn
 
 import minisam
 from minisam.commands import bench, everything, export, segment, train, transfer, verify
-from minisam.console import add_model, load_or_build_model, positive, progress
+from minisam.console import add_model, compilation, load_or_build_model, positive, progress
 from minisam_kernels.runtime.errors import InputError
 
 
@@ -38,7 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     export.add(parsers)
     verify.add(parsers)
 
-    warmup = parsers.add_parser("warmup", help="compile the kernels now, so that the first photo does not wait")
+    warmup = parsers.add_parser("warmup", help="compile the kernels now, so that the first image does not wait")
     add_model(warmup)
     warmup.set_defaults(run=_warmup)
 
@@ -53,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _warmup(options: argparse.Namespace) -> int:
-    """One picture, every kind of prompt, and everything in it: what a first click would otherwise wait for."""
+    """One image, every kind of prompt, and everything in it: what a first click would otherwise wait for."""
     import numpy as np
 
     from minisam.automatic.generator import SamAutomaticMaskGenerator
@@ -61,7 +63,6 @@ def _warmup(options: argparse.Namespace) -> int:
     from minisam.model.preprocess import binary_mask_to_logits
     from minisam.predictor import SamPredictor
 
-    start = time.perf_counter()
     predictor = SamPredictor(load_or_build_model(options))
     config = predictor.model.config
     image = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
@@ -73,7 +74,7 @@ def _warmup(options: argparse.Namespace) -> int:
         "points and box": {"point_coords": point, "point_labels": label, "box": box},
         "mask": {"mask_input": rough},
     }
-    with progress(total=len(prompts) + 2, desc="encoder") as bar:
+    with progress(total=len(prompts) + 2, desc="encoder") as bar, compilation(bar) as compiled:
         predictor.set_image(image)
         bar.update()
         for name, prompt in prompts.items():
@@ -87,22 +88,29 @@ def _warmup(options: argparse.Namespace) -> int:
         settings |= {"points_per_side": 1, "min_mask_region_area": 9, "output_mode": "coco_rle"}
         SamAutomaticMaskGenerator(predictor.model, **settings).generate(image)
         bar.update()
-    print(f"{config.name} is warm: every kernel is compiled and kept for later ({time.perf_counter() - start:.1f} s)")
+    new = f"{compiled.functions} functions in {compiled.seconds:.1f} s" if compiled.functions else "nothing was new"
+    print(f"{config.name} is warm: every kernel is compiled and kept for later ({new})")
     return 0
 
 
 def _read(options: argparse.Namespace) -> int:
-    from book.tools import server as book_server
-
     if options.port > 65535:
         raise InputError(f"expected --port up to 65535, got {options.port}")
-    return book_server.read(options.port, not options.no_browser)
+    return _book("read", f"--port={options.port}", *(["--no-browser"] if options.no_browser else []))
 
 
 def _lab(options: argparse.Namespace) -> int:
-    from book.tools import server as book_server
+    return _book("lab")
 
-    return book_server.lab()
+
+def _book(*words: str) -> int:
+    """Run the book's tools, which are not part of the package, in the source checkout around it."""
+    root = Path(minisam.__file__).resolve().parents[1]
+    if not (root / "book" / "tools" / "server.py").is_file():
+        raise InputError(f"expected a source checkout, with the folder book beside minisam, got {root}")
+    with subprocess.Popen([sys.executable, "-m", "book.tools.server", *words], cwd=root) as tool:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the tool as well, and it ends by it
+        return tool.wait()
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -1,16 +1,15 @@
-"""``minisam segment``: masks for a prompt on a photo."""
+"""``minisam segment``: masks for a prompt on an image."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import math
-import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from minisam.console import add_model, load_model, progress
+from minisam.console import add_model, compilation, load_model, progress
 from minisam_kernels.runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -49,10 +48,10 @@ def add(parsers: Any) -> None:
     """The command's options."""
     parser = parsers.add_parser(
         "segment",
-        help="masks for points, a box or a mask on a photo",
-        description="Masks for a prompt on a photo. Coordinates are pixels from the top left: x to the right, y down.",
+        help="masks for points, a box or a mask on an image",
+        description="Masks for a prompt on an image. Coordinates are pixels from the top left: x to the right, y down.",
     )
-    parser.add_argument("photo", metavar="PHOTO", help="a picture: JPEG, PNG, TIFF, WebP, …")
+    parser.add_argument("image", metavar="IMAGE", help="JPEG, PNG, TIFF, WebP, …")
     parser.add_argument(
         "--point",
         metavar="X,Y[,-]",
@@ -62,20 +61,20 @@ def add(parsers: Any) -> None:
         help="a point on the object; with ,- one off it",
     )
     parser.add_argument("--box", metavar="X0,Y0,X1,Y1", type=box, help="a box around the object")
-    parser.add_argument("--mask", metavar="PNG", help="a rough mask of the photo's size, white on black")
+    parser.add_argument("--mask", metavar="PNG", help="a rough mask of the image's size, white on black")
     parser.add_argument("--single", action="store_true", help="one mask, not the three of an ambiguous prompt")
     add_model(parser)
-    parser.add_argument("-o", "--overlay", metavar="PNG", help="write the photo with the most confident mask on it")
+    parser.add_argument("-o", "--overlay", metavar="PNG", help="write the image with the most confident mask on it")
     parser.add_argument("--masks", metavar="PREFIX", help="write each mask: PREFIX_0.png, PREFIX_1.png, …")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
     parser.set_defaults(run=run)
 
 
 def _outputs(options: argparse.Namespace) -> tuple[Path | None, list[Path]]:
-    """Where the overlay and the masks go; every place is checked before any work is done."""
+    """Where the overlay and the masks go; every path is checked before any work is done."""
     from minisam.files.atomic import check_output
 
-    inputs = [path for path in (options.photo, options.mask) if path is not None]
+    inputs = [path for path in (options.image, options.mask) if path is not None]
     overlay = Path(options.overlay) if options.overlay is not None else None
     if overlay is not None and overlay.suffix.lower() != ".png":
         raise InputError(f"expected an overlay whose name ends in .png, got {overlay.name!r}")
@@ -107,16 +106,16 @@ def run(options: argparse.Namespace) -> int:
     labels = np.array([label for *_, label in options.point]) if options.point else None
     corners = np.array(options.box) if options.box else None
     seconds: dict[str, float] = {}
-    with progress(total=4, bar_format="{desc} {bar} {elapsed}") as bar:
+    with progress(total=4, bar_format="{desc} {bar} {elapsed}") as bar, compilation(bar) as compiled:
 
         def step(name: str, start: float) -> float:
-            seconds[name] = round(time.perf_counter() - start, 4)
+            seconds[name] = round(compiled.clock() - start, 4)
             bar.update()
-            return time.perf_counter()
+            return compiled.clock()
 
-        bar.set_description("photo")
-        start = time.perf_counter()
-        image = read_image(options.photo)
+        bar.set_description("image")
+        start = compiled.clock()
+        image = read_image(options.image)
         rough = read_mask(options.mask, image.shape[:2]) if options.mask is not None else None
         first = (None if part is None else part[None] for part in (coords, labels, corners))
         check_prompts(image.shape[:2], *first)  # before the encoder's seconds
@@ -136,10 +135,12 @@ def run(options: argparse.Namespace) -> int:
             multimask_output=not options.single,
         )
         step("decode", start)
+        entries = describe(predictor, masks, iou, low_res)
+    seconds["compile"] = round(compiled.seconds, 4)
 
     best = int(iou.argmax())
     report = {
-        "photo": str(options.photo),
+        "photo": str(options.image),
         "width": image.shape[1],
         "height": image.shape[0],
         "model": predictor.model.config.name,
@@ -148,7 +149,7 @@ def run(options: argparse.Namespace) -> int:
             "box": list(options.box) if options.box else None,
             "mask": options.mask,
         },
-        "masks": describe(predictor, masks, iou, low_res),
+        "masks": entries,
         "best": best,
         "overlay": str(overlay_path) if overlay_path else None,
         "seconds": seconds,
@@ -157,14 +158,14 @@ def run(options: argparse.Namespace) -> int:
         entry["file"] = str(path)
     with ExitStack() as files:  # every file is complete before the first one gets its name
         if overlay_path is not None:
-            picture = overlay(
+            drawn = overlay(
                 image,
                 masks[best : best + 1],
                 [(x, y) for x, y, _ in options.point],
                 [label for *_, label in options.point],
                 options.box,
             )
-            save_png(files.enter_context(atomic(overlay_path)), picture)
+            save_png(files.enter_context(atomic(overlay_path)), drawn)
         for mask, path in zip(masks, mask_paths):
             save_png(files.enter_context(atomic(path)), mask)
     print(json.dumps(report, allow_nan=False) if options.json else table(report))
@@ -174,26 +175,23 @@ def run(options: argparse.Namespace) -> int:
 def describe(predictor: SamPredictor, masks: np.ndarray, iou: np.ndarray, low_res: np.ndarray) -> list[dict[str, Any]]:
     """For each mask (H, W) its predicted IoU, area in pixels, box (x, y, width, height) and stability score.
 
-    Stability is the mask's IoU between the thresholds +1 and −1 (in logits), counted in the photo's pixels; None when
+    Stability is the mask's IoU between the thresholds +1 and −1 (in logits), counted in the image's pixels; None when
     the mask is empty at both.
     """
     from minisam.model.preprocess import postprocess_masks
+    from minisam_kernels.masks.box_from_mask import box_from_mask
 
     entries = []
-    for mask, confidence, logits in zip(masks, iou, low_res):
-        columns, rows = mask.any(axis=0).nonzero()[0], mask.any(axis=1).nonzero()[0]
-        box = [0, 0, 0, 0]
-        if columns.size:
-            x, y = int(columns[0]), int(rows[0])
-            box = [x, y, int(columns[-1]) + 1 - x, int(rows[-1]) + 1 - y]
+    for mask, confidence, logits, (x0, y0, x1, y1) in zip(masks, iou, low_res, box_from_mask(masks).tolist()):
+        area = int(mask.sum())
         size = predictor.model.config.image_size
         inner, outer = (int(postprocess_masks(logits[None], mask.shape, size, at).sum()) for at in (1.0, -1.0))
         entries.append(
             {
                 "predicted_iou": round(float(confidence), 6) if math.isfinite(confidence) else None,
                 "stability_score": round(inner / outer, 6) if outer else None,
-                "area": int(mask.sum()),
-                "bbox": box,
+                "area": area,
+                "bbox": [x0, y0, x1 + 1 - x0, y1 + 1 - y0] if area else [0, 0, 0, 0],
             }
         )
     return entries
@@ -210,8 +208,7 @@ def table(report: dict[str, Any]) -> str:
         box = ", ".join(map(str, mask["bbox"]))
         lines.append(f"{number:4}  {confidence:>13}  {stability:>9}  {mask['area']:8}  {box}{best}")
     seconds = report["seconds"]
-    lines.append(
-        f"weights {seconds['load']:.2f} s, encoder {seconds['encode']:.3f} s, decoder {seconds['decode']:.4f} s"
-    )
+    times = f"weights {seconds['load']:.2f} s, encoder {seconds['encode']:.3f} s, decoder {seconds['decode']:.4f} s"
+    lines.append(times + (f", compiling {seconds['compile']:.1f} s (once)" if seconds["compile"] else ""))
     files = [report["overlay"], *(mask.get("file") for mask in report["masks"])]
     return "\n".join(lines + [f"wrote {path}" for path in files if path])

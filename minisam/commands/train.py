@@ -16,9 +16,9 @@ COMMON: dict[str, tuple[Any, str]] = {
     "model": (str, "tiny, vit_b, vit_l or vit_h"),
     "depth": (count, "blocks of the encoder, if not the model's own number"),
     "width": (count, "its width, heads of 64, if not the model's own"),
-    "size": (positive, "side of the training pictures in pixels"),
+    "size": (positive, "side of the training images in pixels"),
     "steps": (positive, "steps in all"),
-    "batch": (positive, "pictures a step"),
+    "batch": (positive, "images per step"),
     "optimizer": (str, "adamw, or muon for the matrices"),
     "others": (float, "share of the learning rate for what muon leaves to adamw"),
     "lr": (float, "highest learning rate"),
@@ -32,21 +32,21 @@ COMMON: dict[str, tuple[Any, str]] = {
     "clip": (float, "longest gradient"),
     "average": (float, "how much the running average of the weights keeps at step t, at most: t / (t + 10)"),
     "precision": (str, "float32, or bf16 for products"),
-    "world": (float, "share of pictures from the procedural world, 0 to 1"),
-    "hold_out": (count, "never show every N-th picture of a set, to measure on it (see minisam transfer)"),
+    "world": (float, "share of images from the procedural world, 0 to 1"),
+    "hold_out": (count, "never show every N-th image of a set, to measure on it (see minisam transfer)"),
     "init": (str, "weights to start from, or the folder of a training"),
     "seed": (count, "seed of everything random"),
 }
 TRAIN: dict[str, tuple[Any, str]] = {
-    "masks": (positive, "masks a picture"),
+    "masks": (positive, "masks per image"),
     "rounds": (positive, "rounds of prompts for each mask; the paper has 11"),
     "multimask": (str, "what a first round grades: best of three, mean of three, or the single mask"),
     "mask_feedback": (bool, "do not show the last mask's logits to later rounds"),
     "focal": (float, "weight of the focal loss"),
     "dice": (float, "weight of the dice loss"),
-    "colours": (float, "how much the colours of real pictures are changed, 0 to 1"),
-    "paste": (float, "how often an object of another picture is pasted into a real one, 0 to 1"),
-    "zoom": (float, "how often a world picture is a window of a scene drawn twice as large, 0 to 1"),
+    "colours": (float, "how much the colours of real images are changed, 0 to 1"),
+    "paste": (float, "how often an object of another image is pasted into a real one, 0 to 1"),
+    "zoom": (float, "how often a world image is a window of a scene drawn twice as large, 0 to 1"),
 }
 PRETRAIN: dict[str, tuple[Any, str]] = {
     "masked": (float, "share of hidden patches"),
@@ -69,7 +69,7 @@ def _add_options(parser: argparse.ArgumentParser, options: dict[str, tuple[Any, 
     parser.add_argument("--config", metavar="PATH", help="a JSON file of settings; options given beside it win")
     parser.add_argument("--init-raw", action="store_true", help="of a folder, the last weights and not their average")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where to compute (default cpu)")
-    parser.add_argument("--workers", type=count, default=1, metavar="N", help="processes making pictures (default 1)")
+    parser.add_argument("--workers", type=count, default=1, metavar="N", help="processes making images (default 1)")
     parser.add_argument("--minutes", type=float, default=math.inf, metavar="M", help="stop after so long, saved")
     parser.add_argument("--compile", action="store_true", help="let torch compile the losses, on a GPU the model too")
     parser.add_argument("--compact", action="store_true", help="smaller checkpoints: the optimiser's moments as bf16")
@@ -85,24 +85,24 @@ def add(parsers: Any) -> None:
         "step's weights, checkpoint.pt is for going on. Ctrl-C stops after saving; the same command continues. "
         "Several GPUs or machines: torchrun --nproc-per-node N -m minisam train FOLDER …",
     )
-    _add_options(train, COMMON | TRAIN, "pictures with masks in SA-1B's schema, or a packed file; repeatable")
+    _add_options(train, COMMON | TRAIN, "images with masks in SA-1B's schema, or a packed file; repeatable")
     train.add_argument("--record", action="store_true", help="in one process on a GPU: play each step as a recording")
     train.set_defaults(run=run)
 
     pretrain = parsers.add_parser(
         "pretrain",
-        help="pretrain the image encoder on pictures without masks (masked autoencoding)",
-        description="Hide most of each picture and learn to draw it. weights.safetensors is for minisam train --init; "
-        "reconstruction.png shows pictures, what is seen of them, and what the model makes of it.",
+        help="pretrain the image encoder on images without masks (masked autoencoding)",
+        description="Hide most of each image and learn to draw it. weights.safetensors is for minisam train --init; "
+        "reconstruction.png shows images, what is seen of them, and what the model makes of it.",
     )
-    _add_options(pretrain, COMMON | PRETRAIN, "a folder of pictures, or a packed file; repeatable")
+    _add_options(pretrain, COMMON | PRETRAIN, "a folder of images, or a packed file; repeatable")
     pretrain.set_defaults(run=run_pretrain)
 
-    pack = parsers.add_parser("pack", help="pack folders of pictures with masks into one small file for training")
-    pack.add_argument("folders", nargs="+", metavar="FOLDER", help="pictures with masks in SA-1B's schema")
+    pack = parsers.add_parser("pack", help="pack folders of images with masks into one small file for training")
+    pack.add_argument("folders", nargs="+", metavar="FOLDER", help="images with masks in SA-1B's schema")
     pack.add_argument("-o", "--output", required=True, metavar="FILE", help="what to write")
     pack.add_argument("--side", type=positive, default=384, metavar="S", help="longest side in pixels (default 384)")
-    pack.add_argument("--quality", type=positive, default=75, metavar="Q", help="of the JPEG pictures (default 75)")
+    pack.add_argument("--quality", type=positive, default=75, metavar="Q", help="of the JPEG images (default 75)")
     pack.add_argument("--max-mb", type=positive, default=50, metavar="MB", help="largest file (default 50)")
     pack.set_defaults(run=run_pack)
 

@@ -1,4 +1,4 @@
-"""``minisam transfer``: measure a model on pictures that it has not seen."""
+"""``minisam transfer``: measure a model on images that it has not seen."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from minisam_kernels.runtime.errors import InputError
 
 def add(parsers: Any) -> None:
     """The tasks' options."""
-    transfer = parsers.add_parser("transfer", help="measure a model on pictures it has not seen")
+    transfer = parsers.add_parser("transfer", help="measure a model on images it has not seen")
     tasks = transfer.add_subparsers(metavar="TASK", required=True, parser_class=type(transfer))
     points = tasks.add_parser(
         "points",
@@ -24,8 +24,8 @@ def add(parsers: Any) -> None:
     points.add_argument("folder", metavar="FOLDER", nargs="?", help=what)
     add_model(points)
     points.add_argument("--world", type=positive, metavar="N", help="N held-out scenes of the world, no folder")
-    points.add_argument("--limit", type=positive, metavar="N", help="only the first N pictures")
-    every = "only every N-th picture: those that minisam train --hold-out N has never shown"
+    points.add_argument("--limit", type=positive, metavar="N", help="only the first N images")
+    every = "only every N-th image: those that minisam train --hold-out N has never shown"
     points.add_argument("--every", type=positive, default=1, metavar="N", help=every)
     points.add_argument("--clicks", type=positive, default=9, metavar="N", help="clicks an object (default 9)")
     points.add_argument("--no-baselines", action="store_true", help="only the model, no classical methods")

@@ -52,7 +52,7 @@ def run(options: argparse.Namespace) -> int:
         if options.redraw:
             return _write_page(folder)
         if any(folder.glob("*.json")):
-            parity.read_folder(folder)  # the page shows them all: better no report than one that has no place
+            parity.read_folder(folder)  # the page shows them all: better no report than one that does not fit
     for path in (options.json, options.markdown):
         if path is not None:
             check_output(path)
@@ -69,7 +69,7 @@ def run(options: argparse.Namespace) -> int:
     from minisam.reports.environment import environment
     from minisam.verify import stages as verify
 
-    here = environment()
+    machine = environment()
     lines = verify.main(sam, device, dtype)
     report = {
         "schema": parity.SCHEMA,
@@ -78,7 +78,7 @@ def run(options: argparse.Namespace) -> int:
         "weights": "trained" if trained(options) else "random",
         "dtype": options.dtype,
         "device": devices.describe(device),
-        "environment": here,
+        "environment": machine,
         "versions": parity.versions("numpy", "numba", "torch", "transformers"),
         "lines": [line.as_dict() for line in lines],
     }

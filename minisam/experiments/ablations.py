@@ -110,7 +110,7 @@ def pretrained(s: Settings, steps: int, folder: Path) -> str:
 
 def train(variant: Variant, seed: int, steps: int, scenes: int, data: Sequence[str], folders: Sequence[str]) -> Any:
     """Train and measure: return settings, processor seconds and mean IoU over objects."""
-    import minisam
+    from minisam.checkpoints.loading import load
     from minisam.predictor import SamPredictor
     from minisam.transfer.points import evaluate
 
@@ -126,7 +126,7 @@ def train(variant: Variant, seed: int, steps: int, scenes: int, data: Sequence[s
         if trainer.run(workers=0, save_every=math.inf):  # stopped by a signal: what is half trained is no result
             raise KeyboardInterrupt
         took = time.process_time() - began
-        predictor = SamPredictor(minisam.load(Path(folder) / "run" / "weights.safetensors"))
+        predictor = SamPredictor(load(Path(folder) / "run" / "weights.safetensors"))
     reports = {"world": evaluate(predictor, None, baselines=False, clicks=3, world=scenes)}
     for folder in folders:
         reports[Path(folder).name] = evaluate(predictor, folder, None, False, 3, every=HOLD_OUT, others=folders)

@@ -4,10 +4,10 @@ Both come from ``torch.export`` through torch's own ONNX exporter, opset 20 (ONN
 application needs to know stands in the files: names, free axes, and under the metadata key ``minisam`` the sizes.
 
 encoder.onnx  image            uint8 (batch, height, width, 3), RGB, the longer side already resized to S; the
-                               normalisation and the filling up to S × S are in the graph
+                               normalisation and the padding to S × S are in the graph
            →  image_embeddings float32 (batch, C, h, w)
-decoder.onnx  image_embeddings float32 (1, C, h, w), of one picture
-              point_coords     float32 (prompts, points, 2), (x, y) in pixels of the resized picture
+decoder.onnx  image_embeddings float32 (1, C, h, w), of one image
+              point_coords     float32 (prompts, points, 2), (x, y) in pixels of the resized image
               point_labels     float32 (prompts, points): 1 foreground, 0 background, 2 and 3 a box's corners, −1 none;
                                a prompt without a box ends with a point that is none, at (0, 0)
               mask_input       float32 (masks, 1, 4h, 4w) logits; masks = prompts, or 1 for all, or 0 if there is none
@@ -17,7 +17,7 @@ decoder.onnx  image_embeddings float32 (1, C, h, w), of one picture
               iou_predictions  float32 (prompts, 4)
 
 The decoder's names and meanings are those of the decoder that Meta's released code exports, with more than one prompt
-allowed; its last step, resizing the masks to the picture, is left to the application.
+allowed; its last step, resizing the masks to the image, is left to the application.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """One picture's embedding and a batch of prompts → all four masks of each prompt."""
+    """One image's embedding and a batch of prompts → all four masks of each prompt."""
 
     image_pe: Tensor
 
@@ -190,9 +190,24 @@ def decoder_program(sam: Sam, model: reference.Sam) -> Any:
 
 
 def export(sam: Sam, folder: str | Path) -> list[Path]:
-    """Write ``encoder.onnx`` and ``decoder.onnx`` into ``folder``, both or neither; the folder is made if need be.
+    """Write ``encoder.onnx`` and ``decoder.onnx`` into ``folder``, both or neither.
 
-    Weights above 2 GB (ViT-H) go to ``encoder.onnx.data``, which must then stay beside it.
+    Parameters
+    ----------
+    sam : Sam
+        The model.
+    folder : str or Path
+        Where to; made if need be. Weights above 2 GB (ViT-H) go to ``encoder.onnx.data``, which must stay beside it.
+
+    Returns
+    -------
+    list of Path
+        The files that were written, in alphabetical order.
+
+    Raises
+    ------
+    InputError
+        If the folder cannot be written to.
     """
     folder = check_folder(folder)
     made = not folder.exists()
@@ -216,7 +231,7 @@ def export(sam: Sam, folder: str | Path) -> list[Path]:
 
 
 def check_folder(folder: str | Path) -> Path:
-    """``folder`` as a place to write to: a folder, or a new one in a folder that exists."""
+    """``folder`` as somewhere to write to: a folder, or a new one in a folder that exists."""
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
         raise InputError(f"expected a folder to write into, got the file {folder}")
@@ -242,10 +257,12 @@ def check(sam: Sam, folder: str | Path) -> dict[str, float]:
         cases.append((DECODER, Decoder(model), prompt | changed))
     for name, module, inputs in cases:
         session = onnxruntime.InferenceSession(Path(folder) / name, providers=["CPUExecutionProvider"])
-        got = session.run(None, {key: value.numpy() for key, value in inputs.items()})
+        outputs = session.run(None, {key: value.numpy() for key, value in inputs.items()})
         with torch.no_grad():
             expected = module(*inputs.values())
-        for output, a, b in zip(session.get_outputs(), got, expected if isinstance(expected, tuple) else [expected]):
+        for output, a, b in zip(
+            session.get_outputs(), outputs, expected if isinstance(expected, tuple) else [expected]
+        ):
             error = float(np.abs(a - b.numpy()).max() / b.abs().max())
             errors[output.name] = max(error, errors.get(output.name, 0.0))
     return errors

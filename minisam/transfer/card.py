@@ -22,8 +22,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import minisam
-from minisam.checkpoints.loading import WEIGHTS
+from minisam.checkpoints.loading import WEIGHTS, load
 from minisam.console import exit_code
 from minisam.files.atomic import atomic
 from minisam.predictor import SamPredictor
@@ -51,7 +50,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
 def measure_one(options: argparse.Namespace, folder: str | None, every: int) -> dict[str, Any]:
     """Measure a folder, or the world (None), and draw its plots beside the report's file."""
-    predictor = SamPredictor(minisam.load("tiny"))
+    predictor = SamPredictor(load("tiny"))
     others = options.held_out if every > 1 else ()
     if folder is None:
         name, cases = "world", world_cases(options.world, predictor.model.config.image_size)

@@ -323,6 +323,7 @@ def test_every_colour_and_marker_is_its_own():
 # ----------------------------------------------------------------------------------------------------- the command
 
 
+@pytest.mark.slow
 def test_the_whole_command(folder, capsys, monkeypatch):
     """Quick, of a very small model; curves of two points."""
     pytest.importorskip("matplotlib")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import os
 import pickle
@@ -21,6 +22,7 @@ import minisam
 from command_line import refused, run
 from minisam.checkpoints.checkpoint import save_checkpoint
 from minisam.commands.main import main
+from minisam.console import COMPILING, compilation, progress
 from minisam.files.images import read_image, save_png
 from minisam.sam import build
 from small_models import SMALL
@@ -459,13 +461,38 @@ def test_verify_hands_over(place, capsys, monkeypatch):
     assert (config.encoder_depth, config.encoder_global_attn_indexes) == (1, (0,)) and config.encoder_embed_dim == 768
 
 
-def test_read_and_lab_hand_over(capsys, monkeypatch):
-    from book.tools import server as book_server
+def test_compiling_is_told_and_not_part_of_the_other_times(capsys, monkeypatch):
+    """A clock that ticks once per look. Kills: counting a nested compilation twice, a line for each function."""
+    from numba.core import event
 
-    monkeypatch.setattr(book_server, "read", lambda port, open_browser: 10 * port + open_browser)
-    monkeypatch.setattr(book_server, "lab", lambda: 7)
-    assert run(capsys, "read", "--port", "9", "--no-browser")[0] == 90
-    assert run(capsys, "lab")[0] == 7
+    ticks = itertools.count(10.0)
+    monkeypatch.setattr("minisam.console.time", mock.Mock(perf_counter=lambda: next(ticks)))
+    with progress(desc="encoder") as bar, compilation(bar) as compiled:
+        start = compiled.clock()  # 10
+        for _ in range(2):
+            with event.trigger_event("numba:compile"), event.trigger_event("numba:compile"):  # 11 to 12, 13 to 14
+                pass
+        assert (compiled.functions, compiled.seconds, compiled.clock() - start) == (4, 2.0, 3.0)
+    with event.trigger_event("numba:compile"):
+        pass
+    assert compiled.functions == 4, "outside the with nobody listens"
+    assert capsys.readouterr().err == f"{COMPILING}\n"
+
+
+CHECKOUT = "import os, sys; print(sys.argv[1:], os.getcwd(), flush=True); sys.exit(7)"
+
+
+def test_read_and_lab_hand_over(place, capfd, monkeypatch):
+    """The book's tools run in the checkout around the package. An installed package has none, and says so."""
+    monkeypatch.setattr(minisam, "__file__", str(place / "minisam" / "__init__.py"))
+    monkeypatch.setattr("signal.signal", lambda *arguments: None)
+    assert "source checkout" in refused(capfd, "read") and "source checkout" in refused(capfd, "lab")
+    (place / "book" / "tools").mkdir(parents=True)
+    (place / "book" / "tools" / "__init__.py").touch()
+    (place / "book" / "tools" / "server.py").write_text(CHECKOUT)
+    arguments = ["read", "--port=9", "--no-browser"]
+    assert run(capfd, *arguments) == (7, f"{arguments} {place}\n", "")
+    assert run(capfd, "lab") == (7, f"['lab'] {place}\n", "")
 
 
 # ------------------------------------------------------------------------------------------------ real processes
@@ -474,10 +501,26 @@ def test_read_and_lab_hand_over(capsys, monkeypatch):
 def test_as_a_process(place):
     command = [sys.executable, "-m", "minisam", "segment", "photo.png", "--checkpoint", "small.safetensors"]
     done = subprocess.run([*command, "--point", "3,4", "--json"], capture_output=True, text=True)
-    assert done.returncode == 0 and done.stderr == "" and json.loads(done.stdout)["best"] in (0, 1, 2)
+    assert done.returncode == 0 and done.stderr.replace(f"{COMPILING}\n", "") == ""
+    assert json.loads(done.stdout)["best"] in (0, 1, 2)
     done = subprocess.run([*command, "--point", "99,4", "-o", "o.png"], capture_output=True, text=True)
     assert done.returncode == 2 and done.stdout == "" and not Path("o.png").exists()
     assert done.stderr == "minisam: error: expected points inside the image of 40 × 30 pixels, got (99, 4)\n"
+
+
+@pytest.mark.slow
+def test_the_first_run_compiles(place):
+    """With an empty cache the time of compiling stands apart, and the second run does not compile."""
+    command = [sys.executable, "-m", "minisam", "segment", "photo.png", "--checkpoint", "small.safetensors"]
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(place / "cache"), "NUMBA_DISABLE_JIT": "0"}
+    first, second = (
+        subprocess.run([*command, "--point", "3,4", "--json"], capture_output=True, text=True, env=environment)
+        for _ in range(2)
+    )
+    assert first.stderr == f"{COMPILING}\n" and second.stderr == ""
+    seconds = json.loads(first.stdout)["seconds"]
+    assert seconds["compile"] > 0 and seconds["encode"] >= 0 and seconds["decode"] >= 0
+    assert json.loads(second.stdout)["seconds"]["compile"] == 0
 
 
 @pytest.mark.parametrize("module", ["minisam.commands.main", "argparse", "minisam.commands.everything"])

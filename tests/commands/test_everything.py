@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from command_line import run
 from minisam import SamAutomaticMaskGenerator
 from minisam.automatic.crops import PRESETS
 from minisam.checkpoints.checkpoint import save_checkpoint
@@ -23,7 +24,7 @@ from minisam.commands.main import main
 from minisam.files.images import read_image, save_png
 from minisam.sam import build
 from minisam.training.sources import find_records
-from small_models import SMALL, picture
+from small_models import SMALL
 
 coco = pytest.importorskip("pycocotools.mask")
 COCO = pytest.importorskip("pycocotools.coco").COCO
@@ -53,16 +54,14 @@ KEEP = ["--points-per-side", "4", "--pred-iou-thresh", "0", "--stability-score-t
 def place(tmp_path, monkeypatch):
     """A folder with a photo of 60 × 40 pixels and weights of a very small model; commands run in it."""
     monkeypatch.chdir(tmp_path)
-    save_png("photo.png", picture(40, 60))
+    coarse = np.random.default_rng(0).integers(0, 256, (5, 5, 3), dtype=np.uint8)  # smooth, so that masks are found
+    save_png("photo.png", np.repeat(np.repeat(coarse, 8, 0), 12, 1))
     save_checkpoint("small.safetensors", build(SMALL, seed=7).state_dict(), SMALL)
     return tmp_path
 
 
 def everything(capsys, *arguments, photo="photo.png", output="masks.json"):
-    command = ["everything", photo, "-o", output, "--checkpoint", "small.safetensors", *arguments]
-    code = main([str(argument) for argument in command])
-    printed = capsys.readouterr()
-    return code, printed.out, printed.err
+    return run(capsys, "everything", photo, "-o", output, "--checkpoint", "small.safetensors", *arguments)
 
 
 def refused(capsys, *arguments, **others):
