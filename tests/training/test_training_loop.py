@@ -27,6 +27,7 @@ from minisam_kernels import InputError
 from sa1b import sa1b_folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 def test_a_resumed_training_is_the_uninterrupted_one(tmp_path, optimizer):
     """To the bit, drop path and all: stopped after two of four steps and begun again. Kills: a forgotten state."""
@@ -76,6 +77,7 @@ def group_of_one(folder: str) -> None:
     assert trainer.run(workers=1) == "terminated"
 
 
+@pytest.mark.slow
 def test_a_signal_to_the_whole_group_saves(tmp_path):
     """As ``timeout`` and ``torchrun`` send it, to workers too. Kills: a worker that dies, and the save that fails."""
     process = multiprocessing.get_context("spawn").Process(target=group_of_one, args=(str(tmp_path),))
@@ -111,6 +113,7 @@ def test_the_average_is_of_the_last_tenth(tmp_path):
     assert trainer.model.training and not torch.equal(trainer.model.state_dict()[name], trainer.average[name])
 
 
+@pytest.mark.slow
 def test_finished_weights_are_not_begun_anew(tmp_path):
     """A folder whose checkpoint was deleted. Kills: step 0 written over them."""
     loop.Trainer(SETTINGS, tmp_path).run(workers=0)
@@ -119,6 +122,7 @@ def test_finished_weights_are_not_begun_anew(tmp_path):
         loop.Trainer(SETTINGS, tmp_path)
 
 
+@pytest.mark.slow
 def test_time_is_up(tmp_path):
     trainer = loop.Trainer(SETTINGS, tmp_path)
     assert trainer.run(workers=0, minutes=1e-6) == "time" and trainer.step == 1
