@@ -130,6 +130,7 @@ def test_time_is_up(tmp_path):
     assert again.step == 1 and again.run(workers=0) == "" and again.step == 4
 
 
+@pytest.mark.slow
 def test_a_log_is_cut_where_the_checkpoint_is(tmp_path):
     trainer = loop.Trainer(SETTINGS, tmp_path)
     trainer.save()

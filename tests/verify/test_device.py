@@ -142,6 +142,7 @@ def test_nothing_is_made_on_another_device():
             assert (logits.shape, iou.shape, logits.device.type) == ((3, 4, 32, 32), (3, 4), "meta")
 
 
+@pytest.mark.slow
 def test_oracles_stay_on_their_device():
     """The same for the oracles, but those whose shapes depend on values. Kills: ``torch.arange`` without a device."""
     looking = ("box_from_mask", "rle", "nms", "mask_runs")
