@@ -214,6 +214,7 @@ def test_nothing_is_made_on_another_device():
             assert (logits.shape, iou.shape, logits.device.type) == ((3, 4, 32, 32), (3, 4), "meta")
 
 
+@pytest.mark.slow
 def test_oracles_stay_on_their_device():
     """The same for the oracles, with all that they make on the way (an index may lie elsewhere and do no harm on meta),
     but those whose shapes depend on values. Kills: ``torch.arange`` without a device."""
