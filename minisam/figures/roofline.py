@@ -109,8 +109,8 @@ def draw(measured: Measured, index: int) -> State:
     roof = measured.roof(x[index])
     limit = "memory" if roof < measured.peak else "arithmetic"
     text = (
-        f"{n} row{'s' if n > 1 else ''} times ({measured.width}, {measured.width}): {x[index]:.2g} operations "
-        f"per byte. The roof there is {roof:.3g} GFLOP/s, set by {limit}; measured {measured.rates[index]:.3g}. "
+        f"{n} row{'s' if n > 1 else ''} times ({measured.width}, {measured.width}): {x[index]:.2g} operations per "
+        f"byte. The roof there is {roof:.3g} GFLOP/s, set by {limit}; measured {measured.rates[index]:.3g} GFLOP/s. "
         f"Peak {measured.peak:.3g} GFLOP/s, bandwidth {measured.bandwidth:.3g} GB/s."
     )
     return State(figure, text, f"Rate against arithmetic intensity, a sloping roof that turns level. {text}")

