@@ -1,4 +1,4 @@
-"""The README's picture: ``minisam segment`` on six photographs of scikit-image, one click each, shown as they come.
+"""The README's image: ``minisam segment`` on six photographs of scikit-image, one click each, shown as they come.
 
     python book/six_photos.py          # writes book/six-photos.jpg
 

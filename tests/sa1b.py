@@ -12,7 +12,7 @@ from minisam.world import render
 
 
 def sa1b_folder(path, count: int = 2):
-    """A folder in SA-1B's schema made of world pictures."""
+    """A folder in SA-1B's schema made of world images."""
     coco = pytest.importorskip("pycocotools.mask")
     (path / "images").mkdir(parents=True)
     (path / "annotations").mkdir()

@@ -32,7 +32,7 @@ def shallow(name: str, side: int, window_size: int) -> SamConfig:
 
 
 def small(name: str, **changes: object) -> SamConfig:
-    """A configuration with its widths, heads and patches, at a reduced depth and picture size: 20 × 20 tokens.
+    """A configuration with its widths, heads and patches, at a reduced depth and image size: 20 × 20 tokens.
 
     20 is no multiple of the window, 14, so the last windows are filled up with zeros, as 64 are in the full model.
     """

@@ -1,4 +1,4 @@
-"""``SamPredictor`` and what stands before and after the model: sizes, coordinates, masks back to the picture."""
+"""``SamPredictor`` and what stands before and after the model: sizes, coordinates, masks back to the image."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def test_shrinking_averages_and_same_size_is_left_alone():
 
 @given(seeds, st.integers(1, 40), st.integers(1, 40))
 def test_masks_back_to_the_picture_are_torchs(seed, height, width):
-    """Three steps as in the released code: to S × S, cut, to the picture. Kills: one resize, a misplaced cut."""
+    """Three steps as in the released code: to S × S, cut, to the image. Kills: one resize, a misplaced cut."""
     low = np.random.default_rng(seed).standard_normal((2, 16, 16)).astype(np.float32)
     h, w = input_size(height, width, 64)
     options = {"mode": "bilinear", "align_corners": False}
@@ -307,7 +307,7 @@ def test_corners_as_points_are_a_box(predictor):
 
 
 def test_a_binary_mask_becomes_a_mask_prompt():
-    """Inside +8, outside −8, between them on the edge; below a wide picture, background."""
+    """Inside +8, outside −8, between them on the edge; below a wide image, background."""
     mask = np.zeros((64, 128), bool)
     mask[16:48, 32:96] = True
     logits = minisam.binary_mask_to_logits(mask, SAM.config)

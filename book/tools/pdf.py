@@ -37,7 +37,7 @@ FLAGS = (
 )
 SECONDS = 300  # for one page; most take under ten
 PDF = book_server.BOOK / "_build" / "minisam.pdf"
-UNFINISHED = " — minisam"  # how the title of a page ends until print.js has made all figures show their pictures
+UNFINISHED = " — minisam"  # how the title of a page ends until print.js has made all figures show their images
 
 
 def page_names() -> list[str]:

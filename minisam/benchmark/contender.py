@@ -12,7 +12,7 @@ Call = Callable[[], Any]
 
 
 class Contender:
-    """``weights``: a safetensors file with official names; ``folder``: ONNX files and the picture of "everything"."""
+    """``weights``: a safetensors file with official names; ``folder``: ONNX files and the image of "everything"."""
 
     packages: tuple[str, ...] = ()
 

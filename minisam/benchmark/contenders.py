@@ -39,7 +39,7 @@ class Minisam(Contender):
         return call
 
     def predictor_of(self, picture: int) -> Any:
-        """A predictor that has encoded a picture of ``picture``² pixels: the one of ``setup``, thought larger."""
+        """A predictor that has encoded an image of ``picture``² pixels: the one of ``setup``, thought larger."""
         from minisam.predictor import SamPredictor
 
         predictor, size = SamPredictor(self.sam), self.config.image_size
@@ -60,7 +60,7 @@ class Minisam(Contender):
         return lambda: generator.generate_encoded(predictor)
 
     def setup(self, picture: int) -> Call:
-        """Encode a picture of the procedural world for "everything", and choose thresholds for it."""
+        """Encode an image of the procedural world for "everything", and choose thresholds for it."""
         from minisam.predictor import SamPredictor
         from minisam.world import render
 

@@ -22,7 +22,7 @@ many in a row, in the same run; operations are those of the plain form's product
 what these read and write when attention is one operation. The error is the largest difference from eager float32,
 divided by the largest number. Most held is all that torch had on the GPU while it was timed, the weights of the whole
 model among it. "Everything" starts from uint8 pixels in the computer's memory: encoding, three masks for every point
-of a grid at the picture's size, their stability and boxes, duplicates removed; run lengths are not part of it."""
+of a grid at the image's size, their stability and boxes, duplicates removed; run lengths are not part of it."""
 
 
 def read_folder(folder: Path) -> list[Report]:
@@ -31,7 +31,7 @@ def read_folder(folder: Path) -> list[Report]:
 
 
 def per(row: dict[str, Any]) -> int:
-    """What a row's time is divided by: pictures or prompts in a call."""
+    """What a row's time is divided by: images or prompts in a call."""
     return row["number"] if row["part"] != "everything" else 1
 
 

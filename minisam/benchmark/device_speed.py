@@ -158,8 +158,8 @@ def parts(model: ReferenceSam, form: str, backend: str) -> tuple[Callable[[Tenso
 def everything(
     model: ReferenceSam, encode: Callable[[Tensor], Tensor], decode: Callable[..., Any], pixels: Tensor, plan: Plan
 ) -> list[Tensor]:
-    """A picture of the model's size, uint8 (S, S, 3) in the computer's memory, → on the device yes/no masks (K, S, S),
-    boxes (K, 4), predicted IoU and stability (K,): three masks for every point of a grid, at the picture's size; then
+    """An image of the model's size, uint8 (S, S, 3) in the computer's memory, → on the device yes/no masks (K, S, S),
+    boxes (K, 4), predicted IoU and stability (K,): three masks for every point of a grid, at the image's size; then
     duplicates go, by boxes. Nothing is filtered before."""
     weight, size = model.image_encoder.pos_embed, model.config.image_size
     device, dtype = weight.device, weight.dtype
@@ -216,7 +216,7 @@ def measure(
                         if (part, number) in truths:
                             truth = truths[part, number]
                             row["error"] = float((result - truth).abs().max() / truth.abs().max())
-                    del call  # and the pictures that it holds
+                    del call  # and the images that it holds
                     figures["rows"].append(row)
                     keep(figures)
     return figures

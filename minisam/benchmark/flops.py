@@ -11,7 +11,7 @@ from minisam.model.config import SamConfig
 
 
 def encoder(c: SamConfig, padded: bool = False) -> dict[str, int]:
-    """Operations of one picture by stage. ``padded``: with the linear layers of the rows that fill the last windows up,
+    """Operations of one image by stage. ``padded``: with the linear layers of the rows that fill the last windows up,
     which most implementations compute although they are constants."""
     side, dim, window = c.image_embedding_size, c.encoder_embed_dim, c.window_size
     tokens = side * side

@@ -1,5 +1,5 @@
 """The plots of a report: one SVG for each curve of its data. Colours of Okabe and Ito, and a marker for each contender,
-so that neither colour nor sight alone is needed; every picture has a text that says what it shows."""
+so that neither colour nor sight alone is needed; every image has a text that says what it shows."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ STYLE = {  # contender → colour, marker, line
 TITLES = {
     "prompts": "Time of a prompt, by the number of prompts in a call",
     "points": "Everything: time, by points per side of the grid",
-    "click-size": "A click, masks of the picture's size included, by the picture's side",
-    "size": "Everything: time, by the picture's side",
+    "click-size": "A click, masks of the image's size included, by the image's side",
+    "size": "Everything: time, by the image's side",
     "batch": "Everything: time, by points per batch",
     "memory": "Everything: peak memory, by points per batch",
 }

@@ -25,7 +25,7 @@ PARTS: dict[str, str | Callable[..., str]] = {
         f"{'global' if i in self.config.encoder_global_attn_indexes else 'windowed'} blocks"
     ),
     "minisam.model.image_encoder:ImageEncoderViT.neck": "neck",
-    "minisam.fused.decoder:image_terms": "decoder's terms of the picture",
+    "minisam.fused.decoder:image_terms": "decoder's terms of the image",
     "minisam.model.prompt_encoder:PromptEncoder.__call__": "prompt encoder",
     "minisam.fused.prompts:FusedPrompts.self_attention": "tokens to tokens",
     "minisam.fused.prompts:FusedPrompts.read_image": "tokens to image",

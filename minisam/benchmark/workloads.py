@@ -40,8 +40,8 @@ class Workload:
 
 
 def encode() -> Workload:
-    """One picture of the model's size, from uint8 pixels to the point where prompts may come."""
-    return Workload("encode", "encode a picture", "encode")
+    """One image of the model's size, from uint8 pixels to the point where prompts may come."""
+    return Workload("encode", "encode an image", "encode")
 
 
 def prompts(count: int) -> Workload:
@@ -53,7 +53,7 @@ def prompts(count: int) -> Workload:
 def everything(
     side: int = 32, picture: int = 1024, full: bool = False, filtered: dict[str, float] | None = None, batch: int = 64
 ) -> Workload:
-    """Every object of an encoded picture. ``filtered``: thresholds; without, every candidate is kept until NMS."""
+    """Every object of an encoded image. ``filtered``: thresholds; without, every candidate is kept until NMS."""
     points = side * side
     options: dict[str, Any] = {"points_per_side": side, "picture": picture, "points_per_batch": batch}
     options |= filtered or {"pred_iou_thresh": 0.0, "stability_score_thresh": 0.0}
@@ -89,7 +89,7 @@ class Series:
 
 
 def predict(picture: int) -> Workload:
-    """A click on a picture of ``picture``² pixels, masks of the picture's size included, after encoding."""
+    """A click on an image of ``picture``² pixels, masks of the image's size included, after encoding."""
     return Workload(f"click-{picture}", f"a click on {picture}² pixels", "predict", {"picture": picture})
 
 
@@ -106,8 +106,8 @@ def scaling(quick: bool, threads: int, peers: tuple[str, ...]) -> list[Series]:
     return [
         Series("prompts", "prompts in a call", [(n, prompts(n), None) for n in counts]),
         Series("points", "points per side", [(n, everything(n, picture, True), None) for n in sides]),
-        Series("click-size", "picture's side in pixels", [(n, predict(n), None) for n in sizes]),
-        Series("size", "picture's side in pixels", [(n, everything(side, n, True), None) for n in sizes]),
+        Series("click-size", "image's side in pixels", [(n, predict(n), None) for n in sizes]),
+        Series("size", "image's side in pixels", [(n, everything(side, n, True), None) for n in sizes]),
         Series("batch", "points per batch", [(n, everything(side, picture, True, batch=n), None) for n in batches]),
         *(
             Series(f"threads: {name}", "threads", [(n, work, n) for n in numbers], ("minisam", *peers[:1]))

@@ -214,6 +214,6 @@ def run_pack(options: argparse.Namespace) -> int:
     report = pack(options.folders, options.output, options.side, options.quality, options.max_mb * 1_000_000)
     for entry in report["sets"]:
         terms = entry["terms"].partition("\n")[0]
-        print(f"{entry['name']:20} {entry['pictures']:6} pictures  {terms}")
-    print(f"{report['pictures']} pictures, {report['bytes'] / 1e6:.1f} MB in {options.output}")
+        print(f"{entry['name']:20} {entry['pictures']:6} images  {terms}")
+    print(f"{report['pictures']} images, {report['bytes'] / 1e6:.1f} MB in {options.output}")
     return 0

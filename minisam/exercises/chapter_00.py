@@ -56,7 +56,7 @@ def overlap_by_hand(overlap: Function) -> str:
                 if np.isclose(out, 2 * both / (left.sum() + right.sum())) and both != either:
                     return "that is the Dice coefficient, not the IoU: divide by the pixels in either, a | b"
                 if np.isclose(out, both / left.size) and either != left.size:
-                    return "divide by the pixels in either mask, not by all pixels of the picture"
+                    return "divide by the pixels in either mask, not by all pixels of the image"
             wrong = same(out, both / either, hint)
             if wrong:
                 return wrong

@@ -106,7 +106,7 @@ def mean_over_objects(mean_iou: Function) -> str:
 
 
 def bounds_of_iou(bounds: Function) -> str:
-    """``bounds(a, b, n)``: the lowest and the highest IoU of masks of a and b pixels in a picture of n."""
+    """``bounds(a, b, n)``: the lowest and the highest IoU of masks of a and b pixels in an image of n."""
     for n in (1, 5, 9, 12):
         for a in range(1, n + 1):
             for b in range(1, n + 1):
@@ -114,7 +114,7 @@ def bounds_of_iou(bounds: Function) -> str:
                 out = bounds(a, b, n)
                 if np.shape(out) != (2,):
                     return "two numbers are wanted: the lowest and the highest IoU"
-                about = f"Masks of {a} and {b} pixels in a picture of {n}:"
+                about = f"Masks of {a} and {b} pixels in an image of {n}:"
                 if np.isclose(out[0], highest) and np.isclose(out[1], lowest) and lowest != highest:
                     return "the lowest comes first"
                 if not np.isclose(out[1], highest):

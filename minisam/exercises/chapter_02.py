@@ -27,7 +27,7 @@ def patches_by_product(answer: Callable[..., Any]) -> str:
             "bring one into the order of the other before you flatten.": patches @ weight.reshape(C, -1).T + bias,
             "Rows and columns inside a patch are swapped.": patch_embed_numpy(image, weight.swapaxes(2, 3), bias),
             "The bias is missing.": want - bias,
-            "A reshape alone does not cut a picture into squares: split rows into (h, p) and columns into (w, p), then "
+            "A reshape alone does not cut an image into squares: split rows into (h, p) and columns into (w, p), then "
             "bring h and w together with a transpose.": image.reshape(B, h, w, -1)
             @ weight.transpose(0, 2, 3, 1).reshape(C, -1).T
             + bias,
@@ -59,9 +59,9 @@ def token_under_a_pixel(answer: Callable[..., Any]) -> str:
                         int(y // patch),
                         int(x // patch),
                     ),
-                    "The two sides are not scaled alike: each side of the resized picture is rounded to whole pixels, "
+                    "The two sides are not scaled alike: each side of the resized image is rounded to whole pixels, "
                     "so use w'/W for x and h'/H for y.": (int(y * scale // patch), int(x * scale // patch)),
-                    "The shorter side is not stretched: the picture keeps its shape, and the rest is padded.": (
+                    "The shorter side is not stretched: the image keeps its shape, and the rest is padded.": (
                         int(y * image_size / height // patch),
                         int(x * image_size / width // patch),
                     ),
@@ -111,7 +111,7 @@ def back_to_the_picture(answer: Callable[..., Any]) -> str:
         wrong = hint_for(out, want, wrongs, otherwise)
         if wrong:
             return wrong
-        again = same(patch_embed_numpy(np.asarray(out), weight, bias), tokens, "The picture you made has other tokens.")
+        again = same(patch_embed_numpy(np.asarray(out), weight, bias), tokens, "The image you made has other tokens.")
         if again:
             return again
     return ""
@@ -131,12 +131,12 @@ def channels_first_norm(answer: Callable[..., Any]) -> str:
 
         w, b = weight[:, None, None], bias[:, None, None]
         wrongs = {
-            "You normalise each channel over the picture (that is InstanceNorm). Here each pixel is normalised over "
+            "You normalise each channel over the image (that is InstanceNorm). Here each pixel is normalised over "
             "its channels.": over((2, 3)) * w + b,
-            "You normalise over channels and picture together. Two pixels must not know of each other.": over((1, 2, 3))
+            "You normalise over channels and image together. Two pixels must not know of each other.": over((1, 2, 3))
             * w
             + b,
-            "Mean and variance come from one pixel of one picture, never from the batch.": over((0, 2, 3)) * w + b,
+            "Mean and variance come from one pixel of one image, never from the batch.": over((0, 2, 3)) * w + b,
             "Scale and shift are missing: weight[c] and bias[c], one pair for each channel.": over((1,)),
             "ε belongs under the root.": (x - x.mean(1, keepdims=True)) / (x.std(1, keepdims=True) + eps) * w + b,
             "The variance is the biased one: divide by C, not by C − 1.": over((1,), ddof=1) * w + b if C > 1 else want,

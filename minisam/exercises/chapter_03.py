@@ -88,7 +88,7 @@ def windows_and_back(answer: Any) -> str:
 
 
 def pairs_of_a_config(answer: Callable[..., Any]) -> str:
-    """3.3: pairs(config) → the scores of one picture, all heads and blocks, the filling's included."""
+    """3.3: pairs(config) → the scores of one image, all heads and blocks, the filling's included."""
     rng = np.random.default_rng(33)
     configs = list(CONFIGS.values())
     for _ in range(10):

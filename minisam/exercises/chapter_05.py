@@ -66,7 +66,7 @@ def similarity(answer: Callable[..., np.ndarray]) -> str:
 
 
 def half_width(answer: Callable[[float], float]) -> str:
-    """answer(deviation): the distance, in sides of the picture, at which the expected similarity is one half."""
+    """answer(deviation): the distance, in sides of the image, at which the expected similarity is one half."""
     for deviation in (1.0, 0.5, 10.0):
         want = np.sqrt(np.log(2) / 8) / (np.pi * deviation)
         out = float(answer(deviation))
@@ -98,7 +98,7 @@ def as_logits(answer: Callable[..., np.ndarray]) -> str:
             if (out >= 0).all() and (want < 0).any():
                 return "Nothing is below zero: 0 is where the model is undecided. “Outside” is negative."
             if rows < side and np.allclose(out[0, :rows], want[0, :rows]):
-                return "Below the picture there is only padding, and padding is outside: −strength, not 0."
+                return "Below the image there is only padding, and padding is outside: −strength, not 0."
         if wrong:
             return wrong
     return ""

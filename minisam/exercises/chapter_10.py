@@ -21,7 +21,7 @@ def _click(answer: Callable[..., Any]) -> str:
         click, label = answer(predicted.copy(), truth.copy(), float(u))
         x, y = (int(v) for v in click)
         if not (0 <= x < 9 and 0 <= y < 5):
-            return f"({x}, {y}) is outside a picture 9 wide and 5 high: a click is (x, y), x the column."
+            return f"({x}, {y}) is outside an image 9 wide and 5 high: a click is (x, y), x the column."
         if not predicted[y, x] ^ truth[y, x]:
             return f"the click ({x}, {y}) is not where the masks differ. A click is (x, y); an array is indexed [y, x]."
         if int(label) != int(truth[y, x]):
@@ -90,8 +90,8 @@ def _box(answer: Callable[..., Any]) -> str:
             if np.allclose(out, limited_sigma) and not np.allclose(want, limited_sigma):
                 return "the limit is on the movement, not on σ."
             if (out < 0).any() or (out > size - 1).any():
-                return "a corner left the picture: clip to 0 … size − 1."
-        wrong = same(out, want, "Movement: noise · 10 % of the side, clipped; then the corner, clipped to the picture.")
+                return "a corner left the image: clip to 0 … size − 1."
+        wrong = same(out, want, "Movement: noise · 10 % of the side, clipped; then the corner, clipped to the image.")
         if wrong:
             return wrong
     return ""

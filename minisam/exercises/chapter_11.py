@@ -61,7 +61,7 @@ def _pads(answer: Callable[..., Any]) -> str:
             return f"expected two numbers, got {out!r}."
         hint = f"{H} × {W} tokens, windows of {w}:"
         wrong = same(out[0], (~real).sum(), f"{hint} round H and W up to whole windows, each by itself.")
-        wrong = wrong or same(out[1], sum(holds), f"{hint} all windows, without those that lie wholly in the picture.")
+        wrong = wrong or same(out[1], sum(holds), f"{hint} all windows, without those that lie wholly in the image.")
         if wrong:
             return wrong
     return ""
@@ -83,7 +83,7 @@ def _sigma(answer: Callable[..., Any]) -> str:
         elif np.shape(out) == want.shape and np.allclose(out, want**2):
             hint = "That is σ²."
         elif np.shape(out) == want.shape and P > 1 and np.allclose(answer(*known, scale**0, features, C, 0.01), out):
-            hint = "The picture's part comes times scale: its square with scale², the mixed term with scale."
+            hint = "The image's part comes times scale: its square with scale², the mixed term with scale."
         wrong = same(out, want, hint)
         if wrong:
             return wrong

@@ -92,7 +92,7 @@ def _cut_off(answer: Callable[..., Any]) -> str:
         ((150, 60, 200, 100), "In the middle of the crop: not cut."),
         ((120, 60, 200, 100), "Exactly 20 pixels from an inner edge is near."),
         ((121, 60, 200, 100), "21 pixels from an inner edge is not near."),
-        ((150, 5, 200, 100), "The crop's upper edge is the picture's too: nothing is cut off there."),
+        ((150, 5, 200, 100), "The crop's upper edge is the image's too: nothing is cut off there."),
         ((150, 60, 240, 100), "The right edge counts as well."),
         ((150, 60, 200, 149), "The lower edge counts as well."),
     ]
@@ -109,7 +109,7 @@ def _cut_off(answer: Callable[..., Any]) -> str:
             box = (int(xs[0]), int(ys[0]), int(xs[1]), int(ys[1]))
             want = bool(cut_off(np.array([box]), part, size)[0])
             if bool(answer(box, part, size)) != want:
-                hint = "A side is near the crop's own edge and not near the picture's same edge."
+                hint = "A side is near the crop's own edge and not near the image's same edge."
                 return f"box {box}, crop {part}, size {size}: expected {want}. {hint}"
     return ""
 

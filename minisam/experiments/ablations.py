@@ -171,8 +171,8 @@ def page(report: dict[str, Any]) -> str:
     sources = list(dict.fromkeys(source for run in report["runs"] for source in run["found"]))
     text = f"""# What each part of the training is worth
 
-Each line is a small training from nothing: {s.steps} steps of {s.batch} pictures of {s.size} pixels, {s.masks} masks
-a picture, {s.rounds} rounds, an encoder of {s.depth} blocks of {s.width}, on the world unless the line says otherwise,
+Each line is a small training from nothing: {s.steps} steps of {s.batch} images of {s.size} pixels, {s.masks} masks
+an image, {s.rounds} rounds, an encoder of {s.depth} blocks of {s.width}, on the world unless the line says otherwise,
 with the paper's losses and {s.optimizer}. It differs from the first line in what it says. Mean IoU over objects, ± half
 of what lies between the best and the worst seed, if there are several; *score off by* is the mean distance of the
 predicted from the true IoU of the three masks at a point. Processor minutes are those of the training alone
@@ -221,7 +221,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Read the arguments; train what is missing in the file."""
     parser = argparse.ArgumentParser(prog="python -m minisam.experiments.ablations", description=__doc__.split("\n")[0])
     parser.add_argument("output", type=Path)
-    parser.add_argument("--data", action="append", default=[], help="real pictures: folders or a packed file")
+    parser.add_argument("--data", action="append", default=[], help="real images: folders or a packed file")
     parser.add_argument("--measure", action="append", default=[], help="a folder whose held-out part is measured too")
     parser.add_argument("--only", help="one group")
     parser.add_argument("--steps", type=int, default=STEPS)

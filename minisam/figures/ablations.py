@@ -48,7 +48,7 @@ def reached(runs: list[dict[str, Any]], images: str, figure: str) -> dict[str, l
 
 
 def ablations(path: str | Path = FILE, question: str = "", source: str = "") -> Any:
-    """Every line of the table as dots, one dot per seed, and buttons for the pictures that it was measured on."""
+    """Every line of the table as dots, one dot per seed, and buttons for the images that it was measured on."""
     runs = read(path)
     sets = list(runs[0]["found"])
     names = ["the world" if images == "world" else f"photos: {images}" for images in sets]

@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     from minisam.sam import Sam
 
 PROMPTS = (1, 2, 5, 10, 20, 50, 200, 1000)
-LIGHTER = 10  # the one-piece model that is drawn too looks at a picture with a tenth of the encoder's work
+LIGHTER = 10  # the one-piece model that is drawn too looks at an image with a tenth of the encoder's work
 BLUE, ORANGE, GREEN = "#0072B2", "#D55E00", "#009E73"
 
 
 @dataclass(frozen=True)
 class Clock:
-    """Seconds for a picture and for a prompt, and whose they are."""
+    """Seconds for an image and for a prompt, and whose they are."""
 
     title: str
     encode: float
@@ -41,7 +41,7 @@ class Clock:
 
 
 def measured(sam: Sam, image: np.ndarray, title: str = "this machine", repeats: tuple[int, int] = (3, 11)) -> Clock:
-    """Medians on this machine, of ``set_image`` and of one point's three masks up to the picture's size."""
+    """Medians on this machine, of ``set_image`` and of one point's three masks up to the image's size."""
     import minisam
 
     predictor = minisam.SamPredictor(sam)
@@ -62,7 +62,7 @@ def measured(sam: Sam, image: np.ndarray, title: str = "this machine", repeats: 
 
 
 def from_benchmark(name: str) -> Clock | None:
-    """What the benchmark of a model measured: a picture, and one point up to the decoder's logits."""
+    """What the benchmark of a model measured: an image, and one point up to the decoder's logits."""
     report = bench_data.report(name)
     encode, decode = bench_data.seconds(report, "encode"), bench_data.seconds(report, "prompts-1")
     if encode is None or decode is None:
@@ -84,7 +84,7 @@ def words(clock: Clock, n: int) -> str:
     needed = break_even(clock.encode, clock.decode, lighter)
     one_piece = clock.encode + clock.decode
     return (
-        f"{clock.title}: a picture {duration(clock.encode)}, a prompt {duration(clock.decode)}. "
+        f"{clock.title}: an image {duration(clock.encode)}, a prompt {duration(clock.decode)}. "
         f"{n} prompt{'s' if n > 1 else ''}: {duration(split)} in all, {duration(split / n)} each. "
         f"The same network in one piece: {duration(one_piece)} each, {n * one_piece / split:.2g} times as much. "
         f"Against a model in one piece with a tenth of the encoder's work the split wins from {needed} prompts on."
@@ -109,7 +109,7 @@ def draw(clock: Clock, n: int) -> State:
         axes.plot([needed], [1e3 * (clock.encode / needed + clock.decode)], "D", color=GREEN, ms=9, mec="black")
     axes.plot([n], [1e3 * (clock.encode / n + clock.decode)], "o", color=BLUE, ms=13, mec="black")
     axes.set(xscale="log", yscale="log", ylim=(0.5e3 * clock.decode, 12 * whole))
-    axes.set_xlabel("prompts on the same picture", fontsize=13)
+    axes.set_xlabel("prompts on the same image", fontsize=13)
     axes.set_ylabel("time of a prompt, ms", fontsize=13)
     axes.tick_params(labelsize=12)
     axes.xaxis.set_major_formatter("{x:g}")
@@ -147,7 +147,7 @@ def amortised(
             Axis("prompts", [str(n) for n in prompts], min(3, len(prompts) - 1)),
         ],
         lambda i, j: draw(clocks[i][1], prompts[j]),
-        "You ask 20 questions about one picture. How many times more would a network that looks at the picture anew "
+        "You ask 20 questions about one image. How many times more would a network that looks at the image anew "
         "for each question cost?",
         source,
     )

@@ -49,7 +49,7 @@ def attention_maps(
         return draw_reading(predictor, image, points[0], steps, layer, token, layers[layer])
 
     question = (
-        "Five tokens of the decoder know nothing of the picture when they begin: they are the same for every click. "
+        "Five tokens of the decoder know nothing of the image when they begin: they are the same for every click. "
         "Where will they look first, and where in the last attention? Will the heads agree?"
     )
     axes = [Axis("Attention", layers), Axis("Token", steps.names, 1)]
@@ -72,7 +72,7 @@ def draw_reading(
     inside = within_picture(maps, predictor)[0].sum(axis=(1, 2)).mean()
     words = (
         f"Token “{steps.names[token]}” in {name}. Over how many of the {maps[0].size} image tokens the weight is "
-        f"spread (e to the entropy): {', '.join(places)}. On the picture, not on its padding: {inside:.0%} of it."
+        f"spread (e to the entropy): {', '.join(places)}. On the image, not on its padding: {inside:.0%} of it."
     )
     return State(painted(figure), words)
 

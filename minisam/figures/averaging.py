@@ -106,7 +106,7 @@ def stability(logits: np.ndarray) -> float:
 
 @dataclass(frozen=True)
 class Small:
-    """A scene at a fourth of its side: the picture, the truths around its point (inner first), the point, the names."""
+    """A scene at a fourth of its side: the image, the truths around its point (inner first), the point, the names."""
 
     image: np.ndarray
     truths: np.ndarray

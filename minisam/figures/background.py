@@ -1,6 +1,6 @@
-"""background: one object in an ever larger picture. What happens to the losses, and to the pixels that are missed?
+"""background: one object in an ever larger image. What happens to the losses, and to the pixels that are missed?
 
-The logits are real ones of the tiny model, 320 × 320. The picture is then enlarged by background pixels that all have
+The logits are real ones of the tiny model, 320 × 320. The image is then enlarged by background pixels that all have
 the same logit, and ``minisam_kernels.losses.focal_loss`` and ``minisam_kernels.losses.dice_loss`` are asked again.
 """
 
@@ -21,7 +21,7 @@ from minisam_kernels.losses.focal_loss import focal_loss, focal_loss_backward
 from minisam_kernels.runtime.errors import InputError
 
 QUESTION = (
-    "The picture grows to eight times its width, by background that the model is very sure of. What happens to the "
+    "The image grows to eight times its width, by background that the model is very sure of. What happens to the "
     "focal loss, and what to the dice loss?"
 )
 SIDES = tuple(round(SIZE * times) for times in (1, 1.5, 2, 3, 4, 6, 8))
@@ -56,7 +56,7 @@ def measured(subject: Subject, side: int, added: float) -> Row:
 
 
 def background(subject: Subject | None = None, sides: Sequence[int] = SIDES, source: str = "") -> widgets.VBox:
-    """The figure for one object (default: a cup). Raises ``InputError`` for a side below the picture's own."""
+    """The figure for one object (default: a cup). Raises ``InputError`` for a side below the image's own."""
     chosen = subjects(["a cup"])[0] if subject is None else subject
     if not sides or min(sides) < len(chosen.truth):
         raise InputError(f"expected sides of at least {len(chosen.truth)} pixels, got {list(sides)}")
@@ -93,7 +93,7 @@ def _draw(sides: Sequence[int], rows: Sequence[Row]) -> Any:
             panel.set_xscale("log", base=2)
             panel.set_yscale("log")
             panel.set_xticks(SIDES[::2], [str(side) for side in SIDES[::2]])
-            panel.set(xlabel="side of the picture, pixels", ylim=(0.008, 30))
+            panel.set(xlabel="side of the image, pixels", ylim=(0.008, 30))
             panel.grid(alpha=0.3)
             panel.legend(fontsize=11)
         figure.tight_layout()

@@ -56,7 +56,7 @@ def bias_map(
     heads: Sequence[int] = (0, 1, 2),
     source: str = "",
 ) -> ipywidgets.VBox:
-    """Buttons for the queries ``points`` (name → (x, y) in pixels; the first two of the picture's own), ``blocks``
+    """Buttons for the queries ``points`` (name → (x, y) in pixels; the first two of the image's own), ``blocks``
     (a windowed one and the global one after it, early and late) and ``heads``. Raises ``InputError`` for others."""
     seen = see(sam, image)
     points = dict(list(named_points(image).items())[:2] if points is None else points)

@@ -1,17 +1,17 @@
-"""ClickFigure: a picture, a prompt, three masks. The figure of chapter 0.
+"""ClickFigure: an image, a prompt, three masks. The figure of chapter 0.
 
 Python holds the model and answers prompts; ``click.js`` draws and listens. What travels between them:
 
 ==========  ============================================================  ==========================================
 message     content                                                       answer
 ==========  ============================================================  ==========================================
-hello       picture                                                       ready, then status…
-prompt      id, picture, points [[x, y]], labels [1|0],                   status…, then masks: id, iou, milliseconds,
+hello       image                                                       ready, then status…
+prompt      id, image, points [[x, y]], labels [1|0],                   status…, then masks: id, iou, milliseconds,
             box [x0, y0, x1, y1], multimask                               and one encoded mask (see atlas.py) a
                                                                           buffer; or error: id, text
 ==========  ============================================================  ==========================================
 
-Coordinates are (x, y) in pixels of the original picture. On a page without Python nobody answers ``hello``, and the
+Coordinates are (x, y) in pixels of the original image. On a page without Python nobody answers ``hello``, and the
 figure shows the precomputed masks of its atlas instead and says so.
 """
 
@@ -40,7 +40,7 @@ HERE = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Photo:
-    """A picture for a figure: what it shows in words, and a question to answer before the masks are shown."""
+    """An image for a figure: what it shows in words, and a question to answer before the masks are shown."""
 
     title: str
     image: np.ndarray
@@ -89,10 +89,10 @@ def photos(names: Sequence[str] = ("chelsea", "coffee", "astronaut", "rocket")) 
 
 
 class ClickFigure(anywidget.AnyWidget):
-    """Click on a picture and see what the model answers.
+    """Click on an image and see what the model answers.
 
     ``sam``: a model from ``minisam.load``. ``pictures``: a ``Photo``, a ``uint8`` array (H, W, 3), or a sequence of
-    either. ``grid``: with ``grid > 0`` the answers at ``grid`` × ``grid`` points of every picture are computed now and
+    either. ``grid``: with ``grid > 0`` the answers at ``grid`` × ``grid`` points of every image are computed now and
     travel with the figure, so that it also works on a page without Python. ``source``: the address of these lines, for
     the link below the figure.
 
@@ -112,11 +112,11 @@ class ClickFigure(anywidget.AnyWidget):
 
         several = [pictures] if isinstance(pictures, Photo | np.ndarray) else list(pictures)
         self._photos = [
-            p if isinstance(p, Photo) else Photo(f"Picture {i + 1}", p, "A picture of yours.")
+            p if isinstance(p, Photo) else Photo(f"Image {i + 1}", p, "An image of yours.")
             for i, p in enumerate(several)
         ]
         if not self._photos:
-            raise InputError("expected at least one picture, got none")
+            raise InputError("expected at least one image, got none")
         self._new_predictor = lambda: SamPredictor(sam)
         self._predictors: dict[int, Any] = {}
         self.masks: np.ndarray | None = None
@@ -143,7 +143,7 @@ class ClickFigure(anywidget.AnyWidget):
         return {**packed, "jpeg": jpeg.getvalue(), "atlas": known}
 
     def _predictor(self, picture: int) -> Any:
-        """The predictor that has seen ``picture``: each picture is encoded once."""
+        """The predictor that has seen ``picture``: each image is encoded once."""
         if picture not in self._predictors:
             self.send(
                 {

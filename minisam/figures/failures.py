@@ -35,7 +35,7 @@ RING = 5  # pixels around an object that count as its surroundings
 # property → what a small or large value means, unit, and whether small values are the suspicious ones
 PROPERTIES = {
     "thickness": ("thin", "px", True),
-    "size": ("small", "% of the picture", True),
+    "size": ("small", "% of the image", True),
     "contrast": ("hardly different from what is around it", "", True),
     "scattered": ("in pieces", "% outside the largest piece", False),
 }
@@ -83,7 +83,7 @@ def measure(image: np.ndarray, mask: np.ndarray) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Case:
-    """One object: the picture, its truth, the click (x, y), the best of the three masks, its predicted and true IoU."""
+    """One object: the image, its truth, the click (x, y), the best of the three masks, its predicted and true IoU."""
 
     image: np.ndarray
     truth: np.ndarray

@@ -59,7 +59,7 @@ def words(every: list[Candidate], rules: Rules, stage: int) -> str:
 
 
 def overlay(image: np.ndarray, some: Iterable[Candidate]) -> np.ndarray:
-    """The picture with the outlines of masks, the least sure first."""
+    """The image with the outlines of masks, the least sure first."""
     shown = (0.6 * image + 60).clip(0, 255)
     colours = ([0, 114, 178], [213, 94, 0], [0, 158, 115], [204, 121, 167], [0, 0, 0], [230, 159, 0])
     for k, c in enumerate(sorted(some, key=lambda c: c.iou)[-60:]):
@@ -131,7 +131,7 @@ def draw_examples(image: np.ndarray, every: list[Candidate], rules: Rules, stage
     figure.tight_layout(h_pad=2.5)
     what = f"dropped by “{STAGES[stage]}”" if stage else "of those asked for"
     text = f"{title}, {len(some)} {what}: " + "; ".join(told) + "." if some else f"{title}: none {what}."
-    return State(figure, text, f"Small pictures of masks. {text}")
+    return State(figure, text, f"Small images of masks. {text}")
 
 
 def funnel(
@@ -141,10 +141,10 @@ def funnel(
     rules: Rules | None = None,
     source: str = "",
 ) -> ipywidgets.VBox:
-    """Buttons for the picture, the stage, and the view: where on the picture, or which masks and why.
+    """Buttons for the image, the stage, and the view: where on the image, or which masks and why.
 
     ``pictures``: title → (H, W, 3) uint8. ``rules``: without, thresholds that a third of the candidates pass, and a
-    third of these, because a small model is not sure of itself. Raises ``InputError`` without a picture.
+    third of these, because a small model is not sure of itself. Raises ``InputError`` without an image.
     """
     import minisam
     from minisam.figures.click import photos
@@ -153,7 +153,7 @@ def funnel(
     if pictures is None:
         pictures = {"photo": photos(["coffee"])[0].image, "world scene": render(HELD_OUT + 3).image}
     if not pictures:
-        raise InputError("expected at least one picture, got none")
+        raise InputError("expected at least one image, got none")
     predictor = minisam.SamPredictor(minisam.load("tiny") if sam is None else sam)
     known = []
     for title, image in pictures.items():

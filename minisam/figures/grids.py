@@ -1,6 +1,6 @@
 """More points, more masks? The generator with grids from coarse to fine: what it finds, and what it takes.
 
-Everything is ``SamAutomaticMaskGenerator.generate_encoded`` on one encoded picture; seconds are this machine's.
+Everything is ``SamAutomaticMaskGenerator.generate_encoded`` on one encoded image; seconds are this machine's.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Answer:
     side: int
     records: list[dict[str, Any]]
     seconds: float
-    covered: float  # share of the picture that some mask holds
+    covered: float  # share of the image that some mask holds
 
 
 def measure(sam: Sam, image: np.ndarray, sides: Sequence[int], **settings: Any) -> list[Answer]:
@@ -65,7 +65,7 @@ def words(grid: Answer) -> str:
     smallest = f", the smallest of {min(areas)} pixels" if areas else ""
     return (
         f"{grid.side} × {grid.side} points: {3 * points} candidates in {grid.seconds:.2f} s, {each:.1f} ms per point. "
-        f"{len(grid.records)} masks stay{smallest}; together they cover {grid.covered:.0%} of the picture."
+        f"{len(grid.records)} masks stay{smallest}; together they cover {grid.covered:.0%} of the image."
     )
 
 
@@ -77,7 +77,7 @@ class _Drawn:
 
 
 def draw(image: np.ndarray, answers: Sequence[Answer], index: int) -> State:
-    """The picture with the masks of a grid; beside it, masks and time by grid."""
+    """The image with the masks of a grid; beside it, masks and time by grid."""
     import matplotlib.pyplot as plt
 
     grid = answers[index]
@@ -100,7 +100,7 @@ def draw(image: np.ndarray, answers: Sequence[Answer], index: int) -> State:
     right.legend(handles=handles, loc="upper left", fontsize=10.5)
     figure.tight_layout()
     text = words(grid)
-    return State(figure, text, f"The picture with outlines, and curves of masks and seconds by grid. {text}")
+    return State(figure, text, f"The image with outlines, and curves of masks and seconds by grid. {text}")
 
 
 def grids(

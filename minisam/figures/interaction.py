@@ -67,7 +67,7 @@ def interaction(
 
     sam = sam or minisam.load("tiny")
     if (image is None) != (truth is None):
-        raise InputError("expected a picture and its truth, got one of them")
+        raise InputError("expected an image and its truth, got one of them")
     if image is not None and truth is not None:
         about = [(image, np.asarray(truth, bool), "your object")]
     else:

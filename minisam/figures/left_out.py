@@ -52,7 +52,7 @@ def draw_left_out(
     mark(left, point)
     got, want = (within_picture(grid, predictor)[0] for grid in (logits, all_in))
     words = (
-        f"Left out: {part}. Mask {best} covers {(got > 0).mean():.1%} of the picture, its IoU with the whole decoder's "
+        f"Left out: {part}. Mask {best} covers {(got > 0).mean():.1%} of the image, its IoU with the whole decoder's "
         f"mask is {overlap(logits, all_in, predictor):.2f}, and the logits differ by up to "
         f"{np.abs(got - want).max():.2f}."
     )

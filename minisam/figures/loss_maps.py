@@ -77,7 +77,7 @@ def focal_maps(
         raise InputError(f"expected gammas >= 0 and alphas in [0, 1], got {list(gammas)} and {list(alphas)}")
     chosen = subjects(["a cup"])[0] if subject is None else subject
     question = (
-        "Most pixels of the picture are right already. With γ = 0, how much of the whole gradient do those hold that "
+        "Most pixels of the image are right already. With γ = 0, how much of the whole gradient do those hold that "
         f"are right with a probability of {EASY:g} or more? And with γ = 2?"
     )
     axes = [Axis("γ", [f"{g:g}" for g in gammas]), Axis("α", [f"{a:g}" for a in alphas])]
@@ -92,7 +92,7 @@ def focal_state(subject: Subject, alpha: float, gamma: float) -> State:
         f"γ = {gamma:g}, α = {alpha:g}: focal loss {loss.mean(dtype=float):.4f}. {easy.mean():.1%} of the pixels are "
     )
     words += f"easy; they hold {share(easy, loss):.1%} of the loss and {share(easy, slope):.1%} of the gradient. "
-    words += f"The object is {subject.truth.mean():.1%} of the picture and holds {share(subject.truth, slope):.1%} "
+    words += f"The object is {subject.truth.mean():.1%} of the image and holds {share(subject.truth, slope):.1%} "
     words += "of the gradient."
     maps = [("loss of each pixel", loss, False), ("gradient", slope, True)]
     held = {"pixels": np.ones_like(loss), "loss": loss, "gradient": slope}
@@ -126,13 +126,13 @@ def loss_state(subject: Subject, name: str) -> State:
     words = (
         f"{subject.title}, {name}: loss {value:.4f}, sum of the gradient's sizes {np.abs(slope).sum(dtype=float):.4f}."
     )
-    words += f" The object is {subject.truth.mean():.1%} of the picture and holds {share(subject.truth, slope):.0%} of "
+    words += f" The object is {subject.truth.mean():.1%} of the image and holds {share(subject.truth, slope):.0%} of "
     words += f"it; the wrong pixels are {wrong.mean():.1%} and hold {share(wrong, slope):.0%}."
     return State(_draw(subject, [("gradient", slope * slope.size, True)], {}), words)
 
 
 def _draw(subject: Subject, maps: Sequence[tuple[str, np.ndarray, bool]], bars: dict[str, tuple[float, float]]) -> Any:
-    """The picture with truth and mask; maps, of a loss (from 0 on) or of a gradient (which has a sign); bars."""
+    """The image with truth and mask; maps, of a loss (from 0 on) or of a gradient (which has a sign); bars."""
     import matplotlib.pyplot as plt
 
     rows = 2 if bars else 1

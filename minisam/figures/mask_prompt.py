@@ -88,7 +88,7 @@ def draw_prompt(predictor: SamPredictor, image: np.ndarray, point: np.ndarray, r
     mark(left, point[0])
     covered = (within_picture(logits, predictor)[0] > 0).mean()
     words = (
-        f"Rough mask given as {form}: the answer covers {covered:.1%} of the picture, its IoU with the rough mask is "
+        f"Rough mask given as {form}: the answer covers {covered:.1%} of the image, its IoU with the rough mask is "
         f"{overlap(logits, given, predictor):.2f}, and its logit at the click is "
         f"{signed(at_point(predictor, logits, point[0]))}."
     )

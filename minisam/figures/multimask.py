@@ -4,7 +4,7 @@
     multimask()                       # benchmarks/training/multimask.json
 
 ``python -m minisam.experiments.ambiguity FILE`` trains and writes it: for each seed three very small models from the
-same first weights on the same pictures. One is graded by the best of its three masks, one by their mean, one has a
+same first weights on the same images. One is graded by the best of its three masks, one by their mean, one has a
 single mask. Here nothing is trained, and no torch is needed: the numbers are read and averaged.
 """
 

@@ -31,7 +31,7 @@ SIZE = 256
 
 @functools.cache
 def objects(scenes: int = 12) -> list[np.ndarray]:
-    """The masks (SIZE, SIZE) bool of the first held-out scenes that keep a margin to the picture's border."""
+    """The masks (SIZE, SIZE) bool of the first held-out scenes that keep a margin to the image's border."""
     from minisam.world import HELD_OUT, render
 
     far = max(PIXELS) + 1
@@ -52,7 +52,7 @@ def grown(mask: np.ndarray, pixels: int) -> np.ndarray:
 
 
 def measured(mask: np.ndarray, pixels: int) -> dict[str, float]:
-    """``measures`` of the grown mask against the mask, computed on the part of the picture where they lie."""
+    """``measures`` of the grown mask against the mask, computed on the part of the image where they lie."""
     y, x = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
     band, far = band_of(mask.shape), pixels + 1
     window = np.s_[max(y[0] - far, 0) : y[-1] + far + 1, max(x[0] - far, 0) : x[-1] + far + 1]
@@ -85,7 +85,7 @@ def one_pixel(scenes: int = 12, source: str = "") -> widgets.VBox:
 
 
 def state(areas: np.ndarray, values: np.ndarray, key: str, pixels: int) -> State:
-    """areas and values (objects,) of one measure → the picture and its words."""
+    """areas and values (objects,) of one measure → the image and its words."""
     across = 2 * np.sqrt(areas / np.pi)
     small, large = values[across < 20], values[across >= 40]
     words = f"Outline {pixels} px too far out, {len(values)} objects. Median {MEASURES[key]}"

@@ -34,7 +34,7 @@ STEPS: dict[str, tuple[float, ...]] = {
 
 @dataclass(frozen=True)
 class Try:
-    """A picture, its truth, the click and the best of three masks with its IoU; ``predicted``: the score it got."""
+    """An image, its truth, the click and the best of three masks with its IoU; ``predicted``: the score it got."""
 
     image: np.ndarray
     truth: np.ndarray
@@ -75,7 +75,7 @@ def picture(changed: str, value: float, seed: int = 0) -> tuple[np.ndarray, np.n
 
 
 def attempt(sam: Sam, changed: str, value: float, seed: int = 0) -> Try:
-    """Click on the picture; the best of the three masks by the truth."""
+    """Click on the image; the best of the three masks by the truth."""
     from minisam import SamPredictor
 
     image, truth, click = picture(changed, value, seed)
@@ -99,7 +99,7 @@ def one_thing(sam: Sam | None = None, seed: int = 0, question: str = "", source:
 
 
 def draw(tries: list[Try], name: str, n: int) -> State:
-    """The picture, the mask, and the IoU over all steps."""
+    """The image, the mask, and the IoU over all steps."""
     now, values = tries[n], STEPS[name]
     figure, (left, middle, right) = layout(0.7)
     show(left, now.image, f"{name}: {values[n]:g}")

@@ -65,7 +65,7 @@ def pairs(
         wide = len(config.encoder_global_attn_indexes)
         share = config.encoder_num_heads * wide * side**4 / built
         words = (
-            f"{config.name}, {side} × {side} tokens (a picture of {side * config.patch_size} pixels): {built:,} pairs "
+            f"{config.name}, {side} × {side} tokens (an image of {side * config.patch_size} pixels): {built:,} pairs "
             f"as built, {share:.0%} of them in its {wide} global blocks; {everywhere / built:.1f} times as many if all "
             f"{config.encoder_depth} blocks looked everywhere."
         )

@@ -1,7 +1,7 @@
 """patch_filters: what the patch embedding of a model has learned to look for, and where it finds it.
 
 A channel c of the patch embedding is a filter, weight[c] (3, p, p): the token's c-th number is the dot product of
-filter and patch, plus a bias. Here the filters are drawn as small pictures: mid grey is weight 0, a colour's channel is
+filter and patch, plus a bias. Here the filters are drawn as small images: mid grey is weight 0, a colour's channel is
 lighter where its weight is positive. Source: the model's ``image_encoder.patch_embed.proj``.
 """
 
@@ -41,7 +41,7 @@ def grey_share(filters: np.ndarray) -> np.ndarray:
 
 
 def as_picture(filters: np.ndarray, largest: float) -> np.ndarray:
-    """Filters (..., 3, p, p) → pictures (..., p, p, 3) in 0 … 1, with ``largest`` at white and −largest at black."""
+    """Filters (..., 3, p, p) → images (..., p, p, 3) in 0 … 1, with ``largest`` at white and −largest at black."""
     return np.moveaxis(0.5 + 0.5 * filters / largest, -3, -1).clip(0, 1)
 
 
@@ -63,7 +63,7 @@ def patch_filters(
     sam: Sam | None = None, image: Photo | np.ndarray | str = "chelsea", count: int = 12, source: str = ""
 ) -> ipywidgets.VBox:
     """A slider over ``count`` filters of ``sam`` (the tiny model), from the strongest to the weakest, and their answers
-    to ``image`` (a ``Photo``, uint8 (H, W, 3) or a photograph's name). Raises ``InputError`` for a bad picture or
+    to ``image`` (a ``Photo``, uint8 (H, W, 3) or a photograph's name). Raises ``InputError`` for a bad image or
     count."""
     seen = see(sam, image)
     weight = seen.sam.image_encoder.state["patch_embed.proj.weight"]
@@ -94,9 +94,7 @@ def patch_filters(
             f"brightness and the rest for colour. Answers from {answer.min():.2f} to {answer.max():.2f}, the largest "
             f"in size at token row {top[0]}, column {top[1]}."
         )
-        alt = (
-            f"All {C} filters as small pictures; filter {c} enlarged; a map of its answers over the photograph. {words}"
-        )
+        alt = f"All {C} filters as small images; filter {c} enlarged; a map of its answers over the photograph. {words}"
         return State(figure, words, alt)
 
     axis = Axis("Filter, strongest first", [f"{rank + 1} of {C}" for rank in ranks])

@@ -1,8 +1,8 @@
-"""patch_rebuild: a picture made again from its patch embeddings, from fewer and fewer filters.
+"""patch_rebuild: an image made again from its patch embeddings, from fewer and fewer filters.
 
 A patch of p² · 3 numbers goes in as x and comes out as y = W x + b. From the k numbers of chosen filters S, the
 pseudo-inverse gives the patch of the smallest norm that has them: x̂ = W_S⁺ (y_S − b_S). With it stands what the best k
-numbers could do, whoever chose them: the first k singular vectors of this very picture's patches (Eckart and Young).
+numbers could do, whoever chose them: the first k singular vectors of this very image's patches (Eckart and Young).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 WAYS = ("as they lie in the file", "chosen to differ most", "the best any could do")
 QUESTION = (
     "A patch becomes a token by one matrix product. How many of its numbers are needed until you recognise the "
-    "picture? And with all of them, will the picture come back exactly?"
+    "image? And with all of them, will the image come back exactly?"
 )
 
 
@@ -76,7 +76,7 @@ def best_possible(rows: np.ndarray, basis: np.ndarray, k: int) -> np.ndarray:
 
 
 def psnr(image: np.ndarray, truth: np.ndarray) -> float:
-    """Peak signal-to-noise ratio of normalised pictures in decibel, of 255 levels; before any rounding to levels."""
+    """Peak signal-to-noise ratio of normalised images in decibel, of 255 levels; before any rounding to levels."""
     from minisam.model.preprocess import STD
 
     error = float((((image - truth) * STD) ** 2).mean())

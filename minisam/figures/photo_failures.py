@@ -76,7 +76,7 @@ def examine(
 
 
 def collect(sam: Sam, images: Sequence[np.ndarray], grid: int = GRID) -> list[list[Doubt]]:
-    """For each picture the clicks on a grid, the least agreement first."""
+    """For each image the clicks on a grid, the least agreement first."""
     from minisam import SamPredictor
 
     predictor, rng, doubts = SamPredictor(sam), np.random.default_rng(0), []
@@ -91,7 +91,7 @@ def photo_failures(
     images: Sequence[np.ndarray] | None = None, sam: Sam | None = None, shown: int = SHOWN, grid: int = GRID,
     question: str = "", source: str = "",
 ) -> Any:  # fmt: skip
-    """Buttons for a picture and for its ``shown`` most doubtful clicks. images: (H, W, 3) uint8 each."""
+    """Buttons for an image and for its ``shown`` most doubtful clicks. images: (H, W, 3) uint8 each."""
     import minisam
     from minisam.figures.click import photos
 
@@ -99,9 +99,9 @@ def photo_failures(
         pictures = photos()
         images, names = [p.image for p in pictures], [p.title for p in pictures]
     else:
-        names = [f"picture {n + 1}" for n in range(len(images))]
+        names = [f"image {n + 1}" for n in range(len(images))]
     if not len(images):
-        raise InputError("expected at least one picture, got none")
+        raise InputError("expected at least one image, got none")
     doubts = collect(sam or minisam.load("tiny"), images, grid)
     axes = [Axis("photograph", names), Axis("doubt", [str(n + 1) for n in range(min(shown, grid**2))])]
     return states(axes, lambda i, n: draw(images[i], doubts[i], names[i], n), question, source)
@@ -124,4 +124,4 @@ def draw(image: np.ndarray, doubts: Sequence[Doubt], name: str, n: int) -> State
     words = f"{name}, click at ({now.point[0]:.0f}, {now.point[1]:.0f}). The mask with the highest score, "
     words += f"{now.predicted:.2f}, comes again with a mean IoU of {now.agreement:.2f} from {CLICKS} clicks inside it. "
     words += f"It has {now.islands} islands, {now.share:.0%} of it. "
-    return State(figure, words + f"Mean agreement over the picture's {len(doubts)} clicks: {agreement.mean():.2f}.")
+    return State(figure, words + f"Mean agreement over the image's {len(doubts)} clicks: {agreement.mean():.2f}.")

@@ -48,7 +48,7 @@ def pixel_attention(
         return draw_block(predictor, image, points[0], steps, layer, head - 1 if head else None, best)
 
     question = (
-        "After the tokens have read the picture, every place of the picture reads the tokens. Will places inside the "
+        "After the tokens have read the image, every place of the image reads the tokens. Will places inside the "
         "answer listen to another token than those outside? Will any place listen to the IoU token?"
     )
     return states([Axis("After", blocks), Axis("Head", heads)], draw, question, source)

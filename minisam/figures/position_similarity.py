@@ -28,7 +28,7 @@ def similarity(gaussian: np.ndarray, point: tuple[float, float], side: int) -> n
 
 
 def expected(distance: np.ndarray, deviation: float = 1.0) -> np.ndarray:
-    """exp(−8π² σ² d²): the mean over Gaussian matrices of standard deviation σ; d as a share of the picture's side."""
+    """exp(−8π² σ² d²): the mean over Gaussian matrices of standard deviation σ; d as a share of the image's side."""
     return np.exp(-8 * np.pi**2 * deviation**2 * np.square(distance))
 
 
@@ -59,7 +59,7 @@ def position_similarity(sam: Sam | None = None, side: int = 40, columns: int = 7
     ]
     question = (
         "Two places are encoded as sines and cosines of random sums of x and y. One place is fixed. Where in the "
-        "picture will the encodings be similar to its own? And what changes when the place moves?"
+        "image will the encodings be similar to its own? And what changes when the place moves?"
     )
     return states(axes, draw, question, source)
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from minisam.sam import Sam
 
-JOBS = {"encode": "encode a picture", "one prompt": "one prompt"}
+JOBS = {"encode": "encode an image", "one prompt": "one prompt"}
 ROWS = 9  # bars at most; what is smaller is put together
 # kind of work → colour, hatching
 LOOKS = {"products": ("#0072B2", ""), "attention": ("#E69F00", "//"), "other": ("#999999", "..")}
@@ -125,7 +125,7 @@ def largest(stages: list[tuple[str, float]], rows: int = ROWS) -> list[tuple[str
 def _kind(name: str) -> str:
     if "attention" in name or "tokens to" in name or "image to" in name:
         return "attention"
-    products = ("qkv", "proj", "mlp", "conv", "patch embed", "upscaling", "few rows", "terms of the picture")
+    products = ("qkv", "proj", "mlp", "conv", "patch embed", "upscaling", "few rows", "terms of the image")
     return "products" if any(part in name for part in products) else "other"
 
 
@@ -175,7 +175,7 @@ def draw(measured: Profile, job: str) -> State:
 def profile(sam: Sam | None = None, image: np.ndarray | None = None, source: str = "") -> ipywidgets.VBox:
     """Buttons for the job and for whose clock: this machine's profile is measured now.
 
-    ``image`` (H, W, 3) uint8. Raises ``InputError`` for a picture of another kind.
+    ``image`` (H, W, 3) uint8. Raises ``InputError`` for an image of another kind.
     """
     import minisam
     from minisam.figures.click import photos
@@ -184,7 +184,7 @@ def profile(sam: Sam | None = None, image: np.ndarray | None = None, source: str
     sam = minisam.load("tiny") if sam is None else sam
     image = photos(["coffee"])[0].image if image is None else image
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-        raise InputError(f"expected a picture (H, W, 3) of uint8, got {image.dtype} {image.shape}")
+        raise InputError(f"expected an image (H, W, 3) of uint8, got {image.dtype} {image.shape}")
     peak = matrix_rate()
     title = "the machine that built this page" if static else "your machine"
     measured = {job: measure(sam, image, job, title, peak) for job in JOBS}

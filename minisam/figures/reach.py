@@ -62,7 +62,7 @@ def reach(
     blocks: Sequence[int] | None = None,
     source: str = "",
 ) -> ipywidgets.VBox:
-    """A slider over ``blocks`` (all), buttons for the queries ``points``: name → (x, y) in pixels of the picture. Shown
+    """A slider over ``blocks`` (all), buttons for the queries ``points``: name → (x, y) in pixels of the image. Shown
     are the mean of the heads and the first three. Raises ``InputError`` for a block or point that is not there."""
     seen = see(sam, image)
     points = dict(named_points(image) if points is None else points)

@@ -125,7 +125,7 @@ def roofline(rows: Sequence[int] = ROWS, width: int = WIDTH, source: str = "") -
     return states(
         [Axis("rows", [str(n) for n in rows], min(3, len(rows) - 1))],
         lambda i: draw(measured, i),
-        "A prompt is 7 tokens, a picture of ViT-B 4096. Per operation, which of the two is multiplied with a weight "
+        "A prompt is 7 tokens, an image of ViT-B 4096. Per operation, which of the two is multiplied with a weight "
         "matrix faster, and by what factor?",
         source,
     )

@@ -59,7 +59,7 @@ def runs(mask: np.ndarray | None = None, source: str = "") -> widgets.VBox:
 
 
 def state(mask: np.ndarray, known: list[tuple[int, int, str]], k: int) -> State:
-    """What run ``k`` stands for, as a picture and in words."""
+    """What run ``k`` stands for, as an image and in words."""
     start, length, characters = known[k]
     height = len(mask)
     kind = ("one" if k % 2 else "zero") + "s" * (length != 1)

@@ -100,7 +100,7 @@ def draw_way(
     first: Steps,
     best: int,
 ) -> State:
-    """One state: the prompt and the mask's outline on the picture, and the logits."""
+    """One state: the prompt and the mask's outline on the image, and the logits."""
     logits = steps.logits[best]
     figure, left = outlined(predictor, image, WAYS[way][:36], logits, f"Logits of mask {best}")
     if way != 5:
@@ -111,7 +111,7 @@ def draw_way(
     same = overlap(logits, first.logits[best], predictor)
     tokens = len(steps.names) - 1 - len(steps.vectors)
     words = (
-        f"Asked with {WAYS[way]}: {tokens} prompt tokens. Mask {best} covers {mask.mean():.1%} of the picture, "
+        f"Asked with {WAYS[way]}: {tokens} prompt tokens. Mask {best} covers {mask.mean():.1%} of the image, "
         f"predicted IoU {steps.iou_predictions[best]:.2f}; its IoU with the answer to label 1 is {same:.2f}."
     )
     return State(painted(figure), words)

@@ -6,7 +6,7 @@ gives the same numbers with the kernels, and a test compares the two. Masks trav
 
 IoU, Dice and pixel accuracy come from four counts: pixels in both, missed, spilled, in neither. Boundary IoU (Cheng et
 al. 2021) is the IoU of the two rims, the pixels of each mask within ``band`` pixels of its outline; the authors' band
-is 2 % of the picture's diagonal, measured in squares, and the picture's border counts as outline.
+is 2 % of the image's diagonal, measured in squares, and the image's border counts as outline.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def counts(mask: np.ndarray, truth: np.ndarray) -> dict[str, int]:
 
 
 def band_of(shape: tuple[int, ...]) -> int:
-    """The width in pixels of boundary IoU's rim for a picture (H, W): 2 % of the diagonal, at least 1."""
+    """The width in pixels of boundary IoU's rim for an image (H, W): 2 % of the diagonal, at least 1."""
     return max(1, round(0.02 * float(np.hypot(shape[0], shape[1]))))
 
 
@@ -99,7 +99,7 @@ def _packed(subject: Subject) -> dict[str, Any]:
     box = np.zeros_like(truth)
     box[y0 : y1 + 1, x0 : x1 + 1] = True
     starts = [(f"the model's mask {k + 1}", mask) for k, mask in enumerate(subject.masks)]
-    starts += [("the box around the truth, filled", box), ("the whole picture", np.ones_like(truth))]
+    starts += [("the box around the truth, filled", box), ("the whole image", np.ones_like(truth))]
     starts += [("nothing", np.zeros_like(truth)), ("the truth itself", truth)]
     return {
         "title": subject.title,

@@ -1,6 +1,6 @@
-"""similar_tokens: how alike all tokens of a picture are to one of them, as the encoder goes on.
+"""similar_tokens: how alike all tokens of an image are to one of them, as the encoder goes on.
 
-The similarity of tokens x and y is the cosine of the angle between them after the mean μ over the tokens of the picture
+The similarity of tokens x and y is the cosine of the angle between them after the mean μ over the tokens of the image
 (not of what it was padded with) is taken from both: cos(x − μ, y − μ). Without that, a vector that all tokens share
 makes them all look alike. Stages are the patch embedding, with positions, after every other block, and after the neck.
 """
@@ -46,7 +46,7 @@ def stages(seen: Seen) -> dict[str, np.ndarray]:
 
 def similarity(tokens: np.ndarray, token: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
     """tokens (h, w, C) → the cosine of each with the one at ``token`` (row, column): (h, w). The mean over the first
-    ``size`` rows and columns, the picture, is taken away first."""
+    ``size`` rows and columns, the image, is taken away first."""
     centred = tokens - tokens[: size[0], : size[1]].mean(axis=(0, 1))
     unit = centred / np.maximum(np.linalg.norm(centred, axis=-1, keepdims=True), np.finfo(np.float32).tiny)
     return unit @ unit[token]
@@ -58,7 +58,7 @@ def similar_tokens(
     points: Mapping[str, Sequence[float]] | None = None,
     source: str = "",
 ) -> ipywidgets.VBox:
-    """A slider over the stages and buttons for ``points``: name → (x, y) in pixels of the picture. Raises
+    """A slider over the stages and buttons for ``points``: name → (x, y) in pixels of the image. Raises
     ``InputError`` for points outside of it, or none."""
     seen = see(sam, image)
     points = dict(named_points(image) if points is None else points)
@@ -86,7 +86,7 @@ def similar_tokens(
         near = int((alike[:h, :w] > 0.5).sum())
         pad = f" The {alike.size - h * w} padded are at {alike[h:].mean():.2f} on average." if h < len(alike) else ""
         words = (
-            f"{stage}, {name} (token row {token[0]}, column {token[1]}): {near} of the picture's {h * w} tokens have a "
+            f"{stage}, {name} (token row {token[0]}, column {token[1]}): {near} of the image's {h * w} tokens have a "
             f"cosine above 0.5 with it.{pad}"
         )
         return State(figure, words)

@@ -1,6 +1,6 @@
 """How far a mask moves when its threshold moves: real logits, an offset, and the quotient of two areas.
 
-The outer mask is z > −δ, the inner one z > +δ, for the logits z of the picture's size; stability is |inner| / |outer|.
+The outer mask is z > −δ, the inner one z > +δ, for the logits z of the image's size; stability is |inner| / |outer|.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ INNER = np.array([0, 114, 178])  # and blue
 
 
 def logits_at(sam: Sam, image: np.ndarray, point: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
-    """(3, H, W) logits of a point (x, y), of the picture's size, and the three predicted IoU."""
+    """(3, H, W) logits of a point (x, y), of the image's size, and the three predicted IoU."""
     import minisam
 
     predictor = minisam.SamPredictor(sam)
@@ -48,7 +48,7 @@ def words(logits: np.ndarray, offset: float, which: str) -> str:
 
 
 def draw(image: np.ndarray, logits: np.ndarray, offset: float, which: str) -> State:
-    """The picture with the inner mask and the band between the two; beside it, how many pixels have which logit."""
+    """The image with the inner mask and the band between the two; beside it, how many pixels have which logit."""
     import matplotlib.pyplot as plt
 
     inner, outer = logits > offset, logits > -offset

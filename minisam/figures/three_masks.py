@@ -2,7 +2,7 @@
 
     from minisam.figures.three_masks import three_masks
     three_masks()                                     # scenes of the world, whose parts are known
-    three_masks(image, point=(x, y))                  # a picture of yours, without truths
+    three_masks(image, point=(x, y))                  # an image of yours, without truths
 
 Everything shown is measured: the masks and the predicted IoU by the model, the true IoU and the containment by counting
 pixels.
@@ -86,18 +86,18 @@ def three_masks(
 ) -> Any:  # fmt: skip
     """A slider over clicks and one over the three masks of each.
 
-    image (H, W, 3) uint8 with point (x, y) in pixels: one click on a picture of yours, whose truths nobody knows.
+    image (H, W, 3) uint8 with point (x, y) in pixels: one click on an image of yours, whose truths nobody knows.
     Without them the clicks are on scenes of the world: ``seeds``. sam: a model, ``minisam.load("tiny")`` if not given.
-    Raises ``InputError`` for a picture without a point.
+    Raises ``InputError`` for an image without a point.
     """
     import minisam
 
     sam = sam or minisam.load("tiny")
     if image is not None:
         if point is None:
-            raise InputError("expected a point (x, y) with the picture, got none")
+            raise InputError("expected a point (x, y) with the image, got none")
         asked = [answers(sam, image, point, np.zeros((0, *image.shape[:2]), bool), ())]
-        clicks = ["your picture"]
+        clicks = ["your image"]
     else:
         if not len(seeds):
             raise InputError("expected at least one seed of a scene, got none")
@@ -113,7 +113,7 @@ def words(a: Answers, k: int) -> str:
     """One mask in numbers."""
     order = int((a.predicted > a.predicted[k]).sum()) + 1
     sentences = f"Mask {k + 1} of 3: predicted IoU {a.predicted[k]:.2f} (number {order} of the three)"
-    sentences += f", covers {a.masks[k].mean():.1%} of the picture."
+    sentences += f", covers {a.masks[k].mean():.1%} of the image."
     if len(a.truths):
         measured = ", ".join(f"{iou:.2f} with {name}" for iou, name in zip(a.true[k], a.names))
         sentences += f" True IoU: {measured}."

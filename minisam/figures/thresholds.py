@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def cut(logits: np.ndarray, threshold: float) -> tuple[np.ndarray, float, float]:
-    """logits (H, W) → the mask above ``threshold``, its share of the picture, and its IoU with the mask above 0."""
+    """logits (H, W) → the mask above ``threshold``, its share of the image, and its IoU with the mask above 0."""
     mask, plain = logits > threshold, logits > 0
     union = (mask | plain).sum()
     return mask, float(mask.mean()), float((mask & plain).sum() / union) if union else 1.0
@@ -35,7 +35,7 @@ def thresholds(
     """Move the threshold. image (H, W, 3) uint8; point (x, y) in its pixels; heights: logits at which to cut,
     by default −1, 0, 1 and shares of what the logits reach.
 
-    The logits are those of the mask with the highest score, enlarged to the picture before the cut.
+    The logits are those of the mask with the highest score, enlarged to the image before the cut.
     """
     if heights is not None and len(heights) == 0:
         raise InputError("expected at least one height, got none")
@@ -77,6 +77,6 @@ def draw_cut(image: np.ndarray, point: np.ndarray, logits: np.ndarray, height: f
     right.set(yscale="log", xlim=(min(low, -1.2), max(high, 1.2)), xlabel="logit", title="Pixels (log scale)")
     words = (
         f"Cut at logit {signed(height)}, probability {1 / (1 + np.exp(-height)):.3f}: mask {best} covers {area:.1%} of "
-        f"the picture; IoU with the mask cut at 0: {overlap:.2f}."
+        f"the image; IoU with the mask cut at 0: {overlap:.2f}."
     )
     return State(painted(figure), words)

@@ -63,7 +63,7 @@ def upscaling(
     sam: Sam | None = None,
     source: str = "",
 ) -> widgets.VBox:
-    """Six stages on the way from the last image tokens to the mask, the whole picture and a close-up of the click.
+    """Six stages on the way from the last image tokens to the mask, the whole image and a close-up of the click.
 
     image (H, W, 3) uint8; point (x, y) in its pixels. The logits are those of the mask with the highest score.
     """
@@ -72,7 +72,7 @@ def upscaling(
     best = steps.best
     side = round(len(steps.images[-1]) ** 0.5)
     grids = (steps.images[-1].reshape(side, side, -1), steps.halfway, steps.features)
-    # whole tokens that show the picture: the padding's features are others, and would take a direction of their own
+    # whole tokens that show the image: the padding's features are others, and would take a direction of their own
     inside, extent = within_picture(np.empty((side, side)), predictor)
     views = []
     for i, grid in enumerate(grids):
@@ -114,21 +114,21 @@ def upscaling(
             pattern = f", without the pattern that repeats in every token ({views[stage][1]:.0%} of the variance)"
             return (
                 f"{STAGES[stage]}: {rows} × {columns} places with {channels} features each; a place stands for "
-                f"{pixels:.1f} × {pixels:.1f} pixels of the picture. Colours are the features' three main directions"
+                f"{pixels:.1f} × {pixels:.1f} pixels of the image. Colours are the features' three main directions"
                 f"{pattern if stage else ''}."
             )
         if stage == 3:
             shown = within_picture(steps.logits[best], predictor)[0]
             return (
                 f"Logits of mask {best}: {steps.logits[best].shape[0]} × {steps.logits[best].shape[1]} numbers, from "
-                f"{signed(shown.min())} to {signed(shown.max())} within the picture."
+                f"{signed(shown.min())} to {signed(shown.max())} within the image."
             )
         if stage == 4:
             return f"The same logits for each of {original[0]} × {original[1]} pixels, by bilinear interpolation."
-        return f"Logits above 0: {mask.sum()} pixels, {mask.mean():.1%} of the picture."
+        return f"Logits above 0: {mask.sum()} pixels, {mask.mean():.1%} of the image."
 
     question = (
-        "The decoder starts from few tokens and ends with a mask as fine as the picture. At which step does the detail "
+        "The decoder starts from few tokens and ends with a mask as fine as the image. At which step does the detail "
         "come in, and which steps cannot add any?"
     )
     return states([Axis("Stage", STAGES, 0)], draw, question, source)

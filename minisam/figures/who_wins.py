@@ -89,7 +89,7 @@ def draw(answers: Answers, view: int) -> State:
         values = np.array(
             [answers.area[answers.level == row].mean(axis=0) if n else [0] * 3 for row, n in enumerate(counts)]
         )
-        label = "mean share of the picture"
+        label = "mean share of the image"
     figure = Figure(figsize=(7.2, 3.3), layout="constrained")
     axes = figure.subplots()
     for mask in range(3):

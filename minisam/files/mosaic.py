@@ -1,4 +1,4 @@
-"""A picture with every mask in it drawn: neighbours in other colours, outlines, small masks on top of large ones."""
+"""An image with every mask in it drawn: neighbours in other colours, outlines, small masks on top of large ones."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from minisam.files.images import COLOURS, outline
 
 
 def mosaic(image: np.ndarray, masks: Iterable[np.ndarray], strength: float = 0.5) -> np.ndarray:
-    """A copy of the picture, uint8 (H, W, 3), with masks, each bool (H, W), painted in the order in which they come.
+    """A copy of the image, uint8 (H, W, 3), with masks, each bool (H, W), painted in the order in which they come.
 
     There are seven colours, which people with any kind of colour vision can tell apart. Each mask takes the one that
     the pixels around it show least, and of several such the one that was taken least often: so masks that touch or lie

@@ -1,4 +1,4 @@
-"""Every object in a picture, step by step in torch: what the fast generator is compared with, and timed against.
+"""Every object in an image, step by step in torch: what the fast generator is compared with, and timed against.
 
 The steps are the released code's, each done in the plainest way: prompts in batches, all three masks of every prompt
 upscaled to full size as float32, scored, thresholded, cut down to boxes and run lengths, and duplicates removed by
@@ -47,7 +47,7 @@ def straightforward(
 ) -> list[dict[str, Any]]:
     """Records as ``SamAutomaticMaskGenerator.generate`` makes them, ``segmentation`` an uncompressed run-length code.
 
-    ``embedding`` (1, h, w, C) of the whole picture spares its encoding (to time what comes after it); ``decoder``, crop
+    ``embedding`` (1, h, w, C) of the whole image spares its encoding (to time what comes after it); ``decoder``, crop
     box → decode, takes the place of the model's encoder and decoder (to test what comes after them).
     """
     size = model.config.image_size
@@ -118,14 +118,14 @@ def straightforward(
 
 
 def encode(model: Sam, image: np.ndarray) -> Tensor:
-    """A picture or a crop of one, uint8 (H, W, 3) → image embedding (1, h, w, C)."""
+    """An image or a crop of one, uint8 (H, W, 3) → image embedding (1, h, w, C)."""
     size = model.config.image_size
     pixels = normalise_and_pad(resize_image(np.ascontiguousarray(image), size), size)
     return model.image_encoder(torch.from_numpy(pixels))
 
 
 def decode_with(model: Sam, embedding: Tensor, size: tuple[int, int]) -> Decode:
-    """The decoder for points in a picture of ``size`` (H, W), each a foreground point, three masks for each."""
+    """The decoder for points in an image of ``size`` (H, W), each a foreground point, three masks for each."""
     pe = model.prompt_encoder.get_dense_pe()
 
     def decode(points: Tensor) -> tuple[Tensor, Tensor]:
@@ -138,7 +138,7 @@ def decode_with(model: Sam, embedding: Tensor, size: tuple[int, int]) -> Decode:
 
 
 def full_size(low_res: Tensor, size: tuple[int, int], image_size: int) -> Tensor:
-    """low_res (B, M, L, L) → logits (B, M, H, W): up to the model's square, cut, to the picture's ``size`` (H, W)."""
+    """low_res (B, M, L, L) → logits (B, M, H, W): up to the model's square, cut, to the image's ``size`` (H, W)."""
     height, width = input_size(*size, image_size)
     square = F.interpolate(low_res, (image_size, image_size), mode="bilinear", align_corners=False)
     return F.interpolate(square[..., :height, :width], size, mode="bilinear", align_corners=False)
@@ -154,7 +154,7 @@ def point_grid(side: int) -> np.ndarray:
 
 
 def crop_boxes(size: tuple[int, int], layers: int, overlap_ratio: float) -> list[tuple[tuple[int, int, int, int], int]]:
-    """The picture and its crops as ((x0, y0, x1, y1), layer): layer i has 2ⁱ × 2ⁱ crops that overlap."""
+    """The image and its crops as ((x0, y0, x1, y1), layer): layer i has 2ⁱ × 2ⁱ crops that overlap."""
     height, width = size
     crops = [((0, 0, width, height), 0)]
     for layer in range(1, layers + 1):
@@ -199,7 +199,7 @@ def near_crop_edge(
     boxes: Tensor, crop: tuple[int, int, int, int], picture: tuple[int, int, int, int], tolerance: float = 20.0
 ) -> Tensor:
     """boxes (N, 4) in pixels of the crop → (N,): whether a side lies within 20 pixels of the crop's same side that is
-    not within 20 pixels of the picture's: such a mask is cut off, and another crop has it whole."""
+    not within 20 pixels of the image's: such a mask is cut off, and another crop has it whole."""
     boxes = boxes + torch.tensor([crop[0], crop[1], crop[0], crop[1]])
     near_crop = (boxes - torch.tensor(crop)).abs() <= tolerance
     near_picture = (boxes - torch.tensor(picture)).abs() <= tolerance

@@ -65,7 +65,7 @@ class HuggingFaceSam:
 
     @torch.no_grad()
     def encode(self, image: np.ndarray) -> Tensor:
-        """Normalised picture (1, S, S, 3) → (1, h, w, C)."""
+        """Normalised image (1, S, S, 3) → (1, h, w, C)."""
         return self.model.get_image_embeddings(self._tensor(np.moveaxis(image, -1, 1))).movedim(1, -1)
 
     @torch.no_grad()
@@ -76,10 +76,10 @@ class HuggingFaceSam:
         boxes: np.ndarray | None,
         masks: np.ndarray | None,
     ) -> tuple[Tensor, Tensor]:
-        """Prompts for one picture as ``PromptEncoder`` takes them → logits (1, 3, 4h, 4w), predicted IoU (1, 3)."""
+        """Prompts for one image as ``PromptEncoder`` takes them → logits (1, 3, 4h, 4w), predicted IoU (1, 3)."""
         prompt: dict[str, Any] = {}
         if points is not None:
-            prompt["input_points"] = self._tensor(points[0])[None]  # (pictures, prompts, P, 2)
+            prompt["input_points"] = self._tensor(points[0])[None]  # (images, prompts, P, 2)
             prompt["input_labels"] = torch.from_numpy(points[1]).to(features.device)[None]
         if boxes is not None:
             prompt["input_boxes"] = self._tensor(boxes)[None]

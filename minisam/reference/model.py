@@ -100,7 +100,7 @@ class PatchEmbed(nn.Module):
 
 
 class ImageEncoderViT(nn.Module):
-    """Normalised picture (B, S, S, 3) → image embedding (B, h, w, prompt_embed_dim). ``step`` may stand for a block's
+    """Normalised image (B, S, S, 3) → image embedding (B, h, w, prompt_embed_dim). ``step`` may stand for a block's
     ``forward``: one that is compiled once for all blocks of a kind."""
 
     def __init__(self, c: SamConfig) -> None:

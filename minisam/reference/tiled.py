@@ -19,7 +19,7 @@ linear layer left it, the output written where the next one wants it: nothing is
 Heads of 80 (ViT-H) are taken as 64 + 16: matrix units want powers of two, and 128 would waste 3 of 8 products.
 
 Measured once on an H100 (events around ten calls; no command repeats it), the attention of a global layer of ViT-H for
-8 pictures in bfloat16: 2.1 ms; ``fast.attention`` 4.9, compiled 3.6; compiled ``fast.flex_attention`` 25.9;
+8 images in bfloat16: 2.1 ms; ``fast.attention`` 4.9, compiled 3.6; compiled ``fast.flex_attention`` 25.9;
 ``ops.attention`` 16.8.
 
 Inference alone, in half precision; everything else goes the way of ``fast.attention``.
@@ -46,7 +46,7 @@ def _attend(  # type: ignore[no-untyped-def]
     H: tl.constexpr, W: tl.constexpr, D0: tl.constexpr, D1: tl.constexpr,
     ROWS: tl.constexpr, COLUMNS: tl.constexpr, M: tl.constexpr,
 ):  # fmt: skip
-    """A program does M queries of one head of one picture (or window); a tile of keys is ROWS × COLUMNS.
+    """A program does M queries of one head of one image (or window); a tile of keys is ROWS × COLUMNS.
 
     qkv (B, N, 3, heads, D) and out (B, N, heads, D) with N = H · W, D = D0 + D1. With ROWS = 1 ``table`` is (heads,
     B · N, width), q times all positions; else it is the positions, (width, D), width a power of two. A grid of more

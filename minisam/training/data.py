@@ -161,7 +161,7 @@ class Pictures(Stream):
                 return item
             number = int(rng.choice(self.numbers[chosen]))
         wanted = f"masks of at least {self.least} pixels at {self.size} × {self.size}"
-        raise InputError(f"expected {wanted} in {self.sources[chosen].name}, got none in {TRIES} pictures")
+        raise InputError(f"expected {wanted} in {self.sources[chosen].name}, got none in {TRIES} images")
 
     def _changed(self, chosen: int, number: int, rng: np.random.Generator) -> dict[str, np.ndarray] | None:
         """Cut an image, perhaps paste an object of another, perhaps change colours; None if no mask is left."""

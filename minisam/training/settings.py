@@ -111,10 +111,10 @@ class Common:
         if self.drops and self.decay != "steps":
             raise InputError(f"expected --decay steps with --drop, got {self.decay!r}")
         if self.data and self.world == 1:
-            raise InputError("expected --world below 1 with --data, got 1: none of its pictures would be shown")
+            raise InputError("expected --world below 1 with --data, got 1: none of its images would be shown")
         if not self.data and self.world < 1:
             given = f"--world {self.world:g}"
-            raise InputError(f"expected --data for the pictures that are not of the world, got {given} alone")
+            raise InputError(f"expected --data for the images that are not of the world, got {given} alone")
 
     def plain(self) -> dict[str, Any]:
         """Return the settings as JSON has them: lists for tuples."""

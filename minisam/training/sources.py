@@ -58,7 +58,7 @@ def find_records(folder: str | Path) -> list[tuple[Path, Path]]:
     """Return every (image, JSON) pair below ``folder``, sorted by name."""
     pairs = _pairs(Path(folder))
     if not pairs:
-        raise InputError(f"expected pictures and JSON files in SA-1B's schema below {folder}, got none")
+        raise InputError(f"expected images and JSON files in SA-1B's schema below {folder}, got none")
     return pairs
 
 
@@ -117,7 +117,7 @@ def kept_numbers(sources: Sequence[Source], every: int) -> list[np.ndarray]:
     for source in sources:
         seen = [i for i in range(len(source)) if hashlib.sha256(source.content(i)).digest() not in secret]
         if not seen:
-            wanted = f"more pictures in each set than --hold-out {every} leaves out"
+            wanted = f"more images in each set than --hold-out {every} leaves out"
             raise InputError(f"expected {wanted}, got {len(source)}")
         kept.append(np.array(seen))
     return kept
@@ -129,7 +129,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         with Image.open(path) as opened:
             yield opened
     except (OSError, SyntaxError) as error:
-        raise InputError(f"expected a picture, got {path}, which cannot be read ({error})") from error
+        raise InputError(f"expected an image, got {path}, which cannot be read ({error})") from error
 
 
 def _size(path: Path) -> tuple[int, int]:
@@ -201,7 +201,7 @@ class BareFolder(Files):
         below = (path for path in Path(folder).rglob("*") if path.suffix.lower() in ENDINGS)
         super().__init__(folder, sorted(path for path in below if path.parent.name != "masks"))
         if not self.pictures:
-            raise InputError(f"expected pictures ({', '.join(ENDINGS)}) below {folder}, got none")
+            raise InputError(f"expected images ({', '.join(ENDINGS)}) below {folder}, got none")
         self.folder = Path(folder)
 
     def held_out(self, every: int) -> range | list[int]:

@@ -71,7 +71,7 @@ def measure_one(options: argparse.Namespace, folder: str | None, every: int) -> 
 def tables(report: dict[str, Any]) -> str:
     """Write as Markdown mean IoU by prompt and set, predicted against true IoU, and what the three masks are."""
     sets = report["sets"]
-    names = [f"{s['name']}: {s['pictures']} pictures, {s['objects']} objects" for s in sets]
+    names = [f"{s['name']}: {s['pictures']} images, {s['objects']} objects" for s in sets]
     lines = [f"Weights: SHA-256 `{report['weights']}`.", ""]
     lines += _rows(["mean IoU over objects", *names])
     for key, words in ROWS.items():
@@ -122,7 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--every", type=int, default=20, help="the --hold-out of the training (default 20)")
     parser.add_argument("--world", type=int, default=0, help="so many held-out scenes")
     parser.add_argument("--processes", type=int, default=1, help="sets measured at a time, a core each")
-    parser.add_argument("--show", action="append", default=[], help="a folder whose pictures may be passed on")
+    parser.add_argument("--show", action="append", default=[], help="a folder whose images may be passed on")
     options = parser.parse_args(arguments)
     insert(options.card.read_text(encoding="utf-8"), "")
     if options.measure or options.held_out or options.world:

@@ -52,7 +52,7 @@ def find_pictures(folder: str | Path) -> list[tuple[Path, list[Path] | Path]]:
     """Find (image, its masks) below ``folder``: mask files that manifest.csv lists, or JSON in SA-1B's schema."""
     folder = Path(folder)
     if not folder.is_dir():
-        raise InputError(f"expected a folder of pictures with masks, got {folder}")
+        raise InputError(f"expected a folder of images with masks, got {folder}")
     manifest = folder / "manifest.csv"
     if not manifest.is_file():
         from minisam.training.sources import find_records
@@ -98,7 +98,7 @@ def read_masks(source: list[Path] | Path, size: tuple[int, int]) -> Iterator[np.
         masks = [read_image(path)[..., 0] > 127 for path in source]
     for mask in masks:
         if mask.shape != size:
-            raise InputError(f"expected masks of {size} like their picture, got {mask.shape} in {source}")
+            raise InputError(f"expected masks of {size} like their image, got {mask.shape} in {source}")
         if mask.any():
             yield mask
 
@@ -172,8 +172,8 @@ def evaluate(
 
 def table(report: dict[str, Any]) -> str:
     """Write the means for people."""
-    title = f"{report['folder']}: {report['pictures']} pictures, {report['objects']} objects, model {report['model']}"
-    lines = [title, f"{'mean IoU':50} per object  per picture"]
+    title = f"{report['folder']}: {report['pictures']} images, {report['objects']} objects, model {report['model']}"
+    lines = [title, f"{'mean IoU':50} per object  per image"]
     for key, name in ROWS.items():
         if key in report["per_object"]:
             lines.append(f"{name:50} {report['per_object'][key]:10.3f}  {report['per_picture'][key]:11.3f}")
@@ -202,7 +202,7 @@ def main(options: argparse.Namespace) -> int:
         if path is not None:
             check_output(path)
     if (options.folder is None) == (options.world is None):
-        raise InputError("expected either a folder of pictures with masks or --world, got both or neither")
+        raise InputError("expected either a folder of images with masks or --world, got both or neither")
     if options.folder is not None:
         find_pictures(options.folder)
     model, baselines, world = SamPredictor(load_model(options)), not options.no_baselines, options.world or 0

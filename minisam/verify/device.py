@@ -138,7 +138,7 @@ def free_bytes(device: torch.device) -> float:
 
 
 def check_memory(config: SamConfig, device: torch.device, dtype: torch.dtype) -> None:
-    """Raise unless a picture can be encoded; on the CPU the NumPy model's weights and work need room as well."""
+    """Raise unless an image can be encoded; on the CPU the NumPy model's weights and work need room as well."""
     needed = float(encoder_bytes(config, dtype))
     if device.type == "cpu":
         needed += weight_bytes(config, 4)
@@ -202,7 +202,7 @@ def tensor(value: Any, device: torch.device | str, dtype: torch.dtype = torch.fl
 
 
 def embed_prompt(model: ReferenceSam, points: Any = None, boxes: Any = None, masks: Any = None) -> tuple[Tensor, ...]:
-    """Arrays of a prompt → sparse and dense embeddings and the picture's positions, in the prompt encoder's dtype."""
+    """Arrays of a prompt → sparse and dense embeddings and the image's positions, in the prompt encoder's dtype."""
     weight = model.prompt_encoder.no_mask_embed.weight
     points, boxes, masks = (
         tuple(tensor(p, weight.device, weight.dtype) for p in points) if points else None,

@@ -179,7 +179,7 @@ def compare_masks(what: str, pairs: list[tuple[np.ndarray, torch.Tensor]]) -> Li
 
 
 def random_picture(sam: Sam, rng: np.random.Generator, rectangular: bool) -> np.ndarray:
-    """Noise of a normalised picture's scale, (1, S, S, 3); a rectangular one ends early and is padded with zeros."""
+    """Noise of a normalised image's scale, (1, S, S, 3); a rectangular one ends early and is padded with zeros."""
     size = sam.config.image_size
     image = rng.standard_normal((1, size, size, 3)).astype(np.float32)
     if rectangular:
@@ -188,7 +188,7 @@ def random_picture(sam: Sam, rng: np.random.Generator, rectangular: bool) -> np.
 
 
 def random_prompt(sam: Sam, name: str, rng: np.random.Generator) -> tuple[Any, Any, Any]:
-    """Points, boxes and masks of ``PROMPTS[name]`` for one picture, in pixels of the model's input."""
+    """Points, boxes and masks of ``PROMPTS[name]`` for one image, in pixels of the model's input."""
     count, has_box, has_mask = PROMPTS[name]
     size, low = sam.config.image_size, sam.config.low_res_size
     points = (rng.uniform(0, size, (1, count, 2)), rng.integers(0, 2, (1, count))) if count else None
@@ -291,7 +291,7 @@ def verify_decoder(
 
 
 def verify_model(sam: Sam, device: torch.device, dtype: torch.dtype = torch.float64) -> Iterator[Line]:
-    """Stage by stage, for a square and a rectangular picture, against ``minisam.reference`` in ``dtype``."""
+    """Stage by stage, for a square and a rectangular image, against ``minisam.reference`` in ``dtype``."""
     with devices.float32_products():  # torch's own default rounds the inputs of convolutions to TF32
         reference = devices.load(sam, device, dtype)
         for picture in ("square", "rectangular"):

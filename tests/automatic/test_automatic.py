@@ -89,12 +89,12 @@ MUTANTS = {
     ),
     "the area from before the small regions went": ("minisam/automatic/generator.py", "area=int(after.sum()), ", ""),
     "the box from before": ("minisam/automatic/generator.py", ", box=box)", ")"),
-    "points of the picture's grid for all layers": (
+    "points of the image's grid for all layers": (
         "minisam/automatic/generator.py",
         "points = self.point_grids[layer] * (x1 - x0, y1 - y0)\n",
         "points = self.point_grids[0] * (x1 - x0, y1 - y0)\n",
     ),
-    "the tolerance at the picture's own edge": (
+    "the tolerance at the image's own edge": (
         "minisam/automatic/crops.py",
         "(near_crop & ~near_picture)",
         "near_crop",
@@ -104,7 +104,7 @@ MUTANTS = {
         "1 / areas.astype(np.float32)",
         "areas.astype(np.float32)",
     ),
-    "points scaled by the picture's longer side": (
+    "points scaled by the image's longer side": (
         "minisam/automatic/generator.py",
         "* (x1 - x0, y1 - y0)\n",
         "* max(x1 - x0, y1 - y0)\n",
@@ -125,7 +125,7 @@ MUTANTS = {
         "cut_off(boxes, crop, size)",
         "cut_off(measured.boxes, crop, size)",
     ),
-    "the picture's edges as well": ("minisam/automatic/crops.py", "(near_crop & ~near_picture)", "near_crop"),
+    "the image's edges as well": ("minisam/automatic/crops.py", "(near_crop & ~near_picture)", "near_crop"),
     "only one of all of it": ("minisam/automatic/generator.py", "MAX_COVERAGE = 0.95", "MAX_COVERAGE = 1.0"),
     "> for ≥": ("minisam/automatic/generator.py", "not area < most_area", "area > most_area"),
     "a predictor kept in the generator": (
@@ -144,7 +144,7 @@ MUTANTS = {
         "predictor = copy(self.predictor)",
         "predictor = SamPredictor(self.predictor.model)",
     ),
-    "the first call after the first picture is encoded": (
+    "the first call after the first image is encoded": (
         "minisam/automatic/generator.py",
         "        self.step(0)\n",
         "",
@@ -264,7 +264,7 @@ def test_the_same_records_on_the_same_logits(seed, size, settings):
 @pytest.mark.parametrize("size", [(300, 460), (400, 301), (170, 800)])
 @pytest.mark.parametrize("settings", [{}, {"crop_nms_thresh": 0.4}, {"crop_n_points_downscale_factor": 2}])
 def test_overlapping_crops_of_odd_sizes(size, settings):
-    """Two layers with overlaps. Kills: points of the picture's grid for all layers, the tolerance at the picture's own
+    """Two layers with overlaps. Kills: points of the image's grid for all layers, the tolerance at the image's own
     edge, crops ranked the wrong way round."""
     base = {"points_per_side": 4, "crop_n_layers": 2, "pred_iou_thresh": 0.5, "stability_score_thresh": 0.3}
     ours, expected = both(size, {"seed": 3, "shift": 0.0618034}, **base | settings)
@@ -315,7 +315,7 @@ def models(torch_at_one_thread):  # for so little work others only stand in the 
     ],
 )
 def test_the_same_records_from_the_same_weights(models, name, size, settings):
-    """Encoder, decoder, filters, all in one. Kills: points scaled by the picture's longer side, crops not encoded."""
+    """Encoder, decoder, filters, all in one. Kills: points scaled by the image's longer side, crops not encoded."""
     sam, model = models[name]
     image = picture(*size)
     ours = SamAutomaticMaskGenerator(sam, points_per_side=4, output_mode="uncompressed_rle", **settings).generate(image)
@@ -323,7 +323,7 @@ def test_the_same_records_from_the_same_weights(models, name, size, settings):
 
 
 def test_a_picture_that_is_encoded_already(models):
-    """``generate_encoded`` gives ``generate``'s records and leaves the predictor as it is; crops need the picture."""
+    """``generate_encoded`` gives ``generate``'s records and leaves the predictor as it is; crops need the image."""
     sam, model = models["tiny"]
     image = picture(60, 80)
     predictor = minisam.SamPredictor(sam)
@@ -471,7 +471,7 @@ def test_crops():
 
 
 def test_masks_that_a_crop_cuts_off_are_dropped():
-    """In a crop no box comes near its inner edge. Kills: edges of the crop's own frame, the picture's edges as well."""
+    """In a crop no box comes near its inner edge. Kills: edges of the crop's own frame, the image's edges as well."""
     found = records(crop_n_layers=1, crop_nms_thresh=1.0, crop_overlap_ratio=0.0, size=(256, 512))
     inner = [record for record in found if record["crop_box"][2] == 256]
     assert inner and any(record["bbox"][0] == 0 or record["bbox"][0] + record["bbox"][2] == 511 for record in inner)
@@ -534,7 +534,7 @@ def test_preset_sa1b_asks_as_the_paper_does():
 
 
 def paper_and_code(low_res: np.ndarray, iou: list[float], min_mask_region_area: int = 0) -> tuple[list, list]:
-    """Records for one point with these answers on a picture of 64 × 64 pixels, by the paper's rules and the code's."""
+    """Records for one point with these answers on an image of 64 × 64 pixels, by the paper's rules and the code's."""
     settings = {"points_per_side": 1, "min_mask_region_area": min_mask_region_area, "box_nms_thresh": 1.0}
     return tuple(
         SamAutomaticMaskGenerator(
@@ -545,7 +545,7 @@ def paper_and_code(low_res: np.ndarray, iou: list[float], min_mask_region_area: 
 
 
 def squares(*sides: int) -> np.ndarray:
-    """Three masks (3, 32, 32): clear squares at the top left, so many pixels wide (half as many as in the picture)."""
+    """Three masks (3, 32, 32): clear squares at the top left, so many pixels wide (half as many as in the image)."""
     low_res = np.full((3, 32, 32), -16.0)
     for mask, side in zip(low_res, sides):
         mask[:side, :side] = 16
@@ -560,14 +560,14 @@ def test_paper_rule_of_the_predicted_iou():
 
 
 def test_paper_rule_of_coverage():
-    """A mask of 95 % or more of the picture is dropped. Kills: only one of all of it, > for ≥."""
+    """A mask of 95 % or more of the image is dropped. Kills: only one of all of it, > for ≥."""
     low_res = squares(32, 32, 31)
     low_res[1, 31:] = -16  # 31 of 32 rows: .969; the third has 31² of 32² pixels, .938
     by_paper, by_code = paper_and_code(low_res, [0.99, 0.98, 0.97])
     shares = [record["area"] / 64**2 for record in by_code]
     assert len(by_code) == 3 and shares[0] == 1 > shares[1] >= 0.95 > shares[2]
     assert [r["predicted_iou"] for r in by_paper] == pytest.approx([0.97])
-    low_res[0, 19:] = -16  # 19 of the 20 rows that a picture of 40 × 64 pixels has: 2432 of 2560 pixels, exactly .95
+    low_res[0, 19:] = -16  # 19 of the 20 rows that an image of 40 × 64 pixels has: 2432 of 2560 pixels, exactly .95
     generator = SamAutomaticMaskGenerator(
         answering(Answers(0, {(0, 0): (low_res, [0.99, 0.8, 0.8])})), points_per_side=1, paper_rules=True
     )
@@ -606,8 +606,8 @@ def test_one_thread_and_two_give_the_same_bits(tmp_path):
 
 
 def test_one_generator_in_several_threads(models):
-    """All have set their pictures before any asks its second batch. Kills: a predictor kept in the generator, which
-    another thread's picture overwrites."""
+    """All have set their images before any asks its second batch. Kills: a predictor kept in the generator, which
+    another thread's image overwrites."""
     settings = {"points_per_side": 4, "points_per_batch": 4, "output_mode": "coco_rle", **ALL}
     generator = SamAutomaticMaskGenerator(models["small"][0], **settings)
     images = [picture(40, 60, seed) for seed in range(4)]
@@ -626,7 +626,7 @@ def test_one_generator_in_several_threads(models):
 
 
 def test_memory_does_not_grow_with_the_batch():
-    """768 masks of a picture of 1000 × 1000 pixels, none filtered: never as much as three float masks of that size, of
+    """768 masks of an image of 1000 × 1000 pixels, none filtered: never as much as three float masks of that size, of
     which a batch of 256 points has 768. Kills: full-size logits, boolean masks kept until the end."""
     sam = answering(Answers(1))
     settings = {"points_per_side": 16, "output_mode": "coco_rle", **ALL}
@@ -748,7 +748,7 @@ def test_grids_beyond_the_layers_are_not_used():
 
 
 def test_the_generator_has_a_predictor_as_metas(models):
-    """It holds no picture afterwards, and one that takes its place is asked. Kills: a predictor that nobody asks."""
+    """It holds no image afterwards, and one that takes its place is asked. Kills: a predictor that nobody asks."""
     generator = SamAutomaticMaskGenerator(models["small"][0], points_per_side=2, **ALL)
     assert isinstance(generator.predictor, minisam.SamPredictor) and generator.predictor.model is models["small"][0]
     expected = generator.generate(picture(20, 30))
@@ -766,7 +766,7 @@ def test_the_generator_has_a_predictor_as_metas(models):
 
 
 def test_progress_hears_before_the_encoder_runs():
-    """Kills: the first call after the first picture is encoded; an error after that."""
+    """Kills: the first call after the first image is encoded; an error after that."""
     heard = []
     sam = answering(Answers(1))
     sam.image_encoder = lambda pixels: heard.append("encoder") or np.zeros((1, 8, 8, 16), np.float32)

@@ -72,7 +72,7 @@ def test_each_filter_in_turn():
 
 
 def test_crops():
-    """Points of the picture first, then crop after crop; masks that a crop cuts off, and doubles between crops."""
+    """Points of the image first, then crop after crop; masks that a crop cuts off, and doubles between crops."""
     settings = {"points_per_side": 2, "crop_n_layers": 1, "crop_overlap_ratio": 0.0, **ALL}
     found, funnel = run(Answers(1), (256, 512), crop_nms_thresh=0.3, **settings)
     counts = funnel.counts()
@@ -94,7 +94,7 @@ def test_crops():
     ],
 )
 def test_the_papers_rules(sides, area, reasons):
-    """Masks of all of the picture, of crumbs, and of nothing, each with its reason."""
+    """Masks of all of the image, of crumbs, and of nothing, each with its reason."""
     answers = Answers(0, {(0, 0): (squares(*sides), [0.9, 0.9, 0.9])})
     settings = {"points_per_side": 1, "paper_rules": True, "box_nms_thresh": 1.0, "min_mask_region_area": area}
     _, funnel = run(answers, (64, 64), **settings)

@@ -1,4 +1,4 @@
-"""Small holes and islands, crops and grids of points, and the picture of all masks."""
+"""Small holes and islands, crops and grids of points, and the image of all masks."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MUTANTS = {
 """,
     ),
     "a margin that counts as one row": ("minisam/automatic/regions.py", "weights[0] = first", "weights[0] = 1"),
-    "a margin beyond the picture": (
+    "a margin beyond the image": (
         "minisam/automatic/regions.py",
         "min(last + 1, length))",
         "last + 1).clip(max=length - 1)",
@@ -68,7 +68,7 @@ MUTANTS = {
     "of every layer the same": ("minisam/automatic/crops.py", " * (2 / n)", ""),
     "empty crops": ("minisam/automatic/crops.py", "min(n * (h - overlap), height)", "n * (h - overlap)"),
     "< 20": ("minisam/automatic/crops.py", "np.abs(boxes - crop) <= EDGE", "np.abs(boxes - crop) < EDGE"),
-    "the picture's edges too": ("minisam/automatic/crops.py", "near_crop & ~near_picture", "near_crop"),
+    "the image's edges too": ("minisam/automatic/crops.py", "near_crop & ~near_picture", "near_crop"),
     "one axis": ("minisam/automatic/crops.py", ".any(axis=1))", "[:, ::2].any(axis=1))"),
     "colours in turn": ("minisam/files/mosaic.py", "np.lexsort((taken, met))[0]", "np.lexsort((taken,))[0]"),
     "the inner one drawn first": ("minisam/files/mosaic.py", "for mask in masks:", "for mask in list(masks)[::-1]:"),
@@ -90,7 +90,7 @@ def blobs(seed: int, height: int, width: int, share: float) -> np.ndarray:
 
 @st.composite
 def masks(draw: st.DrawFn) -> np.ndarray:
-    """A mask that fills its picture, or lies somewhere in a larger one, which is empty or full around it."""
+    """A mask that fills its image, or lies somewhere in a larger one, which is empty or full around it."""
     size = draw(st.integers(1, 14)), draw(st.integers(1, 14))
     mask = blobs(draw(seeds), *size, draw(st.sampled_from((0.0, 0.2, 0.5, 0.8, 1.0))))
     pads = ((draw(st.integers(0, 9)), draw(st.integers(0, 9))), (draw(st.integers(0, 9)), draw(st.integers(0, 9))))
@@ -108,8 +108,8 @@ def ring_and_block() -> np.ndarray:
 @example(ring_and_block(), 9)
 @given(masks(), st.integers(0, 90))
 def test_holes_are_filled_and_islands_removed_as_in_the_whole_picture(mask, min_area):
-    """The window with weights gives what labelling the whole picture gives, holes first. Kills: 4-neighbours, islands
-    first, a margin that counts as one row, a margin beyond the picture, ≤ for <, "changed" only when pixels changed."""
+    """The window with weights gives what labelling the whole image gives, holes first. Kills: 4-neighbours, islands
+    first, a margin that counts as one row, a margin beyond the image, ≤ for <, "changed" only when pixels changed."""
     before = mask.copy()
     expected, filled = reference.remove_small_regions(mask, min_area, "holes")
     expected, removed = reference.remove_small_regions(expected, min_area, "islands")
@@ -206,7 +206,7 @@ def test_crops_of_a_photo():
 
 
 def test_near_a_crops_inner_edge():
-    """Within 20 pixels of the crop's edge and not of the picture's. Kills: < 20, the picture's edges too, one axis."""
+    """Within 20 pixels of the crop's edge and not of the image's. Kills: < 20, the image's edges too, one axis."""
     crop, size = (100, 0, 300, 200), (200, 400)
     boxes = {
         (130, 30, 200, 100): False, (121, 30, 200, 100): False, (120, 30, 200, 100): True,
@@ -218,7 +218,7 @@ def test_near_a_crops_inner_edge():
     assert not cut_off(np.array([[0, 0, 399, 199]]), (0, 0, 400, 200), size).any()
 
 
-# ------------------------------------------------------------------------------------------------ the picture of all
+# ------------------------------------------------------------------------------------------------ the image of all
 
 
 def test_masks_that_touch_have_other_colours():

@@ -282,9 +282,9 @@ def test_the_page_and_the_plots(tmp_path, capsys):
     assert (code, out, err) == (0, "", "")
     page = (tmp_path / "README.md").read_text()
     assert page.index("## vit_b") < page.index("## tiny")
-    assert "| encode a picture | 4 s (3.6–4.4) | 18 s (16.2–19.8), **4.5×** |" in page
+    assert "| encode an image | 4 s (3.6–4.4) | 18 s (16.2–19.8), **4.5×** |" in page
     assert "| 64 prompts, each | 10 ms (9–11) | no memory |" in page
-    assert "| encode a picture | 1 | 120 (80%) | 50 (33%) |" in page
+    assert "| encode an image | 1 | 120 (80%) | 50 (33%) |" in page
     assert "peers ran 64 of 1024 points, times 16." in page
     drawn = re.findall(r"!\[(.+)\]\((.+)\)", page)
     assert [file for _, file in drawn if "vit_b" in file] == [f"vit_b-{n}.svg" for n in ("prompts", "batch", "memory")]
@@ -352,7 +352,7 @@ def test_the_whole_command(folder, capsys, monkeypatch):
     assert data["workloads"][0]["results"]["blas"]["gflops"] > 0.1
     assert set(data["starts"]) == {"import minisam", "first mask"}
     assert [point["value"] for point in data["scaling"][0]["curves"]["minisam"]] == [1, 2]
-    assert [part["title"] for part in data["profile"]] == ["encode a picture", "one prompt", "4 prompts, each"]
+    assert [part["title"] for part in data["profile"]] == ["encode an image", "one prompt", "4 prompts, each"]
     written = {path.name: path.read_text() for path in Path("out").iterdir()}
     assert set(written) == {"small.json", "README.md", "small-prompts.svg"}
     secret = {platform.node(), getpass.getuser(), str(folder), str(Path.home()), str(Path(minisam.__file__).parent)}

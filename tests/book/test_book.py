@@ -34,7 +34,7 @@ class Figure:
         self.find = lambda selector: window.find_element("css selector", f".ms-click {selector}")
         wait_for(lambda: window.find_elements("css selector", ".ms-click .ms-canvas"), "the figure")
         self.canvas = self.find(".ms-canvas")
-        wait_for(lambda: self.canvas.size["height"] > 100 and self.readout(), "the picture")
+        wait_for(lambda: self.canvas.size["height"] > 100 and self.readout(), "the image")
         wait_for(lambda: "Static page" in self.find(".ms-mode").text, "the figure's note that no Python answers")
         window.execute_script("arguments[0].scrollIntoView({block: 'center'})", self.canvas)
 
@@ -45,7 +45,7 @@ class Figure:
         return self.window.execute_script("return arguments[0].toDataURL()", self.canvas)
 
     def click(self, x: float, y: float) -> None:
-        """Click at a fraction of the picture's width and height."""
+        """Click at a fraction of the image's width and height."""
         from selenium.webdriver import ActionChains
 
         size = self.canvas.size
@@ -92,7 +92,7 @@ def test_click_changes_the_mask(address: str, browser: Any) -> None:
     guess = figure.pixels()
     figure.find(".ms-reveal").click()
     first, revealed = figure.readout(), figure.pixels()
-    assert re.search(r"Mask \d of 3: predicted IoU \d\.\d\d, covers .*% of the picture", first)
+    assert re.search(r"Mask \d of 3: predicted IoU \d\.\d\d, covers .*% of the image", first)
     assert revealed != guess
 
     figure.click(0.08, 0.1)
@@ -173,7 +173,7 @@ def test_a_mask_is_painted_and_scored(address: str, browser: Any) -> None:
     find = lambda selector: browser.find_element("css selector", f".ms-score {selector}")  # noqa: E731
     read = lambda: re.sub(r"^You guessed .*?; the IoU is [\d.]+\. ", "", find(".ms-readout").text)  # noqa: E731
     canvas = find(".ms-canvas")
-    wait_for(lambda: canvas.size["height"] > 100 and read(), "the picture")
+    wait_for(lambda: canvas.size["height"] > 100 and read(), "the image")
     browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", canvas)
     assert "IoU" not in read(), "the score is shown before the guess"
     find(".ms-mine").send_keys(Keys.ARROW_RIGHT)
@@ -209,17 +209,17 @@ class States:
         return [element for element in self.root.find_elements("css selector", selector) if element.is_displayed()]
 
     def seen(self) -> tuple[str, str]:
-        """The words and the picture that are shown."""
+        """The words and the image that are shown."""
         shown = self.all("figure")
         assert len(shown) <= 1, "two states at once"
         if not shown:
             return "", ""
         image = shown[0].find_element("css selector", "img")
-        assert image.get_attribute("alt"), "a picture without words for those who do not see it"
+        assert image.get_attribute("alt"), "an image without words for those who do not see it"
         return shown[0].find_element("css selector", "figcaption").text, image.get_attribute("src")
 
     def changes(self, act: Callable[[], Any], what: str) -> str:
-        """Do something; what it changed: the words, the picture or both."""
+        """Do something; what it changed: the words, the image or both."""
         before = self.seen()
         act()
         wait_for(lambda: self.seen() != before and self.seen()[0], f"another state after {what}", 10)
@@ -228,11 +228,11 @@ class States:
     def reveal(self) -> list[str]:
         asked = [button for button in self.all(".widget-toggle-button") if button.text.strip() == "Show me"]
         if not asked:
-            assert self.seen()[0], "neither a question nor a picture"
+            assert self.seen()[0], "neither a question nor an image"
             return []
         assert not self.all("figure"), "the answer is shown before the guess"
         asked[0].click()
-        wait_for(lambda: self.seen()[0], "the picture after the guess", 10)
+        wait_for(lambda: self.seen()[0], "the image after the guess", 10)
         return ["the guess, by mouse: revealed"]
 
     def drive(self) -> list[str]:

@@ -1,7 +1,7 @@
 """What every page of the built textbook must be: open to all readers, readable on a phone, without a dead link, and
 whole on paper.
 
-``MINISAM_BOOK_SCREENSHOTS`` names a folder that gets a picture of every page at both widths (``make screenshots``).
+``MINISAM_BOOK_SCREENSHOTS`` names a folder that gets an image of every page at both widths (``make screenshots``).
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def test_page_wide_and_on_a_phone(address: str, browser: Any, axe: str, name: st
 
 
 def picture(window: Any, name: str, width: int) -> None:
-    """The whole page as a picture, if a folder for it is named: on a screen as high as the page."""
+    """The whole page as an image, if a folder for it is named: on a screen as high as the page."""
     folder = os.environ.get("MINISAM_BOOK_SCREENSHOTS")
     if folder:
         Path(folder).mkdir(parents=True, exist_ok=True)
@@ -167,12 +167,12 @@ def dead(name: str, page: Page, everything: dict[str, Page], folder: Path) -> It
 
 
 def test_links_and_pictures_lead_somewhere(pages: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Files, anchors, pictures, downloads, scripts: on the page, and in the figures' own words. Other hosts are not
+    """Files, anchors, images, downloads, scripts: on the page, and in the figures' own words. Other hosts are not
     asked; only the form of their addresses is looked at."""
     everything = {path.name: Page(path.read_text()) for path in sorted(pages.glob("*.html"))}
     count = sum(len(page.named) for page in everything.values())
     with capsys.disabled():
-        print(f"\n{count} links and pictures on {len(everything)} pages")
+        print(f"\n{count} links and images on {len(everything)} pages")
     assert count > 2000
     assert [line for name, page in everything.items() for line in dead(name, page, everything, pages)] == []
 
@@ -194,7 +194,7 @@ def test_what_programs_print_is_in_one_piece(pages: Path) -> None:
 
 
 def test_streams_are_joined() -> None:
-    """Neighbours of one name alone. Kills: stderr in stdout; text that jumps over a picture; a changed notebook."""
+    """Neighbours of one name alone. Kills: stderr in stdout; text that jumps over an image; a changed notebook."""
     out, err = ({"output_type": "stream", "name": name, "text": name[3:]} for name in ("stdout", "stderr"))
     picture = {"output_type": "display_data", "data": {}}
     outputs = [out, out, err, out, picture, out]
@@ -236,7 +236,7 @@ def test_printed_pages(pages: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: P
         assert str(number) in (text.split()[0], text.split()[-1]), "page numbers"
 
     whole = unicodedata.normalize("NFKC", " ".join(" ".join(texts).split()))  # fi may be one sign
-    assert whole.count("the code of this figure") >= 7, "every figure shows its picture"
+    assert whole.count("the code of this figure") >= 7, "every figure shows its image"
     assert "Still guessing" not in whole and "Show the numbers" not in whole and "IoU 0." in whole
     assert 'check("8.1", answer) ✓ 8.1' in whole, "solutions are open"
     assert sum(len(page.images) for page in book.pages) >= 8

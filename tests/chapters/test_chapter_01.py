@@ -242,7 +242,7 @@ def test_runs_widget_and_bad_masks() -> None:
 
 
 def test_one_pixel_measures_the_whole_picture() -> None:
-    """The figure computes on a cut-out; the numbers are those of the whole picture."""
+    """The figure computes on a cut-out; the numbers are those of the whole image."""
     masks = one_pixel.objects(2)
     assert len(masks) > 5
     for mask in masks[:: len(masks) // 5]:

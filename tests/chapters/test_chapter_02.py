@@ -31,7 +31,7 @@ def seen() -> tokens.Seen:
 
 
 def captions(widget: widgets.Widget) -> list[str]:
-    """The words under every picture of a figure."""
+    """The words under every image of a figure."""
     if isinstance(widget, widgets.HTML):
         return re.findall(r'role="status">(.*?)</div>', widget.value)
     return [words for child in getattr(widget, "children", ()) for words in captions(child)]
@@ -87,7 +87,7 @@ def norm_2d(x, weight, bias, eps, axes=(1,), scale=True, inside=True, ddof=0):
         ("2.1", lambda *a: wrong_patches(*a, order=(0, 1, 2, 3)), "stored as"),
         ("2.1", lambda *a: wrong_patches(*a, order=(0, 3, 2, 1)), "swapped"),
         ("2.1", lambda *a: wrong_patches(*a, add=False), "bias"),
-        ("2.1", lambda *a: wrong_patches(*a, cut=False), "cut a picture into squares"),
+        ("2.1", lambda *a: wrong_patches(*a, cut=False), "cut an image into squares"),
         ("2.1", lambda *a: None, "return"),
         ("2.1", lambda *a: a[0][..., 0], "shape"),
         ("2.2", lambda *a: to_token(*a, turn=True), "Row comes first"),
@@ -184,8 +184,8 @@ def test_figure_of_filters(seen: tokens.Seen) -> None:
 
 
 def test_rebuilding_is_the_pseudo_inverse(seen: tokens.Seen) -> None:
-    """All that the kept filters say of the picture made again is what they said of the picture; and it is the smallest
-    such picture: it lies in the span of the filters."""
+    """All that the kept filters say of the image made again is what they said of the image; and it is the smallest
+    such image: it lies in the span of the filters."""
     matrix = patch_rebuild.filter_rows(seen)
     rows = patch_rebuild.as_rows(seen.x[0].astype(float), 8)
     np.testing.assert_array_equal(patch_rebuild.as_image(rows, 8), seen.x[0])
@@ -244,12 +244,12 @@ def test_similarity_is_a_cosine_about_the_pictures_mean() -> None:
 def test_figure_of_similar_tokens(seen: tokens.Seen) -> None:
     said = captions(similar_tokens.similar_tokens(seen.sam, "chelsea", {"nose": (238, 164)}))
     alike = similar_tokens.similarity(patch_filters.responses(seen), (14, 21), (27, 40))
-    assert f"token row 14, column 21): {(alike[:27] > 0.5).sum()} of the picture&#x27;s 1080 tokens" in said[0]
+    assert f"token row 14, column 21): {(alike[:27] > 0.5).sum()} of the image&#x27;s 1080 tokens" in said[0]
     with pytest.raises(InputError, match="expected at least one point"):
         similar_tokens.similar_tokens(seen.sam, "chelsea", {})
-    with pytest.raises(InputError, match=r"expected a point \(x, y\) inside the picture of 451 × 300 pixels"):
+    with pytest.raises(InputError, match=r"expected a point \(x, y\) inside the image of 451 × 300 pixels"):
         similar_tokens.similar_tokens(seen.sam, "chelsea", {"out": (451, 3)})
-    with pytest.raises(InputError, match="expected a picture of uint8"):
+    with pytest.raises(InputError, match="expected an image of uint8"):
         tokens.see(seen.sam, np.zeros((4, 4)))
 
 

@@ -33,7 +33,7 @@ def inputs(seen: tokens.Seen) -> list[np.ndarray]:
 
 
 def captions(widget: widgets.Widget) -> list[str]:
-    """The words under every picture of a figure."""
+    """The words under every image of a figure."""
     if isinstance(widget, widgets.HTML):
         return re.findall(r'role="status">(.*?)</div>', widget.value)
     return [words for child in getattr(widget, "children", ()) for words in captions(child)]
@@ -216,7 +216,7 @@ def test_pairs_are_the_scores_that_there_are() -> None:
 def test_figure_of_pairs() -> None:
     said = captions(pairs.pairs(["vit_b"], [32, 64]))
     built = 12 * (8 * 25 * 196**2 + 4 * 4096**2)
-    assert f"vit_b, 64 × 64 tokens (a picture of 1024 pixels): {built:,} pairs as built" in said[1]
+    assert f"vit_b, 64 × 64 tokens (an image of 1024 pixels): {built:,} pairs as built" in said[1]
     assert f"{12 * 4 * 4096**2 / built:.0%} of them in its 4 global" in said[1]
     with pytest.raises(InputError, match="expected models among tiny, vit_b, vit_l, vit_h, got sam"):
         pairs.pairs(["sam"])

@@ -34,7 +34,7 @@ def sam() -> minisam.Sam:
 
 
 def captions(widget: widgets.Widget) -> list[str]:
-    """The words under every picture of a figure."""
+    """The words under every image of a figure."""
     if isinstance(widget, widgets.HTML):
         return [html.unescape(words) for words in re.findall(r'role="status">(.*?)</div>', widget.value)]
     return [words for child in getattr(widget, "children", ()) for words in captions(child)]
@@ -257,7 +257,7 @@ def test_with_positions_attention_knows_order() -> None:
     qkv, tables = rng.standard_normal((1, 3, 3, 12)), rng.standard_normal((2, 5, 4))
     turned = attention(qkv[:, ::-1], 1, *tables)[:, ::-1]
     assert np.abs(turned - attention(qkv, 1, *tables)).max() > 0.01
-    # and turning the picture with its tables changes nothing: only distances count
+    # and turning the image with its tables changes nothing: only distances count
     np.testing.assert_allclose(
         attention(qkv[:, ::-1], 1, tables[0][::-1], tables[1])[:, ::-1], attention(qkv, 1, *tables), atol=1e-5
     )

@@ -40,7 +40,7 @@ MUTANTS = {
 
 ONE = np.array([1])
 GRID = minisam.CONFIGS["tiny"].image_embedding_size  # tokens along a side
-WIDE, HIGH = 4 * GRID, 4 * GRID * 2 // 3 + 1  # a picture that is as wide as the decoder's masks, so a pixel is a logit
+WIDE, HIGH = 4 * GRID, 4 * GRID * 2 // 3 + 1  # an image that is as wide as the decoder's masks, so a pixel is a logit
 ROWS = -(-HIGH // 4)  # of tokens that show some of it
 
 
@@ -51,7 +51,7 @@ def sam() -> minisam.Sam:
 
 @pytest.fixture(scope="module")
 def seen(sam: minisam.Sam) -> tuple[SamPredictor, np.ndarray, np.ndarray]:
-    """A picture that is not square, so that part of the input is padding."""
+    """An image that is not square, so that part of the input is padding."""
     from minisam.world import render
 
     return look(render(11, WIDE).image[:HIGH], (70, 60), sam)

@@ -33,7 +33,7 @@ MUTANTS = {
 
 ONE = np.array([1])
 LOW = minisam.CONFIGS["tiny"].low_res_size  # side of the decoder's masks
-ROWS = LOW * 3 // 4  # of them that show the picture
+ROWS = LOW * 3 // 4  # of them that show the image
 Seen = tuple[SamPredictor, np.ndarray, np.ndarray]
 
 
@@ -44,7 +44,7 @@ def sam() -> minisam.Sam:
 
 @pytest.fixture(scope="module")
 def seen(sam: minisam.Sam) -> Seen:
-    """A picture that is not square, so that part of the input is padding: three quarters of the logits show it."""
+    """An image that is not square, so that part of the input is padding: three quarters of the logits show it."""
     from minisam.world import render
 
     return look(render(11, LOW).image[:ROWS], (70, 60), sam)

@@ -50,7 +50,7 @@ MUTANTS = {
         "np.full((side, side), added",
         "np.full((side, side), -added",
     ),
-    "the object lost from the larger picture": (
+    "the object lost from the larger image": (
         "minisam/figures/background.py",
         "z[here], g[here] = logits_of(subject), subject.truth",
         "z[here] = logits_of(subject)",
@@ -233,7 +233,7 @@ def test_map_widgets_build_and_refuse(disc: Subject) -> None:
 
 def test_background_doubles_and_focal_is_quartered(disc: Subject) -> None:
     """Claim: with settled background focal loss and its pull shrink by 4 as the side doubles, dice stays.
-    Kills: a background that is drawn with the wrong sign, the object lost from the larger picture."""
+    Kills: a background that is drawn with the wrong sign, the object lost from the larger image."""
     small, large = (background.measured(disc, side, -12.0) for side in (SIZE, 2 * SIZE))
     assert np.isclose(small["focal"] / large["focal"], 4, rtol=1e-3)
     assert np.isclose(small["focal pull"] / large["focal pull"], 4, rtol=1e-3)

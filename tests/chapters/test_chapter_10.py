@@ -108,7 +108,7 @@ WRONG = [
     ("10.2", lambda pause: [True] * 11, "that is 10"),
     ("10.3", lambda b, n, s: box(b, n, s, limit=20 / s), "at most 20 of 1024"),
     ("10.3", lambda b, n, s: box(b, n, s, sides=(1, 0, 1, 0)), "width"),
-    ("10.3", lambda b, n, s: box(b, n, s, clip=False), "left the picture|clip"),
+    ("10.3", lambda b, n, s: box(b, n, s, clip=False), "left the image|clip"),
     ("10.4", lambda s, b: rate(s, b, base=lambda s: 8e-4 * s / 250 if s < 250 else 8e-4), "first step already"),
     ("10.4", lambda s, b: rate(s, b, factor=lambda b: 0.8 ** (31 - b)), "one factor"),
     ("10.4", lambda s, b: rate(s, b, factor=lambda b: 0.8 ** (b + 1)), "factor of 0.8"),
@@ -147,7 +147,7 @@ def test_a_round_in_words_and_picture(game) -> None:
 def test_interaction_builds_and_checks() -> None:
     image, truth, _ = interaction.scene_object(*interaction.OBJECTS[2])
     assert interaction.interaction(image, truth, rounds=2, question="?").children
-    with pytest.raises(InputError, match="picture and its truth"):
+    with pytest.raises(InputError, match="image and its truth"):
         interaction.interaction(image)
     with pytest.raises(InputError, match="one object"):
         interaction.interaction(objects=(), photo=False)
@@ -171,6 +171,6 @@ def test_who_wins_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     said = who_wins.draw(found, 0).words
     row = who_wins.shares(found.iou.argmax(1), found.level)[int(found.level[0])]
     assert f"mask 1 {row[0]:.0%}, mask 2 {row[1]:.0%}, mask 3 {row[2]:.0%}" in said
-    assert "share of the picture" in who_wins.draw(found, 2).words
+    assert "share of the image" in who_wins.draw(found, 2).words
     with pytest.raises(InputError, match="seed"):
         who_wins.who_wins(sam, ())

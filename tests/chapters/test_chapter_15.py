@@ -209,7 +209,7 @@ def test_figures_build_and_check() -> None:
     for wrong in (lambda: failures.gallery(sam, 0, failures.SEEDS[:1]), lambda: failures.suspects(sam, ())):
         with pytest.raises(InputError, match="at least one"):
             wrong()
-    with pytest.raises(InputError, match="at least one picture"):
+    with pytest.raises(InputError, match="at least one image"):
         photo_failures.photo_failures([], sam)
 
 

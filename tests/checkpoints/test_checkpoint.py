@@ -77,7 +77,7 @@ MUTANTS = {
         "    last = offset + sum(",
         "    return np.lib.stride_tricks.as_strided(storage[offset:], size, [4 * n for n in stride])\n    last = sum(",
     ),
-    "a picture of 10¹² zeros through a stride of 0": (
+    "an image of 10¹² zeros through a stride of 0": (
         "minisam/checkpoints/torch_file.py",
         " or count > storage.size",
         "",
@@ -424,7 +424,7 @@ def test_tensor_program_is_well_formed(tmp_path):
      (0, (1.5,), (1,)), (0, (2, 2), (5, 1))],
 )  # fmt: skip
 def test_tensors_stay_inside_their_storage(tmp_path, arguments):
-    """Kills: reading other memory through offset, size or stride; a picture of 10¹² zeros through a stride of 0."""
+    """Kills: reading other memory through offset, size or stride; an image of 10¹² zeros through a stride of 0."""
     path = archive(tmp_path / "x.pth", tensor_program(*arguments), [NUMBERS])
     with pytest.raises(InputError) as error:
         read_checkpoint(path)

@@ -178,7 +178,7 @@ def test_bad_prompts(place, capsys, prompt, words):
 
 
 def test_bad_pictures(place, capsys):
-    Path("text.jpg").write_text("just words, no picture\n")
+    Path("text.jpg").write_text("just words, no image\n")
     Path("empty.png").touch()
     Path("folder.png").mkdir()
     Image.open("photo.png").save("whole.jpg")
@@ -397,7 +397,7 @@ def test_a_packed_file_needs_no_pycocotools(place, capsys, monkeypatch):
     (place / "packed").write_bytes(b"")
     for name, needed in (("packed", False), ("folder", True)):
         asked.clear()
-        refused(capsys, "train", "run", "--data", name, "--world", "0.5")  # neither holds pictures
+        refused(capsys, "train", "run", "--data", name, "--world", "0.5")  # neither holds images
         assert ("pycocotools" in asked) == needed
 
 

@@ -112,7 +112,7 @@ def test_help(capsys):
 
 
 def test_pycocotools_loads_the_annotations(place, capsys):
-    """As a data set of one picture: COCO's own index and masks."""
+    """As a data set of one image: COCO's own index and masks."""
     everything(capsys, *KEEP)
     report = read()
     data = COCO()

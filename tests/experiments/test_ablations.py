@@ -72,7 +72,7 @@ def test_every_line_differs_in_one_thing():
 
 
 def test_a_stopped_table_goes_on(tmp_path, monkeypatch, capsys):
-    """A line once made is kept; pretraining, few pictures and real ones are trained and measured. Kills: a second run
+    """A line once made is kept; pretraining, few images and real ones are trained and measured. Kills: a second run
     of the same line; a line that is lost when the next one fails."""
     folder = str(sa1b_folder(tmp_path / "photos", 3))
     few = tuple(v for v in VARIANTS if v.group in ("start", "source") or v.name == "a tenth")[:3]
@@ -90,7 +90,7 @@ def test_a_stopped_table_goes_on(tmp_path, monkeypatch, capsys):
         assert set(run["found"]) == {"world", "photos"} and set(run["found"]["world"]) == {*FIGURES, "objects"}
     alone = ablations.train(VARIANTS[2], 0, 2, 1, (), ())
     assert VARIANTS[2].name == "one mask alone" and set(alone["found"]["world"]) == {*ablations.ALONE, "objects"}
-    assert "pictures: a tenth" in capsys.readouterr().out
+    assert "images: a tenth" in capsys.readouterr().out
     shown = (tmp_path / "ablations.md").read_text()
     assert (
         "4 steps" in shown and "## Photographs: photos, held out" in shown and "| start: autoencoder first |" in shown
@@ -177,8 +177,8 @@ def test_the_table_shows_what_the_text_says():
     clicks = [world["clicks_3"][name] for name in ("rounds: 1", base, "rounds: 3", "rounds: 11")]
     assert clicks == sorted(clicks) and clicks[-1] - clicks[0] > 0.1
     assert world["point_best"]["rounds: 1"] >= best[base]
-    assert round(world["difference"]["pictures: a hundredth"], 2) == 0.3
-    assert world["difference"]["pictures: a tenth"] < 0.15
+    assert round(world["difference"]["images: a hundredth"], 2) == 0.3
+    assert world["difference"]["images: a tenth"] < 0.15
     photos = {name: sum(v) / len(v) for name, v in figure.reached(runs, "ecssd", "point_confident").items()}
     assert photos["source: world and public sets"] - photos[base] > 0.25
     assert world["point_confident"]["source: world and public sets"] > world["point_confident"][base] - 0.02

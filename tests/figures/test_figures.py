@@ -52,7 +52,7 @@ MUTANTS = {
         "out[~mask] *= dim",
         "out[mask] *= dim",
     ),
-    "all of the picture darkened": ("minisam/figures/shared/overlay.py", "out[~mask] *= dim", "out *= dim"),
+    "all of the image darkened": ("minisam/figures/shared/overlay.py", "out[~mask] *= dim", "out *= dim"),
     "the mask's own share and the colour's exchanged": (
         "minisam/figures/shared/overlay.py",
         "(1 - amount) * out[mask] + amount * rgb(colour)",
@@ -160,12 +160,12 @@ def test_atlas_nearest_and_pack() -> None:
     assert codes[ends[3] : ends[4]] == known.codes[4]
 
 
-# ---- masks on pictures -----------------------------------------------------------------------------------
+# ---- masks on images -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("amount", "dim"), [(0.55, 1.0), (0.25, 0.5), (1.0, 0.0), (0.0, 0.75)])
 def test_tint_mixes_the_mask_and_darkens_the_rest(amount: float, dim: float) -> None:
-    """Kills: the mask darkened instead of the rest, all of the picture darkened, the mask's own share and the colour's
+    """Kills: the mask darkened instead of the rest, all of the image darkened, the mask's own share and the colour's
     exchanged."""
     image = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
     mask = np.random.default_rng(1).random((5, 7)) < 0.5
@@ -225,7 +225,7 @@ def test_click_is_answered_by_the_predictor(sam: minisam.Sam, cat: Photo) -> Non
             np.array_equal(decode_mask(code, masks.shape[1:]), mask) for code, mask in zip(buffers, masks, strict=True)
         )
         assert np.array_equal(figure.masks, masks)
-    assert sum(content["kind"] == "status" for content, _ in figure.heard) == 2, "a picture is encoded once"
+    assert sum(content["kind"] == "status" for content, _ in figure.heard) == 2, "an image is encoded once"
 
 
 def test_what_goes_wrong_is_said_in_the_figure(sam: minisam.Sam, cat: Photo) -> None:
@@ -233,7 +233,7 @@ def test_what_goes_wrong_is_said_in_the_figure(sam: minisam.Sam, cat: Photo) -> 
     figure._answer(figure, prompt(points=[[1e6, 5]]), [])
     content, _ = figure.heard[-1]
     assert content["kind"] == "error" and content["id"] == 1 and content["text"]
-    with pytest.raises(InputError, match="at least one picture"):
+    with pytest.raises(InputError, match="at least one image"):
         ClickFigure(sam, [])
 
 

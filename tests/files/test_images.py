@@ -1,4 +1,4 @@
-"""Pictures: every common kind comes in right, every bad file is one line of error, overlays show what they should."""
+"""Images: every common kind comes in right, every bad file is one line of error, overlays show what they should."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def refusal(path) -> str:
     return text
 
 
-# --------------------------------------------------------------------------------------------------- good pictures
+# --------------------------------------------------------------------------------------------------- good images
 
 
 @pytest.mark.parametrize("kind", ["png", "bmp", "ppm", "tiff", "webp", "tga"])
@@ -224,12 +224,12 @@ def test_a_hundred_megapixels(tmp_path, kind):
     assert float(done.stdout) < 760
 
 
-# ---------------------------------------------------------------------------------------------------- bad pictures
+# ---------------------------------------------------------------------------------------------------- bad images
 
 
 def test_what_is_no_picture(tmp_path):
     (tmp_path / "empty.png").touch()
-    (tmp_path / "text.jpg").write_text("not a picture at all, just words\n")
+    (tmp_path / "text.jpg").write_text("not an image at all, just words\n")
     (tmp_path / "page.eps").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\nshowpage\n")
     assert "does not exist" in refusal(tmp_path / "missing.png")
     assert "no file" in refusal(tmp_path)
@@ -259,7 +259,7 @@ def test_too_large(tmp_path, monkeypatch):
 @given(kind=st.sampled_from(["jpeg", "png", "gif", "tiff", "webp", "ppm"]), data=st.data())
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_bytes(tmp_path, kind, data):
-    """Law: whatever a file's bytes, a picture or an ``InputError``."""
+    """Law: whatever a file's bytes, an image or an ``InputError``."""
     path = tmp_path / f"x.{kind}"
     Image.fromarray(noise(16, 16, 3)).save(path)
     content = bytearray(path.read_bytes())
@@ -339,7 +339,7 @@ def test_overlay():
     masks = np.zeros((2, 60, 80), bool)
     masks[0, 10:30, 10:30] = masks[1, 40:50, 10:70] = True
     out = overlay(image, masks, [(20, 20)], [1], box=(5, 5, 35, 35))
-    assert (image == 100).all(), "the picture itself is not touched"
+    assert (image == 100).all(), "the image itself is not touched"
     assert (out[5, 20] == 255).all() and (out[34, 20] == 255).all() and (out[4, 20] == 100).all()
     assert tuple(out[10, 15]) == COLOURS[0] and tuple(out[40, 60]) == COLOURS[1]
     np.testing.assert_array_equal(out[45, 60], np.rint((100 + np.array(COLOURS[1])) / 2).astype(np.uint8))

@@ -1,4 +1,4 @@
-"""The image encoder's fused blocks are its plain blocks, and a picture's features are its own, bit by bit."""
+"""The image encoder's fused blocks are its plain blocks, and an image's features are its own, bit by bit."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ def compare_blocks(config: SamConfig, shape: tuple[int, int, int], seed: int) ->
 @pytest.mark.parametrize("name", CONFIGS)
 @pytest.mark.parametrize(("side", "window_size"), [(14, 14), (20, 14), (7, 14)])
 def test_fused_is_plain_for_every_configuration(name, side, window_size):
-    """Windows that fit, that are filled up, and one that is larger than the picture."""
+    """Windows that fit, that are filled up, and one that is larger than the image."""
     compare_blocks(shallow(name, side, window_size), (1, side, side), 0)
 
 
 @given(st.tuples(st.integers(1, 2), sizes(1, 20, edges=(8, 16)), sizes(1, 20, edges=(8, 16))), st.integers(1, 9), seeds)
 def test_fused_is_plain_for_every_size(shape, window_size, seed):
-    """Pictures of any shape, batches, windows of any size."""
+    """Images of any shape, batches, windows of any size."""
     compare_blocks(dataclasses.replace(shallow("tiny", 8, window_size), encoder_embed_dim=24), shape, seed)
 
 
 @pytest.mark.parametrize("side", [8, 11, 20])
 def test_a_picture_does_not_see_the_others(side):
-    """Bit by bit: three pictures together give what each gives alone."""
+    """Bit by bit: three images together give what each gives alone."""
     config = shallow("tiny", side, 8)
     encoder = build(config, 1).image_encoder
     pictures = np.random.default_rng(1).standard_normal((3, *[config.image_size] * 2, 3)).astype(np.float32)

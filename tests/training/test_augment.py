@@ -1,4 +1,4 @@
-"""Other colours, and objects pasted from one picture into another."""
+"""Other colours, and objects pasted from one image into another."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MUTANTS = {
         "(grey + (x - grey) * np.float32(saturation))",
         "(grey * np.float32(saturation) + (x - grey))",
     ),
-    "picture and mask moved apart": (
+    "image and mask moved apart": (
         "minisam/training/augment.py",
         "moved[to] = chosen[since]",
         "moved[to] = np.roll(chosen, 3, 1)[since]",
@@ -46,7 +46,7 @@ def test_other_colours(seed, strength):
 @given(st.integers(0, 10**6), st.tuples(*[st.integers(4, 24)] * 4))
 def test_a_pasted_object_is_where_its_mask_says(seed, sizes):
     """A white object on black, its mask the white pixels; what it covers is taken from the others, and a mask that is
-    mostly covered goes. Kills: picture and mask moved apart, a mask under the object."""
+    mostly covered goes. Kills: image and mask moved apart, a mask under the object."""
     height, width, h, w = sizes
     rng = np.random.default_rng(seed)
     objects = np.zeros((1, h, w), bool)

@@ -60,7 +60,7 @@ def test_three_quarters_are_hidden_in_squares():
 
 
 def test_the_loss_is_of_hidden_patches_alone():
-    """What the model draws where it saw the picture changes nothing. Kills: a loss over all patches."""
+    """What the model draws where it saw the image changes nothing. Kills: a loss over all patches."""
     torch.manual_seed(0)
     task, batch = Autoencoder.begin(PRETRAIN), batch_of()
     chance = torch.rand(2, 4, 4)

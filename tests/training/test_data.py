@@ -1,4 +1,4 @@
-"""Pictures for training: numbered, cut, chosen; what is held out is never shown."""
+"""Images for training: numbered, cut, chosen; what is held out is never shown."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ MUTANTS = {
     ),
     "masks of any size": ("minisam/training/data.py", "(areas >= self.least) & ", "(areas > 0) & "),
     "drawing with replacement": ("minisam/training/data.py", "replace=False, p=chance", "replace=True, p=chance"),
-    "a mirrored picture alone": (
+    "a mirrored image alone": (
         "minisam/training/data.py",
         "(pixels[:, ::-1], masks[:, :, ::-1])",
         "(pixels[:, ::-1], masks)",
     ),
-    "a count from the wrong picture": (
+    "a count from the wrong image": (
         "minisam/training/sources.py",
         "return range(0, len(self), every)",
         "return range(1, len(self), every)",
@@ -57,7 +57,7 @@ MUTANTS = {
         "            number = int(rng.choice(self.numbers[chosen]))\n",
         "            return self._choose(*window(render(1, self.size), self.size, rng), rng)\n",
     ),
-    "picture and masks cut at different places": (
+    "image and masks cut at different places": (
         "minisam/training/data.py",
         "mask.segmentation[inside]",
         "mask.segmentation[:side, :side]",
@@ -77,7 +77,7 @@ MUTANTS = {
         "scale = 2 if self.zoom and rng.random() < self.zoom else 1",
         "scale = 1",
     ),
-    "one of real pictures' chances": (
+    "one of real images' chances": (
         "minisam/training/data.py",
         "rng.random() < self.zoom else 1",
         "rng.random() < self.paste else 1",
@@ -136,14 +136,14 @@ def test_real_pictures_come_from_sa1bs_schema(tmp_path):
     item = Pictures(64, 3, (str(folder),), 0.0, 0, 10)[3]
     height, width = item["size"]
     assert max(height, width) == 64 and not item["masks"][:, height:].any() and not item["masks"][:, :, width:].any()
-    with pytest.raises(InputError, match=r"expected pictures and JSON files in SA-1B's schema below .*, got none"):
+    with pytest.raises(InputError, match=r"expected images and JSON files in SA-1B's schema below .*, got none"):
         find_records(tmp_path / "set" / "images")
     with pytest.raises(InputError, match=r"expected --world 1 when no --data folder is given, got 0.5"):
         Pictures(64, 3, (), 0.5, 0, 10)
 
 
 def test_a_cut_fits_its_masks(tmp_path):
-    """Cut, resized and mirrored together: the mask of a bright square stays on it. Kills: a mirrored picture alone."""
+    """Cut, resized and mirrored together: the mask of a bright square stays on it. Kills: a mirrored image alone."""
     coco = pytest.importorskip("pycocotools.mask")
     mask = np.zeros((80, 120), bool)
     mask[10:50, 20:50] = True
@@ -166,17 +166,17 @@ def test_bare_pictures(tmp_path):
     folder = sa1b_folder(tmp_path / "set")
     item = Bare(64, (str(folder),), 0.5, 0, 10)[1]
     assert set(item) == {"image", "size"} and item["image"].shape == (64, 64, 3)
-    with pytest.raises(InputError, match=r"expected pictures .* got none"):
+    with pytest.raises(InputError, match=r"expected images .* got none"):
         Bare(64, (str(folder / "annotations"),), 0.0, 0, 10)
 
 
 def test_held_out_pictures_are_never_shown(tmp_path):
-    """Every third picture of a set, from the first on, in both streams. Kills: a count from the wrong picture."""
+    """Every third image of a set, from the first on, in both streams. Kills: a count from the wrong image."""
     folder = sa1b_folder(tmp_path / "set", 7)
     for stream in (Pictures(64, 2, (str(folder),), 0.0, 0, 99, hold_out=3), Bare(64, (str(folder),), 0.0, 0, 99, 3)):
         rng = np.random.default_rng(0)
         assert {stream.draw_source(rng)[1] for _ in range(200)} == {1, 2, 4, 5}
-    with pytest.raises(InputError, match=r"expected more pictures in each set than --hold-out 2 leaves out, got 1"):
+    with pytest.raises(InputError, match=r"expected more images in each set than --hold-out 2 leaves out, got 1"):
         Pictures(64, 2, (str(sa1b_folder(tmp_path / "one", 1)),), 0.0, 0, 99, hold_out=2)
 
 
@@ -186,7 +186,7 @@ def test_copies_of_held_out_pictures_are_never_shown(tmp_path, monkeypatch):
     # held out are 0 and 3 of the one, 0 of the other; the copies are numbers 2 and 1
     (one / "images" / "2.jpg").write_bytes((one / "images" / "0.jpg").read_bytes())
     (other / "images" / "1.jpg").write_bytes((one / "images" / "3.jpg").read_bytes())
-    for index in (0, 2):  # the same pictures as in the first set: other ones
+    for index in (0, 2):  # the same images as in the first set: other ones
         Image.fromarray(render(90 + index, 96).image[:64]).save(other / "images" / f"{index}.jpg", quality=95)
     folders = (str(one), str(other))
     pack(folders, tmp_path / "packed.safetensors", 96, 90, 10**7)
@@ -207,7 +207,7 @@ def test_copies_of_held_out_pictures_are_never_shown(tmp_path, monkeypatch):
 
 
 def test_without_the_world_there_is_no_world(tmp_path, monkeypatch):
-    """A picture whose masks are all too small gives way to another of its set. Kills: a scene of the world instead."""
+    """An image whose masks are all too small gives way to another of its set. Kills: a scene of the world instead."""
     folder = str(sa1b_folder(tmp_path / "set", 4))
     monkeypatch.setattr(data, "render", lambda *given: pytest.fail("a scene of the world"))
     stream = Pictures(64, 2, (folder,), 0.0, 0, 99, least=600)
@@ -231,7 +231,7 @@ def test_pasting_and_colours_belong_to_the_number(tmp_path):
 
 @pytest.mark.parametrize("number", range(4))
 def test_a_window_of_a_scene_is_the_scene_there(number):
-    """Kills: picture and masks cut at different places, a window resized, the last row or column out of reach."""
+    """Kills: image and masks cut at different places, a window resized, the last row or column out of reach."""
     scene, seen = render(number, 64), set()
     for seed in range(40):
         pixels, masks = window(scene, 62, np.random.default_rng(seed))
@@ -249,7 +249,7 @@ def test_a_window_of_a_scene_is_the_scene_there(number):
 
 @pytest.mark.parametrize("zoom", [0.0, 0.5, 1.0])
 def test_zoom_is_how_often_a_scene_is_drawn_twice_as_large(zoom, monkeypatch):
-    """Kills: a zoom that is ignored, one of real pictures' chances, a stream that depends on what was asked before."""
+    """Kills: a zoom that is ignored, one of real images' chances, a stream that depends on what was asked before."""
     sizes = []
     monkeypatch.setattr(data, "render", lambda seed, size: (sizes.append(size), render(seed, size))[1])
     stream, other = (Pictures(32, 1, (), 1.0, 3, 99, least=1, zoom=zoom) for _ in range(2))

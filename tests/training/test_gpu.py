@@ -172,7 +172,7 @@ def played(trainer):
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU that torch can use")
 def test_a_recorded_step_is_the_step(tmp_path):
-    """Steps with other pictures, chances and pauses, recorded and not, on a GPU."""
+    """Steps with other images, chances and pauses, recorded and not, on a GPU."""
     settings, processes = dataclasses.replace(PAUSES, drop_path=0.0), Processes(torch.device("cuda"))
     with devices.float32_products():
         plain, way = played(loop.Trainer(settings, tmp_path / "plain", processes))
@@ -205,7 +205,7 @@ def imitated(task):
 
 
 def test_a_recording_is_played_for_every_batch(tmp_path):
-    """Steps with other pictures and chances, two pauses twice, and drop path, with a recording imitated and with none:
+    """Steps with other images and chances, two pauses twice, and drop path, with a recording imitated and with none:
     the same losses, figures and weights.
 
     Kills: a batch or chances that stay the first ones, one recording for all pauses, gradients that add up, gradients

@@ -33,7 +33,7 @@ MUTANTS = {
     ),
     'a loud "no mask"': ("minisam/training/initialisation.py", "parameter.mul_(0.1)", "pass"),
     "a branch that is not scaled": ("minisam/training/initialisation.py", "x * (keep / (1 - self.rate))", "x * keep"),
-    "one chance for all pictures": ("minisam/training/initialisation.py", "torch.rand(len(x), ", "torch.rand(1, "),
+    "one chance for all images": ("minisam/training/initialisation.py", "torch.rand(len(x), ", "torch.rand(1, "),
     "branches left out in evaluation": (
         "minisam/training/initialisation.py",
         "if not self.training or not self.drops:",
@@ -109,9 +109,9 @@ def test_first_masks_have_no_chequerboard():
 
 
 def test_drop_path_is_for_training_alone():
-    """A branch is left out or scaled, picture by picture, with the expected mean; evaluation leaves it alone.
+    """A branch is left out or scaled, image by image, with the expected mean; evaluation leaves it alone.
 
-    Kills: a branch that is not scaled, one chance for all pictures, branches left out in evaluation, the same rate in
+    Kills: a branch that is not scaled, one chance for all images, branches left out in evaluation, the same rate in
     all blocks.
     """
     path = initialisation.DropPath(0.25)

@@ -216,13 +216,13 @@ def test_a_loss_that_is_no_number_keeps_the_last_checkpoint(tmp_path):
 
 
 def test_what_a_worker_stumbles_over_is_one_line(tmp_path):
-    """A damaged picture in another process: its message alone."""
+    """A damaged image in another process: its message alone."""
     folder = sa1b_folder(tmp_path / "set", 1)
     (folder / "images" / "0.jpg").write_bytes(b"no picture")
     settings = dataclasses.replace(SETTINGS, data=(str(folder),), world=0.0)
     with pytest.raises(InputError) as caught:
         loop.Trainer(settings, tmp_path / "run").run(workers=1)
-    assert str(caught.value).startswith("expected a picture, got") and "\n" not in str(caught.value)
+    assert str(caught.value).startswith("expected an image, got") and "\n" not in str(caught.value)
 
 
 def test_a_full_disk_keeps_the_last_checkpoint(tmp_path):
@@ -277,7 +277,7 @@ def test_checkpoints_that_do_not_fit(tmp_path):
         dataclasses.replace(SETTINGS, optimizer="sgd").check()
     with pytest.raises(InputError, match="--hold-out of 2 or more, or 0 for none, got 1"):
         dataclasses.replace(SETTINGS, hold_out=1).check()
-    with pytest.raises(InputError, match="expected --world below 1 with --data, got 1: none of its pictures"):
+    with pytest.raises(InputError, match="expected --world below 1 with --data, got 1: none of its images"):
         dataclasses.replace(SETTINGS, data=("photos",), world=1.0).check()
     with pytest.raises(InputError, match="expected --drop-path below 1, got 1"):
         dataclasses.replace(SETTINGS, drop_path=1.0).check()

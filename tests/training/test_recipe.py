@@ -19,7 +19,7 @@ from minisam.training.settings import Settings, read_settings
 RECIPE = loop.Settings(
     size=48, depth=2, steps=600, batch=8, masks=4, rounds=1, lr=1.5e-3, final_lr=1e-4, warmup=30, average=0.98
 )
-FLOOR = 0.30  # measured: 0.39; filling the whole picture has 0.22 on these masks
+FLOOR = 0.30  # measured: 0.39; filling the whole image has 0.22 on these masks
 
 
 @torch.no_grad()

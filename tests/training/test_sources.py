@@ -1,4 +1,4 @@
-"""Folders in SA-1B's schema, packed files, bare pictures, bad folders."""
+"""Folders in SA-1B's schema, packed files, bare images, bad folders."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MUTANTS = {
         "for mask, i in zip(masks, chosen):",
         "for mask, i in zip(masks, sorted(chosen)):",
     ),
-    "the picture after the one asked for": (
+    "the image after the one asked for": (
         "minisam/training/sources.py",
         "int(ends[at - 1]) if at else 0 : int(ends[at])",
         "int(ends[at]) if at else 0 : int(ends[min(at + 1, len(ends) - 1)])",
@@ -55,9 +55,9 @@ def test_run_lengths(mask):
 
 
 def test_a_packed_file_holds_what_the_folders_hold(tmp_path):
-    """Masks to the pixel, pictures but for JPEG, sets apart; smaller pictures when asked; too large a file is none.
+    """Masks to the pixel, images but for JPEG, sets apart; smaller images when asked; too large a file is none.
 
-    Kills: masks in the order of the file, the picture after the one asked for, a larger file than allowed.
+    Kills: masks in the order of the file, the image after the one asked for, a larger file than allowed.
     """
     folders = [sa1b_folder(tmp_path / name, count) for name, count in (("one", 2), ("two", 1))]
     path = tmp_path / "packed.safetensors"
@@ -108,7 +108,7 @@ def test_what_is_wrong_with_a_folder_is_one_line(tmp_path):
 
 
 def test_pictures_without_masks_do_not_move_the_held_out(tmp_path):
-    """Pretraining holds out what training does; mask files are no pictures. Kills: a count over all files."""
+    """Pretraining holds out what training does; mask files are no images. Kills: a count over all files."""
     folder = sa1b_folder(tmp_path / "set", 4)
     (folder / "masks").mkdir()
     for path in (folder / "images" / "00.jpg", folder / "masks" / "0.png"):
@@ -118,6 +118,6 @@ def test_pictures_without_masks_do_not_move_the_held_out(tmp_path):
     assert sorted(path.name for path in source.pictures) == ["0.jpg", "00.jpg", "1.jpg", "2.jpg", "3.jpg"]
     for path in (folder / "annotations").iterdir():
         path.unlink()
-    (folder / "other.json").write_text("[]")  # of no picture
+    (folder / "other.json").write_text("[]")  # of no image
     source = open_sources(folder, bare=True)[0]
     assert [source.pictures[i].name for i in source.held_out(2)] == ["0.jpg", "1.jpg", "3.jpg"]

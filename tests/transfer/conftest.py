@@ -15,7 +15,7 @@ def folder(tmp_path):
     (tmp_path / "masks").mkdir()
     lines = ["image,mask,area,dataset"]
     for name, shown in (("a", masks), ("b", masks[:1])):
-        image[0, 0] = ord(name)  # a copy would be no held-out picture
+        image[0, 0] = ord(name)  # a copy would be no held-out image
         save_png(tmp_path / "images" / f"{name}.png", image)
         for number, mask in enumerate(shown):
             save_png(tmp_path / "masks" / f"{name}_{number}.png", mask)

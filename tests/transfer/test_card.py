@@ -36,7 +36,7 @@ def test_measured_and_written(tmp_path, folder, monkeypatch):
     card.main([*arguments, *sets, "--show", "elsewhere"])
     text = path.read_text()
     assert text.startswith("before\n\n") and text.endswith("\n\nafter\n") and "old" not in text
-    for words in ("2 pictures, 3 objects", "1 of 2: 1 pictures, 2 objects", "world: 1 pictures", "box, GrabCut"):
+    for words in ("2 images, 3 objects", "1 of 2: 1 images, 2 objects", "world: 1 images", "box, GrabCut"):
         assert words in text, words
     report = json.loads((tmp_path / "report.json").read_text())
     assert len(report["weights"]) == 64 and not any("each" in one for one in report["sets"])

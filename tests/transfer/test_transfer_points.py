@@ -39,12 +39,12 @@ MUTANTS = {
         "x, y = centre_point(truth)",
         "y, x = (value % min(truth.shape) for value in centre_point(truth))",
     ),
-    "objects that count alike in the mean over pictures": (
+    "objects that count alike in the mean over images": (
         "minisam/transfer/points.py",
         "np.mean([means[key] for means in by_picture.values()])",
         "np.mean([entry[key] for entry in objects])",
     ),
-    "two of one picture": (
+    "two of one image": (
         "minisam/transfer/gallery.py",
         'chosen.setdefault(entry["picture"], entry["object"])',
         'chosen[entry["picture"]] = entry["object"]',
@@ -84,10 +84,10 @@ MUTANTS = {
     "a part as large as its whole": ("minisam/transfer/held_out.py", " or areas[i] > DIFFERENT * areas[above]", ""),
     "names alone": (
         "minisam/transfer/points.py",
-        "return [entry for entry in pictures[::every] if _digest(entry[0]) not in shown]",
-        "return pictures[::every]",
+        "return [entry for entry in images[::every] if _digest(entry[0]) not in shown]",
+        "return images[::every]",
     ),
-    "means over both as if they were one picture": (
+    "means over both as if they were one image": (
         "minisam/transfer/points.py",
         "path.relative_to(folder).as_posix()",
         "path.name",
@@ -98,7 +98,7 @@ MUTANTS = {
 def test_baselines_find_what_is_plain():
     """Kills: a filled box one pixel short, a region under (y, x)."""
     image, masks = scene()
-    for factor in (1, 8):  # pictures below and above the size at which they work
+    for factor in (1, 8):  # images below and above the size at which they work
         baselines = Baselines(image.repeat(factor, axis=0).repeat(factor, axis=1))
         for mask in masks:
             truth = mask.repeat(factor, axis=0).repeat(factor, axis=1)
@@ -116,7 +116,7 @@ def test_baselines_of_extreme_shapes(shape):
 
 
 def test_means(folder):
-    """Kills: objects that count alike in the mean over pictures."""
+    """Kills: objects that count alike in the mean over images."""
     report = evaluate(SamPredictor(build(SMALL, seed=1)), folder, clicks=3)
     assert (report["pictures"], report["objects"]) == (2, 3)
     for key, value in report["per_object"].items():
@@ -141,15 +141,15 @@ def test_command(folder, capsys):
     command = ["transfer", "points", str(folder), "--checkpoint", str(weights), "--json", str(path)]
     assert main([*command, "--worst", str(drawn)]) == 0
     printed = capsys.readouterr()
-    assert "2 pictures, 3 objects" in printed.out and printed.err == ""
+    assert "2 images, 3 objects" in printed.out and printed.err == ""
     assert json.loads(path.read_text())["objects"] == 3
     assert read_image(drawn).std() > 10
     assert main([*command[:-2], "--every", "2", "--no-baselines"]) == 0
-    assert "1 pictures, 2 objects" in capsys.readouterr().out
+    assert "1 images, 2 objects" in capsys.readouterr().out
 
 
 def test_the_worst_come_first_and_one_a_picture():
-    """Kills: two of one picture, the best first."""
+    """Kills: two of one image, the best first."""
     each = [("a", 0, 0.5), ("a", 1, 0.1), ("b", 0, 0.3), ("c", 0, 0.9)]
     report = {"each": [{"picture": p, "object": n, "point_confident": iou} for p, n, iou in each]}
     assert worst(report, 2) == [("a", 1), ("b", 0)] and len(worst(report, 9)) == 3
@@ -262,7 +262,7 @@ def test_held_out_scenes(tmp_path):
 
 
 def test_copies_are_not_held_out(tmp_path):
-    """A held-out picture that lies elsewhere too, here or in another folder, is left out. Kills: names alone."""
+    """A held-out image that lies elsewhere too, here or in another folder, is left out. Kills: names alone."""
     for name, count in (("one", 5), ("other", 2)):
         sa1b_folder(tmp_path / name, count)
     one, other = tmp_path / "one" / "images", tmp_path / "other" / "images"
@@ -281,7 +281,7 @@ def test_copies_are_not_held_out(tmp_path):
 
 
 def test_pictures_of_one_name_are_two(tmp_path):
-    """In two folders below the measured one. Kills: means over both as if they were one picture."""
+    """In two folders below the measured one. Kills: means over both as if they were one image."""
     for name in ("a", "b"):
         sa1b_folder(tmp_path / name, 1)
     cases = list(points.folder_cases(tmp_path, None))

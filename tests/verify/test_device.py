@@ -1,5 +1,5 @@
 """The reference on a device, in every precision: ``make test-gpu`` runs this on a GPU with ViT-H at its full depth, the
-suite on the CPU with two blocks on a small picture. Each test names the wrong versions that it kills.
+suite on the CPU with two blocks on a small image. Each test names the wrong versions that it kills.
 
 What only a GPU has is imitated where a CPU can: tensors on "meta" have a device of their own and mix with no other.
 """

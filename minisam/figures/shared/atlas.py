@@ -9,7 +9,7 @@ empty one), so what is left are the few pixels where an outline moves sideways. 
 written as the lengths of alternating runs, the zeros first, each as a LEB128 number: seven bits per byte, low bits
 first, the top bit set while more follow. ``click.js`` holds the same decoder in JavaScript.
 
-Coordinates are (x, y) in pixels of the original picture: x to the right, y down, (0, 0) the first pixel. M is 3 masks
+Coordinates are (x, y) in pixels of the original image: x to the right, y down, (0, 0) the first pixel. M is 3 masks
 a point.
 """
 
@@ -67,10 +67,10 @@ def _from_leb128(code: bytes) -> list[int]:
 
 @dataclass(frozen=True)
 class Atlas:
-    """The answers of one model on one picture at G points."""
+    """The answers of one model on one image at G points."""
 
     shape: tuple[int, int]
-    """(H, W) of the picture and of every mask"""
+    """(H, W) of the image and of every mask"""
     points: np.ndarray
     """(G, 2) float32: (x, y) in pixels"""
     iou_predictions: np.ndarray
@@ -98,7 +98,7 @@ class Atlas:
 
 
 def grid_points(shape: tuple[int, int], grid: int) -> np.ndarray:
-    """The centres (x, y) of ``grid`` × ``grid`` equal cells of a picture (H, W), on whole pixels: (grid², 2)."""
+    """The centres (x, y) of ``grid`` × ``grid`` equal cells of an image (H, W), on whole pixels: (grid², 2)."""
     if grid < 1:
         raise InputError(f"expected a grid of at least 1 × 1 points, got {grid}")
     x, y = (np.floor((np.arange(grid) + 0.5) * side / grid) for side in (shape[1], shape[0]))

@@ -6,7 +6,7 @@ The same steps as ``SamAutomaticMaskGenerator``'s, from public functions, so tha
 were dropped and the numbers that decided. A test compares every fate with that funnel, and what is left with the
 generator's records.
 
-Coordinates are (x, y) in pixels of the picture. One crop: the picture itself.
+Coordinates are (x, y) in pixels of the image. One crop: the image itself.
 """
 
 from __future__ import annotations
@@ -69,17 +69,17 @@ class Answers:
 
 
 def ask(predictor: SamPredictor, points_per_side: int) -> Answers:
-    """Three masks for every point of a grid on the picture that is set in the predictor."""
+    """Three masks for every point of a grid on the image that is set in the predictor."""
     size = predictor.original_size
     if size is None:
-        raise InputError("expected a predictor with a picture, got one without")
+        raise InputError("expected a predictor with an image, got one without")
     points = checked(points_per_side=points_per_side)["point_grids"][0] * (size[1], size[0])
     _, ious, logits = predictor.predict_batch(points[:, None], np.ones((len(points), 1), np.int64))
     return Answers(predictor, points, ious, logits)
 
 
 def candidates(answers: Answers, offset: float = 1.0) -> list[Candidate]:
-    """All masks, point after point, measured at the picture's size. None is dropped yet."""
+    """All masks, point after point, measured at the image's size. None is dropped yet."""
     model, size, cut = answers.predictor.model, answers.predictor.original_size, answers.predictor.input_size
     assert size is not None and cut is not None
     candidates = []
@@ -123,7 +123,7 @@ def box_iou(a: np.ndarray, b: np.ndarray) -> float:
 def sift(all_of_them: list[Candidate], rules: Rules, size: tuple[int, int]) -> list[Candidate]:
     """Mark in every candidate where it is dropped and why; → the survivors in the generator's order.
 
-    ``size`` (H, W) of the picture. Scores are compared as float32, as the generator does; 0 keeps all.
+    ``size`` (H, W) of the image. Scores are compared as float32, as the generator does; 0 keeps all.
     """
     least_iou, least_stability = (float(np.float32(t)) for t in (rules.pred_iou_thresh, rules.stability_score_thresh))
     left = []

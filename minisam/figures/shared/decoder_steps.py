@@ -182,7 +182,7 @@ def decode_steps(
     mask_input: np.ndarray | None = None,
     without: Collection[str] = (),
 ) -> Steps:
-    """Every step for one prompt about the picture that ``predictor`` has seen; arguments as in its ``predict``."""
+    """Every step for one prompt about the image that ``predictor`` has seen; arguments as in its ``predict``."""
     predictor.get_image_embedding()
     assert predictor.original_size is not None
     original, size = predictor.original_size, predictor.model.config.image_size
@@ -202,8 +202,8 @@ def decode_steps(
 
 
 def within_picture(grid: np.ndarray, predictor: SamPredictor) -> tuple[np.ndarray, tuple[float, float, float, float]]:
-    """The part of ``grid`` (..., rows, columns), which covers the model's square input, that shows the picture, and
-    where it lies on the picture in pixels, (left, right, bottom, top), as matplotlib's ``extent``."""
+    """The part of ``grid`` (..., rows, columns), which covers the model's square input, that shows the image, and
+    where it lies on the image in pixels, (left, right, bottom, top), as matplotlib's ``extent``."""
     assert predictor.original_size is not None
     size = predictor.model.config.image_size
     sides = []
@@ -217,6 +217,6 @@ def within_picture(grid: np.ndarray, predictor: SamPredictor) -> tuple[np.ndarra
 
 
 def overlap(a: np.ndarray, b: np.ndarray, predictor: SamPredictor) -> float:
-    """The IoU, within the picture, of the masks of two grids of logits (rows, columns); 0 if both are empty."""
+    """The IoU, within the image, of the masks of two grids of logits (rows, columns); 0 if both are empty."""
     one, other = (within_picture(grid, predictor)[0] > 0 for grid in (a, b))
     return float((one & other).sum() / max((one | other).sum(), 1))

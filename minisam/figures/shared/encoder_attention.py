@@ -1,4 +1,4 @@
-"""What one token of a picture looks at in one block of the encoder: the scores and weights of the real model.
+"""What one token of an image looks at in one block of the encoder: the scores and weights of the real model.
 
 The score of query i and key j has two parts, q_i · k_j / √D (content) and the decomposed relative position (see
 ``minisam_kernels.attn.rel_pos``). Source: the model's own weights and ``attention_numpy``'s equation, for one query. In

@@ -1,4 +1,4 @@
-"""Masks on pictures: a tint, an outline, a point. Every figure that shows a mask draws it with these.
+"""Masks on images: a tint, an outline, a point. Every figure that shows a mask draws it with these.
 
 Colours are those of Okabe and Ito; what matters also differs by the outline's style and by words. Coordinates are
 (x, y) in pixels, x to the right, y down.
@@ -21,7 +21,7 @@ def rgb(colour: str) -> np.ndarray:
 
 
 def tint(image: np.ndarray, mask: np.ndarray, colour: str, amount: float = 0.55, dim: float = 1.0) -> np.ndarray:
-    """The picture (H, W, 3) uint8 with the pixels of ``mask`` (H, W) mixed with a colour; ``dim`` darkens the rest."""
+    """The image (H, W, 3) uint8 with the pixels of ``mask`` (H, W) mixed with a colour; ``dim`` darkens the rest."""
     out = image.astype(np.float32)
     out[~mask] *= dim
     out[mask] = (1 - amount) * out[mask] + amount * rgb(colour)
@@ -44,7 +44,7 @@ def point(axes: Any, x: float, y: float, label: int = 1, size: float = 13.0) -> 
 
 
 def layout(below: float = 0.75, size: tuple[float, float] = (6.4, 5.4)) -> tuple[Any, list[Any]]:
-    """A figure with two pictures side by side and a wide plot under them, ``below`` times as high: legible on a phone.
+    """A figure with two images side by side and a wide plot under them, ``below`` times as high: legible on a phone.
 
     Returns the figure and the three axes.
     """
@@ -56,7 +56,7 @@ def layout(below: float = 0.75, size: tuple[float, float] = (6.4, 5.4)) -> tuple
 
 
 def show(axes: Any, picture: np.ndarray, title: str = "") -> None:
-    """A picture without ticks, pixels as they are."""
+    """An image without ticks, pixels as they are."""
     axes.imshow(picture, interpolation="nearest")
     axes.set(xticks=[], yticks=[], xlim=(-0.5, picture.shape[1] - 0.5), ylim=(picture.shape[0] - 0.5, -0.5))
     axes.set_title(title, fontsize=11)

@@ -1,8 +1,8 @@
-"""How the figures of chapters 5 to 7 put numbers on a picture: one font size, colours for every eye, and where things
+"""How the figures of chapters 5 to 7 put numbers on an image: one font size, colours for every eye, and where things
 lie.
 
 Colours are Okabe and Ito's. A signed number is purple below zero and orange above (``PuOr``), with the line of zero
-drawn; an unsigned one is blue, the more the less of the picture shows through. Nothing is told by colour alone.
+drawn; an unsigned one is blue, the more the less of the image shows through. Nothing is told by colour alone.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def look(
 ) -> tuple[SamPredictor, np.ndarray, np.ndarray]:
     """A predictor, in its plain form, that has seen ``image``; the image (H, W, 3) uint8; the point (1, 2) as (x, y).
 
-    Without arguments: the tiny model, a cup of coffee, and a point on the coffee. A picture's own default point is its
+    Without arguments: the tiny model, a cup of coffee, and a point on the coffee. An image's own default point is its
     centre.
     """
     import minisam
@@ -96,12 +96,12 @@ def painted(figure: Figure) -> np.ndarray:
 
 
 def bare(axes: Axes, image: np.ndarray, title: str = "") -> None:
-    """Keep to the picture, without ticks: a place in a picture needs no axis."""
+    """Keep to the image, without ticks: a place in an image needs no axis."""
     axes.set(xlim=(-0.5, image.shape[1] - 0.5), ylim=(image.shape[0] - 0.5, -0.5), xticks=[], yticks=[], title=title)
 
 
 def photograph(axes: Axes, image: np.ndarray, title: str = "", grey: bool = False) -> None:
-    """The picture itself, or its brightness, pale, to lie under something."""
+    """The image itself, or its brightness, pale, to lie under something."""
     if grey:
         bright = image @ np.array([0.299, 0.587, 0.114])
         axes.imshow(0.5 * bright + 127, cmap="gray", vmin=0, vmax=255)
@@ -111,7 +111,7 @@ def photograph(axes: Axes, image: np.ndarray, title: str = "", grey: bool = Fals
 
 
 def heat(axes: Axes, predictor: SamPredictor, image: np.ndarray, grid: np.ndarray, title: str = "") -> None:
-    """A grid of numbers ≥ 0 over the pale picture, cell by cell: the largest covers it, zero shows it as it is."""
+    """A grid of numbers ≥ 0 over the pale image, cell by cell: the largest covers it, zero shows it as it is."""
     photograph(axes, image, title, grey=True)
     shown, extent = within_picture(grid, predictor)
     colour = np.zeros((*shown.shape, 4))
@@ -130,7 +130,7 @@ def evidence(
     largest: float = 0,
     line: bool = True,
 ) -> Any:
-    """A grid of signed numbers over the picture's place, with its ``line`` of zero; colours end at ±``largest``."""
+    """A grid of signed numbers over the image's place, with its ``line`` of zero; colours end at ±``largest``."""
     shown, extent = within_picture(grid, predictor)
     largest = largest or limit(shown)
     drawn = axes.imshow(shown, cmap="PuOr_r", extent=extent, vmin=-largest, vmax=largest)
@@ -157,8 +157,8 @@ def outlined(
     name: str,
     dashed: np.ndarray | None = None,
 ) -> tuple[Figure, Axes]:
-    """The picture with the outline of ``logits`` (and ``dashed`` another one), and beside it the logits with their
-    scale, under their ``name`` → the figure, and the picture's axes to go on in."""
+    """The image with the outline of ``logits`` (and ``dashed`` another one), and beside it the logits with their
+    scale, under their ``name`` → the figure, and the image's axes to go on in."""
     figure, ((left, right),) = side_by_side(image)
     photograph(left, image, title)
     if dashed is not None:
@@ -185,7 +185,7 @@ def limit(grid: np.ndarray) -> float:
 
 
 def at_point(predictor: SamPredictor, grid: np.ndarray, point: np.ndarray) -> float:
-    """The number of ``grid`` (L, L) whose cell holds the pixel (x, y) of the picture."""
+    """The number of ``grid`` (L, L) whose cell holds the pixel (x, y) of the image."""
     _, (left, right, bottom, top) = shown = within_picture(grid, predictor)
     rows, columns = shown[0].shape
     column, row = (point[0] - left) / (right - left) * columns, (point[1] - top) / (bottom - top) * rows

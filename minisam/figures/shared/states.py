@@ -1,7 +1,7 @@
-"""A figure with sliders over pictures that were computed beforehand: it works with a kernel and on a page without one.
+"""A figure with sliders over images that were computed beforehand: it works with a kernel and on a page without one.
 
-``states(axes, draw)`` calls ``draw`` once for every combination of the axes' positions and keeps each picture with a
-sentence that says what it shows. Sliders and pictures are linked in the browser, so moving a slider asks Python for
+``states(axes, draw)`` calls ``draw`` once for every combination of the axes' positions and keeps each image with a
+sentence that says what it shows. Sliders and images are linked in the browser, so moving a slider asks Python for
 nothing; what the page shows is what ``draw`` gave, and a test can call ``draw`` again and compare.
 """
 
@@ -37,7 +37,7 @@ class Axis:
 class State:
     """What one combination shows: a matplotlib figure or an array (H, W, 3) uint8, and the same in words.
 
-    ``words`` stand under the picture. ``alt`` is read in place of the picture; without it, ``words`` are.
+    ``words`` stand under the image. ``alt`` is read in place of the image; without it, ``words`` are.
     """
 
     picture: Any
@@ -46,9 +46,9 @@ class State:
 
 
 def states(axes: Sequence[Axis], draw: Callable[..., State], question: str = "", source: str = "") -> widgets.VBox:
-    """A control for each axis above the picture that it chooses; ``draw(i, j, …)`` gives the state at the positions.
+    """A control for each axis above the image that it chooses; ``draw(i, j, …)`` gives the state at the positions.
 
-    ``question``: shown first, alone; the picture comes after a guess. ``source``: the address of the code behind it.
+    ``question``: shown first, alone; the image comes after a guess. ``source``: the address of the code behind it.
     """
     if not axes or any(len(axis.positions) == 0 for axis in axes):
         raise InputError(f"expected at least one axis, each with a position, got {[len(a.positions) for a in axes]}")
@@ -90,7 +90,7 @@ def _control(axis: Axis) -> widgets.Widget:
 def _nest(
     axes: Sequence[Axis], controls: Sequence[widgets.Widget], draw: Callable[..., State], at: tuple[int, ...]
 ) -> widgets.Widget:
-    """A stack over the next axis's positions, each a stack over the axis after it, down to the pictures."""
+    """A stack over the next axis's positions, each a stack over the axis after it, down to the images."""
     if len(at) == len(axes):
         return picture_of(draw(*at))
     axis, control = axes[len(at)], controls[len(at)]
@@ -101,7 +101,7 @@ def _nest(
 
 
 def picture_of(state: State) -> widgets.HTML:
-    """A picture with its words, readable without seeing it."""
+    """An image with its words, readable without seeing it."""
     code = base64.b64encode(encode(state.picture)).decode()
     words, alt = html.escape(state.words), html.escape(state.alt or state.words)
     image = f'<img alt="{alt}" style="max-width:100%;height:auto" src="data:image/webp;base64,{code}">'
@@ -110,7 +110,7 @@ def picture_of(state: State) -> widgets.HTML:
 
 
 def encode(picture: Any, quality: int = 82) -> bytes:
-    """A matplotlib figure (which is closed) or an array (H, W, 3) uint8 → the bytes of a WebP picture."""
+    """A matplotlib figure (which is closed) or an array (H, W, 3) uint8 → the bytes of a WebP image."""
     buffer = io.BytesIO()
     if isinstance(picture, np.ndarray):
         Image.fromarray(picture).save(buffer, "WEBP", quality=quality, method=4)

@@ -3,7 +3,7 @@
 A scene of the procedural world is drawn from a seed that training leaves out. The click is the object's centre, the
 pixel farthest from its boundary; the model gives its three masks, and nothing about them is touched.
 
-Shapes: image (S, S, 3) uint8, truth (S, S) bool, logits (3, S, S) float32, at the size of the picture.
+Shapes: image (S, S, 3) uint8, truth (S, S) bool, logits (3, S, S) float32, at the size of the image.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Subject:
         return int(np.nanargmax(self.ious))
 
 
-KNOWN = {  # title → scene after HELD_OUT, name of the object, what the picture shows
+KNOWN = {  # title → scene after HELD_OUT, name of the object, what the image shows
     "a pullover": (25, "shirt", "Rendered scene: a person with a light hat in a dark green pullover."),
     "a cup": (8, "cup", "Rendered scene: cups and fruit on a table of wooden planks."),
     "a car": (3, "car", "Rendered scene: a parking lot with cars, seen from above."),

@@ -1,4 +1,4 @@
-"""What the figures of chapters 2 to 4 share: a picture as the encoder gets it, and tokens drawn over it.
+"""What the figures of chapters 2 to 4 share: an image as the encoder gets it, and tokens drawn over it.
 
 Source: ``minisam.model.preprocess``, ``minisam.model.image_encoder``. Coordinates of a token are (row, column) in the
 grid of h × w tokens; pixels are those of the model's input, S × S, with the centre of the first pixel at (0, 0) on
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Seen:
-    """One picture as the encoder of one model gets it."""
+    """One image as the encoder of one model gets it."""
 
     sam: Sam
     title: str
@@ -32,9 +32,9 @@ class Seen:
     pixels: np.ndarray
     """(S, S, 3) uint8: the same, to be looked at; what was padded is the mean colour"""
     size: tuple[int, int]
-    """(h', w') in pixels: the part that is picture"""
+    """(h', w') in pixels: the part that is image"""
     original: tuple[int, int]
-    """(H, W) of the picture that was given"""
+    """(H, W) of the image that was given"""
 
     @property
     def side(self) -> int:
@@ -49,9 +49,9 @@ def see(sam: Sam | None = None, image: Photo | np.ndarray | str = "chelsea") -> 
 
         sam = minisam.load("tiny")
     photo = photos([image])[0] if isinstance(image, str) else image
-    title, pixels = (photo.title, photo.image) if isinstance(photo, Photo) else ("Your picture", np.asarray(photo))
+    title, pixels = (photo.title, photo.image) if isinstance(photo, Photo) else ("Your image", np.asarray(photo))
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.size == 0:
-        raise InputError(f"expected a picture of uint8 and shape (H, W, 3), got {pixels.dtype} {pixels.shape}")
+        raise InputError(f"expected an image of uint8 and shape (H, W, 3), got {pixels.dtype} {pixels.shape}")
     resized = resize_image(pixels, sam.config.image_size)
     x = normalise_and_pad(resized, sam.config.image_size)
     return Seen(sam, title, x, as_pixels(x[0]), resized.shape[:2], pixels.shape[:2])
@@ -63,10 +63,10 @@ def as_pixels(x: np.ndarray) -> np.ndarray:
 
 
 def token_under(seen: Seen, point: Sequence[float]) -> tuple[int, int]:
-    """The token (row, column) under a ``point`` (x, y) in pixels of the given picture, scaled as prompts are."""
+    """The token (row, column) under a ``point`` (x, y) in pixels of the given image, scaled as prompts are."""
     H, W = seen.original
     if len(point) != 2 or not (0 <= point[0] < W and 0 <= point[1] < H):
-        raise InputError(f"expected a point (x, y) inside the picture of {W} × {H} pixels, got {tuple(point)}")
+        raise InputError(f"expected a point (x, y) inside the image of {W} × {H} pixels, got {tuple(point)}")
     h, w = input_size(H, W, seen.sam.config.image_size)
     patch = seen.sam.config.patch_size
     return int(point[1] * h / H // patch), int(point[0] * w / W // patch)
@@ -79,13 +79,13 @@ def centre(seen: Seen, token: tuple[int, int]) -> tuple[float, float]:
 
 
 def mark(axes: Any, at: tuple[float, float]) -> None:
-    """A ring with a dark rim, to be seen on any picture."""
+    """A ring with a dark rim, to be seen on any image."""
     axes.plot(*at, "o", markersize=11, markerfacecolor="none", markeredgecolor="black", markeredgewidth=4)
     axes.plot(*at, "o", markersize=11, markerfacecolor="none", markeredgecolor="white", markeredgewidth=2)
 
 
 def over(axes: Any, seen: Seen, values: np.ndarray, title: str, **options: Any) -> Any:
-    """Values (h, w) of tokens in colour over the picture in grey; returns matplotlib's image, for a colour bar."""
+    """Values (h, w) of tokens in colour over the image in grey; returns matplotlib's image, for a colour bar."""
     S = seen.sam.config.image_size
     grey = seen.pixels.mean(axis=2)
     axes.imshow(grey, cmap="gray", vmin=0, vmax=255)
