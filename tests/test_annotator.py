@@ -91,9 +91,19 @@ MUTANTS = {
         "1 + rng.integers(max(1, -1 + ",
     ),
     "the first mask goes on": ("minisam/annotator.py", "best = int(predicted.argmax())", "best = 0"),
+    "the oracle's mask goes on": (
+        "minisam/annotator.py",
+        "best = int(predicted.argmax())",
+        "best = int(iou_numpy(masks, np.repeat(truth[None], len(masks), axis=0)).argmax())",
+    ),
     "three masks in later rounds": ("minisam/annotator.py", "multimask_output=number == 0", "multimask_output=True"),
     "nothing fed back": ("minisam/annotator.py", "mask_input=logits,", "mask_input=None,"),
     "another mask's logits fed back": ("minisam/annotator.py", "low_res[best : best + 1]", "low_res[:1]"),
+    "yes and no fed back for logits": (
+        "minisam/annotator.py",
+        "low_res[best : best + 1]",
+        "np.sign(low_res[best : best + 1])",
+    ),
     "a forgotten prompt": ("minisam/annotator.py", "[*points, point], [*labels, label]", "[point], [label]"),
     "a click in the first mask's error": (
         "minisam/annotator.py",
@@ -390,8 +400,9 @@ class Guessing:
 def test_rounds_hold_what_was_given_and_answered(box):
     """New points lie in the error of the round before; quiet rounds keep the prompts; all later ones feed back.
 
-    Kills: the first mask goes on, three masks in later rounds, nothing fed back, another mask's logits fed
-    back, a forgotten prompt, a click in the first mask's error, a box and a point at once.
+    Kills: the first mask goes on, the oracle's mask goes on, three masks in later rounds, nothing fed back, another
+    mask's logits fed back, yes and no fed back for logits, a forgotten prompt, a click in the first mask's error, a
+    box and a point at once.
     """
     truth = np.zeros((16, 16), bool)
     truth[2:14, 3:9] = True

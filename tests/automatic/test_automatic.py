@@ -68,8 +68,8 @@ MUTANTS = {
     ),
     "x and y exchanged": (
         "minisam/automatic/generator.py",
-        "points[mask.candidate // per_point].tolist()",
-        "points[mask.candidate // per_point][::-1].tolist()",
+        "record(mask, points[mask.candidate // per_point],",
+        "record(mask, points[mask.candidate // per_point][::-1],",
     ),
     "masks before points in the order": (
         "minisam/automatic/generator.py",
@@ -96,7 +96,7 @@ MUTANTS = {
     ),
     "the tolerance at the image's own edge": (
         "minisam/automatic/crops.py",
-        "(near_crop & ~near_picture)",
+        "(near_crop & ~near_image)",
         "near_crop",
     ),
     "crops ranked the wrong way round": (
@@ -125,7 +125,7 @@ MUTANTS = {
         "cut_off(boxes, crop, size)",
         "cut_off(measured.boxes, crop, size)",
     ),
-    "the image's edges as well": ("minisam/automatic/crops.py", "(near_crop & ~near_picture)", "near_crop"),
+    "the image's edges as well": ("minisam/automatic/crops.py", "(near_crop & ~near_image)", "near_crop"),
     "only one of all of it": ("minisam/automatic/generator.py", "MAX_COVERAGE = 0.95", "MAX_COVERAGE = 1.0"),
     "> for ≥": ("minisam/automatic/generator.py", "not area < most_area", "area > most_area"),
     "a predictor kept in the generator": (
@@ -145,12 +145,12 @@ MUTANTS = {
         "predictor = SamPredictor(self.predictor.model)",
     ),
     "the first call after the first image is encoded": (
-        "minisam/automatic/generator.py",
+        "minisam/automatic/run.py",
         "        self.step(0)\n",
         "",
     ),
     "an error after that": (
-        "minisam/automatic/generator.py",
+        "minisam/automatic/run.py",
         "progress is not None and not callable(progress)",
         "False",
     ),

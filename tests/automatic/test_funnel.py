@@ -11,7 +11,7 @@ from minisam.automatic.funnel import KEPT, STEPS, Funnel
 
 # wrong version → (file, text in it, its replacement); names are quoted from docstrings
 MUTANTS = {
-    "a step not recorded": ("minisam/automatic/generator.py", "        self.drop(masks, step)\n", ""),
+    "a step not recorded": ("minisam/automatic/run.py", "        self.drop(masks, step)\n", ""),
     "recorded as another one": (
         "minisam/automatic/generator.py",
         'step = "stability" if not stable else',
@@ -23,12 +23,12 @@ MUTANTS = {
         "funnel.fates[point, 0] =",
     ),
     "what is kept counted as dropped": (
-        "minisam/automatic/generator.py",
+        "minisam/automatic/run.py",
         "        self.funnel.fates.flat[[mask.candidate for mask in kept]] = KEPT\n",
         "",
     ),
     "a filter after the others that is not recorded": (
-        "minisam/automatic/generator.py",
+        "minisam/automatic/run.py",
         "        self.drop(masks, step)\n",
         '        step == "regions" or self.drop(masks, step)\n',
     ),

@@ -20,11 +20,11 @@ MUTANTS = {
     "4-neighbours": ("minisam/automatic/regions.py", ", np.ones((3, 3))", ""),
     "islands first": (
         "minisam/automatic/regions.py",
-        """    window, filled = _flip_small(window, True, weights, min_area, False)
-    window, removed = _flip_small(window, False, weights, min_area, keep_largest)
+        """    window, filled = _flip_small(window, True, weights, min_area, None)
+    window, removed = _flip_small(window, False, weights, min_area, corner if keep_largest else None)
 """,
-        """    window, removed = _flip_small(window, False, weights, min_area, keep_largest)
-    window, filled = _flip_small(window, True, weights, min_area, False)
+        """    window, removed = _flip_small(window, False, weights, min_area, corner if keep_largest else None)
+    window, filled = _flip_small(window, True, weights, min_area, None)
 """,
     ),
     "a margin that counts as one row": ("minisam/automatic/regions.py", "weights[0] = first", "weights[0] = 1"),
@@ -39,8 +39,8 @@ MUTANTS = {
         "return window ^ small[regions], True",
         "return window ^ small[regions], small[regions].any()",
     ),
-    "the flag ignored": ("minisam/automatic/regions.py", "if keep_largest and small", "if small"),
-    "the first one kept": ("minisam/automatic/regions.py", "small[1 + sizes[1:].argmax()]", "small[1]"),
+    "the flag ignored": ("minisam/automatic/regions.py", "corner if keep_largest else None", "corner"),
+    "the first one kept": ("minisam/automatic/regions.py", "small[_first_largest(regions, sizes, corner)]", "small[1]"),
     "points on the border": (
         "minisam/automatic/crops.py",
         "np.linspace(1 / (2 * side), 1 - 1 / (2 * side), side)",
@@ -68,7 +68,7 @@ MUTANTS = {
     "of every layer the same": ("minisam/automatic/crops.py", " * (2 / n)", ""),
     "empty crops": ("minisam/automatic/crops.py", "min(n * (h - overlap), height)", "n * (h - overlap)"),
     "< 20": ("minisam/automatic/crops.py", "np.abs(boxes - crop) <= EDGE", "np.abs(boxes - crop) < EDGE"),
-    "the image's edges too": ("minisam/automatic/crops.py", "near_crop & ~near_picture", "near_crop"),
+    "the image's edges too": ("minisam/automatic/crops.py", "near_crop & ~near_image", "near_crop"),
     "one axis": ("minisam/automatic/crops.py", ".any(axis=1))", "[:, ::2].any(axis=1))"),
     "colours in turn": ("minisam/files/mosaic.py", "np.lexsort((taken, met))[0]", "np.lexsort((taken,))[0]"),
     "the inner one drawn first": ("minisam/files/mosaic.py", "for mask in masks:", "for mask in list(masks)[::-1]:"),

@@ -20,8 +20,8 @@ from minisam_kernels.layers.position_encoding import position_encoding_numpy
 MUTANTS = {
     "x and y swapped": (
         "minisam/figures/position_similarity.py",
-        "np.array(place), gaussian)",
-        "np.array(place)[::-1], gaussian)",
+        "np.array(point), gaussian)",
+        "np.array(point)[::-1], gaussian)",
     ),
     "corners for centres": (
         "minisam/figures/position_similarity.py",

@@ -52,8 +52,8 @@ MUTANTS = {
     ),
     "the object lost from the larger image": (
         "minisam/figures/background.py",
-        "z[here], g[here] = logits_of(subject), subject.truth",
-        "z[here] = logits_of(subject)",
+        "z[corner], g[corner] = logits_of(subject), subject.truth",
+        "z[corner] = logits_of(subject)",
     ),
 }
 

@@ -19,32 +19,6 @@ from minisam_kernels.runtime.errors import InputError
 
 # wrong version → (file, text in it, its replacement); names are quoted from docstrings
 MUTANTS = {
-    "another order of pixels": (
-        "minisam/figures/interaction.py",
-        "rows, columns = np.nonzero(region)",
-        "columns, rows = np.nonzero(region.T)",
-    ),
-    "a limit that does not scale": ("minisam/figures/interaction.py", "20 * size / 1024", "20.0"),
-    "the oracle's mask fed back": (
-        "minisam/figures/interaction.py",
-        "best = int(predicted.argmax())",
-        "best = int(overlaps(masks, truth[None])[:, 0].argmax())",
-    ),
-    "three masks in later rounds": (
-        "minisam/figures/interaction.py",
-        "multimask_output=number == 0",
-        "multimask_output=True",
-    ),
-    "masks for logits": (
-        "minisam/figures/interaction.py",
-        "mask, logits = masks[best], low_res[best : best + 1]",
-        "mask, logits = masks[best], np.sign(low_res[best : best + 1])",
-    ),
-    "a forgotten prompt": (
-        "minisam/figures/interaction.py",
-        "[*points, place], [*labels, label]",
-        "[*points[1:], place], [*labels[1:], label]",
-    ),
     "shares over masks instead of objects": ("minisam/figures/who_wins.py", "table.sum(axis=1", "table.sum(axis=0"),
     "levels exchanged": ("minisam/figures/who_wins.py", "(level == row)", "(level == 2 - row)"),
 }

@@ -36,7 +36,7 @@ MUTANTS = {
     ),
     "a stage left out": (
         "minisam/figures/profile.py",
-        """    found["neck · conv2d"] = part["neck"]
+        """    counts["neck · conv2d"] = part["neck"]
 """,
         "",
     ),

@@ -401,6 +401,7 @@ def test_a_packed_file_needs_no_pycocotools(place, capsys, monkeypatch):
         assert ("pycocotools" in asked) == needed
 
 
+@pytest.mark.slow
 def test_training_from_the_command_line(place, capsys):
     """Pretrain, train from it, draw the log: small, but nothing is replaced."""
     small = ["--size", "64", "--steps", "2", "--batch", "2", "--warmup", "1", "--workers", "0"]

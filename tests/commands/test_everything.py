@@ -33,7 +33,7 @@ COCO = pytest.importorskip("pycocotools.coco").COCO
 MUTANTS = {
     "a % that argparse trips over": (
         "minisam/commands/everything.py",
-        'help="write the photo with all masks on it"',
+        'help="write the image with all masks on it"',
         'help="100 % of the masks"',
     ),
     "an error where there is none": (

@@ -71,6 +71,7 @@ def test_every_line_differs_in_one_thing():
     assert len(seen) == len({(str(s), distinct, pretrain) for s, distinct, pretrain in seen})
 
 
+@pytest.mark.slow
 def test_a_stopped_table_goes_on(tmp_path, monkeypatch, capsys):
     """A line once made is kept; pretraining, few images and real ones are trained and measured. Kills: a second run
     of the same line; a line that is lost when the next one fails."""
@@ -120,6 +121,7 @@ def test_what_was_stopped_is_no_result(tmp_path, monkeypatch):
     assert [run["seed"] for run in json.loads(path.read_text())["runs"]] == [0]
 
 
+@pytest.mark.slow
 def test_two_at_a_time_are_the_same(tmp_path):
     """In processes of their own, the figures are those of one after the other. Kills: processes that share a seed."""
     found = []

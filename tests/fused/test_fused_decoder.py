@@ -33,8 +33,8 @@ MUTANTS = {
     "a wrong layer's": ("minisam/fused/prompts.py", "self.weights.ways_out[i]", "self.weights.ways_out[0]"),
     "room shared by two prompts": (
         "minisam/fused/decoder.py",
-        'scratch(*[(len(chosen), 4 * h, 4 * w)] * len(here), name="masks")',
-        '[*scratch((len(chosen), 4 * h, 4 * w), name="masks")] * len(here)',
+        'scratch(*[(len(masks), 4 * h, 4 * w)] * len(prompts), name="masks")',
+        '[*scratch((len(masks), 4 * h, 4 * w), name="masks")] * len(prompts)',
     ),
     "sums over the batch": (
         "minisam/fused/prompts.py",
@@ -54,12 +54,16 @@ MUTANTS = {
         """return self._dense_pe.copy()
 """,
     ),
-    "masks of the wrong token": ("minisam/fused/decoder.py", "masks[b][: len(indices)])", "masks[b][-len(indices) :])"),
+    "masks of the wrong token": (
+        "minisam/fused/decoder.py",
+        "logits[b][: len(indices)])",
+        "logits[b][-len(indices) :])",
+    ),
     "all or none": (
         "minisam/fused/decoder.py",
         """                if len(indices):
 """,
-        """                if len(indices) == len(chosen):
+        """                if len(indices) == len(masks):
 """,
     ),
     "a guard nobody asks": (
@@ -69,8 +73,8 @@ MUTANTS = {
     ),
     "of one mask the other is given": (
         "minisam/fused/decoder.py",
-        "dense, chosen.start > 0)",
-        "dense, len(chosen) > 1)",
+        "dense, masks.start > 0)",
+        "dense, len(masks) > 1)",
     ),
 }
 

@@ -88,6 +88,7 @@ def test_what_the_kernel_leaves_to_others():
     assert tiled.attention(qkv.detach(), 1, down.requires_grad_(), right).requires_grad, "a table that learns"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(HERE.type == "cuda" or INTERPRETED, reason="the tests above run here")
 def test_the_kernel_interpreted():
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__]

@@ -73,6 +73,7 @@ def test_the_loss_is_of_hidden_patches_alone():
     assert task(batch, chance)[0] > before + 1000
 
 
+@pytest.mark.slow
 def test_it_learns_resumes_and_draws(tmp_path):
     trainer = loop.Trainer(dataclasses.replace(PRETRAIN, steps=100, lr=2e-3), tmp_path / "a")
     batch = batch_of()

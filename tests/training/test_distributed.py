@@ -51,6 +51,7 @@ group.leave()
 TWO = dataclasses.replace(SETTINGS, batch=4, steps=3, layer_decay=0.9)
 
 
+@pytest.mark.slow
 def test_two_processes_are_one(tmp_path):
     """The same loss and, within rounding, the same weights. Kills: gradients of one process alone, a process that
     draws its own chances."""

@@ -108,6 +108,7 @@ def constants():
         yield
 
 
+@pytest.mark.slow
 def test_the_model_can_be_traced_whole(constants):
     """What ``--compile`` compiles has no break in its graph, and gives the same loss."""
     batch, draws = batch_of(), prompts.draw(0, 0, 4, 3)
@@ -204,6 +205,7 @@ def imitated(task):
     return record
 
 
+@pytest.mark.slow
 def test_a_recording_is_played_for_every_batch(tmp_path):
     """Steps with other images and chances, two pauses twice, and drop path, with a recording imitated and with none:
     the same losses, figures and weights.

@@ -77,6 +77,7 @@ MUTANTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 def test_a_resumed_training_is_the_uninterrupted_one(tmp_path, optimizer):
     """To the bit, drop path and all: stopped after two of four steps and begun again. Kills: a forgotten state."""
@@ -100,6 +101,7 @@ def test_a_resumed_training_is_the_uninterrupted_one(tmp_path, optimizer):
         loop.Trainer(dataclasses.replace(settings, lr=1.0), tmp_path / "half")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_step_and_saves(tmp_path, number):
     """Ctrl-C in the middle of a step: the step is finished, saved and logged no line. Kills: half a step in a file."""
@@ -126,6 +128,7 @@ def group_of_one(folder: str) -> None:
     assert trainer.run(workers=1) == "terminated"
 
 
+@pytest.mark.slow
 def test_a_signal_to_the_whole_group_saves(tmp_path):
     """As ``timeout`` and ``torchrun`` send it, to workers too. Kills: a worker that dies, and the save that fails."""
     process = multiprocessing.get_context("spawn").Process(target=group_of_one, args=(str(tmp_path),))
@@ -145,6 +148,7 @@ def test_a_signal_to_the_whole_group_saves(tmp_path):
     assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"] >= 20
 
 
+@pytest.mark.slow
 def test_the_average_is_of_the_last_tenth(tmp_path):
     """Keeps t / (t + 10) at step t, at most ``average``. Kills: an average of the first steps for ever, another step's
     share."""
@@ -161,6 +165,7 @@ def test_the_average_is_of_the_last_tenth(tmp_path):
     assert trainer.model.training and not torch.equal(trainer.model.state_dict()[name], trainer.average[name])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 def test_the_gradient_is_clipped_before_the_step(tmp_path, optimizer):
     """What the optimiser's moments see has the length ``clip``, the log has the length before; a short one stays.
@@ -180,6 +185,7 @@ def test_the_gradient_is_clipped_before_the_step(tmp_path, optimizer):
         assert float(moments[1e6].double().norm()) == pytest.approx(0.1 * norm, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_finished_weights_are_not_begun_anew(tmp_path):
     """A folder whose checkpoint was deleted. Kills: step 0 written over them."""
     loop.Trainer(SETTINGS, tmp_path).run(workers=0)
@@ -188,6 +194,7 @@ def test_finished_weights_are_not_begun_anew(tmp_path):
         loop.Trainer(SETTINGS, tmp_path)
 
 
+@pytest.mark.slow
 def test_time_is_up(tmp_path):
     trainer = loop.Trainer(SETTINGS, tmp_path)
     assert trainer.run(workers=0, minutes=1e-6) == "time" and trainer.step == 1
@@ -195,6 +202,7 @@ def test_time_is_up(tmp_path):
     assert again.step == 1 and again.run(workers=0) == "" and again.step == 4
 
 
+@pytest.mark.slow
 def test_a_log_is_cut_where_the_checkpoint_is(tmp_path):
     trainer = loop.Trainer(SETTINGS, tmp_path)
     trainer.save()
@@ -225,6 +233,7 @@ def test_what_a_worker_stumbles_over_is_one_line(tmp_path):
     assert str(caught.value).startswith("expected an image, got") and "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_full_disk_keeps_the_last_checkpoint(tmp_path):
     """In a process that may write no file over 20 MB, where a checkpoint takes four times that."""
     trainer = loop.Trainer(SETTINGS, tmp_path)
@@ -286,6 +295,7 @@ def test_checkpoints_that_do_not_fit(tmp_path):
             dataclasses.replace(SETTINGS, **{name: -1}).check()
 
 
+@pytest.mark.slow
 def test_the_loss_falls(tmp_path):
     """Twenty steps on one batch make its loss smaller: gradients reach the weights. Kills: a detached embedding."""
     trainer = loop.Trainer(dataclasses.replace(SETTINGS, steps=100, weight_decay=0.0), tmp_path)

@@ -84,8 +84,8 @@ MUTANTS = {
     "a part as large as its whole": ("minisam/transfer/held_out.py", " or areas[i] > DIFFERENT * areas[above]", ""),
     "names alone": (
         "minisam/transfer/points.py",
-        "return [entry for entry in images[::every] if _digest(entry[0]) not in shown]",
-        "return images[::every]",
+        "return [entry for entry in pictures[::every] if _digest(entry[0]) not in shown]",
+        "return pictures[::every]",
     ),
     "means over both as if they were one image": (
         "minisam/transfer/points.py",

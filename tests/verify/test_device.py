@@ -49,7 +49,7 @@ MUTANTS = {
         "return 2 * roundings**0.5 * torch",
         "return 200 * roundings**0.5 * torch",
     ),
-    "pixels at the threshold counted": ("minisam/verify/stages.py", "found = iou(clear)", "found = iou(True)"),
+    "pixels at the threshold counted": ("minisam/verify/stages.py", "ious = iou(clear)", "ious = iou(True)"),
     "IoU of all masks together": (
         "minisam/verify/stages.py",
         "(mask.sum(axis=(2, 3)) for",

@@ -21,8 +21,8 @@ MUTANTS = {
     "keeps the bits of the word above": ("            bits[:] = 0\n", ""),
     "every strip is the first": ("mask[:, first : first + columns]", "mask[:, :columns]"),
     "starts where the last mask ended": (
-        "        state = np.array([1, 0])\n        changes = _e",
-        "        changes = _e",
+        "    for mask in as_masks(masks):\n        state = np.array([1, 0])\n        changes = _e",
+        "    state = np.array([1, 0])\n    for mask in as_masks(masks):\n        changes = _e",
     ),
     "readable version goes along the rows": ("mask.T.ravel()", "mask.ravel()"),
     "a run ends in its first column": ("(end - 1) // max(height, 1) - column + 1", "end // end"),
