@@ -50,14 +50,15 @@ if TYPE_CHECKING:
     from minisam_kernels.attn.window import window_partition as window_partition
     from minisam_kernels.attn.window import window_unpartition as window_unpartition
     from minisam_kernels.attn.window_attention import window_attention as window_attention
+    from minisam_kernels.decoder.gelu_masks import gelu_masks as gelu_masks
     from minisam_kernels.decoder.head_products import head_moments as head_moments
     from minisam_kernels.decoder.head_products import head_products as head_products
     from minisam_kernels.decoder.image_to_tokens import image_to_tokens as image_to_tokens
     from minisam_kernels.decoder.implied_layer_norm import implied_layer_norm as implied_layer_norm
+    from minisam_kernels.decoder.merge_tiles import merge_tiles as merge_tiles
+    from minisam_kernels.decoder.norm_gelu import norm_gelu as norm_gelu
     from minisam_kernels.decoder.skinny_linear import skinny_linear as skinny_linear
     from minisam_kernels.decoder.tokens_to_image import tokens_to_image as tokens_to_image
-    from minisam_kernels.decoder.upscale import gelu_masks as gelu_masks
-    from minisam_kernels.decoder.upscale import norm_gelu as norm_gelu
     from minisam_kernels.layers.conv2d import conv2d as conv2d
     from minisam_kernels.layers.conv_transpose2d import conv_transpose2d as conv_transpose2d
     from minisam_kernels.layers.gelu import gelu as gelu
@@ -90,12 +91,14 @@ _NAMES = {
     "attn.rel_pos": ["decomposed_rel_pos", "get_rel_pos"],
     "attn.window": ["window_partition", "window_unpartition"],
     "attn.window_attention": ["window_attention"],
+    "decoder.gelu_masks": ["gelu_masks"],
     "decoder.head_products": ["head_moments", "head_products"],
     "decoder.image_to_tokens": ["image_to_tokens"],
     "decoder.implied_layer_norm": ["implied_layer_norm"],
+    "decoder.merge_tiles": ["merge_tiles"],
+    "decoder.norm_gelu": ["norm_gelu"],
     "decoder.skinny_linear": ["skinny_linear"],
     "decoder.tokens_to_image": ["tokens_to_image"],
-    "decoder.upscale": ["gelu_masks", "norm_gelu"],
     "layers.conv2d": ["conv2d"],
     "layers.conv_transpose2d": ["conv_transpose2d"],
     "layers.gelu": ["gelu"],

@@ -17,11 +17,13 @@ from minisam.fused.terms import FusedWeights, ImageTerms
 from minisam.model.mask_decoder import MaskDecoder
 from minisam.model.state import State
 from minisam.model.transformer import EPS
+from minisam_kernels.decoder.gelu_masks import gelu_masks_tile
 from minisam_kernels.decoder.image_to_tokens import image_to_tokens_tiles
 from minisam_kernels.decoder.implied_layer_norm import implied_layer_norm_tiles
+from minisam_kernels.decoder.merge_tiles import merge_tiles
+from minisam_kernels.decoder.norm_gelu import norm_gelu_tile
 from minisam_kernels.decoder.skinny_linear import skinny_linear
-from minisam_kernels.decoder.tokens_to_image import merge_tiles, tokens_to_image_tiles
-from minisam_kernels.decoder.upscale import gelu_masks_tile, norm_gelu_tile
+from minisam_kernels.decoder.tokens_to_image import tokens_to_image_tiles
 from minisam_kernels.layers.layer_norm import layer_norm
 from minisam_kernels.runtime.scratch import scratch
 from minisam_kernels.runtime.threads import cancelled, parallel_for
@@ -217,9 +219,8 @@ class FusedPrompts:
 
         tokens = _beside(queries, tile, self.tiles)[0]
         # Σ A · scale · (x M Wv) and Σ A · features over all tiles.
-        mixed, rest = np.empty((batch * rows, self.width), np.float32), np.empty((batch * rows, known), np.float32)
         flat = (array.reshape(self.tiles, batch * rows, -1) for array in (moments, mixtures))
-        merge_tiles(largest.reshape(self.tiles, -1), totals.reshape(self.tiles, -1), *flat, mixed, rest)
+        mixed, rest = merge_tiles(largest.reshape(self.tiles, -1), totals.reshape(self.tiles, -1), *flat)
         # The mixed values: the image's are ready, the mixed features become a source (basis, shift), then a value (Wv).
         source = (rest.reshape(batch, rows, -1) @ self.basis + self.shift).reshape(batch, self.heads, count, -1)
         values = mixed.reshape(batch, self.heads, count, -1) + source @ self.of_heads(way_out).swapaxes(1, 2)

@@ -63,6 +63,12 @@ def tokens_to_image(
     return torch.bmm(weights, (scale * v).mT), weights.flatten(0, 1) @ features.T
 
 
+def merge_tiles(largest: Tensor, totals: Tensor, moments: Tensor, mixtures: Tensor) -> tuple[Tensor, Tensor]:
+    """largest, totals (tiles, R), moments (tiles, R, D), mixtures (tiles, R, K) → mixed (R, D), rest (R, K)."""
+    shares = torch.softmax(largest + totals.log(), dim=0) / totals
+    return torch.einsum("ir,ird->rd", shares, moments), torch.einsum("ir,irk->rk", shares, mixtures)
+
+
 def norm_gelu(
     x: Tensor, z: Tensor, scale: Tensor, bias: Tensor, weight: Tensor, shift: Tensor, eps: float = 1e-6
 ) -> Tensor:

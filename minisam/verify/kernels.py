@@ -16,12 +16,13 @@ from torch import Tensor
 from minisam.reference import decoder_ops, ops
 from minisam_kernels.attn import attention, cross_attention, rel_pos, window
 from minisam_kernels.decoder import (
+    gelu_masks,
     head_products,
     image_to_tokens,
     implied_layer_norm,
+    norm_gelu,
     skinny_linear,
     tokens_to_image,
-    upscale,
 )
 from minisam_kernels.layers import (
     conv2d,
@@ -255,17 +256,17 @@ def decoder_cases(rng: np.random.Generator) -> Iterator[Case]:
     terms = (np.abs(x) + np.abs(scale * z) + np.abs(bias)[:, None]).reshape(4, 64, 256).max(axis=1, keepdims=True)
     size = (terms * np.abs(weight)[:, None] + np.abs(shift)[:, None]).reshape(256, 256)
     arguments = (x, z, scale, bias, weight, shift)
-    yield Case("norm_gelu", upscale.norm_gelu, decoder_ops.norm_gelu, arguments, upscale.TOLERANCE, size)
+    yield Case("norm_gelu", norm_gelu.norm_gelu, decoder_ops.norm_gelu, arguments, norm_gelu.TOLERANCE, size)
     y, bias, vectors = normal(128, 64), normal(32), normal(3, 32)
 
     def masks(y: np.ndarray, bias: np.ndarray, vectors: np.ndarray) -> np.ndarray:
         out = np.empty((3, 32, 32), np.float32)
         for corner in range(4):  # the same tile at each
-            upscale.gelu_masks(y, bias, vectors, corner, 0, 8, out)
+            gelu_masks.gelu_masks(y, bias, vectors, corner, 0, 8, out)
         return out.reshape(3, 8, 2, 2, 8, 2, 2)[:, :, 0, :, :, 0].transpose(0, 2, 4, 1, 3).reshape(3, 4, 64)
 
     size = absolute(lambda y, b, v: np.einsum("mc,kcp->mkp", v, y.reshape(4, 32, -1) + b[:, None]), y, bias, vectors)
-    yield Case("gelu_masks", masks, decoder_ops.gelu_masks, (y, bias, vectors), upscale.TOLERANCE, size)
+    yield Case("gelu_masks", masks, decoder_ops.gelu_masks, (y, bias, vectors), gelu_masks.TOLERANCE, size)
 
 
 def mask_cases(rng: np.random.Generator) -> Iterator[Case]:

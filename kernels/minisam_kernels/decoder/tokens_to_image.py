@@ -7,27 +7,32 @@
 Source: Vaswani et al. 2017, eq. 1, reassociated: a value is scale · v + features · (something that does not depend on
 the pixel), so the features are mixed first and meet that something once. The softmax runs over tiles: each keeps its
 maximum, its sum and its mixtures, and they are put together in the tiles' order (Milakov & Gimelshein 2018).
-
-Shapes: q (heads, T, D); k, position, v (heads, D, N); scale (N,); factors (heads · T, K); features (K, N) →
-mixed (heads, T, D), rest (heads · T, K). K may be 0.
-Errors: ``InputError`` when shapes do not fit or there is no image token.
-Accuracy: ``TOLERANCE`` · eps · (1 + largest Σ of absolute terms of a score) · largest ``|scale v|`` or ``|features|``.
 """
 
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from minisam_kernels.decoder.head_products import add_head_products, scale_and_add, write_head_moments
+from minisam_kernels.decoder.merge_tiles import merge_tiles
 from minisam_kernels.runtime.elementary import exp
 from minisam_kernels.runtime.errors import InputError, as_float32, expect_ndim, expect_shape
 from minisam_kernels.runtime.jit import jit
 
-TOLERANCE = 8.0  # × eps × magnitude; see above
+TOLERANCE = 8.0  # × eps × magnitude; see ``tokens_to_image``
 LANES = 8  # running maxima: LLVM makes no vector code of a single one
 
 
-def tokens_to_image_numpy(q, k, position, v, scale, factors, features):
+def tokens_to_image_numpy(
+    q: np.ndarray,
+    k: np.ndarray,
+    position: np.ndarray,
+    v: np.ndarray,
+    scale: np.ndarray,
+    factors: np.ndarray,
+    features: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
     """The equations above → mixed (heads, T, D), rest (heads · T, K), in the dtype of q."""
     heads, tokens, _ = q.shape
     scores = q @ (scale * k + position) + (factors @ features).reshape(heads, tokens, -1)
@@ -84,41 +89,41 @@ def tokens_to_image_tiles(q, k, position, v, count, scale, known, features, scor
         tokens_to_image_tile(q[b], k, position, v, features[b, scale], known, count, *out)
 
 
-@jit
-def merge_tiles(largest, totals, moments, mixtures, mixed, rest):
-    """largest, totals (tiles, R), moments (tiles, R, D), mixtures (tiles, R, K) → mixed (R, D), rest (R, K)."""
-    tiles, rows = largest.shape
-    for r in range(rows):
-        top = largest[0, r]
-        for i in range(tiles):
-            top = largest[i, r] if largest[i, r] > top else top
-        total = np.float32(0)
-        mixed[r] = np.float32(0)
-        rest[r] = np.float32(0)
-        for i in range(tiles):
-            share = exp(largest[i, r] - top)  # of the tile's sums in those of all tiles
-            total += share * totals[i, r]
-            for d in range(mixed.shape[1]):
-                mixed[r, d] += share * moments[i, r, d]
-            for j in range(rest.shape[1]):
-                rest[r, j] += share * mixtures[i, r, j]
-        for d in range(mixed.shape[1]):
-            mixed[r, d] /= total
-        for j in range(rest.shape[1]):
-            rest[r, j] /= total
-
-
 def tokens_to_image(
-    q: np.ndarray,
-    k: np.ndarray,
-    position: np.ndarray,
-    v: np.ndarray,
-    scale: np.ndarray,
-    factors: np.ndarray,
-    features: np.ndarray,
+    q: npt.ArrayLike,
+    k: npt.ArrayLike,
+    position: npt.ArrayLike,
+    v: npt.ArrayLike,
+    scale: npt.ArrayLike,
+    factors: npt.ArrayLike,
+    features: npt.ArrayLike,
     tile: int = 256,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Float32 mixed (heads, T, D) and rest (heads · T, K), ``tile`` image tokens at a time. See the module's text."""
+    """Let prompt tokens attend to an image, ``tile`` image tokens at a time.
+
+    Parameters
+    ----------
+    q : array_like, shape (heads, T, D)
+    k, position, v : array_like, shape (heads, D, N)
+    scale : array_like, shape (N,)
+    factors : array_like, shape (heads · T, K), K ≥ 0
+    features : array_like, shape (K, N)
+    tile : int
+
+    Returns
+    -------
+    mixed : ndarray, shape (heads, T, D), float32
+    rest : ndarray, shape (heads · T, K), float32
+
+    Raises
+    ------
+    InputError
+        If shapes do not fit, or there is no image token.
+
+    Notes
+    -----
+    Accuracy: ``TOLERANCE`` · eps · (1 + largest Σ of a score's ``|terms|``) · largest ``|scale v|``, ``|features|``.
+    """
     names = ("q", "k", "position", "v", "scale", "factors", "features")
     q, k, position, v, scale, factors, features = map(as_float32, names, (q, k, position, v, scale, factors, features))
     expect_ndim("q", q, 3, "(heads, T, D)")
@@ -133,18 +138,13 @@ def tokens_to_image(
     tiles = -(-pixels // tile)
     largest, totals = np.empty((2, tiles, rows), np.float32)
     moments, mixtures = np.empty((tiles, heads, tokens, width), np.float32), np.empty((tiles, rows, known), np.float32)
-
-    def padded(x: np.ndarray, i: int) -> np.ndarray:  # (R, N) → (R, tile), zeros behind the end
-        part = x.reshape(-1, pixels)[:, i * tile : (i + 1) * tile]
-        return np.pad(part, ((0, 0), (0, tile - part.shape[1])))
-
-    for i in range(tiles):
-        known_features = padded(features, i)
-        scores = factors @ known_features
-        count = min(tile, pixels - i * tile)
-        image = padded(k, i), padded(position, i), padded(v, i), padded(scale, i)[0]
-        tokens_to_image_tile(q, *image, True, count, scores, largest[i], totals[i], moments[i])
-        np.matmul(scores, known_features.T, out=mixtures[i])
-    mixed, rest = np.empty((heads, tokens, width), np.float32), np.empty((rows, known), np.float32)
-    merge_tiles(largest, totals, moments.reshape(tiles, rows, width), mixtures, mixed.reshape(rows, width), rest)
-    return mixed, rest
+    # (R, N) → (tiles, R, tile), zeros behind the end.
+    padded = (np.pad(x.reshape(-1, pixels), ((0, 0), (0, -pixels % tile))) for x in (k, position, v, scale, features))
+    *image, features = (np.stack(np.split(x, tiles, axis=1)) for x in padded)
+    for i, (keys, positions, values, scales) in enumerate(zip(*image)):
+        scores, count = factors @ features[i], min(tile, pixels - i * tile)
+        out = largest[i], totals[i], moments[i]
+        tokens_to_image_tile(q, keys, positions, values, scales[0], True, count, scores, *out)
+        np.matmul(scores, features[i].T, out=mixtures[i])
+    mixed, rest = merge_tiles(largest, totals, moments.reshape(tiles, rows, width), mixtures)
+    return mixed.reshape(heads, tokens, width), rest

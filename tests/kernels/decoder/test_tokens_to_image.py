@@ -32,10 +32,6 @@ MUTANTS = {
     "moments behind the end stay": ("            target[count:] = np.float32(0)\n", ""),
     "values without their scale": ("target[n] = e * scale[n]", "target[n] = e"),
     "every head's values are the first's": ("v[h * width : (h + 1) * width]", "v[:width]"),
-    "tiles count alike": ("share = exp(largest[i, r] - top)", "share = np.float32(1)"),
-    "the first tile's maximum for all": ("top = largest[i, r] if largest[i, r] > top else top", "top = top"),
-    "sums without shares": ("total += share * totals[i, r]", "total += totals[i, r]"),
-    "mixtures are not divided": ("rest[r, j] /= total", "rest[r, j] /= np.float32(1)"),
     "leftovers count for scores": ("    if not known:\n        scores[:] = np.float32(0)\n", ""),
     "known keys without scale and position": ("            keys = positioned\n", ""),
     "every head's positions are the first's": (
@@ -80,9 +76,8 @@ def test_numpy_is_torch(drawn):
 
 @given(inputs(), st.sampled_from([8, 16, 256]))
 def test_compiled_is_torch(drawn, tile):
-    """Several tiles, the last one short. Kills: all that leave out or count too much, tiles count alike, sums without
-    shares, values without their scale, every head's values or places are the first's, known keys without scale and
-    position."""
+    """Several tiles, the last one short. Kills: all that leave out or count too much, values without their scale, every
+    head's values or places are the first's, known keys without scale and position."""
     for i, size in enumerate(magnitudes(*drawn)):
         expected = oracle(lambda *a, i=i: ops.tokens_to_image(*a)[i], *drawn)
         assert_close(tokens_to_image(*drawn, tile=tile)[i], expected, size, TOLERANCE)
@@ -91,7 +86,7 @@ def test_compiled_is_torch(drawn, tile):
 @pytest.mark.parametrize("position", [0, 7, 8, 21, 22])
 def test_huge_scores_do_not_overflow(position):
     """A score of 10⁵ chooses one image token wherever it stands, the others' being 10⁴. Kills: does not subtract the
-    maximum, the maximum leaves out the lanes, the end, the first tile's maximum for all."""
+    maximum, the maximum leaves out the lanes, the end."""
     k = np.full((1, 1, 23), 1e4, np.float32)
     k[0, 0, position] = 1e5
     v = np.arange(23, dtype=np.float32)
