@@ -57,3 +57,26 @@ def arrays(
         where = rng.integers(0, array.size, size=min(3, array.size))
         array.reshape(-1)[where] = rng.choice(SPIKES, size=where.size)
     return lay_out(array, draw(st.sampled_from(LAYOUTS))) if array.ndim else array
+
+
+@st.composite
+def masks(draw: st.DrawFn) -> np.ndarray:
+    """(M, H, W) bool of any size, 0 too: noise, blocks, checkerboards, all or nothing."""
+    shape = (draw(st.integers(0, 2)), draw(sizes(0, 70, edges=(0, 8, 32, 64))), draw(sizes(0, 70, edges=(0, 64))))
+    rng = np.random.default_rng(draw(seeds))
+    kind = draw(st.sampled_from(["noise", "blocks", "checkerboard", "nothing", "all", "columns"]))
+    if kind == "noise":
+        mask = rng.random(shape) < draw(st.sampled_from([0.02, 0.5, 0.98]))
+    elif kind == "blocks":
+        mask = np.zeros(shape, bool)
+        for m in range(shape[0]):
+            for _ in range(3):
+                (y0, y1), (x0, x1) = (np.sort(rng.integers(0, n + 1, 2)) for n in shape[1:])
+                mask[m, y0:y1, x0:x1] ^= True
+    elif kind == "columns":
+        mask = np.broadcast_to(rng.random(shape[2]) < 0.5, shape)
+    else:
+        mask = np.full(shape, kind == "all")
+        if kind == "checkerboard":
+            mask = np.broadcast_to(np.add.outer(np.arange(shape[1]), np.arange(shape[2])) % 2 == 0, shape)
+    return lay_out(mask, draw(st.sampled_from(LAYOUTS)))

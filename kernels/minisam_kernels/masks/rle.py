@@ -16,8 +16,8 @@ import numpy.typing as npt
 
 from minisam_kernels.masks.box_from_mask import as_masks
 from minisam_kernels.masks.mask_changes import STRIP, WORD, append_changes, as_counts
+from minisam_kernels.masks.rle_geometry import area, box, column_pieces, uncrop
 from minisam_kernels.masks.rle_text import from_string, to_string
-from minisam_kernels.runtime.errors import InputError
 from minisam_kernels.runtime.jit import jit
 
 __all__ = ["area", "box", "decode", "encode", "from_string", "rle_numpy", "to_string", "uncrop"]
@@ -74,22 +74,6 @@ def encode(masks: npt.ArrayLike) -> list[np.ndarray]:
     return counts
 
 
-def _columns(counts: npt.ArrayLike, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The runs of True, cut where a column ends: column, first row and row after the last one of each piece."""
-    counts, height, pixels = np.asarray(counts), size[0], size[0] * size[1]
-    fits = counts.ndim == 1 and counts.dtype.kind in "iu" and not ((counts < 0) | (counts > pixels)).any()
-    if not fits or counts.sum() != pixels:
-        raise InputError(f"expected whole numbers >= 0 that sum to {size[0]} · {size[1]}, got {counts.tolist()!s:.60}")
-    ends = np.cumsum(counts, dtype=np.int64)
-    start, end = ends[: len(ends) // 2 * 2 : 2], ends[1::2]
-    start, end = start[start < end], end[start < end]
-    column = start // max(height, 1)
-    pieces = (end - 1) // max(height, 1) - column + 1
-    column = np.repeat(column, pieces) + np.arange(pieces.sum()) - np.repeat(np.cumsum(pieces) - pieces, pieces)
-    top = np.maximum(np.repeat(start, pieces) - column * height, 0)
-    return column, top, np.minimum(np.repeat(end, pieces) - column * height, height)
-
-
 @jit
 def _toggle(out):
     """out (H, W): ones where a column changes → the mask."""
@@ -115,36 +99,11 @@ def decode(counts: npt.ArrayLike, size: tuple[int, int]) -> np.ndarray:
     Raises
     ------
     InputError
-        If ``counts`` are not whole numbers ≥ 0 that sum to H·W. ``box`` and ``uncrop`` raise the same.
+        If ``counts`` are not whole numbers ≥ 0 that sum to H·W.
     """
-    column, top, bottom = _columns(counts, size)
+    column, top, bottom = column_pieces(counts, size)
     out = np.zeros((size[0] + 1, size[1]), np.uint8)
     out[top, column] = 1
     out[bottom, column] ^= 1  # where an odd reader's empty run ends one run and begins the next, nothing changes
     _toggle(out[:-1])
     return out[:-1].view(bool)
-
-
-def area(counts: npt.ArrayLike) -> int:
-    """How many pixels are True."""
-    return int(np.asarray(counts)[1::2].sum())
-
-
-def box(counts: npt.ArrayLike, size: tuple[int, int]) -> np.ndarray:
-    """int64 (4,): ``box_from_mask`` of the mask of that size (H, W)."""
-    column, top, bottom = _columns(counts, size)
-    return np.array([column[0], top.min(), column[-1], bottom.max() - 1] if len(column) else [0] * 4, np.int64)
-
-
-def uncrop(counts: npt.ArrayLike, crop_box: tuple[int, int, int, int], size: tuple[int, int]) -> np.ndarray:
-    """Counts of the part x0, y0, x1, y1 of an image, x1 and y1 outside of it → counts of the image (H, W)."""
-    x0, y0, x1, y1 = crop_box
-    if not (0 <= x0 <= x1 <= size[1] and 0 <= y0 <= y1 <= size[0]):
-        raise InputError(f"expected a crop inside an image of size {tuple(size)}, got {tuple(crop_box)}")
-    column, top, bottom = _columns(counts, (y1 - y0, x1 - x0))
-    changes = np.stack([top, bottom], axis=1) + ((x0 + column) * size[0] + y0)[:, None]
-    joined = np.flatnonzero(changes[1:, 0] == changes[:-1, 1])  # the end of a column and the beginning of the next one
-    changes = np.delete(changes.ravel(), np.concatenate([2 * joined + 1, 2 * joined + 2]))
-    if len(changes) and changes[-1] == size[0] * size[1]:  # no run of zeros at the end
-        changes = changes[:-1]
-    return np.diff(changes, prepend=0, append=size[0] * size[1])
