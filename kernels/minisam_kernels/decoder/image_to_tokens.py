@@ -19,12 +19,18 @@ from minisam_kernels.runtime.elementary import exp
 from minisam_kernels.runtime.errors import InputError, as_float32, expect_ndim, expect_shape
 from minisam_kernels.runtime.jit import jit
 
-TOLERANCE = 8.0  # × eps × magnitude; see above
-
+TOLERANCE = 8.0  # × eps × magnitude; see ``image_to_tokens``
 _0, _1 = np.float32(0), np.float32(1)
 
 
-def image_to_tokens_numpy(k, bias, q, position=None, scale=None, scores=None):
+def image_to_tokens_numpy(
+    k: np.ndarray,
+    bias: np.ndarray,
+    q: np.ndarray,
+    position: np.ndarray | None = None,
+    scale: np.ndarray | None = None,
+    scores: np.ndarray | None = None,
+) -> np.ndarray:
     """The equations above. → (heads, T − 1, P), in the dtype of k."""
     s = bias[:, :, None] + (k @ q if scores is None else k @ (scale * q + position) + scores)
     largest = np.maximum(s.max(axis=1, keepdims=True, initial=0), 0)
@@ -129,8 +135,7 @@ def image_to_tokens(
     out = np.empty((heads, others, pixels), np.float32)
     known = position is not None and scale is not None and scores is not None
     if position is not None and scale is not None and scores is not None:
-        position, scale = as_float32("position", position), as_float32("scale", scale)
-        scores = as_float32("scores", scores)
+        position, scale, scores = map(as_float32, ("position", "scale", "scores"), (position, scale, scores))
         expect_shape("position", position, q.shape)
         expect_shape("scale", scale, (pixels,))
         expect_shape("scores", scores, out.shape)

@@ -22,8 +22,7 @@ from minisam_kernels.decoder.head_products import add_head_products
 from minisam_kernels.runtime.errors import as_float32, expect_ndim, expect_shape
 from minisam_kernels.runtime.jit import jit
 
-TOLERANCE = 8.0  # × eps × magnitude; see above
-
+TOLERANCE = 8.0  # × eps × magnitude; see ``implied_layer_norm``
 _0, _1, _2 = np.float32(0), np.float32(1), np.float32(2)
 
 
@@ -38,7 +37,9 @@ def basis_numpy(ways: np.ndarray, values: np.ndarray) -> np.ndarray:
     return np.concatenate(rows)
 
 
-def implied_layer_norm_numpy(z, ways, values, scale, features, eps):
+def implied_layer_norm_numpy(
+    z: np.ndarray, ways: np.ndarray, values: np.ndarray, scale: np.ndarray, features: np.ndarray, eps: float
+) -> np.ndarray:
     """The first two equations, y added up. → features / σ (K, P), in the dtype of z."""
     y = scale * z + basis_numpy(ways, values).T @ features  # (C, P)
     return features / np.sqrt((y**2).mean(axis=0) + eps)
@@ -46,8 +47,8 @@ def implied_layer_norm_numpy(z, ways, values, scale, features, eps):
 
 @jit
 def implied_layer_norm_tile(values, cross, length, scale, mixed, eps, channels, features):
-    """cross (groups, heads · D + 1, P) = ways · z, length (P,) = |z|², mixed (K, P) = gram · features, where a pair of
-    rows may be counted twice on one side; features (K, P) are scaled in place. Returns the largest ratio."""
+    """cross (groups, heads · D + 1, P) = ways · z, length (P,) = ``|z|²``, mixed (K, P) = gram · features, where a pair
+    of rows may be counted twice on one side; features (K, P) are scaled in place. Returns the largest ratio."""
     groups, heads, tokens, width = values.shape
     pixels = features.shape[1]
     rows = heads * (tokens - 1) + 1
@@ -144,7 +145,6 @@ def implied_layer_norm(
     basis = basis_numpy(ways, values)
     cross, mixed = ways @ z, basis @ basis.T @ features
     length = (z * z).sum(axis=0)
-    ratio = implied_layer_norm_tile(
-        values, cross, length, scale, mixed, np.float32(eps), np.float32(channels), features
-    )
+    numbers = np.float32(eps), np.float32(channels)
+    ratio = implied_layer_norm_tile(values, cross, length, scale, mixed, *numbers, features)
     return features, float(ratio)

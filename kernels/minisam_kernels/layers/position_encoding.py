@@ -45,7 +45,7 @@ def position_encoding_numpy(coords: np.ndarray, gaussian: np.ndarray) -> np.ndar
 def _encode_rows(coords, gaussian, out):
     """coords (N, 2), gaussian (2, C/2) → out (N, C).
 
-    With t = r + k/2, |r| ≤ ¼: sin 2πt = (−1)ᵏ sin 2πr and cos 2πt = (−1)ᵏ cos 2πr. Both are short polynomials in r
+    With t = r + k/2, ``|r|`` ≤ ¼: sin 2πt = (−1)ᵏ sin 2πr and cos 2πt = (−1)ᵏ cos 2πr. Both are short polynomials in r
     without a branch, and taking the turns off before multiplying by 2π is exact.
     """
     one, two, half = np.float32(1), np.float32(2), np.float32(0.5)
