@@ -8,19 +8,23 @@ the kernel is plain Python.
 
 Any other test file: name → (path from the root, text in that file, its replacement). The name is quoted from a
 docstring of the file, where it stands after "Kills:", and only tests whose docstrings quote it run. The kernels are not
-copied: they are compiled, and their code comes from numba's cache. So does that of ``minisam/world``, whose loops no
-change outside ``@exact`` functions can reach.
+copied: they are compiled, and their code comes from numba's cache. So does that of ``minisam/world``, except for the
+changed file.
 
 A mutant that survives, a text that is not found, a name that no docstring quotes, or tests that fail without a mutant
-are errors.
+are errors. So is whatever pytest cannot finish. Tests that do not end count as failed, after a time that is many times
+what they need without a mutant.
 """
 
 from __future__ import annotations
 
 import ast
 import collections
+import contextlib
+import gc
 import importlib
 import io
+import math
 import multiprocessing
 import os
 import shutil
@@ -30,12 +34,22 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
 TESTS = Path(__file__).resolve().parent
 ROOT = TESTS.parent
 KERNELS = "kernels/minisam_kernels"
+LIMIT = 120  # seconds that a mutant's tests may take, or
+SLOWER = 10  # times what they take without a mutant: there are more random examples, and its file is compiled anew
+LONGEST = 900  # seconds that tests may take without a mutant
+# What the children find imported: nothing of this project
+SHARED = ("torch", "numba", "hypothesis.extra.numpy", "pytest", "scipy.ndimage", "PIL.Image", "safetensors.numpy")
+SHARED += ("matplotlib.pyplot", "ipywidgets", "pycocotools.mask")
+NO_END = "no end after"
+UNUSED = ("cacheprovider", "cov", "xdist", "anyio")  # plugins of pytest
+NO_RESULT = 70  # a child's exit code when pytest did not come to an end
 
 
 class Job(NamedTuple):
@@ -47,6 +61,7 @@ class Job(NamedTuple):
     file: str = ""
     old: str = ""
     new: str = ""
+    limit: int = LONGEST
 
     @property
     def of_kernel(self) -> bool:
@@ -55,6 +70,18 @@ class Job(NamedTuple):
     @property
     def label(self) -> str:
         return self.tests.relative_to(TESTS).as_posix()
+
+    @property
+    def folder(self) -> str:
+        return self.tests.parent.relative_to(ROOT).as_posix()
+
+
+class Result(NamedTuple):
+    """Did the tests pass? Where nobody can say: the wrong answer, and why."""
+
+    passed: bool
+    output: str  # the end of what they printed
+    seconds: float
 
 
 def table(tree: ast.Module) -> dict[str, Any] | None:
@@ -121,24 +148,20 @@ def copy_with_change(job: Job, copy: Path) -> None:
         (copy / job.file).write_text(source.replace(job.old, job.new))
 
 
-def run(job: Job) -> tuple[bool, str]:
-    """Did the tests pass, and the end of what they printed; where nobody can say, the wrong answer, and why."""
+def run(job: Job) -> Result:
+    """The tests against a copy with the change; with more random examples, should it survive few."""
+    start = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        copy, output = Path(folder) / "copy", ""
+        copy, passed, output = Path(folder) / "copy", True, ""
         copy.mkdir()
         try:
             copy_with_change(job, copy)
             for profile in ("mutants", "mutants-many") if job.name else ("mutants",):
-                passed, output = pytest_in_child(job, copy, profile)
-                if not passed:
-                    return False, output
+                if passed:
+                    passed, output = pytest_in_child(job, copy, profile)
         except ValueError as error:
-            return bool(job.name), str(error)
-        return True, output
-
-
-TOO_LONG = 120  # seconds: a mutant whose tests take longer hangs, which is a way to be noticed
-NO_RESULT = 70  # a child's exit code when pytest did not come to an end
+            passed, output = bool(job.name), str(error)
+    return Result(passed, output, time.perf_counter() - start)
 
 
 def pytest_in_child(job: Job, copy: Path, profile: str) -> tuple[bool, str]:
@@ -147,7 +170,8 @@ def pytest_in_child(job: Job, copy: Path, profile: str) -> tuple[bool, str]:
     child = os.fork()
     if child == 0:
         code = NO_RESULT
-        signal.alarm(TOO_LONG if job.name else 0)
+        os.setpgid(0, 0)  # a group of its own, with what the tests start
+        signal.alarm(job.limit)
         with open(report, "w") as file:
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)
@@ -159,10 +183,14 @@ def pytest_in_child(job: Job, copy: Path, profile: str) -> tuple[bool, str]:
                 traceback.print_exc()
             sys.stdout.flush()
         os._exit(code)
-    _, status = os.waitpid(child, 0)
+    try:
+        _, status = os.waitpid(child, 0)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child, signal.SIGKILL)
     code = os.waitstatus_to_exitcode(status)
     if code == -signal.SIGALRM:
-        return False, f"no end after {TOO_LONG} s"
+        return False, f"{NO_END} {job.limit} s"
     if code not in (0, 1):
         raise ValueError(
             f"expected the tests of {job.label} to pass or fail, got exit code {code} with the mutant {job.name!r}:\n"
@@ -185,16 +213,20 @@ def pytest_here(job: Job, copy: Path) -> int:
         os.environ["NUMBA_DISABLE_JIT"] = "1"
         numba.config.DISABLE_JIT = 1
         np.empty, np.empty_like = poisoned(np.empty), poisoned(np.empty_like)
-    elif not job.name or "@exact" not in (ROOT / job.file).read_text():
+    else:
         compile_as_at_home(copy)
-    options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:cov", "--no-header", "--tb=short"]
+    options = ["-x", "-q", "--no-header", "--tb=short", *(f"-pno:{name}" for name in UNUSED)]
     code = int(pytest.main([*options, *([f"{job.tests}::{f}" for f in job.functions] or [str(job.tests)])]))
     package = importlib.import_module("minisam_kernels" if job.of_kernel else "minisam")
     return code if Path(str(package.__file__)).is_relative_to(copy) else 3
 
 
 def compile_as_at_home(copy: Path) -> None:
-    """Let compiled code in the copy of a package count as current when it is current for the package itself."""
+    """Let compiled code in the copy of a package count as current when it is current for the package itself.
+
+    A file with a change is compiled anew, for numba looks at its time and size. A change to a function that compiled
+    code of another file calls would not reach that code, and the mutant would survive.
+    """
     jit = importlib.import_module("minisam_kernels.runtime.jit")
     compiler = jit.compiler
 
@@ -229,36 +261,54 @@ def chosen_files(words: list[str]) -> list[Path]:
     return list(dict.fromkeys(chosen)) if words else files
 
 
-def report(jobs: list[Job], results: Iterable[tuple[bool, str]]) -> collections.Counter[tuple[str, bool]]:
-    """Print a line per job and return how many are (of a folder, right)."""
-    counts: collections.Counter[tuple[str, bool]] = collections.Counter()
-    for job, (passed, output) in zip(jobs, results, strict=True):
-        verdict = ("SURVIVED" if passed else "killed") if job.name else ("passes" if passed else "FAILS")
-        print(f"{job.label:40} {job.name or '(as it is)':60} {verdict}", flush=True)
-        if passed == bool(job.name):
-            print(output)
-        counts[job.tests.parent.relative_to(TESTS).as_posix(), passed != bool(job.name)] += 1
-    return counts
+def report(jobs: list[Job], results: Iterable[Result]) -> list[tuple[Job, Result]]:
+    """Print a line per job, and what its tests printed where that is wrong; return the jobs with their results."""
+    done = []
+    for job, result in zip(jobs, results, strict=True):
+        verdict = ("SURVIVED" if result.passed else "killed") if job.name else ("passes" if result.passed else "FAILS")
+        print(f"{job.label:36} {job.name or '(as it is)':60} {verdict:8} {result.seconds:5.1f} s", flush=True)
+        if result.passed == bool(job.name) or result.output.startswith(NO_END):
+            print(result.output)
+        done.append((job, result))
+    return done
+
+
+def summary(mutants: list[Job], done: list[tuple[Job, Result]]) -> int:
+    """Print mutants, killed ones and seconds of work for each folder and in total; return how many were killed."""
+    all_mutants = collections.Counter(job.folder for job in mutants)
+    killed = collections.Counter(job.folder for job, result in done if job.name and not result.passed)
+    seconds = {folder: sum(result.seconds for job, result in done if job.folder == folder) for folder in all_mutants}
+    print(f"\n{'folder':24} {'mutants':>8} {'killed':>8} {'seconds':>8}")
+    for folder in sorted(all_mutants):
+        print(f"{folder:24} {all_mutants[folder]:8} {killed[folder]:8} {seconds[folder]:8.0f}")
+    print(f"{'total':24} {len(mutants):8} {killed.total():8} {sum(seconds.values()):8.0f}")
+    return killed.total()
 
 
 def main(words: list[str]) -> int:
     """Print a line per mutant and the counts per folder; return 1 if any survives."""
-    for module in ("torch", "numba", "hypothesis", "pytest", "scipy.ndimage", "PIL.Image", "safetensors"):
-        importlib.import_module(module)  # what the children share
-    sys.modules["torch"].set_num_threads(1)
+    for module in SHARED:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(module)
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
+    gc.freeze()  # or each child would look for garbage among all that is imported
     start = time.perf_counter()
     jobs = [job for file in chosen_files(words) for job in jobs_of(file)]
     unbroken, mutants = [job for job in jobs if not job.name], [job for job in jobs if job.name]
-    with multiprocessing.get_context("fork").Pool(os.cpu_count()) as pool:
-        failing = report(unbroken, pool.imap(run, unbroken))  # first: it fills numba's cache, which the copies share
-        counts = report(mutants, pool.imap(run, mutants))
-    for folder in sorted({folder for folder, _ in counts}):
-        killed, survived = counts[folder, True], counts[folder, False]
-        print(f"{folder:20} {killed:4} of {killed + survived} killed")
-    wrong = sum(n for (_, right), n in (failing + counts).items() if not right)
-    killed = sum(n for (_, right), n in counts.items() if right)
-    print(f"{killed} of {len(mutants)} mutants killed in {time.perf_counter() - start:.0f} s, {wrong} runs wrong")
-    return int(wrong > 0)
+    # Not a ``multiprocessing.Pool``: its workers may not have children, which some tests start, and when one of them
+    # ends, it waits for ever.
+    with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("fork")) as pool:
+        as_is = report(unbroken, pool.map(run, unbroken))  # first: it fills numba's cache, which the copies share
+        # Of tests that fail without a mutant nobody can say what they notice.
+        limits = {job.tests: max(LIMIT, SLOWER * math.ceil(result.seconds)) for job, result in as_is if result.passed}
+        testable = [job._replace(limit=limits[job.tests]) for job in mutants if job.tests in limits]
+        broken = report(testable, pool.map(run, testable))
+    killed = summary(mutants, as_is + broken)
+    failing = len(unbroken) - len(limits)
+    print(f"{killed} of {len(mutants)} mutants killed in {time.perf_counter() - start:.0f} s", end="")
+    print(f"; the tests of {failing} of {len(unbroken)} files fail without a mutant")
+    return int(killed < len(mutants) or failing > 0)
 
 
 if __name__ == "__main__":
