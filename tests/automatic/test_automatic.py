@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import minisam
@@ -233,8 +233,18 @@ def both(size: tuple[int, int], answers: dict, **settings) -> tuple[list, list]:
 
 
 thresholds = st.sampled_from((0.0, 0.3, 0.7, 0.75, 0.9))
+# Of the 12 masks of seed 2, cleaned, three have a smaller box
+cleaning = {
+    "points_per_side": 2,
+    "pred_iou_thresh": 0.3,
+    "stability_score_thresh": 0.0,
+    "box_nms_thresh": 1.0,
+    "crop_nms_thresh": 1.0,
+    "min_mask_region_area": 40,
+}
 
 
+@example(2, (64, 64), cleaning)
 @given(
     seeds,
     st.sampled_from(((64, 64), (32, 64), (64, 16), (128, 128), (128, 256), (256, 128))),

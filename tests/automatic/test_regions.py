@@ -106,6 +106,7 @@ def ring_and_block() -> np.ndarray:
 
 
 @example(ring_and_block(), 9)
+@example(np.eye(3, dtype=bool), 2)
 @given(masks(), st.integers(0, 90))
 def test_holes_are_filled_and_islands_removed_as_in_the_whole_picture(mask, min_area):
     """The window with weights gives what labelling the whole image gives, holes first. Kills: 4-neighbours, islands
