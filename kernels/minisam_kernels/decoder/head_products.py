@@ -18,7 +18,7 @@ import numpy.typing as npt
 from minisam_kernels.runtime.errors import as_float32, expect_ndim, expect_shape
 from minisam_kernels.runtime.jit import jit
 
-TOLERANCE = 8.0  # × eps × magnitude; see above
+TOLERANCE = 8.0  # × eps × magnitude; see ``head_products``
 
 
 def head_products_numpy(a: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -18,7 +18,7 @@ from minisam_kernels.runtime.errors import InputError, as_float32, expect_ndim, 
 from minisam_kernels.runtime.jit import jit
 from minisam_kernels.runtime.threads import parallel_for
 
-TOLERANCE = 8.0  # × eps × magnitude; see above
+TOLERANCE = 8.0  # × eps × magnitude; see ``skinny_linear``
 SIZE = 1 << 18  # weights of a piece of work, in whole rows
 
 

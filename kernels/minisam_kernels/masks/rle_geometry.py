@@ -1,10 +1,11 @@
 """What can be said of a mask from its run lengths, without its pixels: area, box, place in a larger image::
 
-    column j of a mask has a piece of a run from row i on, if run 2k + 1 has pixel i + j·H and i is 0 or the run's first
+    a run of pixels s … e − 1  →  in each column j = s // H … (e − 1) // H,
+                                  rows max(s − j·H, 0) … min(e − j·H, H) − 1
 
-Runs go down the columns, from the end of one into the next (``rle``). Cut there, each piece is a column and two rows,
-which a box and an image of another height can be made of. It is all NumPy: there are as many pieces as changes, a few
-hundred for a smooth mask. Source: the released code's ``area_from_rle``, ``batched_mask_to_box``, ``uncrop_masks``.
+Runs go down the columns, from the end of one into the next (``rle``). Cut there, they are pieces of one column each.
+From their columns and rows the box is read, and the run lengths in an image of another height. Source: the released
+code's ``area_from_rle``, ``batched_mask_to_box`` and ``uncrop_masks``.
 """
 
 from __future__ import annotations
