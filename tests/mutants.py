@@ -1,4 +1,4 @@
-"""Break the code on purpose and show that the tests notice: ``python tests/mutants.py [op, folder or file …]``.
+"""Break the code on purpose and show that the tests notice: ``python tests/mutants.py [--slow] [op, folder or file …]``.
 
 A test file holds a table ``MUTANTS`` of wrong versions. For each one the code is copied to a temporary folder and
 changed there, and tests run against the copy, with few random examples and, should the mutant survive those, with many.
@@ -7,9 +7,9 @@ changed there, and tests run against the copy, with few random examples and, sho
 the kernel is plain Python.
 
 Any other test file: name → (path from the root, text in that file, its replacement). The name is quoted from a
-docstring of the file, where it stands after "Kills:", and only tests whose docstrings quote it run. The kernels are not
-copied: they are compiled, and their code comes from numba's cache. So does that of ``minisam/world``, except for the
-changed file.
+docstring of the file, where it stands after "Kills:", and only tests whose docstrings quote it run, the slow ones among
+them with ``--slow`` only. The kernels are not copied: they are compiled, and their code comes from numba's cache. So does
+that of ``minisam/world``, except for the changed file.
 
 A mutant that survives, a text that is not found, a name that no docstring quotes, or tests that fail without a mutant
 are errors. So is whatever pytest cannot finish. Tests that do not end count as failed, after a time that is many times
@@ -94,8 +94,10 @@ def table(tree: ast.Module) -> dict[str, Any] | None:
     return None
 
 
-def jobs_of(tests: Path) -> list[Job]:
-    """The tests as they are, then one job per mutant; none where the file has no table and need not have one."""
+def jobs_of(tests: Path, slow: bool) -> list[Job]:
+    """The tests as they are, then one job per mutant; none where the file has no table and need not have one.
+
+    Of a file that is not a kernel's, mutants that only slow tests notice are left out unless ``slow``."""
     tree = ast.parse(tests.read_text())
     mutants = table(tree)
     if tests.is_relative_to(TESTS / "kernels"):
@@ -107,17 +109,20 @@ def jobs_of(tests: Path) -> list[Job]:
             raise SystemExit(f"expected test_{op}.py to hold a table MUTANTS, found none")
         file = kernel.relative_to(ROOT).as_posix()
         return [Job(tests, ()), *(Job(tests, (), name, file, old, new) for name, (old, new) in mutants.items())]
-    kills = {}
+    kills, quick = {}, set()
     for node in tree.body:
         if isinstance(node, ast.FunctionDef):
             _, _, text = (ast.get_docstring(node) or "").partition("Kills:")
             kills[node.name] = " ".join(text.split())
+            if slow or "pytest.mark.slow" not in map(ast.unparse, node.decorator_list):
+                quick.add(node.name)
     jobs = []
     for name, (file, old, new) in (mutants or {}).items():
         functions = tuple(function for function, text in kills.items() if name in text)
         if not functions:
             raise SystemExit(f"expected {tests.name} to quote {name!r} after a 'Kills:', found it in no docstring")
-        jobs.append(Job(tests, functions, name, file, old, new))
+        if quick.intersection(functions):
+            jobs.append(Job(tests, tuple(f for f in functions if f in quick), name, file, old, new))
     named = tuple(dict.fromkeys(function for job in jobs for function in job.functions))
     return [Job(tests, named), *jobs] if jobs else []
 
@@ -294,7 +299,8 @@ def main(words: list[str]) -> int:
         sys.modules["torch"].set_num_threads(1)
     gc.freeze()  # or each child would look for garbage among all that is imported
     start = time.perf_counter()
-    jobs = [job for file in chosen_files(words) for job in jobs_of(file)]
+    slow = "--slow" in words
+    jobs = [job for file in chosen_files([word for word in words if word != "--slow"]) for job in jobs_of(file, slow)]
     unbroken, mutants = [job for job in jobs if not job.name], [job for job in jobs if job.name]
     # Not a ``multiprocessing.Pool``: its workers may not have children, which some tests start, and when one of them
     # ends, it waits for ever.
