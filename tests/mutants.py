@@ -1,4 +1,4 @@
-"""Break the code on purpose and show that the tests notice: ``python tests/mutants.py [--slow] [op, folder or file …]``.
+"""Break the code on purpose and show that the tests notice: ``python tests/mutants.py [--slow] [op, folder, file …]``.
 
 A test file holds a table ``MUTANTS`` of wrong versions. For each one the code is copied to a temporary folder and
 changed there, and tests run against the copy, with few random examples and, should the mutant survive those, with many.
@@ -7,9 +7,9 @@ changed there, and tests run against the copy, with few random examples and, sho
 the kernel is plain Python.
 
 Any other test file: name → (path from the root, text in that file, its replacement). The name is quoted from a
-docstring of the file, where it stands after "Kills:", and only tests whose docstrings quote it run, the slow ones among
-them with ``--slow`` only. The kernels are not copied: they are compiled, and their code comes from numba's cache. So does
-that of ``minisam/world``, except for the changed file.
+docstring of the file, where it stands after "Kills:", and only tests whose docstrings quote it run; slow ones only with
+``--slow``. The kernels are not copied: they are compiled, and their code comes from numba's cache. So does that of
+``minisam/world``, except for the changed file.
 
 A mutant that survives, a text that is not found, a name that no docstring quotes, or tests that fail without a mutant
 are errors. So is whatever pytest cannot finish. Tests that do not end count as failed, after a time that is many times
