@@ -113,7 +113,7 @@ class SamPredictor:
         self._embedding, self.terms = embedding, terms
 
     def set_image(self, image: npt.ArrayLike | str | Path | Image.Image, image_format: str = "RGB") -> None:
-        """Encode an image. The image before is forgotten first.
+        """Encode an image. The image before is forgotten first, also if this one is refused.
 
         Parameters
         ----------
@@ -127,12 +127,12 @@ class SamPredictor:
         InputError
             If the image is not of that kind, or a file cannot be read.
         """
+        self.reset_image()
         if image_format not in ("RGB", "BGR"):
             raise InputError(f'expected image_format "RGB" or "BGR", got {image_format!r}')
         if image_format == "BGR" and isinstance(image, (str, Path, Image.Image)):
             raise InputError('expected image_format "RGB" with a file or a PIL image, which become RGB, got "BGR"')
         pixels = as_image(image)
-        self.reset_image()
         resized = resize_image(pixels if image_format == "RGB" else pixels[..., ::-1], self.model.config.image_size)
         self._encode(resized, (pixels.shape[0], pixels.shape[1]))
 
@@ -151,11 +151,11 @@ class SamPredictor:
         InputError
             If the shape does not belong to the original size.
         """
+        self.reset_image()
         array = np.asarray(transformed_image)
         if array.ndim != 4 or len(array) != 1:
             raise InputError(f"expected a transformed image of shape (1, 3, h', w'), got {array.shape}")
         resized, size = as_transformed_image(array[0], original_image_size, self.model.config.image_size)
-        self.reset_image()
         self._encode(resized, size)
 
     def _encode(self, resized: np.ndarray, original_size: tuple[int, int]) -> None:

@@ -17,6 +17,11 @@ from strategies import seeds
 
 # wrong version → (file, text in it, its replacement); names are quoted from docstrings
 MUTANTS = {
+    "an image that is forgotten once the next one is read": (
+        "minisam/predictor.py",
+        "        self.reset_image()\n        if image_format",
+        "        if image_format",
+    ),
     "the shorter side": (
         "minisam/model/preprocess.py",
         "image_size / max(height, width)",
@@ -324,3 +329,14 @@ def test_unknown_names_are_named():
         minisam.build("vit_x")
     with pytest.raises(InputError, match=r"expected a weight image_encoder.pos_embed .*, got nothing"):
         minisam.Sam(SAM.config, {})
+
+
+@pytest.mark.parametrize("refused", [np.zeros((4, 4)), "missing.png"])
+def test_a_refused_image_leaves_no_image(refused):
+    """A server must not answer about the image before. Kills: an image that is forgotten once the next one is read."""
+    predictor = minisam.SamPredictor(SAM)
+    for set_image in (predictor.set_image, lambda image: predictor.set_torch_image(image, (4, 4))):
+        predictor.set_image(np.zeros((20, 30, 3), np.uint8))
+        with pytest.raises(InputError):
+            set_image(refused)
+        assert not predictor.is_image_set and predictor.terms is None
