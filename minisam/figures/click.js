@@ -1,4 +1,4 @@
-// The page's side of ClickFigure (click.py): draws the picture, its prompt and a mask; listens to mouse, touch and keys.
+// The page's side of ClickFigure (click.py): draws the image, its prompt and a mask; listens to mouse, touch and keys.
 // Python answers a prompt if there is one; if not, the atlas does: masks of the same model, computed beforehand (shared/atlas.py). shared/canvas.js comes before.
 
 const FOREGROUND = 1, BACKGROUND = 0;
@@ -59,12 +59,12 @@ async function openAtlas(packed) {
 
 const HTML = `
   <div class="ms-top">
-    <label class="ms-field">Picture <select class="ms-picture"></select></label>
+    <label class="ms-field">Image <select class="ms-picture"></select></label>
     <span class="ms-mode" role="status"></span>
   </div>
   <div class="ms-main">
     <div class="ms-stage">
-      <canvas class="ms-canvas" tabindex="0" role="application" aria-roledescription="picture to point at"></canvas>
+      <canvas class="ms-canvas" tabindex="0" role="application" aria-roledescription="image to point at"></canvas>
       <p class="ms-readout" aria-live="polite"></p>
       <p class="ms-status" role="status"></p>
     </div>
@@ -88,7 +88,7 @@ const HTML = `
   <details class="ms-help"><summary>Mouse, touch and keys</summary>
     <ul>
       <li><b>Click</b>: a point on the object. <b>Right-click</b> or <b>Alt-click</b>: a point on the background. <b>Shift-drag</b>: a box.</li>
-      <li>With the picture focused: <b>arrow keys</b> move the cross (with <b>Alt</b> by one pixel), <b>Enter</b> places a point,
+      <li>With the image focused: <b>arrow keys</b> move the cross (with <b>Alt</b> by one pixel), <b>Enter</b> places a point,
         <b>B</b> switches between object and background, <b>Shift</b> + arrow keys draw a box, <b>1</b>–<b>3</b> choose a mask,
         <b>Delete</b> clears.</li>
     </ul>
@@ -232,14 +232,14 @@ function render({ model, el }) {
   function percent(part) { return part > 0 && part < 0.01 ? "less than 1\u00a0%" : `${(100 * part).toFixed(0)}\u00a0%`; }
 
   function words() {
-    if (!state.points.length && !state.box) return "No prompt. Click on something in the picture.";
+    if (!state.points.length && !state.box) return "No prompt. Click on something in the image.";
     const list = state.points.map(([x, y], i) => `${state.labels[i] === FOREGROUND ? "Point" : "Background point"} at (${x}, ${y})`);
     if (state.box) list.push(`Box from (${state.box[0]}, ${state.box[1]}) to (${state.box[2]}, ${state.box[3]})`);
     const prompt = list.join(", ") + (state.asked && `${state.asked}` !== `${state.points[0]}` ? `, the computed point nearest to (${state.asked.join(", ")})` : "") + ".";
     if (!state.revealed) return `${prompt} Make a guess, then show the masks.`;
     if (!state.masks.length) return prompt;
     const k = state.shown;
-    return `${prompt} Mask ${k + 1} of ${state.masks.length}: predicted IoU ${state.iou[k].toFixed(2)}, covers ${percent(state.areas[k])} of the picture.`;
+    return `${prompt} Mask ${k + 1} of ${state.masks.length}: predicted IoU ${state.iou[k].toFixed(2)}, covers ${percent(state.areas[k])} of the image.`;
   }
 
   function show() {
@@ -367,7 +367,7 @@ function render({ model, el }) {
     state.tool = value;
     figure.checkTool(value);
     canvas.style.touchAction = value === "box" ? "none" : "";
-    say(value === "0" ? "The next point marks background." : value === "box" ? "Drag a box on the picture." : "The next point marks the object.");
+    say(value === "0" ? "The next point marks background." : value === "box" ? "Drag a box on the image." : "The next point marks the object.");
   }
 
   slider.addEventListener("input", () => pick(Number(slider.value) - 1));

@@ -79,7 +79,7 @@ export function scores({ both, missed, spilled, neither }) {
   };
 }
 
-/** The pixels whose square of 2d + 1 pixels lies wholly in the mask; what is outside the picture is not in the mask. */
+/** The pixels whose square of 2d + 1 pixels lies wholly in the mask; what is outside the image is not in the mask. */
 export function erode(mask, width, height, d) {
   const along = (from, to, lines, length, line, step) => {
     for (let l = 0; l < lines; l++) {
@@ -112,7 +112,7 @@ export function boundaryIou(mask, truth, width, height, d) {
 
 // ---- what can be done to a mask ------------------------------------------------------------------------------------------
 
-/** The mask moved by (dx, dy) pixels; what leaves the picture is gone. */
+/** The mask moved by (dx, dy) pixels; what leaves the image is gone. */
 export function moved(mask, width, height, dx, dy) {
   const out = new Uint8Array(mask.length);
   for (let y = Math.max(0, dy); y < Math.min(height, height + dy); y++)
@@ -156,7 +156,7 @@ const HTML = `
         <label class="ms-field">My guess <input type="range" class="ms-slider ms-mine" min="0" max="1" step="0.05" value="0.5"><output>0.50</output></label>
         <button type="button" class="ms-reveal">Show the numbers</button></div>
       <div class="ms-numbers" hidden></div>
-      <fieldset class="ms-tools"><legend>On the picture</legend>
+      <fieldset class="ms-tools"><legend>On the image</legend>
         <label><input type="radio" value="move" checked><span><b aria-hidden="true">✥</b> move</span></label>
         <label><input type="radio" value="add"><span><b aria-hidden="true">+</b> paint</span></label>
         <label><input type="radio" value="remove"><span><b aria-hidden="true">−</b> erase</span></label>
@@ -169,8 +169,8 @@ const HTML = `
   </div>
   <details class="ms-help"><summary>Mouse, touch and keys</summary>
     <ul>
-      <li><b>Drag</b> on the picture: moves the mask, or paints, or erases.</li>
-      <li>With the picture focused: <b>M</b>, <b>A</b>, <b>R</b> choose to move, paint (add) or erase (remove). <b>Arrow keys</b> move the mask or the brush by
+      <li><b>Drag</b> on the image: moves the mask, or paints, or erases.</li>
+      <li>With the image focused: <b>M</b>, <b>A</b>, <b>R</b> choose to move, paint (add) or erase (remove). <b>Arrow keys</b> move the mask or the brush by
         4 pixels, with <b>Alt</b> by 1; <b>Enter</b> or <b>Space</b> dabs, <b>Shift</b> + arrow keys paint on the way. <b>[</b> and <b>]</b> change the brush,
         <b>+</b> and <b>−</b> grow and shrink the mask, <b>Z</b> undoes.</li>
     </ul>
