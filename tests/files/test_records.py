@@ -99,12 +99,13 @@ def refusal(call, *arguments) -> str:
         (["p.jpg", "._p.jpg", "._p.json", "p.json"], {}, ["p.jpg p.json"]),
         (["p.jpg", "p.json"], {"a": "p.jpg", "z": "p.jpg"}, ["p.jpg p.json"]),
         (["p.jpg"], {"z": "p.jpg", "m": "p.jpg"}, ["p.jpg m.json"]),
+        (["images/p.jpg", "p.json", "annotations/p.json"], {}, ["images/p.jpg annotations/p.json"]),
         (["1/images/a.jpg", "1/annotations/a.json", "2/a.png", "2/a.json"], {},
          ["1/images/a.jpg 1/annotations/a.json", "2/a.png 2/a.json"]),
     ],
 )  # fmt: skip
 def test_which_image_a_record_belongs_to(tmp_path, files, named, expected):
-    """Kills: a name that another file has, a name before the file's own, notes of a Mac."""
+    """Kills: a name that another file has, a name before the file's own."""
     put(tmp_path, *files, **named)
     pairs = find_records(tmp_path)
     assert [" ".join(path.relative_to(tmp_path).as_posix() for path in pair) for pair in pairs] == expected
@@ -124,8 +125,22 @@ def test_a_name_never_leads_out_of_the_folder(tmp_path, name):
 
 
 def test_what_is_left_out_is_said(tmp_path):
-    """Numbers, reasons and first names, in one line; nothing to say where all is used."""
-    put(tmp_path, "a.jpg", "a.json", "b.jpg", "c.jpg", "d.jpg", "e.png", "f.json", "masks/a.png", again="a.jpg")
+    """Numbers, reasons and first names, in one line; nothing to say where all is used. Kills: notes of a Mac."""
+    put(
+        tmp_path,
+        "._a.jpg",
+        "._a.json",
+        "._j.json",
+        "a.jpg",
+        "a.json",
+        "b.jpg",
+        "c.jpg",
+        "d.jpg",
+        "e.png",
+        "f.json",
+        "masks/a.png",
+        again="a.jpg",
+    )
     assert find_pairs(tmp_path).pairs == [(tmp_path / "a.jpg", tmp_path / "a.json")]
     (tmp_path / "g.jpg").touch()
     (tmp_path / "h.json").touch()
@@ -145,21 +160,27 @@ def test_what_is_left_out_is_said(tmp_path):
     assert [image.name for image, _ in find_images(tmp_path / "none").pairs] == ["a.jpg"]
 
 
-def test_linked_folders_are_followed_once(tmp_path):
-    """A set behind a link, a link to the folder itself, a circle, a dangling link.
+def test_a_folder_linked_to_itself(tmp_path):
+    """Kills: folders that are entered again."""
+    put(tmp_path, "a.jpg", "a.json")
+    (tmp_path / "itself").symlink_to(tmp_path)
+    assert len(list(walk(tmp_path))) == 2
 
-    Kills: folders that are entered again.
-    """
+
+def test_linked_folders_are_followed_once(tmp_path):
+    """A set behind links, circles, dangling links."""
     put(tmp_path / "disk", "images/a.jpg", "annotations/a.json")
     folder = tmp_path / "set"
     folder.mkdir()
     for name in ("images", "annotations"):
         (folder / name).symlink_to(tmp_path / "disk" / name)
-    (folder / "itself").symlink_to(folder)
+    for name in ("x", "y", "z"):
+        (folder / name).symlink_to(folder)
+        (tmp_path / "disk" / "images" / name).symlink_to(folder)
     (folder / "gone.jpg").symlink_to(tmp_path / "nothing.jpg")
+    (folder / "gone.json").symlink_to(tmp_path / "nothing.json")
     (folder / "one").symlink_to(folder / "two")
     (folder / "two").symlink_to(folder / "one")
-    (tmp_path / "disk" / "images" / "back").symlink_to(folder)
     assert find_records(folder) == [(folder / "images" / "a.jpg", folder / "annotations" / "a.json")]
     assert len(list(walk(folder))) == 2 and len(find_images(folder).pairs) == 1
 
