@@ -125,7 +125,9 @@ def _opened(path: str | Path) -> Iterator[Image.Image]:
         raise InputError(f"expected an image, got {str(path)[:120]!r} ({reason})") from error
     with reading(str(path)):
         Image.init()
-        with Image.open(path, formats=[kind for kind in FORMATS if kind in Image.OPEN]) as picture:
+        # as a file, not by name: Pillow would map an uncompressed TIFF as if it were turned already (13.0)
+        kinds = [kind for kind in FORMATS if kind in Image.OPEN]
+        with open(path, "rb") as file, Image.open(file, formats=kinds) as picture:
             yield picture
 
 

@@ -10,7 +10,7 @@ import hashlib
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
 import numpy as np
@@ -140,6 +140,7 @@ class Folder(Files):
         super().__init__(some_pairs(find_pairs(folder)), stretch)
         self.records = self.found.pairs
         self._last: tuple[int, list[dict[str, Any]]] = (-1, [])
+        self._listings: dict[Path, dict[str, list[Path]]] = {}
 
     def _annotations(self, index: int) -> list[dict[str, Any]]:
         """Return those of one record; the last one is kept, since it is asked for twice."""
@@ -158,9 +159,10 @@ class Folder(Files):
         picture, path = self.records[index]
         record = read_record(path)
         read_all_counts(record.annotations, image_size(picture), path)
-        named = named_image(path, record.file_name)
-        if named is not None and named.name != picture.name:
-            return NAMED_OTHER
+        if PurePosixPath(record.file_name).name != picture.name:
+            named = named_image(path, record.file_name, self._listings)
+            if named is not None and named.name != picture.name:
+                return NAMED_OTHER
         return "" if record.annotations else WITHOUT_MASKS
 
 

@@ -61,6 +61,11 @@ MUTANTS = {
         "if deep and stretch:",
         "if False:",
     ),
+    "a file by its name": (
+        "minisam/files/images.py",
+        "Image.open(file, formats=kinds)",
+        "Image.open(path, formats=kinds)",
+    ),
     "lines of libtiff": (
         "minisam/files/images.py",
         "_libtiff_errors(is_tiff: bool) -> Iterator[None]:",
@@ -324,6 +329,23 @@ def test_every_mode_is_turned(tmp_path, mode, orientation):
     turned = read_image(picture)
     expected = np.asarray(ImageOps.exif_transpose(upright_with(Image.fromarray(still), orientation)))
     np.testing.assert_array_equal(turned, expected)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("compression", [None, "tiff_lzw", "packbits"])
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "I;16", "RGB", "RGBA", "CMYK", "F"])
+def test_turned_tiffs_of_every_mode(tmp_path, mode, compression, orientation):
+    """Pillow maps some uncompressed files, and turns them wrongly then. Kills: a file by its name."""
+    picture = (
+        Image.fromarray(noise(5, 8).astype(np.uint16) * 250) if mode == "I;16" else Image.fromarray(noise(5, 8, 3))
+    )
+    picture = picture if mode == "I;16" else picture.convert(mode)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    picture.save(tmp_path / "x.tiff", compression=compression, exif=exif)
+    expected = np.asarray(ImageOps.exif_transpose(upright_with(Image.fromarray(read_image(picture)), orientation)))
+    np.testing.assert_array_equal(read_image(tmp_path / "x.tiff"), expected)
+    assert image_size(tmp_path / "x.tiff") == expected.shape[:2]
 
 
 def upright_with(picture: Image.Image, orientation: int) -> Image.Image:
