@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import math
+import os
 import re
 import threading
 import warnings
@@ -113,16 +114,10 @@ def nearly_black(image: np.ndarray) -> str | None:
 @contextmanager
 def _opened(path: str | Path) -> Iterator[Image.Image]:
     """The image in a file, not decoded yet."""
-    path = Path(path)
-    try:
-        if not path.is_file():
-            message = "is no file" if path.exists() else "does not exist"
-            raise InputError(f"expected an image, got {path}, which {message}")
-        if path.stat().st_size == 0:
-            raise InputError(f"expected an image, got {path}, which is empty")
-    except (OSError, ValueError) as error:  # a name that is too long, links in a circle, a null character
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise InputError(f"expected an image, got {str(path)[:120]!r} ({reason})") from error
+    is_file = os.path.isfile(path)  # of any text: a name may be too long, or hold a null character
+    if not is_file or not os.path.getsize(path):
+        reason = "is empty" if is_file else "is no file" if os.path.exists(path) else "does not exist"
+        raise InputError(f"expected an image, got {str(path)[:200]}, which {reason}")
     with reading(str(path)):
         Image.init()
         # as a file, not by name: Pillow would map an uncompressed TIFF as if it were turned already (13.0)

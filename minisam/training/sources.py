@@ -7,6 +7,7 @@ carrying to another machine (``pack``). Images are upright, as ``read_image`` re
 from __future__ import annotations
 
 import hashlib
+import os
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
@@ -95,7 +96,7 @@ class Files:
     """A set of images that are files of their own; ``stretch`` is ``read_image``'s."""
 
     def __init__(self, found: Found, stretch: str | None = None) -> None:
-        self.name, self.found, self.stretch = found.folder.name, found, stretch
+        self.name, self.found, self.stretch = found.folder.absolute().name, found, stretch
         self.pictures = [picture for picture, _ in found.pairs]
 
     def __len__(self) -> int:
@@ -186,14 +187,11 @@ _checked: set[tuple[Any, ...]] = set()  # packed files that this process has fou
 
 def open_sources(path: str | Path, bare: bool = False) -> list[Any]:
     """Open the sets in a folder (one) or a packed file; ``bare``: images are enough."""
-    try:
-        is_file = Path(path).is_file()
-        if not is_file and not Path(path).is_dir():
-            raise InputError(f"expected a folder or a packed file, got {path}, which is neither")
-    except (OSError, ValueError) as error:  # a name that is too long
-        raise InputError(f"expected a folder or a packed file, got {str(path)[:120]!r} ({error})") from error
-    if not is_file:
+    if os.path.isdir(path):
         return [BareFolder(path) if bare else Folder(path)]
+    if not os.path.isfile(path):
+        reason = "which is neither" if os.path.exists(path) else "which does not exist"
+        raise InputError(f"expected a folder or a packed file, got {str(path)[:200]}, {reason}")
     packed = [Packed(path, number) for number in range(len(read_pack(path)[1]))]
     key = (str(path), Path(path).stat().st_mtime_ns, Path(path).stat().st_size, bare)
     if key not in _checked:
