@@ -29,18 +29,33 @@ def check_output(path: str | Path, *inputs: str | Path) -> Path:
 
 
 @contextmanager
+def writing(path: str | Path, temporary: str | Path = "") -> Iterator[None]:
+    """Turn what the system says while ``path`` is written (no space left, say) into an ``InputError`` that names it."""
+    try:
+        yield
+    except OSError as error:
+        reason = str(error.strerror or error)
+        reason = reason.replace(str(temporary), str(path)) if temporary else reason
+        raise InputError(f"expected to be able to write {path}, got: {reason}") from error
+
+
+@contextmanager
 def atomic(path: str | Path) -> Iterator[Path]:
     """A temporary name beside ``path``: it becomes ``path`` when the block ends, and is deleted when the block fails.
 
-    An older file of that name stays as it is until then; of a link, the file that it leads to is replaced.
+    An older file of that name stays as it is until then, and its mode is the new file's; without one it is as ``open``
+    makes it, whatever the writer does. Of a link, the file that it leads to is replaced.
     Raises ``InputError`` where nothing can be written.
     """
     path = check_output(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name[:50]}.{os.getpid()}.tmp")
     try:
-        yield temporary
-        os.replace(temporary, path)
-    except OSError as error:
-        raise InputError(f"expected to be able to write {path}, got: {error.strerror or error}") from error
+        with writing(path, temporary):
+            temporary.touch()
+            mode = (path if path.exists() else temporary).stat().st_mode & 0o7777
+            yield temporary
+            if temporary.stat().st_mode & 0o7777 != mode:
+                temporary.chmod(mode)
+            os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

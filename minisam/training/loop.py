@@ -24,6 +24,7 @@ from torch.utils.data import DataLoader, Sampler
 from tqdm import tqdm
 
 from minisam.checkpoints.checkpoint import save_checkpoint
+from minisam.checkpoints.safetensors_file import write_safetensors
 from minisam.files.atomic import atomic
 from minisam.reference import fast
 from minisam.training import initialisation
@@ -321,10 +322,7 @@ class Journal:
 
 def write_weights(path: Path, weights: dict[str, Any], config: Any, notes: dict[str, str]) -> None:
     """Write a whole model's weights with its configuration, or, where ``config`` is None, an encoder's alone."""
-    from safetensors.numpy import save_file
-
     if config is not None:
         save_checkpoint(path, weights, config, notes)
-        return
-    with atomic(path) as temporary:
-        save_file(weights, temporary, metadata=notes)
+    else:
+        write_safetensors(path, weights, notes)
