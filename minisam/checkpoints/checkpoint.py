@@ -86,9 +86,8 @@ def read_checkpoint(path: str | Path, copy: bool = False) -> StateDict:
         raise
     except Exception as error:  # whatever a damaged file makes zipfile, json or numpy say
         reason = " ".join(str(getattr(error, "strerror", None) or error).split())[:120] or type(error).__name__
-        raise InputError(
-            f"expected a whole checkpoint, got {shorten(str(path))}, which cannot be read ({reason})"
-        ) from error
+        what = f"{shorten(str(path))}, which cannot be read ({reason})"
+        raise InputError(f"expected a whole checkpoint, got {what}") from error
     for name, value in (("pixel_mean", PIXEL_MEAN), ("pixel_std", PIXEL_STD)):  # some keep the preprocessing's numbers
         for key in [key for key in state if key.rpartition(".")[2] == name]:
             if state[key].size == 3 and np.allclose(state[key].ravel(), value):

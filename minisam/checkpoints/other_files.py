@@ -39,7 +39,7 @@ def what_it_is(path: Path, start: bytes) -> str:
         return f"a tar archive, as torch.save wrote until 2017, or a packed folder: unpack it, or {RESAVE}"
     if _TORCH_MAGIC in start[:20]:
         return f"an older file of torch.save, without a zip archive: {RESAVE}"
-    if start[:1] == b"\x80" and start[1:2] <= b"\x05" or re.match(rb"\(?[dl]p0|ccollections\n|\(lp|\(dp|cnumpy", start):
+    if (start[:1] == b"\x80" and start[1:2] <= b"\x05") or re.match(rb"\([dl]p?0|c(collections|numpy|torch)", start):
         return "a bare pickle, which is not opened, as it may run anything: torch.save(its dict of tensors, new) first"
     if start and not start.strip(b"\0"):
         return "nothing but zeros where it begins (a download that did not finish)"

@@ -24,28 +24,9 @@ DICTS = ("collections OrderedDict", "collections defaultdict", "builtins dict")
 TENSORS = ("torch._utils _rebuild_tensor_v2", "torch._utils _rebuild_tensor_v3", "torch._utils _rebuild_tensor")
 PARAMETERS = ("torch._utils _rebuild_parameter", "torch._utils _rebuild_parameter_with_state")
 SUBCLASS = "torch._tensor _rebuild_from_type_v2"  # (function, type, arguments, state)
-ATTACKS = {
-    "os",
-    "posix",
-    "nt",
-    "subprocess",
-    "sys",
-    "shutil",
-    "socket",
-    "runpy",
-    "importlib",
-    "pty",
-    "ctypes",
-}  # modules
-ATTACKS |= {
-    "torch load",
-    "torch.serialization load",
-    "torch.hub",
-    "numpy load",
-    "pickle loads",
-    "pickle load",
-    "io open",
-}
+ATTACKS = {"os", "posix", "nt", "subprocess", "sys", "shutil", "socket", "runpy", "importlib", "pty", "ctypes"}
+ATTACKS |= {"torch.hub", "torch load", "torch.serialization load", "numpy load", "pickle loads", "pickle load"}
+ATTACKS |= {"io open", "_io open", "_io FileIO", "commands"}  # subprocess, to Python 2
 ATTACKS |= {f"builtins {name}" for name in ("eval", "exec", "compile", "open", "__import__", "input", "breakpoint")}
 
 _WIDTHS = {
@@ -126,10 +107,9 @@ def _as_global(name: bytes) -> Inert:
     text = name.decode("utf-8", "replace")
     text = text.replace("__builtin__ ", "builtins ")  # Python 2's name of it, which protocols below 3 write
     module = text.partition(" ")[0]
-    if {text, module, module.partition(".")[0]} & ATTACKS:
-        raise InputError(
-            f"expected weights, got the forbidden name {shorten(text.replace(' ', '.'))!r}; nothing was run"
-        )
+    if {text, module} & ATTACKS:
+        shown = shorten(text.replace(" ", "."))
+        raise InputError(f"expected weights, got the forbidden name {shown!r}; nothing was run")
     return Inert(text)
 
 
@@ -139,21 +119,20 @@ def _call(function: Any, arguments: Any) -> Any:
         return Inert("a call of something that is no function")
     arguments = arguments if isinstance(arguments, tuple) else ()
     if function.name in DICTS:
-        pairs = arguments[0] if arguments and isinstance(arguments[0], list) else []
-        return _update(
-            {}, [item for pair in pairs if isinstance(pair, list | tuple) and len(pair) == 2 for item in pair]
-        )
+        listed = arguments[0] if arguments and isinstance(arguments[0], list) else []
+        pairs = [pair for pair in listed if isinstance(pair, list | tuple) and len(pair) == 2]
+        return _update({}, [item for pair in pairs for item in pair])
     if function.name == SUBCLASS and len(arguments) >= 3 and getattr(arguments[0], "name", SUBCLASS) != SUBCLASS:
         return _call(arguments[0], arguments[2])
     if function.name in PARAMETERS and arguments and isinstance(arguments[0], Tensor):
         return arguments[0]
     if function.name in TENSORS and len(arguments) >= 4:
         storage, offset, size, stride = arguments[:4]
-        if isinstance(storage, Storage) and isinstance(size, tuple) and isinstance(stride, tuple):
-            if all(type(number) is int for number in (offset, *size, *stride)):
-                if function.name.endswith("v3") and len(arguments) > 6 and isinstance(arguments[6], Inert):
-                    storage = Storage(arguments[6].name, storage.key, storage.count)
-                return Tensor(storage, offset, size, stride)
+        whole = isinstance(storage, Storage) and isinstance(size, tuple) and isinstance(stride, tuple)
+        if whole and all(type(number) is int for number in (offset, *size, *stride)):
+            if function.name.endswith("v3") and len(arguments) > 6 and isinstance(arguments[6], Inert):
+                storage = Storage(arguments[6].name, storage.key, storage.count)
+            return Tensor(storage, offset, size, stride)
     return function
 
 
@@ -199,19 +178,19 @@ def interpret(program: memoryview, size: int) -> Any:
         del stack[start:]
         return items
 
+    def index(name: str, raw: bytes) -> int:
+        return int(raw) if name in ("PUT", "GET") else int.from_bytes(raw, "little")
+
     for name, raw in instructions(program):
         if name in _CONSTANTS:
             stack.append(_CONSTANTS[name])
             continue
         match name:
             case "BINPUT" | "LONG_BINPUT" | "PUT" | "MEMOIZE":
-                number = (
-                    len(memo) if name == "MEMOIZE" else int(raw) if name == "PUT" else int.from_bytes(raw, "little")
-                )
-                memo[number] = stack[-1]
+                memo[len(memo) if name == "MEMOIZE" else index(name, raw)] = stack[-1]
                 objects += 1
             case "BINGET" | "LONG_BINGET" | "GET":
-                stack.append(memo[int(raw) if name == "GET" else int.from_bytes(raw, "little")])
+                stack.append(memo[index(name, raw)])
             case "BININT" | "BININT1" | "BININT2" | "LONG1" | "LONG4" | "INT" | "LONG":
                 stack.append(_number(name, raw))
             case "BINUNICODE" | "SHORT_BINUNICODE" | "BINUNICODE8" | "UNICODE" | "BINSTRING" | "SHORT_BINSTRING":

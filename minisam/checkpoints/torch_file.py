@@ -42,6 +42,7 @@ STORAGES = {
 }
 MAX_DIRECTORY = 1 << 20  # bytes of the zip archive's table of entries: room for 10,000
 SPARE = 32 << 20  # bytes: with twice the file's size, what inflating, widening and repeating may come to
+PARTS = ("image_encoder", "prompt_encoder", "mask_decoder")
 AVERAGES = ("ema", "average", "swa", "shadow", "teacher")  # in a wrapper's name: taken where there is no other model
 NO_WEIGHTS = ("optim", "sched", "scaler", "grad", "exp_avg", "moment")  # begin the names of what is passed over
 
@@ -98,7 +99,7 @@ class _Archive:
         data = self.bytes[start : start + info.compress_size]
         if info.compress_type == zipfile.ZIP_DEFLATED:
             self.spend(info.file_size, "inflated")
-            data = np.frombuffer(zlib.decompressobj(-15).decompress(data, info.file_size + 1), np.uint8)
+            data = np.frombuffer(zlib.decompressobj(-15).decompress(data.data, info.file_size + 1), np.uint8)
         elif info.compress_type != zipfile.ZIP_STORED:
             raise InputError(f"expected entries stored or deflated in {self.path}, got type {info.compress_type}")
         if data.size != info.file_size:
@@ -139,22 +140,27 @@ class _Archive:
             received = f"{size} from {offset} by {stride}"
             raise InputError(f"expected {shorten(name)} inside {storage.size} numbers in {self.path}, got {received}")
         self.spend(max(0, count - storage.size) * 4, "of repeated numbers")
-        return np.ndarray(
-            size, storage.dtype, storage, offset * storage.itemsize, [step * storage.itemsize for step in stride]
-        )
+        steps = [step * storage.itemsize for step in stride]
+        return np.ndarray(size, storage.dtype, storage, offset * storage.itemsize, steps)
+
+
+def _tensors(values: dict[str, Any]) -> dict[str, Tensor]:
+    return {name: value for name, value in values.items() if isinstance(value, Tensor)}
 
 
 def _dicts(content: Any) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
     """(Where it stands, a dict that holds tensors) for all down to the fourth level, from the outside inwards."""
     queue: list[tuple[tuple[str, ...], Any]] = [((), content)]
-    seen = set()
-    while queue:
-        where, value = queue.pop(0)
+    seen: set[int] = set()
+    for where, value in queue:  # which grows meanwhile
         if id(value) in seen or len(where) > 4 or len(seen) > 1000:
             continue
         seen.add(id(value))
         if isinstance(value, dict):
-            if any(isinstance(item, Tensor) for item in value.values()):
+            parts = {key: item for key, item in value.items() if key in PARTS and isinstance(item, dict)}
+            if len(parts) > 1:  # the parts of a model, each with its own dict
+                value = {f"{part}.{name}": item for part, items in parts.items() for name, item in items.items()}
+            if _tensors(value):
                 yield where, value
             inner = [(key, item) for key, item in value.items() if not key.lower().startswith(NO_WEIGHTS)]
         else:
@@ -169,34 +175,32 @@ def _describe(value: Any) -> str:
     return f"a {'text' if isinstance(value, bytes) else type(value).__name__}"
 
 
-def _choose(content: Any, path: Path) -> dict[str, Any]:
+def _choose(content: Any, path: Path) -> dict[str, Tensor]:
     """The one dict of weights in what a file holds, under whatever names it is wrapped in."""
     if not isinstance(content, dict | list | tuple):
         advice = "; torch.save(its state_dict(), new) keeps what is needed" if isinstance(content, Inert) else ""
         raise InputError(f"expected a dict of tensors in {path}, got {_describe(content)}{advice}")
     found = list(_dicts(content))
-    models = [
-        (where, value) for where, value in found if any(is_sam(n) for n, v in value.items() if isinstance(v, Tensor))
-    ]
+    models = [(where, value) for where, value in found if any(map(is_sam, _tensors(value)))]
     plain = [m for m in models if not any(word in key.lower() for key in m[0] for word in AVERAGES)]
     if models:
-        first, *others = plain or models
-        differ = [where for where, value in others if value != first[1]]
+        (first, weights), *others = plain or models
+        differ = [where for where, value in others if _tensors(value) != _tensors(weights)]
         if differ:
-            both = " and ".join(shorten(".".join(where) or "the outermost dict") for where in (first[0], differ[0]))
+            both = " and ".join(shorten(".".join(where) or "the outermost dict") for where in (first, differ[0]))
             raise InputError(f"expected one model in {path}, got two, {both}: torch.save the wanted one alone")
-        weights = first[1]
     elif found:
-        weights = max(found, key=lambda item: sum(isinstance(value, Tensor) for value in item[1].values()))[1]
+        weights = max((value for _, value in found), key=lambda value: len(_tensors(value)))
     else:
         inside = first_names(content) if isinstance(content, dict) else _describe(content)
         raise InputError(f"expected a dict of tensors in {path}, got none (there is: {inside or 'nothing'})")
     for name, value in weights.items():
         if is_sam(name) and not isinstance(value, Tensor):
             raise InputError(f"expected tensors in {path}, got {_describe(value)} as {shorten(name)}")
-    if models:  # a step or a loss beside the weights
-        return {name: value for name, value in weights.items() if "." in name or getattr(value, "size", ())}
-    return weights
+    tensors = _tensors(weights)
+    if models:  # a step or a loss beside the weights is no weight
+        tensors = {name: tensor for name, tensor in tensors.items() if "." in name or tensor.size}
+    return tensors
 
 
 def read_torch_file(path: Path, copy: bool = False) -> dict[str, np.ndarray]:
@@ -209,9 +213,8 @@ def read_torch_file(path: Path, copy: bool = False) -> dict[str, np.ndarray]:
         names = opened.namelist()
         pickles = [name for name in names if name.rpartition("/")[2] == "data.pkl" and name.count("/") <= 1]
         if len(pickles) != 1:
-            raise InputError(
-                f"expected a checkpoint of torch.save with one data.pkl, got {path} with {_contents(names)}"
-            )
+            received = f"{path} with {_contents(names)}"
+            raise InputError(f"expected a checkpoint of torch.save with one data.pkl, got {received}")
         root = pickles[0].removesuffix("data.pkl")
         if root + "constants.pkl" in names:
             advice = "torch.save(torch.jit.load(old).state_dict(), new) writes its weights"
@@ -220,13 +223,12 @@ def read_torch_file(path: Path, copy: bool = False) -> dict[str, np.ndarray]:
         if root + "byteorder" in names and archive.entry("byteorder").tobytes() != b"little":
             raise InputError(f"expected numbers in little-endian order in {path}, got another order")
         try:
-            content = interpret(memoryview(archive.entry("data.pkl")), archive.bytes.size)
+            content = interpret(archive.entry("data.pkl").data, archive.bytes.size)
         except InputError as error:
             raise InputError(f"{error} in {path}") from None
         except (ValueError, KeyError, IndexError, TypeError) as error:  # of a program that is none
             raise InputError(f"expected a whole checkpoint, got {path}, whose data.pkl is damaged ({error})") from error
-        weights = _choose(content, path)
-        return {name: archive.tensor(name, value) for name, value in weights.items() if isinstance(value, Tensor)}
+        return {name: archive.tensor(name, value) for name, value in _choose(content, path).items()}
 
 
 def _contents(names: list[str]) -> str:
