@@ -10,11 +10,29 @@ from pathlib import Path
 from minisam_kernels import InputError
 
 
+@contextmanager
+def writing(path: str | Path, temporary: str | Path = "") -> Iterator[None]:
+    """Turn what the system says while ``path`` is written (no space left, say) into an ``InputError`` that names it,
+    and not its temporary."""
+    try:
+        yield
+    except (OSError, InputError) as error:
+        if isinstance(error, InputError) and (not temporary or str(temporary) not in str(error)):
+            raise
+        system = f"expected to be able to write {path}, got: {getattr(error, 'strerror', None) or error}"
+        message = str(error) if isinstance(error, InputError) else system
+        raise InputError(message.replace(str(temporary), str(path)) if temporary else message) from error
+
+
 def check_output(path: str | Path, *inputs: str | Path) -> Path:
     """``path``, links followed, as a place to write to: its folder exists and is writable, it is no folder and none of
     ``inputs``."""
-    path = Path(os.path.realpath(path)) if Path(path).is_symlink() else Path(path)
-    if path.is_dir():
+    if "\0" in str(path):
+        raise InputError(f"expected a file to write, got {str(path)!r}")
+    with writing(path):  # of a name that is too long, say
+        path = Path(os.path.realpath(path)) if Path(path).is_symlink() else Path(path)
+        is_folder = path.is_dir()
+    if is_folder:
         raise InputError(f"expected a file to write, got the folder {path}")
     if path.exists() and not path.is_file():
         raise InputError(f"expected a file to write, got {path}, which is a device or a pipe")
@@ -26,17 +44,6 @@ def check_output(path: str | Path, *inputs: str | Path) -> Path:
         if path.exists() and Path(other).exists() and path.samefile(other):
             raise InputError(f"expected an output other than the input, got {path} for both")
     return path
-
-
-@contextmanager
-def writing(path: str | Path, temporary: str | Path = "") -> Iterator[None]:
-    """Turn what the system says while ``path`` is written (no space left, say) into an ``InputError`` that names it."""
-    try:
-        yield
-    except OSError as error:
-        reason = str(error.strerror or error)
-        reason = reason.replace(str(temporary), str(path)) if temporary else reason
-        raise InputError(f"expected to be able to write {path}, got: {reason}") from error
 
 
 @contextmanager
