@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from minisam.checkpoints.checkpoint import fit_state, infer_config, read_checkpoint
+from minisam.checkpoints.names import shorten
 from minisam.model.config import CONFIGS, get_config
 from minisam.sam import Sam
 from minisam_kernels import InputError
@@ -12,7 +14,7 @@ from minisam_kernels import InputError
 WEIGHTS = Path(__file__).parents[1] / "weights"
 
 
-def load(name_or_path: str | Path = "tiny", checkpoint: str | Path | None = None) -> Sam:
+def load(name_or_path: str | Path = "tiny", checkpoint: str | Path | None = None, *, copy: bool = False) -> Sam:
     """A model with trained weights.
 
     Parameters
@@ -22,6 +24,9 @@ def load(name_or_path: str | Path = "tiny", checkpoint: str | Path | None = None
         checkpoint, whose configuration is then found from its weights.
     checkpoint : str or Path, optional
         The weights of the named model: ``.pth``, ``.safetensors`` or a folder of transformers' ``SamModel``.
+    copy : bool
+        Read the whole file. Without it, a file above 64 MB is mapped into memory: whoever writes into it then changes
+        the model, and whoever shortens it ends the process.
 
     Returns
     -------
@@ -30,11 +35,12 @@ def load(name_or_path: str | Path = "tiny", checkpoint: str | Path | None = None
     Raises
     ------
     InputError
-        If there is no such model or file, the file is no whole checkpoint, or its weights do not fit the configuration.
+        If there is no such model or file, the file is no whole checkpoint, or its weights do not fit the configuration,
+        are NaN or infinite.
 
     Notes
     -----
-    A float32 file is mapped into memory, not copied. Nothing in a file is ever executed.
+    A float32 file above 64 MB is mapped into memory, not copied. Nothing in a file is ever executed.
 
     Examples
     --------
@@ -49,11 +55,12 @@ def load(name_or_path: str | Path = "tiny", checkpoint: str | Path | None = None
             raise InputError(f"expected a checkpoint for {name}, whose weights do not come with minisam, got none")
         checkpoint = shipped
     if checkpoint is None:
-        if not Path(name).exists():
-            raise InputError(f"expected a model among {', '.join(CONFIGS)} or a checkpoint file, got {name!r}")
-        state = read_checkpoint(name)
+        if not isinstance(name_or_path, Path) and not os.path.lexists(name) and not Path(name).suffix:
+            received = f"{shorten(name)!r}"
+            raise InputError(f"expected a model among {', '.join(CONFIGS)} or a checkpoint file, got {received}")
+        state = read_checkpoint(name, copy)
         config = infer_config(state)
     else:
         config = get_config(name)
-        state = read_checkpoint(checkpoint)
+        state = read_checkpoint(checkpoint, copy)
     return Sam(config, fit_state(config, state))

@@ -10,11 +10,29 @@ from pathlib import Path
 from minisam_kernels import InputError
 
 
+@contextmanager
+def writing(path: str | Path, temporary: str | Path = "") -> Iterator[None]:
+    """Turn what the system says while ``path`` is written (no space left, say) into an ``InputError`` that names it,
+    and not its temporary."""
+    try:
+        yield
+    except (OSError, InputError) as error:
+        if isinstance(error, InputError) and (not temporary or str(temporary) not in str(error)):
+            raise
+        system = f"expected to be able to write {path}, got: {getattr(error, 'strerror', None) or error}"
+        message = str(error) if isinstance(error, InputError) else system
+        raise InputError(message.replace(str(temporary), str(path)) if temporary else message) from error
+
+
 def check_output(path: str | Path, *inputs: str | Path) -> Path:
     """``path``, links followed, as a place to write to: its folder exists and is writable, it is no folder and none of
     ``inputs``."""
-    path = Path(os.path.realpath(path)) if Path(path).is_symlink() else Path(path)
-    if path.is_dir():
+    if "\0" in str(path):
+        raise InputError(f"expected a file to write, got {str(path)!r}")
+    with writing(path):  # of a name that is too long, say
+        path = Path(os.path.realpath(path)) if Path(path).is_symlink() else Path(path)
+        is_folder = path.is_dir()
+    if is_folder:
         raise InputError(f"expected a file to write, got the folder {path}")
     if path.exists() and not path.is_file():
         raise InputError(f"expected a file to write, got {path}, which is a device or a pipe")
@@ -32,15 +50,19 @@ def check_output(path: str | Path, *inputs: str | Path) -> Path:
 def atomic(path: str | Path) -> Iterator[Path]:
     """A temporary name beside ``path``: it becomes ``path`` when the block ends, and is deleted when the block fails.
 
-    An older file of that name stays as it is until then; of a link, the file that it leads to is replaced.
+    An older file of that name stays as it is until then, and its mode is the new file's; without one it is as ``open``
+    makes it, whatever the writer does. Of a link, the file that it leads to is replaced.
     Raises ``InputError`` where nothing can be written.
     """
     path = check_output(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name[:50]}.{os.getpid()}.tmp")
     try:
-        yield temporary
-        os.replace(temporary, path)
-    except OSError as error:
-        raise InputError(f"expected to be able to write {path}, got: {error.strerror or error}") from error
+        with writing(path, temporary):
+            temporary.touch()
+            mode = (path if path.exists() else temporary).stat().st_mode & 0o7777
+            yield temporary
+            if temporary.stat().st_mode & 0o7777 != mode:
+                temporary.chmod(mode)
+            os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

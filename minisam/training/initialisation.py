@@ -80,7 +80,7 @@ def find_weights(path: str | Path, raw: bool = False) -> Path:
 
 def load_weights(model: nn.Module, path: str | Path, config: SamConfig) -> None:
     """Fill the model from a file, with positions stretched; a pretrained encoder alone leaves the rest as it is."""
-    from minisam.checkpoints.checkpoint import read_checkpoint
+    from minisam.checkpoints.checkpoint import check_finite, read_checkpoint
 
     arrays = read_checkpoint(path)
     shapes = config.shapes()
@@ -92,6 +92,7 @@ def load_weights(model: nn.Module, path: str | Path, config: SamConfig) -> None:
     if extra or missing:
         what, names = ("extra", extra) if extra else ("missing", missing)
         raise InputError(f"expected the {len(shapes)} weights of {config.name} in {path}, got {what}: {names[0]}, …")
+    check_finite(arrays)
     state = {name: torch.from_numpy(array.astype("float32")) for name, array in arrays.items()}
     model.load_state_dict(stretch(state, shapes), strict=False)
 

@@ -24,7 +24,8 @@ from torch.utils.data import DataLoader, Sampler
 from tqdm import tqdm
 
 from minisam.checkpoints.checkpoint import save_checkpoint
-from minisam.files.atomic import atomic
+from minisam.checkpoints.safetensors_file import write_safetensors
+from minisam.files.atomic import atomic, writing
 from minisam.reference import fast
 from minisam.training import initialisation
 from minisam.training.cuda_graphs import Recorder
@@ -313,7 +314,8 @@ class Journal:
         line |= {"lr": float(f"{s.learning_rate(self.trainer.step - 1):.4g}")}
         line |= {"pictures_s": round(self.count * s.batch / took, 2), "waited": round(self.waited / took, 3)}
         if processes.leads:
-            with open(self.trainer.folder / "log.jsonl", "a") as log:
+            path = self.trainer.folder / "log.jsonl"
+            with writing(path), open(path, "a") as log:
                 log.write(json.dumps(line) + "\n")
         self.sums, self.count, self.waited, self.began = {}, 0, 0.0, time.monotonic()
         return line
@@ -321,10 +323,7 @@ class Journal:
 
 def write_weights(path: Path, weights: dict[str, Any], config: Any, notes: dict[str, str]) -> None:
     """Write a whole model's weights with its configuration, or, where ``config`` is None, an encoder's alone."""
-    from safetensors.numpy import save_file
-
     if config is not None:
         save_checkpoint(path, weights, config, notes)
-        return
-    with atomic(path) as temporary:
-        save_file(weights, temporary, metadata=notes)
+    else:
+        write_safetensors(path, weights, notes)

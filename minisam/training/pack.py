@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from minisam.files.atomic import atomic, check_output
+from minisam.checkpoints.safetensors_file import write_safetensors
+from minisam.files.atomic import check_output
 from minisam.training.packed import MAX_RUNS
 from minisam.training.sources import Folder, resize_masks
 from minisam_kernels import InputError
@@ -64,8 +65,6 @@ def pack(
 
     Raises ``InputError``, and leaves nothing behind, when it would be larger than ``limit`` bytes.
     """
-    from safetensors.numpy import save_file
-
     from minisam.console import progress
 
     check_output(output)
@@ -96,6 +95,5 @@ def pack(
     for name, pieces in (("jpegs", jpegs), ("runs", runs)):
         arrays[name] = np.frombuffer(b"".join(pieces), np.uint8)
         arrays[f"{name}_ends"] = np.cumsum([len(piece) for piece in pieces])
-    with atomic(output) as temporary:
-        save_file(arrays, temporary, metadata={"minisam_pack": json.dumps(notes)})
+    write_safetensors(output, arrays, {"minisam_pack": json.dumps(notes)})
     return {"sets": notes, "pictures": len(jpegs), "bytes": Path(output).stat().st_size}

@@ -11,7 +11,6 @@ import struct
 import subprocess
 import sys
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file as save_torch_safetensors
 
+from minisam.checkpoints import mapped
 from minisam.checkpoints.checkpoint import (
     fit_state,
     infer_config,
@@ -69,17 +69,18 @@ MUTANTS = {
     ),
     "a plain Unpickler": (
         "minisam/checkpoints/torch_file.py",
-        "_interpret(archive, opened.read(pickles[0]))",
-        "__import__('pickle').loads(opened.read(pickles[0]))",
+        'interpret(archive.entry("data.pkl").data, archive.bytes.size)',
+        "__import__('pickle').loads(archive.entry('data.pkl').data)",
     ),
     "reading other memory through offset, size or stride": (
         "minisam/checkpoints/torch_file.py",
-        "    last = offset + sum(",
-        "    return np.lib.stride_tricks.as_strided(storage[offset:], size, [4 * n for n in stride])\n    last = sum(",
+        "        if count == 0:",
+        "        return np.lib.stride_tricks.as_strided(storage[offset:], size, [4 * n for n in stride])\n"
+        "        if count == 0:",
     ),
     "an image of 10¹² zeros through a stride of 0": (
         "minisam/checkpoints/torch_file.py",
-        " or count > storage.size",
+        '        self.spend(max(0, count - storage.size) * 4, "of repeated numbers")\n',
         "",
     ),
 }
@@ -104,13 +105,15 @@ def one_line(error):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.float64])
 @pytest.mark.parametrize("kind", ["pth", "safetensors"])
-def test_reads_what_torch_writes(tmp_path, dtype, kind):
+def test_reads_what_torch_writes(tmp_path, monkeypatch, dtype, kind):
     state = as_torch(random_state(SMALL, seed=1), dtype)
     path = tmp_path / f"weights.{kind}"
     torch.save(state, path) if kind == "pth" else save_torch_safetensors(dict(state), path)
     read = read_checkpoint(path)
     assert_same(read, {name: value.float().numpy() for name, value in state.items()})
-    fitted = fit_state(SMALL, read)
+    assert not any(map(is_mapped, fit_state(SMALL, read).values())), "a small file is read"
+    monkeypatch.setattr(mapped, "SMALL", 0)
+    fitted = fit_state(SMALL, read_checkpoint(path))
     assert {array.dtype for array in fitted.values()} == {np.dtype(np.float32)}
     if dtype == torch.float32:
         assert all(is_mapped(array) for array in fitted.values()), "float32 weights are views of the file"
@@ -304,19 +307,6 @@ def test_saving_where_it_cannot(tmp_path, where):
     assert os.listdir(tmp_path) == ["folder.safetensors"]
 
 
-def test_a_failure_while_writing_leaves_nothing(tmp_path, monkeypatch):
-    import safetensors.numpy
-
-    def fail(weights, path, metadata):
-        Path(path).write_bytes(b"half")
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(safetensors.numpy, "save_file", fail)
-    with pytest.raises(InputError, match="No space left"):
-        save_checkpoint(tmp_path / "x.safetensors", random_state(SMALL), SMALL)
-    assert not os.listdir(tmp_path)
-
-
 # ------------------------------------------------------------------------------------------------ hostile files
 
 
@@ -444,14 +434,11 @@ def test_tensors_stay_inside_their_storage(tmp_path, arguments):
         (b"\x80\x02", []),
         (b"\x80\x02.", []),
         (b"\x80\x02r\xff\xff\xff\xff.", []),  # a memo entry without a value
-        (b"\x80\x02}r\xff\xff\xff\x7f.", []),  # a memo index that would be gigabytes as an array: an empty dict
+        (b"\x80\x02}r\xff\xff\xff\x7f.", []),  # a memo index that would be gigabytes as an array
     ],
 )
 def test_odd_archives(tmp_path, program, entries):
     path = archive(tmp_path / "x.pth", program, entries)
-    if program.endswith(b"\x7f."):
-        assert read_checkpoint(path) == {}
-        return
     with pytest.raises(InputError) as error:
         read_checkpoint(path)
     one_line(error)

@@ -15,11 +15,12 @@ import numpy as np
 import pytest
 import torch
 
+from minisam.checkpoints.checkpoint import read_checkpoint
 from minisam.training import loop
 from minisam.training.log import read_log
 from minisam_kernels import InputError
 from sa1b import sa1b_folder
-from small_trainings import SETTINGS, batch_of
+from small_trainings import PRETRAIN, SETTINGS, batch_of
 
 # wrong version → (file, text in it, its replacement)
 MUTANTS = {
@@ -264,6 +265,37 @@ def test_an_error_that_torch_hides_comes_with_the_room_that_is_left(tmp_path, mo
     with pytest.raises(InputError, match=r"checkpoint.pt, got: .* unexpected pos 64 vs 0 \(0.1 MB are free there\)$"):
         trainer.save()
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("settings", [SETTINGS, PRETRAIN])
+def test_equal_trainings_write_equal_files(tmp_path, settings):
+    """To the bytes, and with the mode that ``open`` gives."""
+    for folder in ("a", "b"):
+        loop.Trainer(settings, tmp_path / folder).save()
+    (tmp_path / "opened").touch()
+    for name in ("weights.safetensors", "raw.safetensors", "checkpoint.pt"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+        assert (tmp_path / "a" / name).stat().st_mode == (tmp_path / "opened").stat().st_mode
+
+
+@pytest.mark.parametrize(
+    "turn", [np.transpose, np.asfortranarray, lambda array: array[::-1], lambda array: array[:, ::2]]
+)
+def test_weights_of_any_layout(tmp_path, turn):
+    """A pretrained encoder alone has no configuration: its arrays come as they are."""
+    array = turn(np.arange(12, dtype=np.float32).reshape(3, 4))
+    loop.write_weights(tmp_path / "w.safetensors", {"image_encoder.a": array}, None, {"holds": "encoder"})
+    np.testing.assert_array_equal(read_checkpoint(tmp_path / "w.safetensors")["image_encoder.a"], array)
+
+
+def test_a_full_disk_names_the_log(tmp_path):
+    """``log.jsonl`` is written in place."""
+    trainer = loop.Trainer(SETTINGS, tmp_path)
+    (tmp_path / "log.jsonl").mkdir()
+    journal = loop.Journal(trainer)
+    journal.add({"loss": torch.tensor(1.0), "norm": torch.tensor(1.0)})
+    with pytest.raises(InputError, match=r"expected to be able to write .*/log.jsonl, got: Is a directory$"):
+        journal.write()
 
 
 def test_checkpoints_that_do_not_fit(tmp_path):

@@ -18,6 +18,7 @@ from minisam_kernels.runtime.jit import jit
 from minisam_kernels.runtime.threads import parallel_for
 
 TOLERANCE = 16.0  # × eps × magnitude; see ``focal_loss``
+_END = np.float32(128)  # beyond ±_END, σ(m) is 0 or 1 in float32
 TILE = 1 << 14  # pixels in one piece; their sum is float32, the sum of pieces float64
 
 
@@ -25,7 +26,7 @@ def focal_loss_numpy(logits: np.ndarray, targets: np.ndarray, alpha: float = 0.2
     """The equation above. logits, targets (M, H, W) → (M,), in the dtype of logits."""
     m = np.where(targets == 1, -logits, logits)
     cross_entropy = np.logaddexp(0, m)
-    wrong = np.exp(m - cross_entropy)  # σ(m) = eᵐ / (1 + eᵐ)
+    wrong = np.exp(-np.logaddexp(0, -m))  # σ(m) = 1 / (1 + e⁻ᵐ)
     balance = np.where(targets == 1, alpha, 1 - alpha).astype(logits.dtype)
     return (balance * wrong**gamma * cross_entropy).mean(axis=(1, 2))
 
@@ -34,15 +35,16 @@ def focal_loss_numpy(logits: np.ndarray, targets: np.ndarray, alpha: float = 0.2
 def _focal_sum(logits, targets, alpha, gamma):
     """Σ over one piece of the pixels. logits, targets (pixels,) → the sum of their losses.
 
-    log σ(m) = m − log(1 + eᵐ), so that σ(m)^γ costs one exponential for any γ.
+    log σ(m) = m − log(1 + eᵐ), so that σ(m)^γ costs one exponential for any γ; from _END on it is 0, not ∞ − ∞.
     """
     total = np.float32(0)
     for n in range(logits.size):
-        # m, α_t, log(1 + eᵐ), σ(m)^γ
+        # m, α_t, log(1 + eᵐ), log σ(m), σ(m)^γ
         m = logits[n] if targets[n] == 0 else -logits[n]
         balance = np.float32(1) - alpha if targets[n] == 0 else alpha
         cross_entropy = log1p_exp(m)
-        focus = exp(gamma * (m - cross_entropy)) if gamma > 0 else np.float32(1)  # not 0 · −∞
+        log_wrong = m - cross_entropy if m < _END else np.float32(0)
+        focus = exp(gamma * log_wrong) if gamma > 0 else np.float32(1)  # not 0 · −∞
         total += balance * focus * cross_entropy
     return total
 
@@ -53,6 +55,7 @@ def _focal_slope(logits, targets, alpha, gamma, grad, out):
     for n in range(logits.size):
         # m, α_t · dm/dz, log(1 + eᵐ), the bracket, σ(m)^γ
         m = logits[n] if targets[n] == 0 else -logits[n]
+        m = _END if m > _END else m  # there 1 − σ(m) = 0, which γ · ∞ must not meet
         balance = np.float32(1) - alpha if targets[n] == 0 else -alpha
         cross_entropy = log1p_exp(m)
         slope = gamma * sigmoid(-m) * cross_entropy + sigmoid(m)
@@ -99,7 +102,8 @@ def focal_loss(logits: npt.ArrayLike, targets: npt.ArrayLike, alpha: float = 0.2
     Notes
     -----
     Accuracy: ``TOLERANCE · eps · (1 + γ (1 + |m|))`` times the loss's terms: an error in log σ(m) is multiplied by γ.
-    Nothing overflows: logits of ±10⁴ give a loss of 10⁴ or 0. What is below float32's smallest normal number becomes 0.
+    Only a sum beyond 3.4 · 10³⁸ overflows, to infinity: logits of ±10⁴ give a loss of 10⁴ or 0, one that is infinite
+    and wrong an infinite loss. What is below float32's smallest normal number becomes 0.
     """
     logits, targets = _checked(logits, targets, alpha, gamma)
     masks, pixels = logits.shape
@@ -129,7 +133,7 @@ def focal_loss_backward(
     Returns
     -------
     ndarray, shape (M, H, W), float32
-        grad · ∂loss/∂z.
+        grad · ∂loss/∂z; for infinite logits the limit.
     """
     shape = np.shape(logits)
     logits, targets = _checked(logits, targets, alpha, gamma)

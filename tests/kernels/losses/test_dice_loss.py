@@ -105,6 +105,16 @@ def test_perfect_is_0_and_nothing_at_all_is_0():
     np.testing.assert_array_equal(dice_loss(np.where(targets, 1e4, -1e4), targets), [0, 0])
 
 
+@pytest.mark.parametrize("size", [88.0, 89.0, 1e3, 1e10, 1.75e38, float(np.finfo(np.float32).max), np.inf])
+def test_any_logit_has_a_loss_and_a_slope(size):
+    """To infinity: p is 0 or 1, and the slope is p (1 − p) = 0. Kills nothing here: it pins what the document says."""
+    logits = np.array([size, -size, size, -size], np.float32).reshape(1, 2, 2)
+    targets = np.array([0, 0, 1, 1]).reshape(1, 2, 2)
+    np.testing.assert_allclose(dice_loss(logits, targets), [1 - 3 / 5], rtol=1e-6)
+    np.testing.assert_allclose(dice_loss_numpy(logits, targets), [1 - 3 / 5], rtol=1e-6)
+    np.testing.assert_allclose(dice_loss_backward([1], logits, targets), np.zeros((1, 2, 2)), atol=1e-37)
+
+
 def test_nothing_at_all_without_smoothing_is_nan():
     """Kills nothing here: it pins what the document says."""
     logits, targets = np.full((1, 2, 2), -1e4), np.zeros((1, 2, 2))

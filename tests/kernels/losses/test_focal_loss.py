@@ -20,8 +20,8 @@ from strategies import seeds
 MUTANTS = {
     "positives count like negatives": ("else alpha", "else np.float32(1) - alpha"),
     "no balance": ("total += balance * focus", "total += focus"),
-    "turns down the wrong pixels": ("exp(gamma * (m - cross_entropy))", "exp(-gamma * cross_entropy)"),
-    "gamma is always 2": ("exp(gamma * (m", "exp(np.float32(2) * (m"),
+    "turns down the wrong pixels": ("exp(gamma * log_wrong)", "exp(-gamma * cross_entropy)"),
+    "gamma is always 2": ("exp(gamma * log", "exp(np.float32(2) * log"),
     "0 · −∞": (" if gamma > 0 else np.float32(1)", ""),
     "overflows": ("cross_entropy = log1p_exp(m)", "cross_entropy = np.log(np.float32(1) + np.exp(m))"),
     "sum instead of mean": ("sums.sum(axis=1) / pixels", "sums.sum(axis=1)"),
@@ -32,6 +32,9 @@ MUTANTS = {
     "backward: forgets 1 − σ": ("gamma * sigmoid(-m) * cross_entropy", "gamma * cross_entropy"),
     "backward: forgets the mean": ("grad = grad / np.float32(pixels)", "pass"),
     "backward: grad of the first mask": ("np.float32(gamma), grad[m]", "np.float32(gamma), grad[0]"),
+    "∞ − ∞": ("m - cross_entropy if m < _END else np.float32(0)", "m - cross_entropy"),
+    "backward: overflows": ("m = _END if m > _END else m", "pass"),
+    "readable version: ∞ − ∞": ("np.exp(-np.logaddexp(0, -m))", "np.exp(m - cross_entropy)"),
     "readable version: alpha on the negatives": (
         "np.where(targets == 1, alpha, 1 - alpha)",
         "np.where(targets == 1, 1 - alpha, alpha)",
@@ -106,6 +109,30 @@ def test_huge_logits_do_not_overflow():
     np.testing.assert_allclose(focal_loss(logits, targets), [0, 5e3], rtol=1e-6)
     slope = focal_loss_backward(np.ones(2), logits, targets)
     np.testing.assert_allclose(slope, [[[0, 0]], [[-0.125, 0.375]]], rtol=1e-6)
+
+
+EXTREMES = [87.0, 88.8, 100.0, 127.9, 128.1, 1e3, 1e10, 1.6e38, 1.75e38, 3e38, float(np.finfo(np.float32).max), np.inf]
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0, 2.0, 3.5])
+@pytest.mark.parametrize("size", EXTREMES)
+def test_any_logit_has_a_loss_and_a_slope(size, gamma):
+    """As torch in float64, and the limit where torch's slope is NaN: of infinity, and of 0 to a γ below 1.
+    Kills: ∞ − ∞, backward: overflows, readable version: ∞ − ∞, overflows."""
+    logits = np.array([size, -size, size, -size], np.float32).reshape(4, 1, 1)
+    targets = np.array([0, 0, 1, 1]).reshape(4, 1, 1)
+    m = np.float64(logits.ravel()) * [1, 1, -1, -1]
+    focus = np.exp(-gamma * np.logaddexp(0, -m)) if gamma else 1
+    wanted = np.array([0.75, 0.75, 0.25, 0.25]) * np.logaddexp(0, m) * focus
+    slope = np.where(m > 0, [0.75, 0.75, -0.25, -0.25], 0)
+    if np.isfinite(size) and gamma != 0.5:
+        np.testing.assert_allclose(oracle(ops.focal_loss, logits, targets, 0.25, gamma), wanted, rtol=1e-6, atol=1e-37)
+        slope = laws.slope_by_autograd(ops.focal_loss, 0, logits, targets, 0.25, gamma)
+        slope = (slope[1].ravel() / slope[0]).ravel()
+    for loss in (focal_loss(logits, targets, gamma=gamma), focal_loss_numpy(logits, targets, gamma=gamma)):
+        np.testing.assert_allclose(loss, wanted, rtol=1e-4, atol=1e-37)
+    actual = focal_loss_backward(np.ones(4), logits, targets, gamma=gamma).ravel()
+    np.testing.assert_allclose(actual, slope, rtol=1e-4, atol=1e-37)
 
 
 def test_without_focus_it_is_half_the_cross_entropy():
