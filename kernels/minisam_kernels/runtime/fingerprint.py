@@ -10,79 +10,90 @@ from __future__ import annotations
 
 import enum
 import hashlib
-from collections.abc import Iterator
 from functools import lru_cache
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
 
+_PLAIN = frozenset((int, float, complex, bool, str, bytes, type(None)))
+
 
 def fingerprint(kernel: Any) -> tuple[str, list[Any]]:
     """The hash of ``kernel``, a function that Numba compiles, and the kernels among what it reads, direct or not."""
+    words: list[str] = []
     seen: dict[int, Any] = {}
-    digest = hashlib.sha256("\n".join(_words(kernel, (), seen)).encode(errors="surrogatepass"))
-    return digest.hexdigest(), [each for each in seen.values() if hasattr(each, "py_func") and each is not kernel]
+    _add_value(kernel, (), words, seen)
+    called = [each for each in seen.values() if hasattr(each, "py_func") and each is not kernel]
+    return hashlib.sha256("\n".join(words).encode(errors="surrogatepass")).hexdigest(), called
 
 
-def _words(value: Any, attributes: tuple[str, ...], seen: dict[int, Any]) -> Iterator[str]:
-    """What tells ``value`` from any other constant. Of a module, only ``attributes`` count: what the code may read."""
+def _add_value(value: Any, attributes: tuple[str, ...], words: list[str], seen: dict[int, Any]) -> None:
+    """Add what tells ``value`` from other constants. Of a module only ``attributes`` count: what the code may read."""
     kind = type(value)
-    yield kind.__qualname__
-    if kind in (int, float, complex, bool, str, bytes, type(None)):
-        yield repr(value)
-    elif isinstance(value, np.ndarray | np.generic):
-        yield f"{value.dtype!r} {value.shape} {np.asarray(value).tobytes().hex()}"
+    words.append(kind.__qualname__)
+    if kind in _PLAIN:
+        words.append(repr(value))
+    elif isinstance(value, np.generic | np.ndarray):
+        layout = value.dtype.str if value.dtype.names is None else repr(value.dtype)
+        words.append(f"{layout} {value.shape} {value.tobytes().hex()}")
     elif isinstance(value, enum.Enum):
-        yield from _words((value.name, value.value), attributes, seen)
+        _add_value((value.name, value.value), attributes, words, seen)
     elif isinstance(value, tuple | list):
-        yield str(len(value))
+        words.append(str(len(value)))
         for each in value:
-            yield from _words(each, attributes, seen)
+            _add_value(each, attributes, words, seen)
     elif isinstance(value, frozenset | set):
-        yield from sorted(" ".join(_words(each, attributes, seen)) for each in value)
+        words += sorted(map(repr, value))
     elif id(value) in seen:
-        yield str(list(seen).index(id(value)))
+        words.append(str(list(seen).index(id(value))))
     else:
         seen[id(value)] = value  # kept, so that no other object gets its number
         if isinstance(value, ModuleType):
-            yield value.__name__
-            for name in attributes:
+            words.append(value.__name__)
+            for name in () if _has_version(value.__name__) else attributes:
                 if hasattr(value, name):
-                    yield from (name, *_words(getattr(value, name), attributes, seen))
+                    words.append(name)
+                    _add_value(getattr(value, name), attributes, words, seen)
         elif isinstance(value, enum.EnumType):
-            yield from _words(list(value), attributes, seen)
+            _add_value(list(value), attributes, words, seen)
         elif hasattr(value, "py_func"):
-            yield from _words(sorted(value.targetoptions.items()), attributes, seen)
-            yield from _words(value.py_func, attributes, seen)
+            _add_value(sorted(value.targetoptions.items()), attributes, words, seen)
+            _add_value(value.py_func, attributes, words, seen)
         elif isinstance(value, FunctionType):
-            yield from _function_words(value, seen)
+            _add_function(value, words, seen)
         else:
-            yield f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', '')}"
+            words.append(f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', '')}")
 
 
-def _function_words(function: FunctionType, seen: dict[int, Any]) -> Iterator[str]:
-    yield f"{function.__module__}.{function.__qualname__}"
-    if function.__module__.partition(".")[0] in ("numpy", "numba"):  # their versions stand in the cache's key
+def _add_function(function: FunctionType, words: list[str], seen: dict[int, Any]) -> None:
+    words.append(f"{function.__module__}.{function.__qualname__}")
+    if _has_version(function.__module__):
         return
-    code, names = _code_words(function.__code__)
-    yield code
+    code, names = _code(function.__code__)
+    words.append(code)
     for name in names:
         if name in function.__globals__:
-            yield from (name, *_words(function.__globals__[name], names, seen))
+            words.append(name)
+            _add_value(function.__globals__[name], names, words, seen)
     for cell in function.__closure__ or ():
-        yield from _words(cell.cell_contents, names, seen)
+        _add_value(cell.cell_contents, names, words, seen)
+
+
+def _has_version(module: str) -> bool:
+    """Whether a number that the cache's key holds stands for all that the module contains."""
+    return module.partition(".")[0] in ("numpy", "numba")
 
 
 @lru_cache(maxsize=None)
-def _code_words(code: CodeType) -> tuple[str, tuple[str, ...]]:
+def _code(code: CodeType) -> tuple[str, tuple[str, ...]]:
     """What the code does, and the globals and attributes that it and the functions inside it name."""
     words, names = [code.co_code.hex(), str((code.co_names, code.co_varnames, code.co_argcount))], list(code.co_names)
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
-            inside, more = _code_words(constant)
+            inside, more = _code(constant)
             words.append(inside)
             names += more
         else:
-            words += _words(constant, (), {})
+            _add_value(constant, (), words, {})
     return "\n".join(words), tuple(dict.fromkeys(names))
