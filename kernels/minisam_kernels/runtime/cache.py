@@ -35,6 +35,7 @@ from numba.misc.appdirs import AppDirs
 
 from minisam_kernels.runtime.fingerprint import fingerprint
 
+_config: Any = numba.config
 _SEVERAL = "values of several times"
 _said = False
 
@@ -90,7 +91,7 @@ class Cache:
 
     def _name_and_key(self, signature: Any, target: Any, fingerprint: str) -> tuple[str, bytes]:
         """A file's name, and what its hash covers before the content: of two versions of a kernel the later stays."""
-        machine = repr((signature, target.codegen().magic_tuple(), numba.config.BOUNDSCHECK))
+        machine = repr((signature, target.codegen().magic_tuple(), _config.BOUNDSCHECK))
         number = hashlib.sha256(machine.encode()).hexdigest()[:16]
         function = self.kernel.py_func.__qualname__.replace("<", "").replace(">", "")
         name = f"{self.source.stem}.{function}.{sys.implementation.cache_tag}.{number}.nbc"
@@ -110,8 +111,8 @@ def _name(source: Path) -> str:
 
 def _folders(source: Path) -> list[Path]:
     """Where code of a source file is kept."""
-    if numba.config.CACHE_DIR:
-        return [Path(numba.config.CACHE_DIR).absolute() / _name(source)]
+    if _config.CACHE_DIR:
+        return [Path(_config.CACHE_DIR).absolute() / _name(source)]
     user = Path(AppDirs(appname="numba", appauthor=False).user_cache_dir)  # without a home it begins with a plain ~
     return [source.parent / "__pycache__", *([user / _name(source)] if user.is_absolute() else [])]
 

@@ -1,4 +1,4 @@
-"""``fingerprint``: a hash of everything that a kernel's machine code is made from, so that old code is never taken for new.
+"""``fingerprint``: a hash of all that a kernel's machine code is made from, so that old code is never taken for new.
 
 Numba writes the value of a global, or of a closure's variable, into the machine code as a constant, also when it
 belongs to a kernel that this kernel calls. So the hash covers the bytecode, the options of the compiler and each value
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import enum
 import hashlib
-from functools import lru_cache
+from functools import cache
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
@@ -85,7 +85,7 @@ def _has_version(module: str) -> bool:
     return module.partition(".")[0] in ("numpy", "numba")
 
 
-@lru_cache(maxsize=None)
+@cache
 def _code(code: CodeType) -> tuple[str, tuple[str, ...]]:
     """What the code does, and the globals and attributes that it and the functions inside it name."""
     words, names = [code.co_code.hex(), str((code.co_names, code.co_varnames, code.co_argcount))], list(code.co_names)

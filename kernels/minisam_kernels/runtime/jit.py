@@ -33,7 +33,7 @@ def compiler(fastmath: set[str]) -> Callable[[Callable[..., Any]], Callable[...,
     """A decorator that compiles a function at its first call; ``NUMBA_DISABLE_JIT=1`` leaves functions as Python."""
 
     def compile_lazily(function: Callable[..., Any]) -> Callable[..., Any]:
-        compiled = numba.njit(fastmath=fastmath, error_model="numpy", nogil=True, forceinline=True)(function)
+        compiled: Any = numba.njit(fastmath=fastmath, error_model="numpy", nogil=True, forceinline=True)(function)
         if compiled is not function:
             compiled._cache = Cache(compiled)
         return compiled
