@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from minisam_kernels.runtime.errors import InputError
@@ -121,6 +122,10 @@ def explain(error: Exception) -> tuple[int, str]:
     return 70, f"expected no fault in minisam, got {type(error).__name__}: {text} (MINISAM_DEBUG=1 shows where)"
 
 
+# Functions that Python or LLVM calls back, where an exception is only printed.
+_SWALLOW = ("__del__", "_raw_object_cache_notify", "_raw_object_cache_getbuffer")
+
+
 @contextmanager
 def terminated_by_exception() -> Iterator[None]:
     """Inside, SIGTERM raises ``SystemExit(143)``, so that what is half-written is removed; once, for a second signal
@@ -128,9 +133,14 @@ def terminated_by_exception() -> Iterator[None]:
     handled already."""
     owner = os.getpid()
 
-    def terminate(number: int, frame: Any) -> None:
+    def terminate(number: int, frame: FrameType | None) -> None:
         if os.getpid() != owner:
             os._exit(128 + number)
+        while frame is not None:
+            if frame.f_code.co_name in _SWALLOW:  # a little later it will be over
+                threading.Timer(0.05, os.kill, (owner, number)).start()
+                return
+            frame = frame.f_back
         signal.signal(number, signal.SIG_IGN)
         print("\nminisam: terminated", file=sys.stderr)
         raise SystemExit(128 + number)

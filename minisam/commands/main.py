@@ -162,7 +162,7 @@ def _open_streams() -> None:
     """Three streams, also where a shell has closed some: otherwise a file would be opened in their place."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, mode))
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 (to the end of the process)
     for stream in (sys.stdout, sys.stderr):  # where "→" cannot be written, it is spelt out
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -79,11 +79,11 @@ class Cache:
             try:
                 return _write(folder / name, content)
             except OSError as error:
-                reason = f"{folder} ({error.strerror or error})"
+                reason = f"{folder.parent} ({error.strerror or error})"
         for folder in _temporary_folder(self.source, make=True):
             with contextlib.suppress(OSError):
                 _write(folder / name, content)
-                return _say(f"expected to keep compiled kernels in {reason}; they are kept in {folder}")
+                return _say(f"expected to keep compiled kernels in {reason}; they are kept in {folder.parent}")
         _say(f"expected to keep compiled kernels in {reason}; each process compiles anew (see NUMBA_CACHE_DIR)")
 
     def flush(self) -> None:

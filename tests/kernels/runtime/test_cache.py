@@ -141,7 +141,7 @@ def test_code_found_on_disk_has_an_age_too(begin):
 
 
 def test_a_constant_that_changes_during_compilation(begin, monkeypatch):
-    """Kills: changed while it compiled."""
+    """Kills: changed while it compiled, mixed code counts as current."""
     module = begin()
     compiler = module.inner._compiler.compile
 
@@ -152,6 +152,7 @@ def test_a_constant_that_changes_during_compilation(begin, monkeypatch):
 
     monkeypatch.setattr(module.inner._compiler, "compile", change)
     assert module.inner(3.0) == 6 and begin(C=5.0).inner(3.0) == 15
+    assert module.outer(3.0) == 9 and begin(C=5.0).outer(3.0) == 18
 
 
 def test_a_callee_of_numba_has_no_age(begin):
