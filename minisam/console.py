@@ -5,11 +5,15 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import importlib.util
+import os
+import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from minisam_kernels.runtime.errors import InputError
@@ -23,15 +27,15 @@ COMPILING = "compiling once, which takes half a minute or so; later runs start a
 
 def positive(text: str) -> int:
     """A whole number above 0."""
-    if not text.isdecimal() or int(text) == 0:
+    if count(text) == 0:
         raise argparse.ArgumentTypeError(f"expected a whole number above 0, got {text!r}")
     return int(text)
 
 
 def count(text: str) -> int:
     """A whole number, 0 or more."""
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"expected a whole number, got {text!r}")
+    if not text.isdecimal() or len(text) > 18:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at most 18 digits, got {text[:40]!r}")
     return int(text)
 
 
@@ -103,13 +107,62 @@ def load_or_build_model(options: argparse.Namespace) -> Sam:
     return Sam(config, state)
 
 
+def explain(error: Exception) -> tuple[int, str]:
+    """Exit code and line for what ended a program: bad input, what the machine cannot do, or a fault of ours."""
+    text = " ".join(str(error).split())[:1000]
+    if isinstance(error, InputError):
+        return 2, text
+    if isinstance(error, MemoryError) or (type(error) is RuntimeError and "t allocate memory" in text):  # torch's words
+        return 2, f"expected enough memory, got none left ({text})"
+    if isinstance(error, RecursionError):
+        return 2, "expected input that is nested less deeply, got too many levels"
+    if isinstance(error, OSError):
+        name = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
+        return 2, f"expected files that can be read and written, got {name}{error.strerror or text}"
+    return 70, f"expected no fault in minisam, got {type(error).__name__}: {text} (MINISAM_DEBUG=1 shows where)"
+
+
+# Functions that Python or LLVM calls back, where an exception is only printed.
+_SWALLOW = ("__del__", "_raw_object_cache_notify", "_raw_object_cache_getbuffer")
+
+
+@contextmanager
+def terminated_by_exception() -> Iterator[None]:
+    """Inside, SIGTERM raises ``SystemExit(143)``, so that what is half-written is removed; once, for a second signal
+    while that goes on would leave it. Forked processes end at once. Only in the main thread, and unless SIGTERM is
+    handled already."""
+    owner = os.getpid()
+
+    def terminate(number: int, frame: FrameType | None) -> None:
+        if os.getpid() != owner:
+            os._exit(128 + number)
+        while frame is not None:
+            if frame.f_code.co_name in _SWALLOW:  # a little later it will be over
+                threading.Timer(0.05, os.kill, (owner, number)).start()
+                return
+            frame = frame.f_back
+        signal.signal(number, signal.SIG_IGN)
+        print("\nminisam: terminated", file=sys.stderr)
+        raise SystemExit(128 + number)
+
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
 def exit_code(call: Callable[[], int | None]) -> int:
     """Of a program that is this call: bad input and Ctrl-C are one line, without a traceback."""
     try:
         return call() or 0
-    except InputError as error:
-        print(f"minisam: error: {error}", file=sys.stderr)
-        return 2
+    except (InputError, MemoryError, RecursionError, OSError) as error:
+        code, message = explain(error)
+        print(f"minisam: error: {message}", file=sys.stderr)
+        return code
     except KeyboardInterrupt:
         print("\nStopped.", file=sys.stderr)
         return 130

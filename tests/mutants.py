@@ -8,8 +8,8 @@ the kernel is plain Python.
 
 Any other test file: name → (path from the root, text in that file, its replacement). The name is quoted from a
 docstring of the file, where it stands after "Kills:", and only tests whose docstrings quote it run; slow ones only with
-``--slow``. The kernels are not copied: they are compiled, and their code comes from numba's cache. So does that of
-``minisam/world``, except for the changed file.
+``--slow``. The kernels are not copied: they are compiled, and their code comes from the cache. So does that of
+``minisam/world``, except for what the change reaches.
 
 A mutant that survives, a text that is not found, a name that no docstring quotes, or tests that fail without a mutant
 are errors. So is whatever pytest cannot finish. Tests that do not end count as failed, after a time that is many times
@@ -130,8 +130,8 @@ def jobs_of(tests: Path, slow: bool) -> list[Job]:
 def copy_with_change(job: Job, copy: Path) -> None:
     """A project of links to files of this one; only the changed file is one of its own.
 
-    Numba looks at a source's time and size, which a link has in common with its file, so compiled code of the copy is
-    found. Of what is compiled anew, only the code as it is becomes part of this project's cache.
+    The cache goes with the copy, and compiled code is found there wherever it is what this project's would be. Of what
+    is compiled anew, only the code as it is becomes part of this project's cache.
     """
     top = "kernels" if job.of_kernel else "minisam"
     for path in ROOT.iterdir():
@@ -218,27 +218,10 @@ def pytest_here(job: Job, copy: Path) -> int:
         os.environ["NUMBA_DISABLE_JIT"] = "1"
         numba.config.DISABLE_JIT = 1
         np.empty, np.empty_like = poisoned(np.empty), poisoned(np.empty_like)
-    else:
-        compile_as_at_home(copy)
     options = ["-x", "-q", "--no-header", "--tb=short", *(f"-pno:{name}" for name in UNUSED)]
     code = int(pytest.main([*options, *([f"{job.tests}::{f}" for f in job.functions] or [str(job.tests)])]))
     package = importlib.import_module("minisam_kernels" if job.of_kernel else "minisam")
     return code if Path(str(package.__file__)).is_relative_to(copy) else 3
-
-
-def compile_as_at_home(copy: Path) -> None:
-    """Let compiled code in the copy of a package count as current when it is current for the package itself.
-
-    A file with a change is compiled anew, for numba looks at its time and size. A change to a function that compiled
-    code of another file calls would not reach that code, and the mutant would survive.
-    """
-    jit = importlib.import_module("minisam_kernels.runtime.jit")
-    compiler = jit.compiler
-
-    def at_home(package: Path, fastmath: set[str]) -> Any:
-        return compiler(ROOT / package.relative_to(copy) if package.is_relative_to(copy) else package, fastmath)
-
-    jit.compiler = at_home
 
 
 def poisoned(allocate: Callable[..., Any]) -> Callable[..., Any]:
@@ -305,7 +288,7 @@ def main(words: list[str]) -> int:
     # Not a ``multiprocessing.Pool``: its workers may not have children, which some tests start, and when one of them
     # ends, it waits for ever.
     with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("fork")) as pool:
-        as_is = report(unbroken, pool.map(run, unbroken))  # first: it fills numba's cache, which the copies share
+        as_is = report(unbroken, pool.map(run, unbroken))  # first: it fills the kernels' cache, which the copies share
         # Of tests that fail without a mutant nobody can say what they notice.
         limits = {job.tests: max(LIMIT, SLOWER * math.ceil(result.seconds)) for job, result in as_is if result.passed}
         testable = [job._replace(limit=limits[job.tests]) for job in mutants if job.tests in limits]

@@ -1,12 +1,14 @@
 """The command ``minisam``.
 
 Bad input is one line on stderr, ``minisam: error: expected …, got …``, and exit code 2; nothing half-written stays. An
-interrupted command ends with 130. Whatever is imported here is light: ``minisam --help`` does not wait for compilers.
+interrupted command ends with 130, a terminated one with 143. Whatever is imported here is light: ``minisam --help``
+does not wait for compilers.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import os
 import signal
@@ -17,7 +19,15 @@ from typing import Any, NoReturn
 
 import minisam
 from minisam.commands import bench, everything, export, segment, train, transfer, verify
-from minisam.console import add_model, compilation, load_or_build_model, positive, progress
+from minisam.console import (
+    add_model,
+    compilation,
+    explain,
+    load_or_build_model,
+    positive,
+    progress,
+    terminated_by_exception,
+)
 from minisam_kernels.runtime.errors import InputError
 
 
@@ -114,29 +124,54 @@ def _book(*words: str) -> int:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run a command; its exit code: 0, 1 when ``verify`` finds a difference, 2 for bad input, 130 for Ctrl-C."""
-    for stream in (sys.stdout, sys.stderr):  # where "→" cannot be written, it is spelt out
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    """Run a command; its exit code: 0, 1 when ``verify`` finds a difference, 2 for bad input or what the machine cannot
+    do, 70 for a fault of minisam itself, 130 for Ctrl-C, 143 for SIGTERM. A message is one line.
+
+    With ``MINISAM_DEBUG`` set, what is not bad input is a traceback instead.
+    """
+    _open_streams()
     try:
-        options = _parser().parse_args(argv)
-        code = int(options.run(options))
-        sys.stdout.flush()
-        return code
-    except SystemExit as stop:  # --help, --version and unknown options
+        with terminated_by_exception():
+            try:
+                if "\0" in "".join(argv or ()):
+                    raise InputError("expected arguments without the character NUL, got one")
+                options = _parser().parse_args(argv)
+                return int(options.run(options))
+            finally:
+                sys.stdout.flush()
+    except SystemExit as stop:  # --help, --version, unknown options, SIGTERM
         return stop.code if isinstance(stop.code, int) else 0
-    except InputError as error:
-        return _fail(str(error))
-    except MemoryError as error:
-        return _fail(f"expected enough memory, got none left ({error})")
     except KeyboardInterrupt as stop:
         print(f"\nminisam: {str(stop) or 'interrupted'}", file=sys.stderr)
         return 130
     except BrokenPipeError:  # as in minisam segment … | head: nobody listens any more
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _silence(sys.stdout)
         return 0
+    except Exception as error:
+        if os.environ.get("MINISAM_DEBUG") and not isinstance(error, InputError):
+            raise
+        code, message = explain(error)
+        with contextlib.suppress(OSError):  # nobody may listen here either
+            print(f"minisam: error: {message}", file=sys.stderr, flush=True)
+        if isinstance(error, OSError):  # what stdout still holds may be what could not be written
+            _silence(sys.stdout)
+        return code
 
 
-def _fail(message: str) -> int:
-    print(f"minisam: error: {' '.join(message.split())}", file=sys.stderr)
-    return 2
+def _open_streams() -> None:
+    """Three streams, also where a shell has closed some: otherwise a file would be opened in their place."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 (to the end of the process)
+    for stream in (sys.stdout, sys.stderr):  # where "→" cannot be written, it is spelt out
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _silence(stream: Any) -> None:
+    """Let what is still written to ``stream``, at the latest when Python ends, go nowhere."""
+    with contextlib.suppress(OSError, ValueError):
+        stream.flush()
+        return
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

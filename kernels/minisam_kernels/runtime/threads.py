@@ -4,7 +4,8 @@ A parallel numba loop beside a threaded BLAS makes two pools fight for the same 
 of 18 µs took 4 ms and a decode of 30 ms took 300 ms. So there is one pool, here, and BLAS stays out of it (``blas``).
 
 The pieces of work are cut by the data's size, never by the number of threads, so results do not depend on it.
-``MINISAM_THREADS`` sets the number; without it, it is the number of cores that the process may use. Any number of
+``MINISAM_THREADS`` sets the number, at most 1024; without it, it is the number of cores that the process may use. Where
+the system refuses a thread, those that could be started do the work. Any number of
 Python threads may call at once, and a process may fork meanwhile: the child gets a pool of its own. How the threads of
 one call share its pieces and how it ends is in ``parallel_call``.
 
@@ -26,10 +27,13 @@ from minisam_kernels.runtime.parallel_call import Call, cancelled, inside
 __all__ = ["blas_at_one_thread", "cancelled", "num_threads", "parallel_for"]
 
 
+_MOST = 1024  # threads: more than the cores of any machine, fewer than any system refuses in good health
+
+
 def _thread_count() -> int:
     text = os.environ.get("MINISAM_THREADS", "")
-    if text and not (text.isdecimal() and int(text) > 0):
-        raise InputError(f"expected MINISAM_THREADS to be a whole number above 0, got {text!r}")
+    if text and not (text.isdecimal() and len(text) < 9 and 0 < int(text) <= _MOST):
+        raise InputError(f"expected MINISAM_THREADS to be a whole number from 1 to {_MOST}, got {text[:40]!r}")
     if text:
         return int(text)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -49,8 +53,11 @@ class _Pool:
             with self.lock:
                 self.count = self.count or _thread_count()
                 while self.helpers + 1 < self.count:
-                    threading.Thread(target=_help, args=(self.queue,), name="minisam", daemon=True).start()
-                    self.helpers += 1
+                    try:
+                        threading.Thread(target=_help, args=(self.queue,), name="minisam", daemon=True).start()
+                        self.helpers += 1
+                    except (RuntimeError, MemoryError):  # a limit on processes or memory, often a container's
+                        self.count = self.helpers + 1
         return self.count
 
 

@@ -13,8 +13,6 @@ A difference in the last bit (1e-16) then moves a value to another grid point (1
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
 from minisam_kernels.runtime.jit import compiler
@@ -22,7 +20,7 @@ from minisam_kernels.runtime.jit import compiler
 GRID = 2.0**20
 
 
-exact = compiler(Path(__file__).parents[1], fastmath=set())
+exact = compiler(fastmath=set())
 
 
 def snap(values: np.ndarray) -> np.ndarray:
