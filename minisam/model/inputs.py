@@ -79,7 +79,8 @@ def check_prompts(
     ``InputError`` instead. Without a size they may lie anywhere. No points at all, P = 0, are None.
     """
     coords = None if point_coords is None else as_numbers("point_coords", point_coords)
-    if coords is not None and coords.size == 0 and (coords.ndim < 3 or coords.shape[1] == 0):
+    no_prompts = coords is not None and coords.ndim == 3 and len(coords) == 0 != coords.shape[1]  # a batch of them
+    if coords is not None and coords.size == 0 and not no_prompts:
         coords = None
     if coords is None and point_labels is not None and as_array("point_labels", point_labels).size == 0:
         point_labels = None
