@@ -187,7 +187,7 @@ class Sam:
         sha = hashlib.sha256(json.dumps(sizes, sort_keys=True).encode())
         for name in sorted(self.config.shapes()):
             sha.update(name.encode())
-            sha.update(np.ascontiguousarray(self._state[name], np.float32))
+            sha.update(np.ascontiguousarray(self._state[name], np.float32).data)
         return sha.hexdigest()
 
     def to(self, *args: Any, **kwargs: Any) -> Sam:

@@ -32,7 +32,7 @@ def write_embedding(path: str | os.PathLike[str], features: np.ndarray, notes: d
     except PackageNotFoundError:  # a checkout that is not installed
         program = "unknown"
     text = json.dumps({"format": FORMAT, "minisam": program} | notes, sort_keys=True)
-    with atomic(path) as temporary:
+    with atomic(Path(path)) as temporary:
         temporary.write_bytes(save({"features": np.ascontiguousarray(features, np.float32)}, {NOTES: text}))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,12 +25,12 @@ LABELS = (NOT_A_POINT, BACKGROUND, FOREGROUND, TOP_LEFT, BOTTOM_RIGHT)
 LOGITS = "minisam.binary_mask_to_logits makes logits of a mask"
 
 
-def as_image(image: npt.ArrayLike | str | os.PathLike[str] | Image.Image) -> np.ndarray:
+def as_image(image: Any) -> np.ndarray:
     """An image as uint8 (H, W, 3): what ``read_image`` makes of a file or a PIL image, or an array of uint8, which may
     also be grey, (H, W) or (H, W, 1), or have an opacity, (H, W, 4), and is laid over white then."""
     if isinstance(image, (str, os.PathLike, Image.Image)):
-        return read_image(image)
-    array = as_array("an image", image)
+        return read_image(image if isinstance(image, Image.Image) else Path(image))
+    array = as_array("an image of uint8 and shape (H, W, 3)", image)
     grey = array.ndim == 2 or array.shape[2:] == (1,)
     if array.dtype != np.uint8 or array.size == 0 or not (grey or array.shape[2:] in ((3,), (4,))):
         received = f"{array.dtype} {array.shape}" if array.ndim else shown(image)

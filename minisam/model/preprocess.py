@@ -134,8 +134,7 @@ def binary_mask_to_logits(mask: npt.ArrayLike, config: SamConfig, strength: floa
         raise InputError(f"expected a mask of numbers, got {mask.dtype}")
     if np.isnan(mask).any():
         raise InputError("expected a mask of numbers, got nan")
-    strength = as_numbers("strength", strength)
-    if strength.shape != () or not strength > 0:
+    if as_numbers("strength", strength).shape != () or not strength > 0:
         raise InputError(f"expected strength above 0, got {shown(strength)}")
     size = config.low_res_size
     height, width = input_size(mask.shape[0], mask.shape[1], size)

@@ -129,7 +129,7 @@ def test_tensors(predictor):
     for tensor in (torch.ones(1, 2, requires_grad=True), torch.ones(1, 2, dtype=torch.bfloat16)):
         with pytest.raises(InputError, match="expected point_coords to hold numbers, got tensor"):
             predictor.predict(tensor, [1])
-        with pytest.raises(InputError, match="expected an image to hold numbers"):
+        with pytest.raises(InputError, match=r"expected an image of uint8 .* to hold numbers"):
             predictor.set_image(tensor)
         predictor.set_image(picture(HEIGHT, WIDTH))
 
@@ -195,7 +195,7 @@ def test_grey_and_transparent_arrays_are_images():
         (None, "got None"),
         (7, "got 7"),
         (b"\x89PNG", "got b'"),
-        ([[1, 2], [3]], "expected an image to hold numbers"),
+        ([[1, 2], [3]], "(H, W, 3) to hold numbers, got [[1, 2], [3]]"),
         ([], "got float64 (0,)"),
         (Path("nowhere.png"), "does not exist"),
         ("nowhere.png", "does not exist"),
