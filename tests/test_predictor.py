@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -13,6 +16,7 @@ from PIL import Image
 import minisam
 from minisam.model.preprocess import apply_coords, input_size, normalise_and_pad, postprocess_masks, resize_image
 from minisam_kernels import InputError
+from small_models import SMALL
 from strategies import seeds
 
 # wrong version → (file, text in it, its replacement); names are quoted from docstrings
@@ -22,6 +26,12 @@ MUTANTS = {
         "        self.reset_image()\n        if image_format",
         "        if image_format",
     ),
+    "features that stay when others are refused": (
+        "minisam/predictor.py",
+        "        self._image = _Encoded(**sizes)\n        if features is None:",
+        "        if features is None:",
+    ),
+    "a size of the image before": ("minisam/predictor.py", "_image._replace(original_size=size)", "_image"),
     "the shorter side": (
         "minisam/model/preprocess.py",
         "image_size / max(height, width)",
@@ -75,6 +85,7 @@ MUTANTS = {
 }
 
 SAM = minisam.build("tiny", seed=1)
+SMALL_SAM = minisam.build(SMALL, seed=1)
 LOW = SAM.config.low_res_size  # of the decoder's masks and of mask prompts
 
 
@@ -200,19 +211,31 @@ def test_bgr_is_rgb_turned_round():
     ("arguments", "message"),
     [
         ({}, "expected a prompt: points, a box or a mask, got none"),
-        ({"point_coords": [[90, 3]], "point_labels": [1]}, r"inside the image of 90 × 60 pixels, got \(90, 3\)"),
-        ({"point_coords": [[3, -1]], "point_labels": [1]}, r"inside the image of 90 × 60 pixels, got \(3, -1\)"),
+        (
+            {"point_coords": [[90, 3]], "point_labels": [1], "strict": True},
+            r"inside the image of 90 × 60 pixels, got \(90, 3\)",
+        ),
+        (
+            {"point_coords": [[3, -1]], "point_labels": [1], "strict": True},
+            r"inside the image of 90 × 60 pixels, got \(3, -1\)",
+        ),
         ({"point_coords": [[np.nan, 1]], "point_labels": [1]}, "expected point_coords to be finite, got nan"),
         ({"point_coords": [[1, 1]], "point_labels": [1, 0]}, r"a label for each of the 1 points, got \(2,\)"),
         ({"point_coords": [[1, 1]]}, "expected point_labels with point_coords, got points alone"),
         ({"point_labels": [1]}, "expected point_coords with point_labels, got labels alone"),
         ({"point_coords": [[1, 1]], "point_labels": [7]}, r"expected labels 1 \(foreground\) or 0 .*, got 7"),
-        ({"point_coords": [1, 1], "point_labels": [1]}, r"expected point_coords of shape \(P, 2\), got \(2,\)"),
+        (
+            {"point_coords": [1, 1], "point_labels": [1]},
+            r"expected point_coords of shape \(P, 2\) per prompt, got \(2,",
+        ),
         ({"point_coords": [["a", 1]], "point_labels": [1]}, "expected point_coords to hold numbers, got"),
-        ({"point_coords": np.zeros((0, 2)), "point_labels": []}, "expected at least one point"),
+        ({"point_coords": np.zeros((0, 2)), "point_labels": []}, "expected a prompt: points, a box"),
         ({"box": [10, 10, 5, 20]}, r"x0 < x1 and y0 < y1, got \(10, 10, 5, 20\)"),
         ({"box": [10, 10, 10, 20]}, r"x0 < x1 and y0 < y1, got \(10, 10, 10, 20\)"),
-        ({"box": [10, 10, 95, 20]}, r"a box inside the image of 90 × 60 pixels, got \(10, 10, 95, 20\)"),
+        (
+            {"box": [10, 10, 95, 20], "strict": True},
+            r"a box inside the image of 90 × 60 pixels, got \(10, 10, 95, 20\)",
+        ),
         ({"box": [10, 10, 20]}, r"expected a box as \(x0, y0, x1, y1\), got shape \(3,\)"),
         ({"mask_input": np.zeros((1, 64, 64))}, rf"mask_input of shape \(1, {LOW}, {LOW}\), got \(1, 64, 64\)"),
         ({"mask_input": np.zeros((1, LOW, LOW), bool)}, "expected mask_input as logits, got bool"),
@@ -231,8 +254,7 @@ def test_bad_prompts_name_expected_and_received(predictor, arguments, message):
     ("image", "message"),
     [
         (np.zeros((4, 4, 3)), r"uint8 and shape \(H, W, 3\), got float64 \(4, 4, 3\)"),
-        (np.zeros((4, 4), np.uint8), r"got uint8 \(4, 4\)"),
-        (np.zeros((4, 4, 4), np.uint8), r"got uint8 \(4, 4, 4\)"),
+        (np.zeros((4, 4, 5), np.uint8), r"got uint8 \(4, 4, 5\)"),
         (np.zeros((0, 4, 3), np.uint8), r"got uint8 \(0, 4, 3\)"),
     ],
 )
@@ -306,9 +328,9 @@ def test_corners_as_points_are_a_box(predictor):
     with pytest.raises(InputError, match="in every prompt of a batch or in none"):
         predictor.predict_batch([corners, corners], [[2, 3], [1, 1]])
     with pytest.raises(InputError, match=r"expected points inside the image of 90 × 60 pixels, got \(91, 60\)"):
-        predictor.predict([[5, 6], [91, 60]], [2, 3])
+        predictor.predict([[5, 6], [91, 60]], [2, 3], strict=True)
     with pytest.raises(InputError, match=r"inside the image of 90 × 60 pixels, got \(90, 3\)"):
-        predictor.predict([[90, 3], *corners], [1, 2, 3])
+        predictor.predict([[90, 3], *corners], [1, 2, 3], strict=True)
 
 
 def test_a_binary_mask_becomes_a_mask_prompt():
@@ -340,3 +362,137 @@ def test_a_refused_image_leaves_no_image(refused):
         with pytest.raises(InputError):
             set_image(refused)
         assert not predictor.is_image_set and predictor.terms is None
+
+
+BAD_FEATURES = {
+    "channels last": lambda good: np.moveaxis(good, 1, -1),
+    "one axis less": lambda good: good[0],
+    "two images": lambda good: np.concatenate([good, good]),
+    "whole numbers": lambda good: good.astype(int),
+    "complex": lambda good: good.astype(complex),
+    "objects": lambda good: good.astype(object),
+    "texts": lambda good: good.astype(str),
+    "nan": lambda good: np.where(good == good.max(), np.nan, good),
+    "infinity": lambda good: np.where(good == good.max(), np.inf, good),
+    "beyond float32": lambda good: np.where(good == good.max(), 1e300, good.astype(float)),
+    "a number": lambda good: 3.0,
+    "a path": lambda good: "embedding.npy",
+    "lists of several lengths": lambda good: [[1.0, 2.0], [3.0]],
+    "bfloat16": lambda good: torch.tensor(good).bfloat16(),
+    "a gradient": lambda good: torch.tensor(good).requires_grad_(),
+}
+
+
+@pytest.mark.parametrize("plain", [False, True])
+@pytest.mark.parametrize("name", BAD_FEATURES)
+def test_refused_features_leave_no_image(name, plain):
+    """Kills: features that stay when others are refused."""
+    predictor = minisam.SamPredictor(SMALL_SAM, plain)
+    predictor.set_image(picture(40, 60))
+    with pytest.raises(InputError, match="expected features") as error:
+        predictor.features = BAD_FEATURES[name](np.array(predictor.features))
+    assert "\n" not in str(error.value) and len(str(error.value)) < 300
+    assert not predictor.is_image_set and predictor.terms is None
+    with pytest.raises(InputError, match="expected an image to be set"):
+        predictor.predict([[1, 1]], [1])
+
+
+@pytest.mark.parametrize("plain", [False, True])
+@pytest.mark.parametrize("kind", ["float16", "float32", "float64", "Fortran's order", "a tensor", "lists"])
+def test_features_of_every_layout(kind, plain):
+    predictor = minisam.SamPredictor(SMALL_SAM, plain)
+    predictor.set_image(picture(40, 60))
+    kept = np.array(predictor.features)
+    given = {"Fortran's order": np.asfortranarray(kept), "a tensor": torch.tensor(kept), "lists": kept.tolist()}
+    array = given[kind] if kind in given else kept.astype(kind)
+    predictor.set_image(picture(40, 60, seed=3))
+    predictor.features = array
+    np.testing.assert_array_equal(predictor.features, np.asarray(array, np.float32))
+    other = minisam.SamPredictor(SMALL_SAM, not plain)
+    other.original_size, other.features = (40, 60), array  # in this order too
+    ours, theirs = (one.predict([[10, 20]], [1])[2] for one in (predictor, other))
+    np.testing.assert_allclose(ours, theirs, atol=1e-4 * np.abs(theirs).max())
+
+
+def test_sizes_follow_the_image():
+    """Kills: a size of the image before."""
+    predictor, low = minisam.SamPredictor(SMALL_SAM), SMALL_SAM.config.low_res_size
+    predictor.original_size = (40, 60)
+    assert predictor.input_size == (43, 64) and not predictor.is_image_set
+    for ask in (lambda: predictor.predict([[1, 1]], [1]), predictor.get_original_size, predictor.get_image_embedding):
+        with pytest.raises(InputError, match="expected an image to be set"):
+            ask()
+    predictor.set_image(picture(60, 40))
+    kept = np.array(predictor.features)
+    assert predictor.original_size == (60, 40) and predictor.input_size == (64, 43)
+    predictor.original_size = (40, 60)  # and the embedding is one of another shape
+    with pytest.raises(
+        InputError, match=r"expected input_size \(43, 64\) for original_size \(40, 60\), got \(64, 43\)"
+    ):
+        predictor.predict([[1, 1]], [1])
+    predictor.features = kept
+    predictor.original_size = np.array([120, 80])
+    assert predictor.input_size == (64, 43) and predictor.get_original_size() == (120, 80)
+    assert predictor.predict(mask_input=np.full((1, low, low), -1.0))[0].shape == (3, 120, 80)
+    for size in ((0, 3), (5.5, 3), "60", 10**400, None):
+        predictor.original_size = size
+        with pytest.raises(InputError, match="expected original_size"):
+            predictor.predict([[1, 1]], [1])
+    predictor.reset_image()
+    assert predictor.original_size is predictor.input_size is predictor.features is predictor.terms is None
+
+
+@pytest.mark.parametrize(
+    ("image", "size"),
+    [
+        (np.zeros((3, 43, 64)), (40, 60)),
+        (np.zeros((2, 3, 43, 64)), (40, 60)),
+        (np.zeros((1, 3, 64, 43)), (40, 60)),
+        (np.zeros((1, 43, 64, 3)), (40, 60)),
+        (np.zeros((1, 3, 43, 64)), (40,)),
+        (np.zeros((1, 3, 43, 64)), None),
+        (np.full((1, 3, 43, 64), np.nan), (40, 60)),
+        (np.zeros((1, 3, 43, 64), complex), (40, 60)),
+        ([[1, 2], [3]], (40, 60)),
+        ("photo.jpg", (40, 60)),
+        (None, (40, 60)),
+        (torch.zeros(1, 3, 43, 64, requires_grad=True), (40, 60)),
+        (torch.zeros(1, 3, 43, 64, dtype=torch.bfloat16), (40, 60)),
+    ],
+)
+def test_a_refused_transformed_image_leaves_no_image(image, size):
+    predictor = minisam.SamPredictor(SMALL_SAM)
+    predictor.set_image(picture(40, 60))
+    with pytest.raises(InputError, match=r"expected (a|an|transformed_image|original_size) ") as error:
+        predictor.set_torch_image(image, size)
+    assert "\n" not in str(error.value) and not predictor.is_image_set and predictor.original_size is None
+
+
+@pytest.mark.parametrize("plain", [False, True])
+@pytest.mark.parametrize("way", [copy.copy, copy.deepcopy, lambda predictor: pickle.loads(pickle.dumps(predictor))])
+def test_copies_are_of_one_image(way, plain):
+    """A copy keeps its image whatever becomes of the first, and the other way round."""
+    first = minisam.SamPredictor(SMALL_SAM, plain)
+    first.set_image(picture(40, 60))
+    expected = first.predict([[10, 20]], [1])
+    second = way(first)
+    first.set_image(picture(20, 60, seed=2))
+    other = first.predict([[10, 10]], [1])
+    for ours, theirs in zip(second.predict([[10, 20]], [1]), expected):
+        np.testing.assert_array_equal(ours, theirs)
+    second.reset_image()
+    for ours, theirs in zip(first.predict([[10, 10]], [1]), other):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_an_embedding_is_nobody_elses():
+    """Two predictors of one model do not share memory, and what was handed out cannot be written to."""
+    first, second = minisam.SamPredictor(SMALL_SAM), minisam.SamPredictor(SMALL_SAM)
+    first.set_image(picture(40, 60))
+    kept = first.get_image_embedding()
+    before = kept.copy()
+    second.set_image(picture(40, 60, seed=2))
+    first.set_image(picture(40, 60, seed=3))
+    np.testing.assert_array_equal(kept, before)
+    with pytest.raises(ValueError, match="read-only"):
+        first.features *= 2

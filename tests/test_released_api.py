@@ -348,7 +348,7 @@ def test_the_pages_code_runs(checkpoint: Path, image: np.ndarray, tmp_path: Path
     path = checkpoint
     names: dict[str, Any] = {"image": image, "np": np, "minisam": minisam}
     blocks = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
-    assert len(blocks) == 6
+    assert len(blocks) == 7
     for block in blocks:
         exec(block, names)
     assert names["masks"].shape == (3, 60, 90) and names["outputs"][1]["masks"].shape == (2, 1, 60, 90)

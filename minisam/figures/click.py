@@ -17,7 +17,9 @@ figure shows the precomputed masks of its atlas instead and says so.
 
 from __future__ import annotations
 
+import dataclasses
 import io
+import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -30,6 +32,7 @@ import traitlets
 from PIL import Image
 
 from minisam.figures.shared.atlas import atlas, encode_mask
+from minisam.model.inputs import as_image
 from minisam_kernels.runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -88,15 +91,49 @@ def photos(names: Sequence[str] = ("chelsea", "coffee", "astronaut", "rocket")) 
     return [known[name] for name in names]
 
 
+Picture = Photo | str | os.PathLike[str] | Image.Image | np.ndarray
+
+
 class ClickFigure(anywidget.AnyWidget):
-    """Click on an image and see what the model answers.
+    """Click on an image in a notebook, see what the model answers, and go on with the answer in Python.
 
-    ``sam``: a model from ``minisam.load``. ``pictures``: a ``Photo``, a ``uint8`` array (H, W, 3), or a sequence of
-    either. ``grid``: with ``grid > 0`` the answers at ``grid`` × ``grid`` points of every image are computed now and
-    travel with the figure, so that it also works on a page without Python. ``source``: the address of these lines, for
-    the link below the figure.
+    Parameters
+    ----------
+    sam : Sam
+        A model from ``minisam.load``.
+    pictures : image, or sequence of images
+        Each the path of a file, a PIL image, an array as ``SamPredictor.set_image`` takes it, or a ``Photo``, which has
+        words and a first point too.
+    grid : int
+        Above 0, the answers at ``grid`` × ``grid`` points of every image are computed now and travel with the figure,
+        so that it also works on a page without Python.
+    source : str
+        The address of these lines, for the link below the figure.
 
-    In a live notebook ``masks``, ``iou_predictions`` and ``prompt`` hold the last answer.
+    Attributes
+    ----------
+    masks : ndarray, shape (M, H, W), bool, or None
+        The last answer: three masks, or one.
+    iou_predictions : ndarray, shape (M,), float32, or None
+        The model's own score of each.
+    prompt : dict
+        What was asked: the arguments of ``SamPredictor.predict``, in pixels of the image.
+
+    Raises
+    ------
+    InputError
+        If ``sam`` is no model, or there is no image, or one that cannot be read.
+
+    Notes
+    -----
+    The three attributes are traits of Python's side: ``figure.observe(call, "masks")`` calls after every answer, when
+    all three are set.
+
+    Examples
+    --------
+    >>> figure = ClickFigure(minisam.load("tiny"), "photo.jpg")  # doctest: +SKIP
+    >>> figure  # click, then in the next cell:  # doctest: +SKIP
+    >>> best = figure.masks[figure.iou_predictions.argmax()]  # doctest: +SKIP
     """
 
     _esm = "".join((HERE / name).read_text(encoding="utf-8") for name in ("shared/canvas.js", "click.js"))
@@ -104,32 +141,35 @@ class ClickFigure(anywidget.AnyWidget):
 
     pictures: traitlets.List[dict[str, Any]] = traitlets.List().tag(sync=True)
     source = traitlets.Unicode().tag(sync=True)
+    masks = traitlets.Instance(np.ndarray, allow_none=True)
+    iou_predictions = traitlets.Instance(np.ndarray, allow_none=True)
+    prompt = traitlets.Dict()
 
-    def __init__(
-        self, sam: Sam, pictures: Photo | np.ndarray | Sequence[Photo | np.ndarray], grid: int = 0, source: str = ""
-    ) -> None:
+    def __init__(self, sam: Sam, pictures: Picture | Sequence[Picture], grid: int = 0, source: str = "") -> None:
         from minisam import SamPredictor
 
-        several = [pictures] if isinstance(pictures, Photo | np.ndarray) else list(pictures)
+        SamPredictor(sam)  # or the error
+        several = list(pictures) if isinstance(pictures, list | tuple) else [pictures]
         self._photos = [
-            p if isinstance(p, Photo) else Photo(f"Image {i + 1}", p, "An image of yours.")
+            dataclasses.replace(p, image=as_image(p.image))
+            if isinstance(p, Photo)
+            else Photo(f"Image {i + 1}", as_image(p), "An image of yours.")
             for i, p in enumerate(several)
         ]
         if not self._photos:
             raise InputError("expected at least one image, got none")
         self._new_predictor = lambda: SamPredictor(sam)
         self._predictors: dict[int, Any] = {}
-        self.masks: np.ndarray | None = None
-        self.iou_predictions: np.ndarray | None = None
-        self.prompt: dict[str, Any] = {}
         super().__init__(pictures=[self._packed(photo, grid) for photo in self._photos], source=source)
         self.on_msg(self._answer)
 
     def _packed(self, photo: Photo, grid: int) -> dict[str, Any]:
         """What the page gets: a JPEG to look at (the model sees the original), words, and the atlas if there is one."""
         jpeg = io.BytesIO()
-        Image.fromarray(photo.image).save(jpeg, "JPEG", quality=88)
         height, width = photo.image.shape[:2]
+        if max(height, width) > 65500:  # a JPEG's limit
+            raise InputError(f"expected an image of at most 65500 pixels a side, got {width} × {height}")
+        Image.fromarray(photo.image).save(jpeg, "JPEG", quality=88)
         packed = {
             "title": photo.title,
             "alt": photo.alt,
@@ -164,19 +204,20 @@ class ClickFigure(anywidget.AnyWidget):
             predictor = self._predictor(content["picture"])
             if content["kind"] == "prompt":
                 points, box = content["points"], content["box"]
-                self.prompt = {
+                prompt = {
                     "point_coords": np.array(points, dtype=np.float32) if points else None,
                     "point_labels": np.array(content["labels"]) if points else None,
                     "box": np.array(box, dtype=np.float32) if box else None,
                     "multimask_output": bool(content["multimask"]),
                 }
                 start = time.perf_counter()
-                self.masks, self.iou_predictions, _low_res = predictor.predict(**self.prompt)
+                masks, iou_predictions, _low_res = predictor.predict(**prompt)
                 took = 1000 * (time.perf_counter() - start)
-                scores = [float(score) for score in self.iou_predictions]
                 self.send(
-                    {"kind": "masks", "id": content["id"], "iou": scores, "milliseconds": took},
-                    [encode_mask(mask) for mask in self.masks],
+                    {"kind": "masks", "id": content["id"], "iou": iou_predictions.tolist(), "milliseconds": took},
+                    [encode_mask(mask) for mask in masks],
                 )
+                with self.hold_trait_notifications():  # who observes one finds all of the same answer
+                    self.masks, self.iou_predictions, self.prompt = masks, iou_predictions, prompt
         except Exception as error:  # whatever goes wrong, the reader sees it in the figure, not in a hidden log
             self.send({"kind": "error", "id": content.get("id"), "text": str(error) or type(error).__name__})

@@ -787,7 +787,9 @@ def test_progress_hears_before_the_encoder_runs():
         generator.generate(np.zeros((64, 64, 3), np.uint8), 5)
 
 
-@pytest.mark.parametrize(("image", "got"), [(None, "None"), ([[1], [1, 2]], "object"), ([[[1.0]]], "float64")])
+@pytest.mark.parametrize(
+    ("image", "got"), [(None, "None"), ([[1], [1, 2]], r"\[\[1\], \[1, 2\]\]"), ([[[1.0]]], "float64")]
+)
 def test_what_is_no_picture(image, got):
     with pytest.raises(InputError, match=f"expected an image of uint8 and shape .*, got {got}"):
         SamAutomaticMaskGenerator(answering(Answers(0))).generate(image)
@@ -795,7 +797,7 @@ def test_what_is_no_picture(image, got):
 
 @pytest.mark.parametrize(
     "image",
-    [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3)), np.zeros((0, 4, 3), np.uint8), np.zeros((4, 4, 4), np.uint8), 7],
+    [np.zeros((4, 4, 3)), np.zeros((0, 4, 3), np.uint8), np.zeros((4, 4, 5), np.uint8), np.zeros((0, 0), np.uint8), 7],
 )
 def test_bad_pictures(image):
     with pytest.raises(InputError, match=r"expected an image of uint8 and shape \(H, W, 3\), got"):

@@ -17,5 +17,5 @@ def test_every_kernel_and_public_name_is_on_the_page() -> None:
     kernels = {name for name, path in files.items() if re.search(r"^def \w+_numpy\(", path.read_text(), re.MULTILINE)}
     modules = re.findall(r"automodule:: minisam_kernels\.(\S+)", page)
     assert len(modules) == len(set(modules)) and kernels <= set(modules) <= set(files)
-    named = set(re.findall(r"(?:auto(?:function|class|exception)|py:data):: (\w+)", page))
+    named = set(re.findall(r"(?:auto(?:function|class|exception)|py:data):: (\w+)$", page, re.MULTILINE))
     assert named == set(minisam.__all__) - {"CONFIGS"}

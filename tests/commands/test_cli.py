@@ -155,7 +155,7 @@ def test_segment_takes_extreme_shapes(place, capsys, size):
         (["--box", "1,2,3"], "expected x0,y0,x1,y1"),
         (["--box", "1,2,3,x"], "expected x0,y0,x1,y1"),
         (["--box", "nan,2,3,4"], "finite"),
-        (["--box", "0,0,41,10"], "inside the image"),
+        (["--box", "40,0,50,10"], "a part inside the image"),
         (["--mask", "missing.png"], "does not exist"),
         (["--mask", "small.safetensors"], "which is none"),
         (["--mask", "other.png"], "expected a mask of the image's size, 40 × 30"),

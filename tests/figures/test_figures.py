@@ -230,7 +230,7 @@ def test_click_is_answered_by_the_predictor(sam: minisam.Sam, cat: Photo) -> Non
 
 def test_what_goes_wrong_is_said_in_the_figure(sam: minisam.Sam, cat: Photo) -> None:
     figure = Heard(sam, cat)
-    figure._answer(figure, prompt(points=[[1e6, 5]]), [])
+    figure._answer(figure, prompt(box=[9, 9, 5, 5]), [])
     content, _ = figure.heard[-1]
     assert content["kind"] == "error" and content["id"] == 1 and content["text"]
     with pytest.raises(InputError, match="at least one image"):

@@ -366,4 +366,4 @@ def test_prompts_can_be_checked_before_anything_else():
     assert coords.shape == (1, 1, 2) and labels.shape == (1, 1) and boxes.shape == (1, 4)
     assert check_prompts((60, 90)) == (None, None, None)
     with pytest.raises(InputError, match=r"inside the image of 90 × 60 pixels, got \(90, 3\)"):
-        check_prompts((60, 90), [[[90, 3]]], [[1]])
+        check_prompts((60, 90), [[[90, 3]]], [[1]], strict=True)
