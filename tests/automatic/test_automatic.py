@@ -43,7 +43,7 @@ MUTANTS = {
     ),
     "a filter at 0": (
         "minisam/automatic/generator.py",
-        "least_stability == 0 or stability >= least_stability",
+        "least_stability <= 0 or stability >= least_stability",
         "stability >= least_stability",
     ),
     "NaN stability passing": (
@@ -232,7 +232,8 @@ def both(size: tuple[int, int], answers: dict, **settings) -> tuple[list, list]:
     return ours, reference.straightforward(SimpleNamespace(config=SMALL), image, decoder=Answers(**answers), **settings)
 
 
-thresholds = st.sampled_from((0.0, 0.3, 0.7, 0.75, 0.9))
+thresholds = st.sampled_from((-np.inf, -1.0, 0.0, 0.3, 0.7, 0.75, 0.9, 1.5))
+nms_thresholds = st.sampled_from((-1.0, 0.0, 0.5, 0.7, 1.0, 7.0))
 # Of the 12 masks of seed 2, cleaned, three have a smaller box
 cleaning = {
     "points_per_side": 2,
@@ -255,10 +256,10 @@ cleaning = {
             "pred_iou_thresh": thresholds,
             "stability_score_thresh": thresholds,
             "stability_score_offset": st.sampled_from((0, 0.5, 1.0)),
-            "box_nms_thresh": st.sampled_from((0.0, 0.5, 0.7, 1.0)),
+            "box_nms_thresh": nms_thresholds,
             "crop_n_layers": st.integers(0, 1),
-            "crop_nms_thresh": st.sampled_from((0.0, 0.5, 0.7, 1.0)),
-            "min_mask_region_area": st.sampled_from((0, 3, 40)),
+            "crop_nms_thresh": nms_thresholds,
+            "min_mask_region_area": st.sampled_from((-5, 0, 3, 40)),
         }
     ),
 )
@@ -705,28 +706,29 @@ def test_import_is_lazy():
         ({"points_per_side": None, "point_grids": [np.array([[0.5, 1.5]])]}, r"in \[0, 1\], got \(0.5, 1.5\)"),
         ({"points_per_side": None, "point_grids": [np.array([[0.5, np.nan]])]}, r"in \[0, 1\], got \(0.5, nan\)"),
         ({"points_per_batch": 0}, "points_per_batch to be a whole number of at least 1, got 0"),
-        ({"pred_iou_thresh": 1.1}, "pred_iou_thresh to be a number from 0 to 1, got 1.1"),
-        ({"pred_iou_thresh": -0.1}, "pred_iou_thresh to be a number from 0 to 1, got -0.1"),
-        ({"pred_iou_thresh": float("nan")}, "pred_iou_thresh to be a number from 0 to 1, got nan"),
-        ({"pred_iou_thresh": True}, "pred_iou_thresh to be a number from 0 to 1, got True"),
-        ({"pred_iou_thresh": np.zeros((9, 9))}, r"from 0 to 1, got an array of float64 and shape \(9, 9\)"),
-        ({"pred_iou_thresh": "x" * 500}, "from 0 to 1, got 'x{56}…$"),
+        ({"pred_iou_thresh": 10**400}, "pred_iou_thresh to be a number, not NaN, got 1000"),
+        ({"pred_iou_thresh": 1j}, "pred_iou_thresh to be a number, not NaN, got 1j"),
+        ({"pred_iou_thresh": float("nan")}, "pred_iou_thresh to be a number, not NaN, got nan"),
+        ({"pred_iou_thresh": None}, "pred_iou_thresh to be a number, not NaN, got None"),
+        ({"pred_iou_thresh": True}, "pred_iou_thresh to be a number, not NaN, got True"),
+        ({"pred_iou_thresh": np.zeros((9, 9))}, r"not NaN, got an array of float64 and shape \(9, 9\)"),
+        ({"pred_iou_thresh": "x" * 500}, "not NaN, got 'x{56}…$"),
         ({"stability_score_offset": 10**400}, "stability_score_offset to be a finite number .*, got 1000"),
         ({"stability_score_offset": float("nan")}, "stability_score_offset to be a finite number .*, got nan"),
         ({"min_mask_region_area": 10**30}, "min_mask_region_area to be a whole number"),
         ({"output_mode": np.array(["coco_rle", "png"])}, "output_mode to be one of .*, got an array"),
-        ({"pred_iou_thresh": "high"}, "pred_iou_thresh to be a number from 0 to 1, got 'high'"),
-        ({"stability_score_thresh": 2}, "stability_score_thresh to be a number from 0 to 1, got 2"),
+        ({"pred_iou_thresh": "high"}, "pred_iou_thresh to be a number, not NaN, got 'high'"),
+        ({"stability_score_thresh": np.float32("nan")}, "stability_score_thresh to be a number, not NaN, got"),
         ({"stability_score_offset": -1}, "stability_score_offset to be a finite number of at least 0, got -1"),
         ({"stability_score_offset": float("inf")}, "stability_score_offset to be a finite number .*, got inf"),
-        ({"box_nms_thresh": 1.5}, "box_nms_thresh to be a number from 0 to 1, got 1.5"),
-        ({"crop_nms_thresh": -1}, "crop_nms_thresh to be a number from 0 to 1, got -1"),
+        ({"box_nms_thresh": float("nan")}, "box_nms_thresh to be a number, not NaN, got nan"),
+        ({"crop_nms_thresh": float("nan")}, "crop_nms_thresh to be a number, not NaN, got nan"),
         ({"crop_n_layers": -1}, "crop_n_layers to be a whole number from 0 to 8, got -1"),
         ({"crop_n_layers": 9}, "crop_n_layers to be a whole number from 0 to 8, got 9"),
         ({"crop_overlap_ratio": 1.0}, "crop_overlap_ratio to be a number from 0 to below 1, got 1.0"),
         ({"crop_n_points_downscale_factor": 0}, "crop_n_points_downscale_factor to be a whole number of at least 1"),
         ({"points_per_side": 3, "crop_n_layers": 2, "crop_n_points_downscale_factor": 2}, r"got \[3, 1, 0\]"),
-        ({"min_mask_region_area": -1}, "min_mask_region_area to be a whole number of at least 0, got -1"),
+        ({"min_mask_region_area": 2.5}, "min_mask_region_area to be a whole number, got 2.5"),
         ({"output_mode": "png"}, "output_mode to be one of binary_mask, uncompressed_rle, coco_rle, got 'png'"),
         ({"output_mode": ["coco_rle"]}, r"output_mode to be one of .*, got \['coco_rle'\]"),
         ({"paper_rules": "yes"}, "paper_rules to be True or False, got 'yes'"),
