@@ -104,6 +104,8 @@ def add(parsers: Any) -> None:
     pack.add_argument("--side", type=positive, default=384, metavar="S", help="longest side in pixels (default 384)")
     pack.add_argument("--quality", type=positive, default=75, metavar="Q", help="of the JPEG images (default 75)")
     pack.add_argument("--max-mb", type=positive, default=50, metavar="MB", help="largest file (default 50)")
+    stretch = "percentile: brighten images that use little of their range, such as 12 bits in 16-bit files"
+    pack.add_argument("--stretch", choices=["percentile"], help=stretch)
     pack.set_defaults(run=run_pack)
 
 
@@ -136,7 +138,8 @@ def _train(options: argparse.Namespace, settings: Any, bare: bool) -> Any:
 
     from minisam.training import distributed
     from minisam.training.loop import Trainer
-    from minisam.training.sources import Folder, open_sources
+    from minisam.training.packed import Packed
+    from minisam.training.sources import open_sources
 
     if settings.init:
         from minisam.checkpoints.checkpoint import read_checkpoint
@@ -144,7 +147,7 @@ def _train(options: argparse.Namespace, settings: Any, bare: bool) -> Any:
         read_checkpoint(settings.init)
     for path in settings.data:
         for source in open_sources(path, bare):
-            if isinstance(source, Folder):
+            if not isinstance(source, Packed):  # it is checked when it is opened
                 source.check()
     group = distributed.join(options.device)
     recorded = getattr(options, "record", False)  # the autoencoder has no such thing
@@ -166,8 +169,6 @@ def run(options: argparse.Namespace) -> int:
     from minisam.training.settings import Settings
 
     settings = _settings(options, Settings, COMMON | TRAIN)
-    if any(Path(path).is_dir() for path in settings.data):  # a packed file has its masks in another form
-        need("reference", "pycocotools")
     trainer, group, reason = _train(options, settings, bare=False)
     if group.leads:
         _report(trainer, reason)
@@ -206,12 +207,13 @@ def _plot(options: argparse.Namespace) -> int:
 
 def run_pack(options: argparse.Namespace) -> int:
     """``minisam pack``."""
-    need("reference", "torch", "pycocotools")
+    need("reference", "torch")
     if options.quality > 95:
         raise InputError(f"expected --quality from 1 to 95, got {options.quality}")
     from minisam.training.pack import pack
 
-    report = pack(options.folders, options.output, options.side, options.quality, options.max_mb * 1_000_000)
+    limit = options.max_mb * 1_000_000
+    report = pack(options.folders, options.output, options.side, options.quality, limit, options.stretch)
     for entry in report["sets"]:
         terms = entry["terms"].partition("\n")[0]
         print(f"{entry['name']:20} {entry['pictures']:6} images  {terms}")

@@ -37,7 +37,7 @@ def add(parsers: Any) -> None:
 
 def run_points(options: argparse.Namespace) -> int:
     """``minisam transfer points``."""
-    need("transfer", "scipy", "pycocotools", *(() if options.no_baselines else ("skimage", "cv2")))
+    need("transfer", "scipy", *(() if options.no_baselines else ("skimage", "cv2")))
     if options.plot is not None or options.worst is not None:
         need("book", "matplotlib")
     if options.clicks > 9:

@@ -25,8 +25,8 @@ from minisam_kernels import InputError
 # Formats that Pillow decodes itself. (It would start another program for some of the others.)
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TGA", "TIFF", "WEBP")
 # What their files' names end in, in any case: a file in a folder that ends otherwise is taken for no image
-ENDINGS = (".avif", ".bmp", ".dib", ".gif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".mpo", ".pbm", ".pgm")
-ENDINGS += (".png", ".pnm", ".ppm", ".tga", ".tif", ".tiff", ".webp")
+ENDINGS: tuple[str, ...] = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp", ".avif", ".dib", ".gif", ".j2k")
+ENDINGS += (".jfif", ".jp2", ".jpe", ".mpo", ".pbm", ".pgm", ".pnm", ".ppm", ".tga")
 STRIP = 1 << 22  # pixels converted at a time
 STRETCHES = (None, "percentile")
 PERCENTILES = (0.5, 99.5)  # what --stretch percentile makes black and white
@@ -74,10 +74,24 @@ def read_image(source: str | Path | Image.Image, stretch: str | None = None) -> 
 
 def image_size(path: str | Path) -> tuple[int, int]:
     """(H, W) of the image that ``read_image`` would return, from the head of the file. Raises ``InputError`` alike."""
-    with _opened(path) as picture, _libtiff_errors(picture.format == "TIFF"):
+    with _opened(path) as picture:
         width, height = picture.size
-        turned = picture.format != "TIFF" and _orientation(picture) >= 5  # Pillow turns the size of a TIFF itself
+        if not width * height:
+            raise InputError(f"expected an image with pixels, got {path} of {width} × {height}")
+        noted = picture.format != "PNG" or _png_has_notes(path)  # Pillow decodes a PNG to find its orientation
+        turned = noted and picture.format != "TIFF" and _orientation(picture) >= 5  # it turns a TIFF's size itself
     return (width, height) if turned else (height, width)
+
+
+def _png_has_notes(path: str | Path) -> bool:
+    """Whether there is any piece in a PNG file that may hold an orientation."""
+    with open(path, "rb") as file:
+        file.seek(8)
+        while len(head := file.read(8)) == 8 and head[4:] != b"IEND":
+            if head[4:] in (b"eXIf", b"iTXt", b"tEXt", b"zTXt"):
+                return True
+            file.seek(int.from_bytes(head[:4], "big") + 4, 1)
+    return False
 
 
 def is_image_name(path: Path) -> bool:
@@ -171,7 +185,8 @@ def _libtiff_errors(is_tiff: bool) -> Iterator[None]:
 
 def _scale_transparency(picture: Image.Image) -> None:
     """Pillow widens grey of 2 and 4 bits and shortens colours of 16, but not the transparent one among them."""
-    key, stored = picture.info.get("transparency"), picture.tile[0][3] if picture.tile else None
+    key, tile = picture.info.get("transparency"), getattr(picture, "tile", None)
+    stored = tile[0][3] if tile else None
     if isinstance(key, int) and stored in ("L;2", "L;4"):
         picture.info["transparency"] = key * (85 if stored == "L;2" else 17)
     elif isinstance(key, tuple) and stored == "RGB;16B":

@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image
 
 from minisam.files.atomic import atomic, check_output
+from minisam.training.packed import MAX_RUNS
 from minisam.training.sources import Folder, resize_masks
 from minisam_kernels import InputError
 
@@ -43,12 +44,23 @@ def _pack_picture(source: Folder, index: int, side: int, quality: int) -> tuple[
     file = io.BytesIO()
     image.save(file, "JPEG", quality=quality, optimize=True)
     runs = [run_lengths(mask) for mask in masks]
+    if sum(map(len, runs)) + len(runs) + 3 > MAX_RUNS:
+        raise InputError(f"expected masks of at most {MAX_RUNS} runs in {source.pictures[index]} (try a lower --side)")
     head = np.array([image.height, image.width, len(runs), *(len(r) for r in runs)])
     return file.getvalue(), zlib.compress(np.concatenate([head, *runs]).astype("<u4").tobytes(), 9)
 
 
-def pack(folders: Sequence[str | Path], output: str | Path, side: int, quality: int, limit: int) -> dict[str, Any]:
+def pack(
+    folders: Sequence[str | Path],
+    output: str | Path,
+    side: int,
+    quality: int,
+    limit: int,
+    stretch: str | None = None,
+) -> dict[str, Any]:
     """Write ``output`` with images of at most ``side`` pixels; return the counts, for people.
+
+    ``stretch`` is ``read_image``'s. What the folders hold besides images with masks is said on stderr.
 
     Raises ``InputError``, and leaves nothing behind, when it would be larger than ``limit`` bytes.
     """
@@ -59,7 +71,9 @@ def pack(folders: Sequence[str | Path], output: str | Path, side: int, quality: 
     check_output(output)
     if not folders:
         raise InputError("expected at least one folder to pack, got none")
-    sources, notes = [Folder(folder) for folder in folders], []
+    sources, notes = [Folder(folder, stretch) for folder in folders], []
+    for source in sources:
+        source.check()
     jpegs: list[bytes] = []
     runs: list[bytes] = []
     sets: list[int] = []

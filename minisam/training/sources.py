@@ -1,29 +1,38 @@
 """Real images with masks come from here: folders in SA-1B's schema, folders of bare images, packed files.
 
-A folder in SA-1B's schema holds JSON files, each with ``image`` (``file_name``, ``width``, ``height``) and
-``annotations``, whose ``segmentation`` is a run-length code in COCO's form; and the images, beside the JSON files or
-in a folder ``images`` next to theirs. A packed file holds several such folders, smaller, for carrying to another
-machine (``pack``).
+``files.records`` says what a folder in SA-1B's schema is. A packed file holds several such folders, smaller, for
+carrying to another machine (``pack``). Images are upright, as ``read_image`` reads them, and so are their masks.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
-import json
-import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import sys
+from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from PIL import Image
 
+from minisam.files.images import ENDINGS, image_size, nearly_black, read_image
+from minisam.files.records import (
+    Found,
+    count_names,
+    decode_masks,
+    find_images,
+    find_pairs,
+    named_image,
+    read_all_counts,
+    read_record,
+    some_pairs,
+)
+from minisam.training.packed import Packed, read_pack
 from minisam_kernels import InputError
 
-ENDINGS = (".jpg", ".jpeg", ".png")
-CHECKED = 5000  # records whose schema is checked before a training begins
+WITHOUT_MASKS, NAMED_OTHER = "images without a mask", "images whose JSON file names another one that lies there"
+CHECKED = 5000  # images of a set whose size and masks are checked before a training begins
 
 
 class Source(Protocol):
@@ -34,7 +43,7 @@ class Source(Protocol):
     def __len__(self) -> int: ...
 
     def picture(self, index: int) -> Image.Image:
-        """Read an image as RGB."""
+        """Read an image as RGB, upright."""
         ...
 
     def held_out(self, every: int) -> range | list[int]:
@@ -52,47 +61,6 @@ class Source(Protocol):
     def masks(self, index: int, chosen: Sequence[int]) -> np.ndarray:
         """Decode the chosen masks → bool (len(chosen), H, W), of the image's size."""
         ...
-
-
-def find_records(folder: str | Path) -> list[tuple[Path, Path]]:
-    """Return every (image, JSON) pair below ``folder``, sorted by name."""
-    pairs = _pairs(Path(folder))
-    if not pairs:
-        raise InputError(f"expected images and JSON files in SA-1B's schema below {folder}, got none")
-    return pairs
-
-
-def _pairs(folder: Path) -> list[tuple[Path, Path]]:
-    pairs = []
-    for record in sorted(folder.rglob("*.json")):
-        for beside in (record.parent, record.parent.parent / "images"):
-            names = (beside / (record.stem + ending) for ending in ENDINGS)
-            picture = next((name for name in names if name.exists()), None)
-            if picture:
-                pairs.append((picture, record))
-                break
-    return pairs
-
-
-def read_record(record: Path) -> list[dict[str, Any]]:
-    """Read the annotations of a JSON file in SA-1B's schema."""
-    try:
-        values = json.loads(record.read_text(encoding="utf-8"))
-        annotations = values["annotations"]
-        codes = [annotation["segmentation"] for annotation in annotations]
-        fine = all(len(code["size"]) == 2 and isinstance(code["counts"], str) for code in codes)
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise InputError(f"expected a JSON file in SA-1B's schema, got {record} ({error!r})") from error
-    if not fine:
-        raise InputError(f"expected run-length codes as text in {record}, got something else")
-    return annotations
-
-
-def decode_masks(segmentations: Sequence[dict[str, Any]]) -> np.ndarray:
-    """Decode COCO run-length codes (``size`` [height, width], ``counts`` text) → bool (M, H, W)."""
-    from pycocotools import mask as coco
-
-    return np.moveaxis(coco.decode(list(segmentations)), -1, 0).astype(bool)
 
 
 def resize_masks(masks: np.ndarray, box: tuple[float, float, float, float], size: tuple[int, int]) -> np.ndarray:
@@ -123,33 +91,18 @@ def kept_numbers(sources: Sequence[Source], every: int) -> list[np.ndarray]:
     return kept
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
-    try:
-        with Image.open(path) as opened:
-            yield opened
-    except (OSError, SyntaxError) as error:
-        raise InputError(f"expected an image, got {path}, which cannot be read ({error})") from error
-
-
-def _size(path: Path) -> tuple[int, int]:
-    """Read width and height from the head of the file."""
-    with _opened(path) as opened:
-        return opened.size
-
-
 class Files:
-    """A set of images that are files of their own."""
+    """A set of images that are files of their own; ``stretch`` is ``read_image``'s."""
 
-    def __init__(self, folder: str | Path, pictures: list[Path]) -> None:
-        self.name, self.pictures = Path(folder).name, pictures
+    def __init__(self, found: Found, stretch: str | None = None) -> None:
+        self.name, self.found, self.stretch = found.folder.name, found, stretch
+        self.pictures = [picture for picture, _ in found.pairs]
 
     def __len__(self) -> int:
         return len(self.pictures)
 
     def picture(self, index: int) -> Image.Image:
-        with _opened(self.pictures[index]) as opened:
-            return opened.convert("RGB")
+        return Image.fromarray(read_image(self.pictures[index], self.stretch))
 
     def held_out(self, every: int) -> range | list[int]:
         return range(0, len(self), every)
@@ -157,19 +110,41 @@ class Files:
     def content(self, index: int) -> bytes:
         return self.pictures[index].read_bytes()
 
+    def check(self) -> None:
+        """Check the first images, and say on stderr what of the folder is left out, and what is odd.
+
+        Raises ``InputError`` for what training would stumble over later.
+        """
+        odd: dict[str, list[Path]] = defaultdict(list)
+        checked = range(min(len(self), CHECKED))
+        for index in checked:
+            odd[self._check(index)].append(self.pictures[index])
+        odd.pop("", None)
+        if len(odd[WITHOUT_MASKS]) == len(checked):
+            raise InputError(f"expected masks in the JSON files below {self.found.folder}, got none")
+        lines = [self.found.describe(), count_names(odd) and f"{self.found.folder}: {count_names(odd)}"]
+        dark = nearly_black(read_image(self.pictures[0], self.stretch))
+        lines.append(f"{self.pictures[0]}: {dark}, an option of minisam pack" if dark else "")
+        print(*filter(None, lines), sep="\n", end="\n" * any(lines), file=sys.stderr)
+
+    def _check(self, index: int) -> str:
+        """Check an image and return what is odd about it, or nothing."""
+        image_size(self.pictures[index])
+        return ""
+
 
 class Folder(Files):
     """A folder in SA-1B's schema."""
 
-    def __init__(self, folder: str | Path) -> None:
-        self.records = find_records(folder)
-        super().__init__(folder, [picture for picture, _ in self.records])
+    def __init__(self, folder: str | Path, stretch: str | None = None) -> None:
+        super().__init__(some_pairs(find_pairs(folder)), stretch)
+        self.records = self.found.pairs
         self._last: tuple[int, list[dict[str, Any]]] = (-1, [])
 
     def _annotations(self, index: int) -> list[dict[str, Any]]:
         """Return those of one record; the last one is kept, since it is asked for twice."""
         if self._last[0] != index:
-            self._last = index, read_record(self.records[index][1])
+            self._last = index, read_record(self.records[index][1]).annotations
         return self._last[1]
 
     def count(self, index: int) -> int:
@@ -177,111 +152,50 @@ class Folder(Files):
 
     def masks(self, index: int, chosen: Sequence[int]) -> np.ndarray:
         picture, record = self.records[index]
-        codes = [self._annotations(index)[i]["segmentation"] for i in chosen]
-        width, height = _size(picture)
-        wrong = [code["size"] for code in codes if list(code["size"]) != [height, width]]
-        if wrong:
-            raise InputError(f"expected masks of [{height}, {width}] like {picture.name}, got {wrong[0]} in {record}")
-        return decode_masks(codes) if codes else np.zeros((0, height, width), bool)
+        return decode_masks([self._annotations(index)[i] for i in chosen], image_size(picture), record)
 
-    def check(self) -> None:
-        """Read the first records and raise ``InputError`` for what training would stumble over later."""
-        for picture, record in self.records[:CHECKED]:
-            sizes = {tuple(annotation["segmentation"]["size"]) for annotation in read_record(record)}
-            width, height = _size(picture)
-            if sizes - {(height, width)}:
-                other = sorted(sizes - {(height, width)})[0]
-                raise InputError(f"expected masks of {(height, width)} like {picture.name}, got {other} in {record}")
+    def _check(self, index: int) -> str:
+        picture, path = self.records[index]
+        record = read_record(path)
+        read_all_counts(record.annotations, image_size(picture), path)
+        named = named_image(path, record.file_name)
+        if named is not None and named.name != picture.name:
+            return NAMED_OTHER
+        return "" if record.annotations else WITHOUT_MASKS
 
 
 class BareFolder(Files):
     """A set of images without masks, for pretraining; what lies in a folder ``masks`` is none of them."""
 
-    def __init__(self, folder: str | Path) -> None:
-        below = (path for path in Path(folder).rglob("*") if path.suffix.lower() in ENDINGS)
-        super().__init__(folder, sorted(path for path in below if path.parent.name != "masks"))
+    def __init__(self, folder: str | Path, stretch: str | None = None) -> None:
+        super().__init__(find_images(folder), stretch)
         if not self.pictures:
             raise InputError(f"expected images ({', '.join(ENDINGS)}) below {folder}, got none")
-        self.folder = Path(folder)
 
     def held_out(self, every: int) -> range | list[int]:
         """Hold out what ``Folder`` holds out, if some of the images have masks."""
         number = {path: i for i, path in enumerate(self.pictures)}
-        pairs = _pairs(self.folder)
+        pairs = find_pairs(self.found.folder).pairs
         return [number[path] for path, _ in pairs[::every] if path in number] if pairs else super().held_out(every)
 
 
-class Packed:
-    """One set of a packed file: JPEG images and zlib-compressed run lengths, read from the mapped file."""
-
-    def __init__(self, path: str | Path, number: int) -> None:
-        self.path, self.number = Path(path), number
-        self._map()
-        self.name = str(self._names[number])
-        self.indices = np.flatnonzero(self._arrays["sets"] == number)
-
-    def _map(self) -> None:
-        from minisam.checkpoints.safetensors_file import read_safetensors
-
-        self._arrays, notes = read_safetensors(self.path)
-        if "minisam_pack" not in notes:
-            raise InputError(f"expected a file that minisam pack wrote, got {self.path}")
-        self._names = [entry["name"] for entry in json.loads(notes["minisam_pack"])]
-
-    def __getstate__(self) -> dict[str, Any]:  # workers map the file themselves
-        return {key: value for key, value in self.__dict__.items() if key not in ("_arrays", "_names")}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._map()
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def _piece(self, kind: str, index: int) -> bytes:
-        at, ends = int(self.indices[index]), self._arrays[f"{kind}_ends"]
-        return self._arrays[kind][int(ends[at - 1]) if at else 0 : int(ends[at])].tobytes()
-
-    def held_out(self, every: int) -> range:
-        return range(0, len(self), every)
-
-    def content(self, index: int) -> bytes:
-        return self._piece("jpegs", index)
-
-    def picture(self, index: int) -> Image.Image:
-        with Image.open(io.BytesIO(self._piece("jpegs", index))) as opened:
-            return opened.convert("RGB")
-
-    def _runs(self, index: int) -> np.ndarray:
-        return np.frombuffer(zlib.decompress(self._piece("runs", index)), "<u4")
-
-    def count(self, index: int) -> int:
-        return int(self._runs(index)[2])
-
-    def masks(self, index: int, chosen: Sequence[int]) -> np.ndarray:
-        runs = self._runs(index)
-        height, width, count = (int(value) for value in runs[:3])
-        ends = 3 + count + np.cumsum(runs[3 : 3 + count], dtype=np.int64)
-        masks = np.empty((len(chosen), height, width), bool)
-        for mask, i in zip(masks, chosen):
-            lengths = runs[ends[i] - int(runs[3 + i]) : ends[i]]
-            values = np.arange(len(lengths)) % 2 == 1
-            mask[...] = np.repeat(values, lengths).reshape(height, width)
-        return masks
-
-
-def pack_names(path: str | Path) -> list[str]:
-    """Return the names of the sets in a packed file."""
-    from minisam.checkpoints.checkpoint import read_checkpoint
-
-    notes = read_checkpoint(path).metadata
-    if "minisam_pack" not in notes:
-        raise InputError(f"expected a folder or a file that minisam pack wrote, got {path}")
-    return [entry["name"] for entry in json.loads(notes["minisam_pack"])]
+_checked: set[tuple[Any, ...]] = set()  # packed files that this process has found whole
 
 
 def open_sources(path: str | Path, bare: bool = False) -> list[Any]:
     """Open the sets in a folder (one) or a packed file; ``bare``: images are enough."""
-    if Path(path).is_file():
-        return [Packed(path, number) for number in range(len(pack_names(path)))]
-    return [BareFolder(path) if bare else Folder(path)]
+    try:
+        is_file = Path(path).is_file()
+        if not is_file and not Path(path).is_dir():
+            raise InputError(f"expected a folder or a packed file, got {path}, which is neither")
+    except (OSError, ValueError) as error:  # a name that is too long
+        raise InputError(f"expected a folder or a packed file, got {str(path)[:120]!r} ({error})") from error
+    if not is_file:
+        return [BareFolder(path) if bare else Folder(path)]
+    packed = [Packed(path, number) for number in range(len(read_pack(path)[1]))]
+    key = (str(path), Path(path).stat().st_mtime_ns, Path(path).stat().st_size, bare)
+    if key not in _checked:
+        for source in packed:
+            source.check(bare)
+        _checked.add(key)
+    return packed

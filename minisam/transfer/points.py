@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minisam.files.images import read_image
+from minisam.files.records import decode_masks, find_records, read_record
 from minisam.transfer import gallery
 from minisam.transfer.baselines import SCALES, Baselines
 from minisam.transfer.calibration import calibration, draw
@@ -55,18 +56,24 @@ def find_pictures(folder: str | Path) -> list[tuple[Path, list[Path] | Path]]:
         raise InputError(f"expected a folder of images with masks, got {folder}")
     manifest = folder / "manifest.csv"
     if not manifest.is_file():
-        from minisam.training.sources import find_records
-
         return [(picture, record) for picture, record in find_records(folder)]
     masks: dict[Path, list[Path]] = defaultdict(list)
-    with open(manifest, newline="") as file:
-        for row in csv.DictReader(file):
-            if not row.get("image") or not row.get("mask"):
-                raise InputError(f"expected the columns image and mask in every line of {manifest}, got {row}")
-            masks[folder / row["image"]].append(folder / row["mask"])
+    for row in _rows(manifest):
+        if not row.get("image") or not row.get("mask"):
+            raise InputError(f"expected the columns image and mask in every line of {manifest}, got {row}")
+        masks[folder / row["image"]].append(folder / row["mask"])
     if not masks:
         raise InputError(f"expected at least one object in {manifest}, got none")
     return sorted(masks.items())
+
+
+def _rows(manifest: Path) -> list[dict[str, str]]:
+    """The lines of a CSV file in UTF-8, with or without a byte order mark, by the names in its first line."""
+    try:
+        with open(manifest, newline="", encoding="utf-8-sig") as file:
+            return list(csv.DictReader(file))
+    except (OSError, ValueError, csv.Error) as error:
+        raise InputError(f"expected a CSV file in UTF-8, got {manifest} ({error})") from error
 
 
 def held_out_pictures(
@@ -91,14 +98,15 @@ def _digest(path: Path) -> bytes:
 def read_masks(source: list[Path] | Path, size: tuple[int, int]) -> Iterator[np.ndarray]:
     """Yield the masks of an image of ``size`` (H, W), bool (H, W) each; leave out those without a pixel."""
     if isinstance(source, Path):
-        from minisam.training.sources import decode_masks, read_record
-
-        masks = list(decode_masks([entry["segmentation"] for entry in read_record(source)]))
-    else:
-        masks = [read_image(path)[..., 0] > 127 for path in source]
-    for mask in masks:
+        for annotation in read_record(source).annotations:
+            mask = decode_masks([annotation], size, source)[0]
+            if mask.any():
+                yield mask
+        return
+    for path in source:
+        mask = read_image(path)[..., 0] > 127
         if mask.shape != size:
-            raise InputError(f"expected masks of {size} like their image, got {mask.shape} in {source}")
+            raise InputError(f"expected a mask of {size} like its image, got {path} of {mask.shape}")
         if mask.any():
             yield mask
 

@@ -34,11 +34,6 @@ MUTANTS = {
         "save_png(files.enter_context(atomic(path)), mask)",
         "save_png(path, mask)",
     ),
-    "one need for folders and files": (
-        "minisam/commands/train.py",
-        "any(Path(path).is_dir() for path in settings.data)",
-        "settings.data",
-    ),
     "a traceback": ("minisam/__main__.py", "    except KeyboardInterrupt:", "    except ZeroDivisionError:"),
     "a code of 0 after an error or Ctrl-C": (
         "minisam/console.py",
@@ -385,20 +380,6 @@ def test_train_hands_its_options_over(place, capsys, monkeypatch):
     assert seen["settings"] == loop.Settings(steps=7, lr=0.25, drops=(2,), decay="steps")
     (place / "c.json").write_text('{"stepz": 7}')
     assert "got stepz" in refused(capsys, "train", "run", "--config", "c.json")
-
-
-def test_a_packed_file_needs_no_pycocotools(place, capsys, monkeypatch):
-    """Its masks are in another form. Kills: one need for folders and files."""
-    from minisam.commands import train
-
-    asked: list[str] = []
-    monkeypatch.setattr(train, "need", lambda extra, *packages: asked.extend(packages))
-    (place / "folder").mkdir()
-    (place / "packed").write_bytes(b"")
-    for name, needed in (("packed", False), ("folder", True)):
-        asked.clear()
-        refused(capsys, "train", "run", "--data", name, "--world", "0.5")  # neither holds images
-        assert ("pycocotools" in asked) == needed
 
 
 @pytest.mark.slow

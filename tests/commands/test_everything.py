@@ -22,8 +22,8 @@ from minisam.checkpoints.checkpoint import save_checkpoint
 from minisam.commands.everything import SETTINGS, _most, as_sa1b
 from minisam.commands.main import main
 from minisam.files.images import read_image, save_png
+from minisam.files.records import find_records
 from minisam.sam import build
-from minisam.training.sources import find_records
 from small_models import SMALL
 
 coco = pytest.importorskip("pycocotools.mask")

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from minisam.files.records import find_records
 from minisam.training import data
 from minisam.training.data import Bare, Pictures, choose_masks, smallest_mask, window
 from minisam.training.pack import pack
-from minisam.training.sources import find_records
 from minisam.world import HELD_OUT, render
 from minisam_kernels import InputError
 from sa1b import sa1b_folder

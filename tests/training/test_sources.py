@@ -26,12 +26,12 @@ MUTANTS = {
         "[0]",
     ),
     "masks in the order of the file": (
-        "minisam/training/sources.py",
+        "minisam/training/packed.py",
         "for mask, i in zip(masks, chosen):",
         "for mask, i in zip(masks, sorted(chosen)):",
     ),
     "the image after the one asked for": (
-        "minisam/training/sources.py",
+        "minisam/training/packed.py",
         "int(ends[at - 1]) if at else 0 : int(ends[at])",
         "int(ends[at]) if at else 0 : int(ends[min(at + 1, len(ends) - 1)])",
     ),
@@ -91,16 +91,18 @@ def test_what_is_wrong_with_a_folder_is_one_line(tmp_path):
         with pytest.raises(InputError, match=r"expected a JSON file in SA-1B's schema, got .*0.json"):
             Folder(folder).check()
     record.write_text(json.dumps({"annotations": [{"segmentation": {"size": [64, 96], "counts": [1, 2]}}]}))
-    with pytest.raises(InputError, match="expected run-length codes as text"):
+    with pytest.raises(
+        InputError, match=r"expected whole numbers >= 0 that sum to 64 · 96, got \[1, 2\] \(annotation 0 of .*0.json\)"
+    ):
         Folder(folder).check()
     good["annotations"][0]["segmentation"]["size"] = [96, 64]
     record.write_text(json.dumps(good))
-    with pytest.raises(InputError, match=r"expected masks of \(64, 96\) like 0.jpg, got \(96, 64\)"):
+    with pytest.raises(InputError, match=r"a mask of \[64, 96\], the upright image's size, got \[96, 64\]"):
         Folder(folder).check()
-    with pytest.raises(InputError, match=r"expected masks of \[64, 96\] like 0.jpg, got \[96, 64\]"):
+    with pytest.raises(InputError, match=r"got \[96, 64\] \(annotation 0 of .*0.json\)"):
         Folder(folder).masks(0, [0])
     (folder / "images" / "0.jpg").write_bytes(b"no picture")
-    with pytest.raises(InputError, match="which cannot be read"):
+    with pytest.raises(InputError, match=r"0\.jpg, which is none"):
         Folder(folder).picture(0)
     (tmp_path / "photo.bin").write_bytes(b"\x89PNG")
     with pytest.raises(InputError, match="expected"):

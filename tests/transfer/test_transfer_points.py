@@ -181,7 +181,7 @@ def test_bad_folders(tmp_path, folder):
         find_pictures(folder)
     save_png(folder / "masks" / "a_0.png", np.ones((5, 5), bool))
     (folder / "manifest.csv").write_text("image,mask\nimages/a.png,masks/a_0.png\n")
-    with pytest.raises(InputError, match="expected masks of"):
+    with pytest.raises(InputError, match="expected a mask of"):
         evaluate(SamPredictor(build(SMALL)), folder, baselines=False)
 
 

@@ -16,12 +16,19 @@ import numpy.typing as npt
 from minisam_kernels.runtime.errors import InputError
 
 
-def column_pieces(counts: npt.ArrayLike, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The runs of True, cut where a column ends: column, first row and row after the last one of each piece."""
-    counts, height, pixels = np.asarray(counts), size[0], size[0] * size[1]
+def check_counts(counts: npt.ArrayLike, size: tuple[int, int]) -> np.ndarray:
+    """``counts`` as an array, if they are whole numbers ≥ 0 that sum to H·W; else ``InputError``."""
+    counts, pixels = np.asarray(counts), size[0] * size[1]
     fits = counts.ndim == 1 and counts.dtype.kind in "iu" and not ((counts < 0) | (counts > pixels)).any()
     if not fits or counts.sum() != pixels:
-        raise InputError(f"expected whole numbers >= 0 that sum to {size[0]} · {size[1]}, got {counts.tolist()!s:.60}")
+        what = counts.ravel()[:20].tolist()
+        raise InputError(f"expected whole numbers >= 0 that sum to {size[0]} · {size[1]}, got {what!s:.60}")
+    return counts
+
+
+def column_pieces(counts: npt.ArrayLike, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The runs of True, cut where a column ends: column, first row and row after the last one of each piece."""
+    counts, height = check_counts(counts, size), size[0]
     ends = np.cumsum(counts, dtype=np.int64)
     start, end = ends[: len(ends) // 2 * 2 : 2], ends[1::2]
     start, end = start[start < end], end[start < end]

@@ -120,7 +120,7 @@ def from_string(text: bytes | str, size: tuple[int, int] | None = None) -> np.nd
         If a character is outside of the code ('0' to 'o'), the text ends within a number, a number has more than 60
         bits, a count is below 0, or the counts do not sum to H · W.
     """
-    letters = np.frombuffer(text.encode("utf-8") if isinstance(text, str) else text, np.uint8)
+    letters = np.frombuffer(text.encode("utf-8", "replace") if isinstance(text, str) else text, np.uint8)
     counts = np.empty(letters.size, np.int64)
     done = _from_string(letters, counts)
     if done < 0:
