@@ -100,7 +100,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
 }
 
-# What suits a model's own scores, where the released code's .88 and .95, made for the large models, leave next to nothing
+# What suits a model's own scores; the released code's .88 and .95 suit the large models, and leave tiny next to nothing
 OWN_THRESHOLDS: dict[str, dict[str, float]] = {"tiny": {"pred_iou_thresh": 0.5, "stability_score_thresh": 0.5}}
 
 

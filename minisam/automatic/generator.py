@@ -288,7 +288,8 @@ class SamAutomaticMaskGenerator:
         # Scores are float32, and so are the thresholds that they are compared with. For three masks per prompt plain
         # numbers are quicker than arrays (measured: ``consume``'s own share fell from 76 to 43 µs per prompt).
         with np.errstate(over="ignore"):  # 1e300 is infinite then
-            least_iou, least_stability = np.float32([self.pred_iou_thresh, self.stability_score_thresh]).tolist()
+            thresholds = np.array([self.pred_iou_thresh, self.stability_score_thresh], np.float32)
+        least_iou, least_stability = thresholds.tolist()
         most_area = MAX_COVERAGE * size[0] * size[1] if self.paper_rules else np.inf
 
         def wanted(b: int, iou: np.ndarray) -> np.ndarray:

@@ -1,21 +1,29 @@
 """Masks in files that other tools read: SA-1B, COCO, labelme, YOLO, GeoJSON, and a label image as PNG.
 
-All are made of one *report* for each image, a dict in SA-1B's schema (``as_sa1b``). Its masks are run lengths, so COCO
-and PNG hold every pixel. Outlines follow the edges of pixels (``polygons``): GeoJSON's have exactly the mask's area, with
-holes; labelme's and YOLO's have no holes, lie .01 pixel inside, and are the mask again when labelme or OpenCV paint them.
+All are made of one *report* for each image, a dict in SA-1B's schema (``as_sa1b``). Its masks are run lengths, which
+COCO's file keeps. Outlines follow the edges of pixels (``polygons``), not their middles:
+
+=======  =======================================  ==========================================================
+format   holes                                    area, of a square of 11 × 11 pixels; read back as a mask
+=======  =======================================  ==========================================================
+GeoJSON  inner rings                              exact, 121
+labelme  none: cut into pieces of one group       .01 pixel less all around, 120.56; labelme paints the mask
+YOLO     none: pieces joined by bridges           120.56; OpenCV paints the mask, and bridges between parts
+PNG      kept                                     every pixel that no smaller mask covers
+=======  =======================================  ==========================================================
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
 import numpy as np
 
+from minisam.files.records import read_counts, read_json, read_record
 from minisam_kernels import InputError
 from minisam_kernels.masks import rle
 
@@ -68,8 +76,7 @@ def write(path: Path, kind: str, report: Report, image_path: str | Path) -> None
 def mask_of(annotation: dict[str, Any]) -> np.ndarray:
     """An annotation's mask, bool (H, W)."""
     runs = annotation["segmentation"]
-    counts = runs["counts"]
-    return rle.decode(rle.from_string(counts.encode()) if isinstance(counts, str) else counts, runs["size"])
+    return rle.decode(read_counts(runs, runs["size"]), runs["size"])
 
 
 # ------------------------------------------------------------------------------------------------------------- COCO
@@ -81,10 +88,11 @@ def write_coco(file: IO[str], reports: Iterable[Report]) -> None:
     pycocotools loads it as it is, and evaluates it. As results for its ``loadRes``, take the annotations without
     ``bbox``: with it, that function takes a mask's area for its box's.
     """
-    from minisam import __version__
-
-    info = {"description": "masks of everything, by minisam", "version": __version__}
-    head = {"info": info, "licenses": [], "categories": CATEGORIES}
+    head: dict[str, Any] = {
+        "info": {"description": "masks of everything, by minisam"},
+        "licenses": [],
+        "categories": CATEGORIES,
+    }
     file.write(json.dumps(head)[:-1] + ', "annotations": [')
     images: list[dict[str, Any]] = []
     number = 0
@@ -100,15 +108,14 @@ def write_coco(file: IO[str], reports: Iterable[Report]) -> None:
     file.write(f'], "images": {json.dumps(images)}}}')
 
 
-def read_reports(paths: Iterable[Path]) -> Iterator[Report]:
-    """The files that ``write`` made in SA-1B's schema, one after the other."""
-    for path in paths:
-        with suppress(OSError, ValueError, RecursionError):
-            report = json.loads(path.read_text(encoding="utf-8"))
-            if isinstance(report, dict) and {"image", "annotations"} <= report.keys():
-                yield report
-                continue
-        raise InputError(f"expected a file in SA-1B's schema, got {path}, which is none")
+def read_report(path: Path) -> Report:
+    """A file that ``write`` made in SA-1B's schema."""
+    report = read_json(path)
+    image = report.get("image") if isinstance(report, dict) else None
+    if not isinstance(image, dict) or not {"image_id", "file_name", "width", "height"} <= image.keys():
+        raise InputError(f"expected a JSON file of minisam everything, got {path}, which is none")
+    read_record(path)
+    return report
 
 
 # --------------------------------------------------------------------------------------------------------- polygons
@@ -129,8 +136,8 @@ def as_labelme(report: Report, image_path: str | Path) -> dict[str, Any]:
 
 
 def as_yolo(report: Report) -> str:
-    """Ultralytics' labels for segmentation: a line for each mask, its class 0 and its corners x, y as parts of width and
-    height. The format has one ring per object and no holes, so pieces are joined (``polygons.joined``)."""
+    """Ultralytics' labels for segmentation: a line for each mask, its class 0 and its corners x, y as parts of width
+    and height. The format has one ring per object and no holes, so pieces are joined (``polygons.joined``)."""
     from minisam.files.polygons import joined, outline, rings
 
     size = (report["image"]["width"], report["image"]["height"])
@@ -164,8 +171,8 @@ def as_geojson(report: Report) -> dict[str, Any]:
 
 
 def label_image(report: Report) -> np.ndarray:
-    """uint16 (H, W): the ``id`` of the mask at each pixel, 0 where there is none. Where masks overlap, the smallest is on
-    top, so that a mask under others loses pixels; the other formats keep them."""
+    """uint16 (H, W): the ``id`` of the mask at each pixel, 0 where there is none. Where masks overlap, the smallest is
+    on top, so that a mask under others loses pixels; the other formats keep them."""
     image, annotations = report["image"], report["annotations"]
     if len(annotations) > np.iinfo(np.uint16).max:
         raise InputError(f"expected at most 65535 masks in a label image, got {len(annotations)}")
