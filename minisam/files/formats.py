@@ -88,11 +88,8 @@ def write_coco(file: IO[str], reports: Iterable[Report]) -> None:
     pycocotools loads it as it is, and evaluates it. As results for its ``loadRes``, take the annotations without
     ``bbox``: with it, that function takes a mask's area for its box's.
     """
-    head: dict[str, Any] = {
-        "info": {"description": "masks of everything, by minisam"},
-        "licenses": [],
-        "categories": CATEGORIES,
-    }
+    info = {"description": "masks of everything, by minisam"}
+    head = {"info": info, "licenses": [], "categories": CATEGORIES}
     file.write(json.dumps(head)[:-1] + ', "annotations": [')
     images: list[dict[str, Any]] = []
     number = 0
@@ -131,7 +128,13 @@ def as_labelme(report: Report, image_path: str | Path) -> dict[str, Any]:
             shape = {"label": "object", "points": ring.tolist(), "group_id": annotation["id"], "description": ""}
             shapes.append(shape | {"shape_type": "polygon", "flags": {}, "mask": None, "score": annotation["score"]})
     image = report["image"]
-    head = {"version": "5.5.0", "flags": {}, "shapes": shapes, "imagePath": str(image_path), "imageData": None}
+    head: dict[str, Any] = {
+        "version": "5.5.0",
+        "flags": {},
+        "shapes": shapes,
+        "imagePath": str(image_path),
+        "imageData": None,
+    }
     return head | {"imageHeight": image["height"], "imageWidth": image["width"]}
 
 
