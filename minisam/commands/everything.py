@@ -67,7 +67,7 @@ def add(parsers: Any) -> None:
         "other formats. Of several images, and of those in a folder and its sub-folders, each has a file of its own in "
         "the folder OUT; images whose files are there are skipped, so that a run that was stopped can go on.",
     )
-    parser._negative_number_matcher = re.compile(r"-\.?\d|-(inf|nan)")  # -1e3 and -inf are numbers, not options
+    parser._negative_number_matcher = re.compile(r"-(\.?\d|(?i:inf|nan))")  # -1e3 and -inf are numbers, not options
     parser.add_argument("images", metavar="IMAGE", nargs="+", help="JPEG, PNG, TIFF, WebP, …, or a folder of images")
     where = "the file for the masks; for several images or formats a folder"
     parser.add_argument("-o", "--output", metavar="OUT", required=True, help=where)
