@@ -35,8 +35,8 @@ COCO = pytest.importorskip("pycocotools.coco").COCO
 MUTANTS = {
     "a % that argparse trips over": (
         "minisam/commands/everything.py",
-        'help="write the image with all masks on it"',
-        'help="100 % of the masks"',
+        '"write the image with all masks on it; for',
+        '"100 % of the masks; for',
     ),
     "an error where there is none": (
         "minisam/commands/everything.py",
@@ -61,7 +61,7 @@ MUTANTS = {
         "(own | self.settings)",
         "(self.settings | own)",
     ),
-    "minus one is an option": ("minisam/commands/everything.py", 'r"-\\.?\\d|-(inf|nan)"', 'r"^-\\d+$"'),
+    "minus one is an option": ("minisam/commands/everything.py", 'r"-(\\.?\\d|(?i:inf|nan))"', 'r"^-\\d+$"'),
     "advice without a margin": ("minisam/automatic/funnel.py", "math.floor(100 * best - 1e-3) / 100", "round(best, 2)"),
 }
 
