@@ -356,8 +356,9 @@ EVERY_FILTER = {
 )
 def test_every_filter_on_tinys_weights(models, scene, size, changes):
     """Odd sizes, at least 20 records left after each of the filters, which all drop something: the same records in the
-    same order. A mask may differ where the reference's own logit is 0 but for rounding, and is equal elsewhere. Kills:
-    across crops by predicted IoU, the last NMS left out, edges of the crop's own frame."""
+    same order. A mask may differ where the reference's own logit is 0 but for rounding (measured: 14 pixels in 12 of
+    104 masks, at most 3.4e-6 of the highest logit), and is equal elsewhere. Kills: across crops by predicted IoU, the
+    last NMS left out, edges of the crop's own frame."""
     from minisam.world import render
 
     sam, model = models["tiny"]
@@ -377,7 +378,8 @@ def test_every_filter_on_tinys_weights(models, scene, size, changes):
         assert one["predicted_iou"] == pytest.approx(other["predicted_iou"], abs=1e-4)
         a, b = (rle.decode(r["segmentation"]["counts"], size) for r in (one, other))
         if (a != b).any():
-            assert np.abs(logits_of(model, image, other)[a != b]).max() < 1e-3, (a != b).sum()
+            logits = logits_of(model, image, other)
+            assert np.abs(logits[a != b]).max() < 1e-5 * np.nanmax(np.abs(logits)), (a != b).sum()
         else:
             assert (one["bbox"], one["area"]) == (other["bbox"], other["area"])
 
