@@ -125,6 +125,7 @@ def run(options: argparse.Namespace) -> int:
     """Read, find the masks, write; whatever is wrong with the arguments is found before the model is loaded."""
     from minisam.files.batches import plan, reports_of
     from minisam.files.formats import FORMATS, POLYGONS
+    from minisam.files.images import STRETCHES
 
     formats = options.format or ["sa1b"]
     wrong = [kind for kind in formats if kind not in FORMATS]
@@ -132,6 +133,8 @@ def run(options: argparse.Namespace) -> int:
         raise InputError(f"expected a format among {', '.join(FORMATS)}, got {wrong[0]!r}")
     if set(formats) & set(POLYGONS):
         need("formats", "shapely")
+    if options.stretch not in STRETCHES:
+        raise InputError(f"expected the stretch percentile, got {options.stretch!r}")
     settings = _settings(options)
     inputs = [path for path in (options.point_grids, options.checkpoint) if path is not None]
     batch = plan(options.images, options.output, formats, options.overlay, inputs)
@@ -145,7 +148,9 @@ def run(options: argparse.Namespace) -> int:
     for number, job in enumerate(todo, 1):
         try:
             work.do(job, f"{number}/{len(todo)} ")
-        except (InputError, MemoryError) as error:  # the others go on
+        except BrokenPipeError:  # of what is printed
+            raise
+        except (InputError, MemoryError, OSError) as error:  # the others go on
             failed += 1
             message = " ".join(str(error).split()) or "expected enough memory, got none left"
             print(f"minisam: error: {message}{'' if str(job.image) in message else f' ({job.image})'}", file=sys.stderr)
@@ -185,7 +190,7 @@ class _Work:
         image = read_image(job.image, self.options.stretch)
         advice = nearly_black(image)
         if advice is not None:
-            print(f"{job.image}: {advice}", file=sys.stderr)
+            print(f"minisam: {job.image}: {advice}", file=sys.stderr)
         generator = self.load()
         points = 0
         with progress(desc=f"{count}points", unit="") as bar, compilation(bar) as compiled:

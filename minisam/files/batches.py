@@ -32,7 +32,7 @@ class Job(NamedTuple):
     @property
     def done(self) -> bool:
         """Whether all its files are there."""
-        return all(path.exists() for path in self.paths)
+        return all(os.path.exists(path) for path in self.paths)
 
     @property
     def paths(self) -> list[Path]:
@@ -56,13 +56,13 @@ def plan(
     one. ``inputs`` are other files that may not be written over.
     """
     kinds = list(dict.fromkeys(formats))
-    many = len(sources) > 1 or len(kinds) > 1 or any(Path(source).is_dir() for source in sources)
-    if not many and not Path(output).is_dir() and not output.endswith(("/", os.sep)):
+    many = len(sources) > 1 or len(kinds) > 1 or any(map(os.path.isdir, sources))
+    if not many and not os.path.isdir(output) and not output.endswith(("/", os.sep)):
         job = _one(Path(sources[0]), output, kinds[0], overlay, inputs)
         return Batch([job], None, 0)
     folders = [Path(output)] + ([Path(overlay)] if overlay is not None else [])
     for folder in folders:
-        if folder.suffix.lower() in FORMATS.values() and not folder.is_dir():
+        if folder.suffix.lower() in FORMATS.values() and not os.path.isdir(folder):
             raise InputError(f"expected a folder for the files of several images or formats, got {folder}")
     images, passed_over = _images(sources, folders, "png" in kinds)
     split = len(kinds) > 1 or kinds == ["coco"]
@@ -73,8 +73,9 @@ def plan(
         jobs.append(Job(image, name, places, Path(overlay, name + ".png") if overlay is not None else None))
     for folder in dict.fromkeys(path.parent for job in jobs for path in job.paths):
         _make(folder)
-    for path in (path for job in jobs for path in job.paths):
-        check_output(path, *inputs)
+    taken = {os.path.realpath(path) for path in (*images, *inputs)}
+    for path in (path for job in jobs for path in job.paths if os.path.realpath(path) in taken):
+        raise InputError(f"expected an output other than the input, got {path} for both")
     if overlay is not None and {job.overlay for job in jobs} & {path for job in jobs for _, path in job.outputs}:
         raise InputError(f"expected different folders for the masks and the overlays, got {output} for both")
     return Batch(jobs, Path(output), passed_over)
@@ -101,7 +102,7 @@ def _images(sources: Sequence[str], outputs: list[Path], pictures: bool) -> tupl
     passed_over = 0
     made = [Path(os.path.realpath(folder)) for folder in outputs[0 if pictures else 1 :]]  # folders of images
     for source in map(Path, sources):
-        if not source.is_dir():
+        if not os.path.isdir(source):
             images[source] = None
             continue
         top = Path(os.path.realpath(source))
@@ -124,7 +125,7 @@ def _images(sources: Sequence[str], outputs: list[Path], pictures: bool) -> tupl
 
 def _names(images: list[Path], sources: Sequence[str]) -> list[str]:
     """For each image its path from the folder that holds all of them, without the ending unless two would be alike."""
-    folders = [os.path.abspath(source if Path(source).is_dir() else Path(source).parent) for source in sources]
+    folders = [os.path.abspath(source if os.path.isdir(source) else os.path.dirname(source)) for source in sources]
     top = os.path.commonpath(folders)
     whole = [Path(os.path.relpath(os.path.abspath(image), top)).as_posix() for image in images]
     names = [name.removesuffix(Path(name).suffix) for name in whole]
@@ -138,9 +139,11 @@ def _make(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"expected a folder to write into, got {folder} ({error.strerror})") from error
+        raise InputError(f"expected a folder to write into, got {str(folder)[:120]} ({error.strerror})") from error
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"expected a writable folder, got {folder}")
 
 
 def reports_of(jobs: Iterable[Job]) -> list[Path]:
     """SA-1B's file of each job that has made it."""
-    return [path for job in jobs for kind, path in job.outputs if kind == "sa1b" and path.exists()]
+    return [path for job in jobs for kind, path in job.outputs if kind == "sa1b" and os.path.exists(path)]

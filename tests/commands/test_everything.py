@@ -249,7 +249,7 @@ def test_plain_and_very_small_pictures(place, capsys, size, colour):
         (["--pred-iou-thresh", "-nan"], "pred_iou_thresh to be a number, not NaN, got nan"),
         (["--pred-iou-thresh", "-1,5"], "expected a number, got '-1,5'"),
         (["--format", "voc"], "expected a format among sa1b, coco, labelme, yolo, geojson, png, got 'voc'"),
-        (["--stretch", "log"], "expected stretch 'percentile' or None, got 'log'"),
+        (["--stretch", "log"], "expected the stretch percentile, got 'log'"),
         (["--pred-iou-thresh", "high"], "expected a number, got 'high'"),
         (["--stability-score-thresh", "nan"], "stability_score_thresh to be a number, not NaN, got nan"),
         (["--stability-score-offset", "-1"], "stability_score_offset"),

@@ -22,8 +22,8 @@ MUTANTS = {
     "one file of two is enough": ("minisam/files/batches.py", "return all(path.exists()", "return any(path.exists()"),
     "an output over an input": (
         "minisam/files/batches.py",
-        "        check_output(path, *inputs)\n    if",
-        "        pass\n    if",
+        'raise InputError(f"expected an output other',
+        'print(f"expected an output other',
     ),
 }
 
@@ -151,7 +151,13 @@ def test_a_linked_folder_is_followed_once(place):
         (["in"], {"output": "file/sub"}, "expected a folder to write into, got file/sub"),
         (["in"], {"overlay": "o.png"}, "expected a folder for the files of several images or formats, got o.png"),
         (["in"], {"overlay": "out", "formats": ("png",)}, "different folders for the masks and the overlays, got out"),
-        (["in"], {"inputs": ("out/a.json",)}, "an output other than the input"),
+        (["in"], {"inputs": ("out/a.json",)}, "an output other than the input, got out/a.json for both"),
+        (["in/c.png"], {"output": "in", "overlay": "in"}, "an output other than the input, got in/c.png for both"),
+        (
+            ["in/a.jpg", "in/c.png"],
+            {"output": "in", "formats": ("png",)},
+            "other than the input, got in/c.png for both",
+        ),
         (["in/a.jpg"], {"output": "nowhere/m.json"}, "an existing folder to write 'm.json' into, got nowhere"),
         (
             ["in/a.jpg"],
@@ -167,7 +173,7 @@ def test_a_linked_folder_is_followed_once(place):
 )
 def test_what_is_refused(place, sources, settings, words):
     """Kills: an output over an input."""
-    touch("in/a.jpg", "in/b.jpg", "texts/a.txt", "file", "out/a.json")
+    touch("in/a.jpg", "in/b.jpg", "in/c.png", "texts/a.txt", "file", "out/a.json")
     os.mkdir("empty")
     with pytest.raises(InputError, match=words):
         planned(*sources, **settings)
