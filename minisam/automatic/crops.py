@@ -34,7 +34,8 @@ def _got(value: Any) -> str:
 
 
 def _whole(least: int, most: int = sys.maxsize) -> Callable[[str, Any], int]:
-    wanted = f"a whole number {f'of at least {least}' if most == sys.maxsize else f'from {least} to {most}'}"
+    limits = f" of at least {least}" if most == sys.maxsize else f" from {least} to {most}"
+    wanted = "a whole number" + (limits if least > -sys.maxsize else "")
 
     def check(name: str, value: Any) -> int:
         right = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
@@ -67,18 +68,24 @@ def _yes_or_no(name: str, value: Any) -> bool:
     return bool(value)
 
 
-_share = _number("a number from 0 to 1", lambda value: 0 <= value <= 1)
+def _any_number(value: Any) -> Any:
+    """Whether ``value`` is infinite or a finite number: neither NaN nor a whole number beyond every float."""
+    return value == value if isinstance(value, (float, np.floating)) else abs(value) <= sys.float_info.max
+
+
+# As in the released code, a threshold below or above every score switches its filter off, or lets nothing pass.
+_threshold = _number("a number, not NaN", _any_number)
 RULES: dict[str, Callable[[str, Any], Any]] = {
     "points_per_batch": _whole(1),
-    "pred_iou_thresh": _share,
-    "stability_score_thresh": _share,
+    "pred_iou_thresh": _threshold,
+    "stability_score_thresh": _threshold,
     "stability_score_offset": _number("a finite number of at least 0", lambda value: 0 <= value <= sys.float_info.max),
-    "box_nms_thresh": _share,
+    "box_nms_thresh": _threshold,
     "crop_n_layers": _whole(0, 8),
-    "crop_nms_thresh": _share,
+    "crop_nms_thresh": _threshold,
     "crop_overlap_ratio": _number("a number from 0 to below 1", lambda value: 0 <= value < 1),
     "crop_n_points_downscale_factor": _whole(1),
-    "min_mask_region_area": _whole(0),
+    "min_mask_region_area": _whole(-sys.maxsize),
     "output_mode": _output_mode,
     "paper_rules": _yes_or_no,
 }
@@ -92,6 +99,9 @@ PRESETS: dict[str, dict[str, Any]] = {
         "paper_rules": True,
     },
 }
+
+# What suits a model's own scores; the released code's .88 and .95 suit the large models, and leave tiny next to nothing
+OWN_THRESHOLDS: dict[str, dict[str, float]] = {"tiny": {"pred_iou_thresh": 0.5, "stability_score_thresh": 0.5}}
 
 
 def checked(**settings: Any) -> dict[str, Any]:

@@ -8,6 +8,7 @@ A generator keeps the funnel of its last image, as ``generator.funnel``. It cost
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,6 +47,22 @@ class Funnel:
         """The step that dropped a mask, or "kept"."""
         return (*STEPS, "kept")[self.fates[point, mask]]
 
+    def advice(self) -> dict[str, str]:
+        """Where nothing was kept, settings that keep something: thresholds that a tenth of the candidates passes, of
+        those that the step dropped. Empty where no setting helps, as for a model that says NaN."""
+        if (self.fates == KEPT).any():
+            return {}
+        scored = self.predicted_iou == self.predicted_iou
+        passed = scored & (self.fates > STEPS.index("predicted_iou"))
+        if not passed.any():
+            low = _below(self.predicted_iou[scored])
+            return {"pred_iou_thresh": low, "stability_score_thresh": "0"} if scored.any() else {}
+        unstable = self.fates == STEPS.index("stability")
+        if unstable.any():
+            stability = self.stability[unstable]
+            return {"stability_score_thresh": _below(stability[stability == stability])}
+        return {"preset": "meta"}  # the paper's rules: all of the image, or crumbs
+
     def __str__(self) -> str:
         counts = self.counts()
         parts, before = [f"{counts['candidates']} candidates"], counts["candidates"]
@@ -54,3 +71,9 @@ class Funnel:
                 parts.append(f"{counts[step]} after {step}")
             before = counts[step]
         return " → ".join(parts)
+
+
+def _below(scores: np.ndarray) -> str:
+    """Two digits below the best tenth of the scores; "0", which keeps all, where that is not above 0."""
+    best = float(np.quantile(scores, 0.9)) if len(scores) else 0.0
+    return f"{max(math.floor(100 * best - 1e-3) / 100, 0):g}"

@@ -55,11 +55,13 @@ class SamAutomaticMaskGenerator:
         Points that are embedded, and reported to ``progress``, together. In the released code it also sets the memory;
         here a prompt is decoded and reduced to run lengths on its own, so neither memory nor results depend on it.
     pred_iou_thresh : float
-        Keep masks whose predicted IoU is above it; 0 keeps all.
+        Keep masks whose predicted IoU is above it; 0 or less keeps all. (A predicted IoU may exceed 1.)
     stability_score_thresh, stability_score_offset : float
-        Keep masks whose IoU between the thresholds +offset and −offset (logits) is at least this; 0 keeps all.
+        Keep masks whose IoU between the thresholds +offset and −offset (logits) is at least this; a
+        threshold of 0 or less keeps all, one above 1 none.
     box_nms_thresh : float
-        Of masks of a crop whose boxes' IoU is above it, the one of the higher predicted IoU stays.
+        Of masks of a crop whose boxes' IoU is above it, the one of the higher predicted IoU stays; 1 or more keeps
+        all, a negative one the best alone.
     crop_n_layers : int
         Layer i adds 2ⁱ × 2ⁱ crops of the image, each encoded on its own.
     crop_nms_thresh : float
@@ -71,7 +73,7 @@ class SamAutomaticMaskGenerator:
     point_grids : sequence of array_like, shape (N, 2), or None
         Instead of ``points_per_side``: for each layer, points (x, y) in [0, 1].
     min_mask_region_area : int
-        Pixels: fill smaller holes and remove smaller islands, then remove duplicates anew.
+        Pixels: fill smaller holes and remove smaller islands, then remove duplicates anew; 0 or less leaves them.
     output_mode : {"binary_mask", "uncompressed_rle", "coco_rle"}
         A record's segmentation: bool (H, W), or run lengths as in COCO.
     paper_rules : bool
@@ -87,7 +89,7 @@ class SamAutomaticMaskGenerator:
     Raises
     ------
     InputError
-        If a value is out of its range.
+        If a value is out of its range. Thresholds may be any number but NaN, as in the released code.
     """
 
     def __init__(
@@ -185,7 +187,8 @@ class SamAutomaticMaskGenerator:
                 Its pixels.
             bbox
                 x, y, width, height, from the centre of the first pixel to that of the last, so that width and height
-                are one less than the columns and rows (the released code's way).
+                are one less than the columns and rows (the released code's way). Files that minisam writes hold the
+                columns and rows themselves, as COCO and SA-1B do.
             predicted_iou
                 The model's own guess, which may exceed 1.
             stability_score
@@ -288,13 +291,15 @@ class SamAutomaticMaskGenerator:
         shapes = (input_size(*crop_size, sam.config.image_size), sam.config.image_size, crop_size)
         # Scores are float32, and so are the thresholds that they are compared with. For three masks per prompt plain
         # numbers are quicker than arrays (measured: ``consume``'s own share fell from 76 to 43 µs per prompt).
-        least_iou, least_stability = (float(np.float32(t)) for t in (self.pred_iou_thresh, self.stability_score_thresh))
+        with np.errstate(over="ignore"):  # 1e300 is infinite then
+            thresholds = np.array([self.pred_iou_thresh, self.stability_score_thresh], np.float32)
+        least_iou, least_stability = thresholds.tolist()
         most_area = MAX_COVERAGE * size[0] * size[1] if self.paper_rules else np.inf
 
         def wanted(b: int, iou: np.ndarray) -> np.ndarray:
             funnel.predicted_iou[first + b] = iou
             values = iou.tolist()
-            if least_iou == 0:
+            if least_iou <= 0:
                 return np.array([value == value for value in values])  # all but NaN
             if self.paper_rules:
                 return np.array([value >= least_iou for value in values])
@@ -309,7 +314,7 @@ class SamAutomaticMaskGenerator:
             ious = funnel.predicted_iou[point].tolist()
             columns = (measured.counts, measured.areas.tolist(), boxes.tolist(), measured.stability.tolist(), cut)
             for index, counts, area, box, stability, is_cut in zip(indices.tolist(), *columns):
-                stable = least_stability == 0 or stability >= least_stability  # NaN is not: empty at both thresholds
+                stable = least_stability <= 0 or stability >= least_stability  # NaN is not: empty at both thresholds
                 if not stable or is_cut or not area < most_area:
                     step = "stability" if not stable else "crop_edge" if is_cut else "coverage"
                     funnel.fates[point, index] = STEPS.index(step)

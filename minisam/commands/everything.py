@@ -1,19 +1,24 @@
-"""``minisam everything``: the masks of all objects in an image."""
+"""``minisam everything``: the masks of all objects in an image, or in each of many."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import math
+import os
+import re
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from minisam.console import add_model, compilation, load_model, progress
+from minisam.console import add_model, compilation, load_model, need, progress
 from minisam_kernels.runtime.errors import InputError
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from minisam.automatic.generator import SamAutomaticMaskGenerator
+    from minisam.files.batches import Job
 
 
 def whole(text: str) -> int:
@@ -36,8 +41,12 @@ def number(text: str) -> float:
 SETTINGS: dict[str, tuple[Any, str, str]] = {
     "points_per_side": (whole, "32", "the grid's points along each side"),
     "points_per_batch": (whole, "64", "points between two steps of the progress bar"),
-    "pred_iou_thresh": (number, ".88", "keep masks whose predicted IoU is above this; 0 keeps all"),
-    "stability_score_thresh": (number, ".95", "keep masks that are at least this stable; 0 keeps all"),
+    "pred_iou_thresh": (number, ".88", "keep masks whose predicted IoU is above this; 0 or less keeps all; tiny: .5"),
+    "stability_score_thresh": (
+        number,
+        ".95",
+        "keep masks at least this stable; 0 or less keeps all; tiny: .5",
+    ),
     "stability_score_offset": (number, "1", "how far the threshold moves for the stability, in logits"),
     "box_nms_thresh": (number, ".7", "masks of a crop whose boxes overlap more are duplicates"),
     "crop_n_layers": (whole, "0", "layer i also looks at 2^i by 2^i crops"),
@@ -54,13 +63,25 @@ def add(parsers: Any) -> None:
     parser = parsers.add_parser(
         "everything",
         help="masks for all objects in an image",
-        description="Masks for all objects in an image, as JSON in the schema of SA-1B, which pycocotools reads.",
+        description="Masks for all objects in an image, as JSON in the schema of SA-1B, which pycocotools reads, or in "
+        "other formats. Of several images, and of those in a folder and its sub-folders, each has a file of its own in "
+        "the folder OUT; images whose files are there are skipped, so that a run that was stopped can go on.",
     )
-    parser.add_argument("image", metavar="IMAGE", help="JPEG, PNG, TIFF, WebP, …")
-    parser.add_argument("-o", "--output", metavar="JSON", required=True, help="the file for the masks")
-    parser.add_argument("--overlay", metavar="PNG", help="write the image with all masks on it")
-    presets = "meta: the released code's defaults; sa1b: the paper's settings"
-    parser.add_argument("--preset", metavar="NAME", default="meta", help=presets)
+    parser._negative_number_matcher = re.compile(r"-(\.?\d|(?i:inf|nan))")  # -1e3 and -inf are numbers, not options
+    parser.add_argument("images", metavar="IMAGE", nargs="+", help="JPEG, PNG, TIFF, WebP, …, or a folder of images")
+    where = "the file for the masks; for several images or formats a folder"
+    parser.add_argument("-o", "--output", metavar="OUT", required=True, help=where)
+    formats = (
+        "sa1b (the default), coco (in a folder: instances.json for all images), labelme, yolo, geojson or png (16 bits "
+        "a pixel, its mask's id); can be given several times"
+    )
+    parser.add_argument("--format", metavar="FORMAT", action="append", help=formats)
+    overlay = "write the image with all masks on it; for several images a folder"
+    parser.add_argument("--overlay", metavar="PNG", help=overlay)
+    stretch = "percentile: make the 0.5th percentile black and the 99.5th white, for images that are nearly black"
+    parser.add_argument("--stretch", metavar="METHOD", help=stretch)
+    presets = "meta: the released code's defaults; sa1b: the paper's settings; without it the model's own thresholds"
+    parser.add_argument("--preset", metavar="NAME", help=presets)
     add_model(parser)
     for name, (kind, default, text) in SETTINGS.items():
         metavar = "MODE" if kind is str else "N" if kind is whole else "X"
@@ -76,10 +97,10 @@ def _settings(options: argparse.Namespace) -> dict[str, Any]:
     """The generator's arguments: the preset's, and over them those that were given. All are checked."""
     from minisam.automatic.crops import PRESETS, checked
 
-    if options.preset not in PRESETS:
+    if options.preset is not None and options.preset not in PRESETS:
         raise InputError(f"expected a preset among {', '.join(PRESETS)}, got {options.preset!r}")
     given = {name: getattr(options, name) for name in SETTINGS if getattr(options, name) is not None}
-    settings = {"output_mode": "coco_rle"} | PRESETS[options.preset] | given
+    settings = {"output_mode": "coco_rle"} | PRESETS[options.preset or "meta"] | given
     if options.point_grids is not None:
         settings = {"points_per_side": None} | settings | {"point_grids": _read_grids(options.point_grids)}
     checked(**settings)
@@ -100,92 +121,140 @@ def _read_grids(path: str) -> Any:
     return grids
 
 
-def _outputs(options: argparse.Namespace) -> tuple[Path, Path | None]:
-    """Where masks and overlay go; every path is checked before any work is done."""
-    from minisam.files.atomic import check_output
-
-    inputs = [path for path in (options.image, options.point_grids, options.checkpoint) if path is not None]
-    output = check_output(options.output, *inputs)
-    if options.overlay is None:
-        return output, None
-    overlay = check_output(options.overlay, *inputs)
-    if overlay.suffix.lower() != ".png":
-        raise InputError(f"expected an overlay whose name ends in .png, got {overlay.name!r}")
-    if overlay.resolve() == output.resolve():
-        raise InputError(f"expected different files for the masks and the overlay, got {output} for both")
-    return output, overlay
-
-
 def run(options: argparse.Namespace) -> int:
-    """Read, find the masks, write; whatever is wrong with the input is found before anything is written."""
-    output, overlay = _outputs(options)
-    settings = _settings(options)
+    """Read, find the masks, write; whatever is wrong with the arguments is found before the model is loaded."""
+    from minisam.files.batches import plan, reports_of
+    from minisam.files.formats import FORMATS, POLYGONS
+    from minisam.files.images import STRETCHES
 
-    from minisam.automatic.generator import SamAutomaticMaskGenerator
+    formats = options.format or ["sa1b"]
+    wrong = [kind for kind in formats if kind not in FORMATS]
+    if wrong:
+        raise InputError(f"expected a format among {', '.join(FORMATS)}, got {wrong[0]!r}")
+    if set(formats) & set(POLYGONS):
+        need("formats", "shapely")
+    if options.stretch not in STRETCHES:
+        raise InputError(f"expected the stretch percentile, got {options.stretch!r}")
+    settings = _settings(options)
+    inputs = [path for path in (options.point_grids, options.checkpoint) if path is not None]
+    batch = plan(options.images, options.output, formats, options.overlay, inputs)
+    work = _Work(options, settings)
+    if batch.folder is None:
+        work.do(batch.jobs[0])
+        return 0
+
+    todo = [job for job in batch.jobs if not job.done]
+    failed = 0
+    for number, job in enumerate(todo, 1):
+        try:
+            work.do(job, f"{number}/{len(todo)} ")
+        except BrokenPipeError:  # of what is printed
+            raise
+        except (InputError, MemoryError, OSError) as error:  # the others go on
+            failed += 1
+            message = " ".join(str(error).split()) or "expected enough memory, got none left"
+            print(f"minisam: error: {message}{'' if str(job.image) in message else f' ({job.image})'}", file=sys.stderr)
+    if "coco" in formats:
+        _write_coco(batch.folder / "instances.json", reports_of(batch.jobs))
+    done, skipped = len(todo) - failed, len(batch.jobs) - len(todo)
+    words = [f"{done} image{'s' * (done != 1)} done"]
+    words += [f"{skipped} skipped, whose files were there"] * (skipped > 0)
+    words += [f"{failed} failed"] * (failed > 0)
+    words += [f"{batch.passed_over} other files passed over"] * (batch.passed_over > 0)
+    print(f"{', '.join(words)}; files in {batch.folder}")
+    return 2 if failed else 0
+
+
+class _Work:
+    """What is done with each image. The model is loaded once the first image is read."""
+
+    def __init__(self, options: argparse.Namespace, settings: dict[str, Any]) -> None:
+        self.options, self.settings = options, settings
+        self.generator: SamAutomaticMaskGenerator | None = None
+
+    def load(self) -> SamAutomaticMaskGenerator:
+        """The generator. Without a preset a model's own thresholds stand in for those that were not given."""
+        from minisam.automatic.crops import OWN_THRESHOLDS
+        from minisam.automatic.generator import SamAutomaticMaskGenerator
+
+        if self.generator is None:
+            model = load_model(self.options)
+            own = {} if self.options.preset is not None else OWN_THRESHOLDS.get(model.config.name, {})
+            self.generator = SamAutomaticMaskGenerator(model, **(own | self.settings))
+        return self.generator
+
+    def do(self, job: Job, count: str = "") -> None:
+        """Find an image's masks, write its files, say so."""
+        from minisam.files.images import nearly_black, read_image
+
+        image = read_image(job.image, self.options.stretch)
+        advice = nearly_black(image)
+        if advice is not None:
+            print(f"minisam: {job.image}: {advice}", file=sys.stderr)
+        generator = self.load()
+        points = 0
+        with progress(desc=f"{count}points", unit="") as bar, compilation(bar) as compiled:
+            start = compiled.clock()
+
+            def step(done: int, total: int) -> None:
+                nonlocal points
+                points, bar.total, bar.n = total, total, done
+                bar.refresh()
+
+            records = generator.generate(image, step)
+            seconds = compiled.clock() - start
+        _write(job, image, records)
+        size = f"{image.shape[1]} × {image.shape[0]}"
+        number = f"{len(records) or 'no'} mask{'s' * (len(records) != 1)}"
+        if count:
+            print(f"{job.image}: {size}, {number} in {seconds:.2f} s")
+        else:
+            print(f"{job.image}: {size}, model {generator.predictor.model.config.name}")
+            compiling = f", compiling {compiled.seconds:.1f} s (once)" if compiled.functions else ""
+            print(f"{number} from {points} points in {seconds:.2f} s{compiling}")
+            print(generator.funnel)
+        if not records:
+            print(_nothing(generator))
+        if not count:
+            for path in job.paths:
+                print(f"wrote {path}")
+
+
+def _write(job: Job, image: np.ndarray, records: list[dict[str, Any]]) -> None:
+    """All files of an image: they are complete before the first one gets its name."""
     from minisam.files.atomic import atomic
-    from minisam.files.images import read_image, save_png
+    from minisam.files.formats import as_sa1b, mask_of, write
+    from minisam.files.images import save_png
     from minisam.files.mosaic import mosaic
 
-    image = read_image(options.image)
-    generator = SamAutomaticMaskGenerator(load_model(options), **settings)
-    points = 0
-    with progress(desc="points", unit="") as bar, compilation(bar) as compiled:
-        start = compiled.clock()
+    report = as_sa1b(job.image, image.shape[:2], records, job.name)
+    with ExitStack() as files:
+        for kind, path in job.outputs:
+            near = os.path.relpath(os.path.realpath(job.image), os.path.realpath(path.parent))
+            write(files.enter_context(atomic(path)), kind, report, near)
+        if job.overlay is not None:
+            pixels = mosaic(image, (mask_of(record) for record in sorted(records, key=lambda record: -record["area"])))
+            save_png(files.enter_context(atomic(job.overlay)), pixels)
 
-        def step(done: int, total: int) -> None:
-            nonlocal points
-            points, bar.total, bar.n = total, total, done
-            bar.refresh()
 
-        records = generator.generate(image, step)
-        seconds = compiled.clock() - start
+def _write_coco(path: Path, parts: list[Path]) -> None:
+    from minisam.files.atomic import atomic
+    from minisam.files.formats import read_report, write_coco
 
-    report = as_sa1b(options.image, image.shape[:2], records)
-    with ExitStack() as files:  # both files are complete before the first one gets its name
-        with open(files.enter_context(atomic(output)), "w") as file:
-            json.dump(report, file, allow_nan=False)
-        if overlay is not None:
-            pixels = mosaic(image, (_mask(record) for record in sorted(records, key=lambda record: -record["area"])))
-            save_png(files.enter_context(atomic(overlay)), pixels)
-    count = f"{len(records) or 'no'} mask{'s' * (len(records) != 1)}"
-    print(f"{options.image}: {image.shape[1]} × {image.shape[0]}, model {generator.predictor.model.config.name}")
-    compiling = f", compiling {compiled.seconds:.1f} s (once)" if compiled.functions else ""
-    print(f"{count} from {points} points in {seconds:.2f} s{compiling}")
+    with atomic(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
+        write_coco(file, map(read_report, parts))
+
+
+def _nothing(generator: SamAutomaticMaskGenerator) -> str:
+    """Why there is no mask, and which options would give some."""
     funnel = generator.funnel
     assert funnel is not None
-    print(funnel)
-    if not records:
-        best = f"predicted IoU {_most(funnel.predicted_iou)} (threshold {generator.pred_iou_thresh:g})"
-        stable = f"stability {_most(funnel.stability)} (threshold {generator.stability_score_thresh:g})"
-        print(f"the best {best}, the best {stable}")
-    for path in filter(None, (output, overlay)):
-        print(f"wrote {path}")
-    return 0
+    best = f"predicted IoU {_most(funnel.predicted_iou)} (threshold {generator.pred_iou_thresh:g})"
+    stable = f"stability {_most(funnel.stability)} (threshold {generator.stability_score_thresh:g})"
+    advice = [f"--{name.replace('_', '-')} {value}" for name, value in funnel.advice().items()]
+    return f"the best {best}, the best {stable}" + (f"; try {' '.join(advice)}" if advice else "")
 
 
 def _most(scores: np.ndarray) -> str:
     """The highest of the scores that were measured."""
     return f"{scores[scores == scores].max():.3f}" if (scores == scores).any() else "not measured"
-
-
-def _mask(record: dict[str, Any]) -> np.ndarray:
-    """A record's mask, bool (H, W)."""
-    from minisam_kernels.masks import rle
-
-    runs = record["segmentation"]
-    counts = runs["counts"]
-    return rle.decode(rle.from_string(counts.encode()) if isinstance(counts, str) else counts, runs["size"])
-
-
-def as_sa1b(image_path: str | Path, size: tuple[int, int], records: list[dict[str, Any]]) -> dict[str, Any]:
-    """Records with run lengths as SA-1B's files hold them: the image, and an annotation for each mask.
-
-    A stability of NaN, of a mask that is empty at both thresholds, becomes null: JSON has no NaN.
-    """
-    path = Path(image_path)
-    annotations = []
-    for index, record in enumerate(records):
-        stability = record["stability_score"] if math.isfinite(record["stability_score"]) else None
-        annotations.append({"id": index} | record | {"stability_score": stability})
-    image = {"image_id": path.stem, "file_name": path.name, "width": size[1], "height": size[0]}
-    return {"image": image, "annotations": annotations}

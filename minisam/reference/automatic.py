@@ -92,7 +92,7 @@ def straightforward(
         crop_data = chosen(crop_data, nms(crop_data["boxes"], crop_data["iou"], box_nms_thresh))
         crop_data["boxes"] = crop_data["boxes"] + torch.tensor([x0, y0, x0, y0])
         crop_data["points"] = crop_data["points"] + torch.tensor([x0, y0])
-        crop_data["crops"] = torch.tensor([crop] * len(crop_data["counts"])).reshape(-1, 4)
+        crop_data["crops"] = torch.tensor(crop).expand(len(crop_data["counts"]), 4)
         data = joined(data, crop_data)
 
     if len(crops) > 1:  # the most zoomed in wins

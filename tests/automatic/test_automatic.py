@@ -43,7 +43,7 @@ MUTANTS = {
     ),
     "a filter at 0": (
         "minisam/automatic/generator.py",
-        "least_stability == 0 or stability >= least_stability",
+        "least_stability <= 0 or stability >= least_stability",
         "stability >= least_stability",
     ),
     "NaN stability passing": (
@@ -232,7 +232,8 @@ def both(size: tuple[int, int], answers: dict, **settings) -> tuple[list, list]:
     return ours, reference.straightforward(SimpleNamespace(config=SMALL), image, decoder=Answers(**answers), **settings)
 
 
-thresholds = st.sampled_from((0.0, 0.3, 0.7, 0.75, 0.9))
+thresholds = st.sampled_from((-np.inf, -1.0, 0.0, 0.3, 0.7, 0.75, 0.9, 1.5))
+nms_thresholds = st.sampled_from((-1.0, 0.0, 0.5, 0.7, 1.0, 7.0))
 # Of the 12 masks of seed 2, cleaned, three have a smaller box
 cleaning = {
     "points_per_side": 2,
@@ -255,10 +256,10 @@ cleaning = {
             "pred_iou_thresh": thresholds,
             "stability_score_thresh": thresholds,
             "stability_score_offset": st.sampled_from((0, 0.5, 1.0)),
-            "box_nms_thresh": st.sampled_from((0.0, 0.5, 0.7, 1.0)),
+            "box_nms_thresh": nms_thresholds,
             "crop_n_layers": st.integers(0, 1),
-            "crop_nms_thresh": st.sampled_from((0.0, 0.5, 0.7, 1.0)),
-            "min_mask_region_area": st.sampled_from((0, 3, 40)),
+            "crop_nms_thresh": nms_thresholds,
+            "min_mask_region_area": st.sampled_from((-5, 0, 3, 40)),
         }
     ),
 )
@@ -330,6 +331,71 @@ def test_the_same_records_from_the_same_weights(models, name, size, settings):
     image = picture(*size)
     ours = SamAutomaticMaskGenerator(sam, points_per_side=4, output_mode="uncompressed_rle", **settings).generate(image)
     compare(ours, reference.straightforward(model, image, points_per_side=4, **settings), score=1e-3)
+
+
+EVERY_FILTER = {
+    "points_per_side": 14,
+    "pred_iou_thresh": 0.45,
+    "stability_score_thresh": 0.4,
+    "box_nms_thresh": 0.85,
+    "crop_n_layers": 1,
+    "crop_n_points_downscale_factor": 2,
+    "crop_nms_thresh": 0.8,
+    "min_mask_region_area": 40,
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("scene", "size", "changes"),
+    [
+        (5, (317, 207), {}),
+        (3, (239, 317), {}),
+        (11, (299, 301), {"pred_iou_thresh": 0.5, "stability_score_offset": 0.7, "crop_overlap_ratio": 0.2}),
+    ],
+)
+def test_every_filter_on_tinys_weights(models, scene, size, changes):
+    """Odd sizes, at least 20 records left after each of the filters, which all drop something: the same records in the
+    same order. A mask may differ where the reference's own logit is 0 but for rounding (measured: 14 pixels in 12 of
+    104 masks, at most 3.4e-6 of the highest logit), and is equal elsewhere. Kills: across crops by predicted IoU, the
+    last NMS left out, edges of the crop's own frame."""
+    from minisam.world import render
+
+    sam, model = models["tiny"]
+    image = np.ascontiguousarray(render(scene, 320).image[: size[0], : size[1]])
+    settings = EVERY_FILTER | changes
+    generator = SamAutomaticMaskGenerator(sam, output_mode="uncompressed_rle", **settings)
+    ours, expected = generator.generate(image), reference.straightforward(model, image, **settings)
+    left = generator.funnel.counts()
+    steps = [
+        left[step]
+        for step in ("candidates", "predicted_iou", "stability", "crop_edge", "box_nms", "crop_nms", "regions")
+    ]
+    assert steps == sorted(set(steps), reverse=True) and steps[-1] >= 20
+    assert len(ours) == len(expected) == steps[-1]
+    for one, other in zip(ours, expected):
+        assert (one["point_coords"], one["crop_box"]) == (other["point_coords"], other["crop_box"])
+        assert one["predicted_iou"] == pytest.approx(other["predicted_iou"], abs=1e-4)
+        a, b = (rle.decode(r["segmentation"]["counts"], size) for r in (one, other))
+        if (a != b).any():
+            logits = logits_of(model, image, other)
+            assert np.abs(logits[a != b]).max() < 1e-5 * np.nanmax(np.abs(logits)), (a != b).sum()
+        else:
+            assert (one["bbox"], one["area"]) == (other["bbox"], other["area"])
+
+
+def logits_of(model, image: np.ndarray, record: dict) -> np.ndarray:
+    """The logits (H, W) of which the plain pipeline made a record; NaN outside its crop."""
+    x, y, width, height = record["crop_box"]
+    embedding = reference.encode(model, image[y : y + height, x : x + width])
+    point = torch.tensor(record["point_coords"]) - torch.tensor([x, y])
+    with torch.no_grad():
+        low_res, ious = reference.decode_with(model, embedding, (height, width))(point)
+        which = (ious[0] - record["predicted_iou"]).abs().argmin()
+        crop = reference.full_size(low_res, (height, width), model.config.image_size)[0, which].numpy()
+    logits = np.full(image.shape[:2], np.nan, np.float32)
+    logits[y : y + height, x : x + width] = crop
+    return logits
 
 
 def test_a_picture_that_is_encoded_already(models):
@@ -705,28 +771,29 @@ def test_import_is_lazy():
         ({"points_per_side": None, "point_grids": [np.array([[0.5, 1.5]])]}, r"in \[0, 1\], got \(0.5, 1.5\)"),
         ({"points_per_side": None, "point_grids": [np.array([[0.5, np.nan]])]}, r"in \[0, 1\], got \(0.5, nan\)"),
         ({"points_per_batch": 0}, "points_per_batch to be a whole number of at least 1, got 0"),
-        ({"pred_iou_thresh": 1.1}, "pred_iou_thresh to be a number from 0 to 1, got 1.1"),
-        ({"pred_iou_thresh": -0.1}, "pred_iou_thresh to be a number from 0 to 1, got -0.1"),
-        ({"pred_iou_thresh": float("nan")}, "pred_iou_thresh to be a number from 0 to 1, got nan"),
-        ({"pred_iou_thresh": True}, "pred_iou_thresh to be a number from 0 to 1, got True"),
-        ({"pred_iou_thresh": np.zeros((9, 9))}, r"from 0 to 1, got an array of float64 and shape \(9, 9\)"),
-        ({"pred_iou_thresh": "x" * 500}, "from 0 to 1, got 'x{56}…$"),
+        ({"pred_iou_thresh": 10**400}, "pred_iou_thresh to be a number, not NaN, got 1000"),
+        ({"pred_iou_thresh": 1j}, "pred_iou_thresh to be a number, not NaN, got 1j"),
+        ({"pred_iou_thresh": float("nan")}, "pred_iou_thresh to be a number, not NaN, got nan"),
+        ({"pred_iou_thresh": None}, "pred_iou_thresh to be a number, not NaN, got None"),
+        ({"pred_iou_thresh": True}, "pred_iou_thresh to be a number, not NaN, got True"),
+        ({"pred_iou_thresh": np.zeros((9, 9))}, r"not NaN, got an array of float64 and shape \(9, 9\)"),
+        ({"pred_iou_thresh": "x" * 500}, "not NaN, got 'x{56}…$"),
         ({"stability_score_offset": 10**400}, "stability_score_offset to be a finite number .*, got 1000"),
         ({"stability_score_offset": float("nan")}, "stability_score_offset to be a finite number .*, got nan"),
         ({"min_mask_region_area": 10**30}, "min_mask_region_area to be a whole number"),
         ({"output_mode": np.array(["coco_rle", "png"])}, "output_mode to be one of .*, got an array"),
-        ({"pred_iou_thresh": "high"}, "pred_iou_thresh to be a number from 0 to 1, got 'high'"),
-        ({"stability_score_thresh": 2}, "stability_score_thresh to be a number from 0 to 1, got 2"),
+        ({"pred_iou_thresh": "high"}, "pred_iou_thresh to be a number, not NaN, got 'high'"),
+        ({"stability_score_thresh": np.float32("nan")}, "stability_score_thresh to be a number, not NaN, got"),
         ({"stability_score_offset": -1}, "stability_score_offset to be a finite number of at least 0, got -1"),
         ({"stability_score_offset": float("inf")}, "stability_score_offset to be a finite number .*, got inf"),
-        ({"box_nms_thresh": 1.5}, "box_nms_thresh to be a number from 0 to 1, got 1.5"),
-        ({"crop_nms_thresh": -1}, "crop_nms_thresh to be a number from 0 to 1, got -1"),
+        ({"box_nms_thresh": float("nan")}, "box_nms_thresh to be a number, not NaN, got nan"),
+        ({"crop_nms_thresh": float("nan")}, "crop_nms_thresh to be a number, not NaN, got nan"),
         ({"crop_n_layers": -1}, "crop_n_layers to be a whole number from 0 to 8, got -1"),
         ({"crop_n_layers": 9}, "crop_n_layers to be a whole number from 0 to 8, got 9"),
         ({"crop_overlap_ratio": 1.0}, "crop_overlap_ratio to be a number from 0 to below 1, got 1.0"),
         ({"crop_n_points_downscale_factor": 0}, "crop_n_points_downscale_factor to be a whole number of at least 1"),
         ({"points_per_side": 3, "crop_n_layers": 2, "crop_n_points_downscale_factor": 2}, r"got \[3, 1, 0\]"),
-        ({"min_mask_region_area": -1}, "min_mask_region_area to be a whole number of at least 0, got -1"),
+        ({"min_mask_region_area": 2.5}, "min_mask_region_area to be a whole number, got 2.5"),
         ({"output_mode": "png"}, "output_mode to be one of binary_mask, uncompressed_rle, coco_rle, got 'png'"),
         ({"output_mode": ["coco_rle"]}, r"output_mode to be one of .*, got \['coco_rle'\]"),
         ({"paper_rules": "yes"}, "paper_rules to be True or False, got 'yes'"),

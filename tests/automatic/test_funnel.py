@@ -32,6 +32,8 @@ MUTANTS = {
         "        self.drop(masks, step)\n",
         '        step == "regions" or self.drop(masks, step)\n',
     ),
+    "advice without a margin": ("minisam/automatic/funnel.py", "math.floor(100 * best - 1e-3) / 100", "round(best, 2)"),
+    "advice by the mean": ("minisam/automatic/funnel.py", "np.quantile(scores, 0.9)", "np.mean(scores)"),
 }
 
 
@@ -128,3 +130,34 @@ def test_the_last_picture_is_kept_and_an_interruption_changes_nothing():
     with pytest.raises(KeyboardInterrupt):
         generator.generate(np.zeros((64, 64, 3), np.uint8), interrupt)
     assert generator.funnel is funnel
+
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("ious", "stability", "fates", "expected"),
+    [
+        ([0.5], [NAN], ["predicted_iou"], {"pred_iou_thresh": "0.49", "stability_score_thresh": "0"}),
+        ([0.759], [NAN], ["predicted_iou"], {"pred_iou_thresh": "0.75", "stability_score_thresh": "0"}),
+        (
+            [0.0, 1.0] * 50,
+            [NAN] * 100,
+            ["predicted_iou"] * 100,
+            {"pred_iou_thresh": "0.99", "stability_score_thresh": "0"},
+        ),
+        ([-0.3, 0.004], [NAN] * 2, ["predicted_iou"] * 2, {"pred_iou_thresh": "0", "stability_score_thresh": "0"}),
+        ([NAN, NAN], [NAN] * 2, ["predicted_iou"] * 2, {}),
+        ([NAN, 0.9], [NAN, 0.4], ["predicted_iou", "stability"], {"stability_score_thresh": "0.39"}),
+        ([0.9, 0.9], [0.127, NAN], ["stability"] * 2, {"stability_score_thresh": "0.12"}),
+        ([0.9], [NAN], ["stability"], {"stability_score_thresh": "0"}),
+        ([0.9, 0.2], [0.8, NAN], ["coverage", "predicted_iou"], {"preset": "meta"}),
+        ([0.9], [0.8], ["regions"], {"preset": "meta"}),
+        ([0.9, 0.1], [0.8, NAN], ["kept", "predicted_iou"], {}),
+    ],
+)
+def test_advice(ious, stability, fates, expected):
+    """Settings that keep something, where nothing was kept. Kills: advice without a margin, advice by the mean."""
+    numbers = [[(*STEPS, "kept").index(fate)] for fate in fates]
+    columns = (np.array(column, np.float32)[:, None] for column in (ious, stability))
+    assert Funnel(np.zeros((len(ious), 2)), *columns, np.array(numbers, np.uint8)).advice() == expected

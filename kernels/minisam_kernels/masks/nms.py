@@ -60,7 +60,7 @@ def nms(boxes: npt.ArrayLike, scores: npt.ArrayLike, iou_threshold: float) -> np
     scores : array_like, shape (N,)
         The higher, the better.
     iou_threshold : float
-        t, in [0, 1].
+        t. From 1 on nothing is suppressed; below 0 the best box suppresses all others, apart from 0/0.
 
     Returns
     -------
@@ -71,7 +71,7 @@ def nms(boxes: npt.ArrayLike, scores: npt.ArrayLike, iou_threshold: float) -> np
     ------
     InputError
         If ``boxes`` are not (N, 4), not finite or inside out, ``scores`` are not (N,) or hold NaN, or the threshold
-        is not in [0, 1].
+        is NaN.
 
     Notes
     -----
@@ -87,8 +87,8 @@ def nms(boxes: npt.ArrayLike, scores: npt.ArrayLike, iou_threshold: float) -> np
     wrong = ~(np.isfinite(boxes).all(axis=1) & (boxes[:, :2] <= boxes[:, 2:]).all(axis=1))
     if wrong.any():
         raise InputError(f"expected boxes with x0 <= x1 and y0 <= y1, got {boxes[wrong][0].tolist()}")
-    if not 0 <= iou_threshold <= 1:
-        raise InputError(f"expected iou_threshold in [0, 1], got {iou_threshold}")
+    if np.isnan(iou_threshold):
+        raise InputError(f"expected iou_threshold to be a number, got {iou_threshold}")
     order = np.argsort(-scores, kind="stable")
     x0, y0, x1, y1 = np.ascontiguousarray(boxes[order].T)
     kept = np.empty(len(order), np.int64)

@@ -129,9 +129,9 @@ def sift(all_of_them: list[Candidate], rules: Rules, size: tuple[int, int]) -> l
     left = []
     for c in all_of_them:
         c.dropped = c.reason = ""
-        if least_iou != 0 and not c.iou > least_iou:
+        if least_iou > 0 and not c.iou > least_iou:
             c.dropped, c.reason = "predicted IoU", f"predicted IoU {c.iou:.3f}, not above {least_iou:.3g}"
-        elif least_stability != 0 and not c.stability >= least_stability:
+        elif least_stability > 0 and not c.stability >= least_stability:
             c.dropped = "stability"
             c.reason = f"stability {c.stability:.3f}, not at least {least_stability:.3g}"
             if c.stability != c.stability:

@@ -36,7 +36,7 @@ MUTANTS = {
     "boxes inside out pass": (" & (boxes[:, :2] <= boxes[:, 2:]).all(axis=1)", ""),
 }
 
-thresholds = st.sampled_from([0.0, 1 / 3, 0.5, 0.7, 1.0])
+thresholds = st.sampled_from([-np.inf, -1.0, 0.0, 1 / 3, 0.5, 0.7, 1.0, 1.5, np.inf])
 
 
 @st.composite
@@ -108,6 +108,13 @@ def test_boxes_without_area_are_left_alone():
     assert nms([[1, 1, 1, 1], [1, 1, 1, 1], [0, 0, 3, 3]], [3, 2, 1], 0.0).tolist() == [0, 1, 2]
 
 
+def test_thresholds_that_no_overlap_reaches():
+    """From 1 on all boxes stay, below 0 only the best and what has no overlap at all with it, 0/0."""
+    boxes = [[0, 0, 2, 2], [0, 0, 2, 2], [5, 5, 6, 6]]
+    assert [nms(boxes, [2, 3, 1], t).tolist() for t in (1, 7, np.inf)] == [[1, 0, 2]] * 3
+    assert [nms(boxes, [2, 3, 1], t).tolist() for t in (-0.1, -7, -np.inf)] == [[1]] * 3
+
+
 @pytest.mark.parametrize(
     ("boxes", "scores", "threshold", "message"),
     [
@@ -117,8 +124,7 @@ def test_boxes_without_area_are_left_alone():
         (np.ones((2, 4)), [1, np.nan], 0.5, "expected scores to be numbers, got NaN at 1"),
         ([[2, 0, 1, 1]], [1], 0.5, r"expected boxes with x0 <= x1 and y0 <= y1, got \[2.0, 0.0, 1.0, 1.0\]"),
         ([[0, 0, np.inf, 1]], [1], 0.5, r"expected boxes with x0 <= x1 and y0 <= y1, got \[0.0, 0.0, inf, 1.0\]"),
-        (np.ones((2, 4)), np.ones(2), 1.5, r"expected iou_threshold in \[0, 1\], got 1.5"),
-        (np.ones((2, 4)), np.ones(2), float("nan"), r"expected iou_threshold in \[0, 1\], got nan"),
+        (np.ones((2, 4)), np.ones(2), float("nan"), "expected iou_threshold to be a number, got nan"),
     ],
 )
 def test_bad_input_names_expected_and_received(boxes, scores, threshold, message):
