@@ -75,9 +75,7 @@ def find_weights(path: str | Path, raw: bool = False) -> Path:
     if str(path) in CONFIGS:
         shipped = WEIGHTS / f"{path}.safetensors"
         if not shipped.is_file():
-            raise InputError(
-                f"expected a file for {path}, whose weights do not come with minisam, got its name"
-            )
+            raise InputError(f"expected a file for {path}, whose weights do not come with minisam, got its name")
         return shipped
     path = Path(path)
     if path.is_dir():
