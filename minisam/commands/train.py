@@ -223,7 +223,8 @@ def _report(trainer: Any, reason: str) -> None:
     if reason:
         of = f" of {trainer.settings.steps}" if trainer.settings.steps else ", too early to plan their number"
         print(f"stopped at step {trainer.step}{of}; the same command goes on from there")
-    loss = f", loss {read_log(trainer.folder)[-1]['loss']:.4g}" if trainer.step else ""
+    entries = read_log(trainer.folder) if (trainer.folder / "log.jsonl").is_file() else []
+    loss = f", loss {entries[-1]['loss']:.4g}" if entries else ""
     print(f"trained {trainer.step} steps{loss}; the weights are in {weights}")
 
 
