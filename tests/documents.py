@@ -36,6 +36,12 @@ def commands(document: str) -> list[str]:
     return [re.sub(r"\s+#\s.*$", "", command).strip() for _, command in sorted(found)]
 
 
+def options(document: str) -> set[str]:
+    """The options that a document names by themselves, as in `--minutes`."""
+    spans = re.findall(r"`(--[a-z][^`\n]*)`", FENCE.sub("", text(document)))
+    return {option for span in spans for option in re.findall(r"(?<!\S)--[a-z][a-z-]*", span)}
+
+
 def snippets(document: str) -> list[str]:
     """The blocks of Python that a document shows; the cells of a chapter are none, and run when the book is built."""
     return [block[3] for block in FENCE.finditer(text(document)) if block[2].strip() == "python"]
