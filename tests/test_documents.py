@@ -311,7 +311,7 @@ def test_the_snippets_of_readme(place: Path) -> None:
     pytest.importorskip("onnxruntime")
     first, second, onnx = snippets("README.md")
     image = np.asarray(Image.open("photo.jpg"))
-    names: dict[str, object] = {"image": image}
+    names: dict[str, object] = {}
     exec(compile(first, "README.md", "exec"), names)
     exec(compile(second.replace("stability_score_thresh=0.5", "points_per_side=4"), "README.md", "exec"), names)
     assert isinstance(names["records"], list)

@@ -117,7 +117,7 @@ class Trainer:
         path = self.folder / "checkpoint.pt"
         try:
             saved = torch.load(path, map_location=self.processes.device, weights_only=True)
-            old = saved["settings"]
+            old, average, step = dict(saved["settings"]), saved["average"], int(saved["step"])
         except Exception as error:  # whatever a damaged file makes zipfile or the unpickler say
             reason = " ".join(str(error).split())[:120]
             raise InputError(f"expected a whole checkpoint, got {path}: {reason}") from error
@@ -137,7 +137,7 @@ class Trainer:
         except (RuntimeError, ValueError) as error:
             first = str(error).split("\n")[1 if "\n" in str(error) else 0].strip()
             raise InputError(f"expected {path} to hold a model of this architecture, got: {first}") from error
-        self.average, self.step = saved["average"], saved["step"]
+        self.average, self.step = average, step
 
     def _other_settings(self, old: dict[str, Any], wanted: dict[str, Any], differ: list[str]) -> str:
         """Say what to type to go on, and how to train with the settings that are wanted instead."""

@@ -300,6 +300,10 @@ def test_checkpoints_that_do_not_fit(tmp_path):
     torch.save(saved, tmp_path / "a" / "checkpoint.pt")
     with pytest.raises(InputError, match=r"a model of this architecture, got: .*pos_embed"):
         loop.Trainer(SETTINGS, tmp_path / "a")
+    for missing in ("settings", "average", "step"):
+        torch.save({key: value for key, value in saved.items() if key != missing}, tmp_path / "a" / "checkpoint.pt")
+        with pytest.raises(InputError, match=f"expected a whole checkpoint, got .*{missing}"):
+            loop.Trainer(SETTINGS, tmp_path / "a")
     (tmp_path / "a" / "checkpoint.pt").write_bytes(b"PK\x03\x04 nothing")
     with pytest.raises(InputError, match="expected a whole checkpoint"):
         loop.Trainer(SETTINGS, tmp_path / "a")
@@ -366,7 +370,7 @@ OTHERS = [
 def begun(tmp_path_factory):
     """A training of which nothing is there but what it was begun with."""
     folder = tmp_path_factory.mktemp("begun")
-    torch.save({"settings": SETTINGS.plain()}, folder / "checkpoint.pt")
+    torch.save({"settings": SETTINGS.plain(), "average": {}, "step": 1}, folder / "checkpoint.pt")
     return folder
 
 
