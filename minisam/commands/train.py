@@ -162,10 +162,12 @@ def _train(options: argparse.Namespace, settings: Any, bare: bool) -> Any:
         from minisam.checkpoints.checkpoint import read_checkpoint
 
         read_checkpoint(find_weights(settings.init))
-    sources = [source for path in settings.data for source in open_sources(path, bare)]
-    for source in sources:
-        if isinstance(source, Folder):
-            source.check()
+    sources: list[Any] = []
+    for path in settings.data:
+        for source in open_sources(path, bare):
+            if isinstance(source, Folder):
+                source.check()
+            sources.append(source)
     group = distributed.join(options.device)
     recorded = getattr(options, "record", False)  # the autoencoder has no such thing
     trainer = Trainer(settings, folder, group, options.compile, options.compact, recorded)
