@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[1]
 CARD = "minisam/weights/README.md"
 CHAPTERS = [f"chapters/{path.name}" for path in sorted((ROOT / "chapters").glob("*.md"))]
 DOCUMENTS = ["README.md", "CONTRIBUTING.md", CARD, *CHAPTERS]
-PROGRAMS = r"(?:[A-Z_]+=\S+ )*(?:minisam|make|python3?|pip|git|torchrun|jupyter|jupytext-config|\.venv/bin/[\w-]+|for) "
+PROGRAMS = r"(?:[A-Z_]+=\S+ )*(?:minisam|make|python3?|pip|git|torchrun|jupyter|jupytext-config|\.venv/bin/[\w-]+) "
 FENCE = re.compile(r"^ *(`{3,})([^\n]*)\n(.*?)^ *\1`*$", re.MULTILINE | re.DOTALL)
 
 
