@@ -1,4 +1,5 @@
 # minisam: only python3 >= 3.11 and make are assumed. Every target makes or updates its own environment in .venv.
+#   make help         these lines
 #   make read         build the textbook and open it
 #   make lab          the same chapters as live notebooks
 #   make check        before every commit: lint, types, imports, every quick test (minutes)
@@ -13,9 +14,9 @@
 #   make book         build the textbook from clean
 #   make pdf          the textbook as one PDF
 #   make screenshots  every page, wide and on a phone
-#   make weights      train the shipped weights (DATA=images.safetensors)
+#   make weights      train the shipped weights (DATA=images.safetensors, which minisam pack made; PROCESSES=2)
 #   make clean        remove what the build made
-# PYTHON=python3.12 make read    uses another interpreter.
+#   PYTHON=python3.12 make read   uses another interpreter; TORCH=torch==2.13.0 another build of PyTorch
 
 PYTHON ?= python3
 # Named before anything that depends on it. On Linux pip takes the default build; TORCH may name another one.
@@ -126,11 +127,12 @@ bench: $(VENV)/.stamp-test
 # The training of the shipped weights in eleven stages, each from what the one before left: DATA is what
 # minisam pack made of the public sets, PROCESSES (one a core) must divide a batch of 24. It goes on where it was stopped.
 PROCESSES ?= 2
-STAGE = OMP_NUM_THREADS=1 $(VENV)/bin/torchrun --nproc-per-node $(PROCESSES) -m minisam train --data $(DATA) --compile
+STAGE = OMP_NUM_THREADS=1 $(VENV)/bin/torchrun --nproc-per-node $(PROCESSES) -m minisam train --data '$(DATA)' --compile
 STAGES = 1 2:1/raw 3:2/raw 4:3/weights 5:4/raw 6:5/raw 7:6/weights 8:7/raw 9:8/raw 10:9/weights 11:10/weights
 
-weights: $(VENV)/.stamp-test
-	@test -f '$(DATA)' || { echo "Name the packed images like this: make weights DATA=images.safetensors"; exit 1; }
+weights:
+	@test -f '$(DATA)' || { echo "Expected a file that minisam pack made, got '$(DATA)'. Name it: make weights DATA=images.safetensors"; exit 1; }
+	@$(MAKE) --no-print-directory $(VENV)/.stamp-test
 	$(SAY) 'Training the tiny model in eleven stages; its weights will be runs/tiny-11/weights.safetensors'
 	@for stage in $(STAGES); do number=$${stage%%:*} from=$${stage#*:}; \
 	  [ $$from = $$stage ] && begin= || begin="--init runs/tiny-$$from.safetensors"; \

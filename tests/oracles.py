@@ -7,8 +7,10 @@ the magnitude Σ|terms| by computing the same operation on absolute values.
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ import torch
 from threadpoolctl import ThreadpoolController
 
 EPS = float(np.finfo(np.float32).eps)
+KERNELS = Path(__file__).parents[1] / "kernels" / "minisam_kernels"
 DEVICE = os.environ.get("MINISAM_TEST_DEVICE", "cpu")  # where the oracle computes: pytest --device sets it
 
 
@@ -33,17 +36,33 @@ def oracle(function: Callable[..., Any], *arguments: Any, **options: Any) -> np.
 
 
 def assert_close(actual: np.ndarray, expected: np.ndarray, magnitude: np.ndarray | float, tolerance: float) -> None:
-    """|actual − expected| ≤ tolerance · eps · magnitude everywhere; NaN and inf stand where the oracle has them."""
-    assert actual.shape == expected.shape, f"shape {actual.shape}, expected {expected.shape}"
+    """|actual − expected| ≤ tolerance · eps · magnitude everywhere; NaN and inf stand where the oracle has them.
+
+    What fails is shown at its worst place: the index, what came and what was wanted, and the file of the kernel.
+    """
+    assert actual.shape == expected.shape, f"shape {actual.shape}, expected {expected.shape}{_kernel()}"
+    allowed = np.broadcast_to(tolerance * EPS * (np.asarray(magnitude) + np.finfo(np.float32).tiny), expected.shape)
     finite = np.isfinite(expected)
-    np.testing.assert_array_equal(actual[~finite], expected[~finite].astype(actual.dtype))
-    error = np.abs(actual.astype(np.float64) - expected)[finite]
-    allowed = np.broadcast_to(tolerance * EPS * (np.asarray(magnitude) + np.finfo(np.float32).tiny), expected.shape)[
-        finite
-    ]
-    assert np.isfinite(actual[finite]).all(), "not finite where the oracle is"
-    worst = np.argmax(error - allowed) if error.size else 0
-    assert (error <= allowed).all(), f"error {error[worst]:.3g} > allowed {allowed[worst]:.3g}"
+    with np.errstate(invalid="ignore"):  # inf − inf
+        error = np.abs(actual.astype(np.float64) - expected)
+    equal = (actual == expected.astype(actual.dtype)) | (np.isnan(actual) & np.isnan(expected))
+    bad = np.where(finite, ~(error <= allowed) | ~np.isfinite(actual), ~equal)
+    if bad.any():
+        excess = np.where(bad, np.nan_to_num(error - allowed, nan=np.inf), -np.inf)
+        index = tuple(int(i) for i in np.unravel_index(np.argmax(excess), excess.shape))
+        got, wanted, most = (float(values[index]) for values in (actual, expected, allowed))
+        message = f"at {list(index)}: got {got:.9g}, wanted {wanted:.9g}, error {abs(got - wanted):.3g} > {most:.3g}"
+        raise AssertionError(f"{message}; {np.count_nonzero(bad)} of {bad.size} differ{_kernel()}")
+
+
+def _kernel() -> str:
+    """Where to look: the file of the kernel that the calling test is of, if it is one."""
+    for frame in inspect.stack():
+        test = Path(frame.filename)
+        file = KERNELS / test.parent.name / f"{test.stem.removeprefix('test_')}.py"
+        if test.name.startswith("test_") and file.is_file():
+            return f" (see {file.relative_to(KERNELS.parents[1])})"
+    return ""
 
 
 def blas_threads() -> set[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from minisam.console import add_model, load_or_build_model, need
+from minisam.console import add_model, load_or_build_model, need, progress
 
 
 def add(parsers: Any) -> None:
@@ -29,11 +29,16 @@ def run(options: argparse.Namespace) -> int:
 
     export.check_folder(options.output)
     sam = load_or_build_model(options)
-    for path in export.export(sam, options.output):
+    with progress(total=2 if options.no_check else 6, desc="export") as bar:
+
+        def tell(what: str) -> None:
+            bar.set_description(what)
+            bar.update()
+
+        files = export.export(sam, options.output, tell)
+        errors = {} if options.no_check else export.check(sam, options.output, tell)
+    for path in files:
         print(f"{path}: {path.stat().st_size / 1e6:.1f} MB, opset {export.OPSET}")
-    if options.no_check:
-        return 0
-    errors = export.check(sam, options.output)
     for name, error in errors.items():
         verdict = "ok" if error <= export.TOLERANCE else "FAILED"
         limit = f"{error:.1e} of the largest value, tolerance {export.TOLERANCE:g}"

@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from minisam.console import count, need, positive
+from minisam.training.settings import CHOICES, PretrainSettings, Settings, option, read_settings
 from minisam_kernels.runtime.errors import InputError
 
-# option → (kind, help); the names and the defaults are those of minisam.training.settings
+# option → (kind, help); names, defaults and choices are those of minisam.training.settings
 COMMON: dict[str, tuple[Any, str]] = {
-    "model": (str, "tiny, vit_b, vit_l or vit_h"),
-    "depth": (count, "blocks of the encoder, if not the model's own number"),
-    "width": (count, "its width, heads of 64, if not the model's own"),
+    "model": (str, "whose sizes it has"),
+    "depth": (count, "blocks of the encoder; 0: the model's own number"),
+    "width": (count, "its width, heads of 64; 0: the model's own"),
     "size": (positive, "side of the training images in pixels"),
     "steps": (positive, "steps in all"),
     "batch": (positive, "images per step"),
-    "optimizer": (str, "adamw, or muon for the matrices"),
+    "optimizer": (str, "muon: for the matrices, adamw for the rest"),
     "others": (float, "share of the learning rate for what muon leaves to adamw"),
     "lr": (float, "highest learning rate"),
     "final_lr": (float, "learning rate at the last step"),
-    "decay": (str, "how it falls: linear, cosine, or by 10 at given steps"),
+    "decay": (str, "how it falls; steps: by 10 at each --drop"),
     "drops": (positive, "a step at which it falls by 10, with --decay steps; repeatable"),
     "warmup": (count, "steps until the learning rate is at its highest"),
     "weight_decay": (float, "AdamW's weight decay"),
@@ -31,10 +33,13 @@ COMMON: dict[str, tuple[Any, str]] = {
     "drop_path": (float, "share of the last block's branches left out (stochastic depth)"),
     "clip": (float, "longest gradient"),
     "average": (float, "how much the running average of the weights keeps at step t, at most: t / (t + 10)"),
-    "precision": (str, "float32, or bf16 for products"),
-    "world": (float, "share of images from the procedural world, 0 to 1"),
-    "hold_out": (count, "never show every N-th image of a set, to measure on it (see minisam transfer)"),
-    "init": (str, "weights to start from, or the folder of a training"),
+    "precision": (str, "of products"),
+    "world": (float, "share of images from the procedural world, 0 to 1; 0 if --data is given without it"),
+    "hold_out": (count, "never show every N-th image of a set, to measure on it (see minisam transfer); 0: show all"),
+    "init": (
+        str,
+        "weights to start from, nothing else: a file, a training's folder, or tiny, which comes with minisam",
+    ),
     "seed": (count, "seed of everything random"),
 }
 TRAIN: dict[str, tuple[Any, str]] = {
@@ -54,23 +59,29 @@ PRETRAIN: dict[str, tuple[Any, str]] = {
 }
 
 
-def _add_options(parser: argparse.ArgumentParser, options: dict[str, tuple[Any, str]], data: str) -> None:
-    """An option for every setting, and those that say where and for how long."""
+def _add_options(parser: argparse.ArgumentParser, options: dict[str, tuple[Any, str]], kind: Any, data: str) -> None:
+    """An option for every setting of ``kind``, and those that say where and for how long."""
     parser.add_argument("folder", metavar="FOLDER", help="where the training lives; made if need be")
-    parser.add_argument("--data", metavar="PATH", action="append", default=[], help=data)
-    for name, (kind, text) in options.items():
-        option = f"--{name.replace('_', '-')}"
-        if kind is bool:
-            parser.add_argument(f"--no-{option[2:]}", dest=name, action="store_false", default=None, help=text)
-        elif name == "drops":
-            parser.add_argument("--drop", dest=name, type=kind, action="append", metavar="STEP", help=text)
-        else:
-            parser.add_argument(option, type=kind, metavar="PATH" if name == "init" else name[0].upper(), help=text)
+    parser.add_argument("--data", metavar="PATH", action="append", default=[], help=f"{data}; repeatable")
+    defaults = kind()
+    for name, (parse, text) in options.items():
+        value, flag = getattr(defaults, name), option(name)
+        if parse is bool:
+            text = f"{text} (default: they are shown)"
+            parser.add_argument(f"--no-{flag[2:]}", dest=name, action="store_false", default=None, help=text)
+            continue
+        shown = "none" if value in ("", ()) else str(value)
+        metavar = f"{{{','.join(CHOICES[name])}}}" if name in CHOICES else {"init": "PATH"}.get(name, flag[2:3].upper())
+        action = "append" if name == "drops" else "store"
+        text = f"{text} (default {shown})"
+        parser.add_argument(flag, dest=name, type=parse, action=action, metavar=metavar, help=text)
     parser.add_argument("--config", metavar="PATH", help="a JSON file of settings; options given beside it win")
     parser.add_argument("--init-raw", action="store_true", help="of a folder, the last weights and not their average")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where to compute (default cpu)")
     parser.add_argument("--workers", type=count, default=1, metavar="N", help="processes making images (default 1)")
-    parser.add_argument("--minutes", type=float, default=math.inf, metavar="M", help="stop after so long, saved")
+    minutes = "stop after so long, saved (default: no limit). Without --steps their number is planned, from the speed "
+    minutes += "of the first, so that the learning rate comes to its end in that time; the warm-up is a quarter at most"
+    parser.add_argument("--minutes", type=float, default=math.inf, metavar="M", help=minutes)
     parser.add_argument("--compile", action="store_true", help="let torch compile the losses, on a GPU the model too")
     parser.add_argument("--compact", action="store_true", help="smaller checkpoints: the optimiser's moments as bf16")
     parser.add_argument("--plot", action="store_true", help="only draw FOLDER/log.jsonl into FOLDER/log.png")
@@ -85,7 +96,7 @@ def add(parsers: Any) -> None:
         "step's weights, checkpoint.pt is for going on. Ctrl-C stops after saving; the same command continues. "
         "Several GPUs or machines: torchrun --nproc-per-node N -m minisam train FOLDER …",
     )
-    _add_options(train, COMMON | TRAIN, "images with masks in SA-1B's schema, or a packed file; repeatable")
+    _add_options(train, COMMON | TRAIN, Settings, "images with masks in SA-1B's schema, or a packed file")
     train.add_argument("--record", action="store_true", help="in one process on a GPU: play each step as a recording")
     train.set_defaults(run=run)
 
@@ -95,7 +106,7 @@ def add(parsers: Any) -> None:
         description="Hide most of each image and learn to draw it. weights.safetensors is for minisam train --init; "
         "reconstruction.png shows images, what is seen of them, and what the model makes of it.",
     )
-    _add_options(pretrain, COMMON | PRETRAIN, "a folder of images, or a packed file; repeatable")
+    _add_options(pretrain, COMMON | PRETRAIN, PretrainSettings, "a folder of images, or a packed file")
     pretrain.set_defaults(run=run_pretrain)
 
     pack = parsers.add_parser("pack", help="pack folders of images with masks into one small file for training")
@@ -110,18 +121,26 @@ def add(parsers: Any) -> None:
 
 
 def _settings(options: argparse.Namespace, kind: Any, names: dict[str, tuple[Any, str]]) -> Any:
-    """The settings that file and options name, checked."""
+    """The settings that file and options name, checked.
+
+    With data and no share of the world named, none of the images are the world's. Without a number of steps it is
+    that of the training in the folder, or as many as there are minutes for, or the default.
+    """
     from minisam.training.initialisation import find_weights
-    from minisam.training.settings import read_settings
 
     given = read_settings(options.config, kind) if options.config else {}
     given |= {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     if options.data:
         given["data"] = tuple(options.data)
+    if given.get("data"):
+        given.setdefault("world", 0.0)
+    if math.isfinite(options.minutes) or (Path(options.folder) / "checkpoint.pt").exists():
+        given.setdefault("steps", 0)
     if isinstance(given.get("drops"), list):
         given["drops"] = tuple(given["drops"])
     if given.get("init"):
-        given["init"] = str(find_weights(given["init"], options.init_raw))
+        weights = find_weights(given["init"], options.init_raw)
+        given["init"] = given["init"] if given["init"] in CHOICES["model"] else str(weights)
     settings = kind(**given)
     settings.check()
     return settings
@@ -137,6 +156,7 @@ def _train(options: argparse.Namespace, settings: Any, bare: bool) -> Any:
         raise InputError(f"expected a folder for the training, got the file {folder}")
 
     from minisam.training import distributed
+    from minisam.training.initialisation import find_weights
     from minisam.training.loop import Trainer
     from minisam.training.packed import Packed
     from minisam.training.sources import open_sources
@@ -144,14 +164,18 @@ def _train(options: argparse.Namespace, settings: Any, bare: bool) -> Any:
     if settings.init:
         from minisam.checkpoints.checkpoint import read_checkpoint
 
-        read_checkpoint(settings.init)
+        read_checkpoint(find_weights(settings.init))
+    sources: list[Any] = []
     for path in settings.data:
         for source in open_sources(path, bare):
             if not isinstance(source, Packed):  # it is checked when it is opened
                 source.check()
+            sources.append(source)
     group = distributed.join(options.device)
     recorded = getattr(options, "record", False)  # the autoencoder has no such thing
     trainer = Trainer(settings, folder, group, options.compile, options.compact, recorded)
+    if group.leads:
+        print(_mixture(settings.world, sources), file=sys.stderr)
     try:
         reason = trainer.run(options.workers, options.minutes - (time.monotonic() - began) / 60)
     finally:
@@ -161,13 +185,19 @@ def _train(options: argparse.Namespace, settings: Any, bare: bool) -> Any:
     return trainer, group, reason
 
 
+def _mixture(world: float, sources: list[Any]) -> str:
+    """What the images are, in one line."""
+    sets = ", ".join(f"{source.name} ({len(source)})" for source in sources)
+    shares = [f"{world:.0%} of the procedural world"] if world else []
+    shares += [f"{1 - world:.0%} of {sets}, each set as often"] if sets and world < 1 else []
+    return f"images: {'; '.join(shares)}"
+
+
 def run(options: argparse.Namespace) -> int:
     """``minisam train``."""
     need("reference", "torch")
     if options.plot:
         return _plot(options)
-    from minisam.training.settings import Settings
-
     settings = _settings(options, Settings, COMMON | TRAIN)
     trainer, group, reason = _train(options, settings, bare=False)
     if group.leads:
@@ -181,7 +211,6 @@ def run_pretrain(options: argparse.Namespace) -> int:
     if options.plot:
         return _plot(options)
     from minisam.training.autoencoder import figure
-    from minisam.training.settings import PretrainSettings
 
     trainer, group, reason = _train(options, _settings(options, PretrainSettings, COMMON | PRETRAIN), bare=True)
     if group.leads:
@@ -191,10 +220,15 @@ def run_pretrain(options: argparse.Namespace) -> int:
 
 
 def _report(trainer: Any, reason: str) -> None:
+    from minisam.training.log import read_log
+
     weights = trainer.folder / "weights.safetensors"
     if reason:
-        print(f"stopped at step {trainer.step} of {trainer.settings.steps}; the same command goes on from there")
-    print(f"trained {trainer.step} steps; the weights are in {weights}")
+        of = f" of {trainer.settings.steps}" if trainer.settings.steps else ", too early to plan their number"
+        print(f"stopped at step {trainer.step}{of}; the same command goes on from there")
+    entries = read_log(trainer.folder) if (trainer.folder / "log.jsonl").is_file() else []
+    loss = f", loss {entries[-1]['loss']:.4g}" if entries else ""
+    print(f"trained {trainer.step} steps{loss}; the weights are in {weights}")
 
 
 def _plot(options: argparse.Namespace) -> int:

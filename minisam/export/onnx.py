@@ -29,7 +29,7 @@ import logging
 import os
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -189,7 +189,7 @@ def decoder_program(sam: Sam, model: reference.Sam) -> Any:
     return _trace(Decoder(model), inputs, axes, ["low_res_masks", "iou_predictions"], sam)
 
 
-def export(sam: Sam, folder: str | Path) -> list[Path]:
+def export(sam: Sam, folder: str | Path, tell: Callable[[str], object] = lambda _: None) -> list[Path]:
     """Write ``encoder.onnx`` and ``decoder.onnx`` into ``folder``, both or neither.
 
     Parameters
@@ -198,6 +198,8 @@ def export(sam: Sam, folder: str | Path) -> list[Path]:
         The model.
     folder : str or Path
         Where to; made if need be. Weights above 2 GB (ViT-H) go to ``encoder.onnx.data``, which must stay beside it.
+    tell : callable, optional
+        Called with the name of each file before its graph is made, which takes most of the time.
 
     Returns
     -------
@@ -218,6 +220,7 @@ def export(sam: Sam, folder: str | Path) -> list[Path]:
             for name, program in ((ENCODER, encoder_program), (DECODER, decoder_program)):
                 size = sum(value.nbytes for key, value in sam.state_dict().items() if key.startswith("image_encoder."))
                 external = name == ENCODER and size > LARGEST
+                tell(name)
                 program(sam, model).save(Path(temporary) / name, external_data=external)
             files = sorted(Path(temporary).iterdir(), reverse=True)  # weights before the graph that names them
             for file in files:
@@ -243,8 +246,11 @@ def check_folder(folder: str | Path) -> Path:
     return folder
 
 
-def check(sam: Sam, folder: str | Path) -> dict[str, float]:
-    """Run both files in ONNX Runtime beside torch → the largest difference of each output, relative to its largest."""
+def check(sam: Sam, folder: str | Path, tell: Callable[[str], object] = lambda _: None) -> dict[str, float]:
+    """Run both files in ONNX Runtime beside torch → the largest difference of each output, relative to its largest.
+
+    ``tell`` is called before each of the four runs.
+    """
     import onnxruntime
 
     model = torch_model(sam)
@@ -256,6 +262,7 @@ def check(sam: Sam, folder: str | Path) -> dict[str, float]:
         changed = {"mask_input": prompt["mask_input"][:masks], "has_mask_input": torch.full((1,), has)}
         cases.append((DECODER, Decoder(model), prompt | changed))
     for name, module, inputs in cases:
+        tell(f"check {name}")
         session = onnxruntime.InferenceSession(Path(folder) / name, providers=["CPUExecutionProvider"])
         outputs = session.run(None, {key: value.numpy() for key, value in inputs.items()})
         with torch.no_grad():

@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from minisam.model.config import SamConfig
+from minisam.checkpoints.loading import WEIGHTS
+from minisam.model.config import CONFIGS, SamConfig
 from minisam.training.settings import Common
 from minisam_kernels import InputError
 
@@ -69,7 +70,13 @@ def stretch(state: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]]) 
 
 
 def find_weights(path: str | Path, raw: bool = False) -> Path:
-    """Return the file of weights that ``--init`` names: a file itself, or a training's average (or raw) weights."""
+    """Return the file of weights that ``--init`` names: of the model that comes with minisam, as ``minisam.load`` has
+    it, a file itself, or a training's average (or raw) weights."""
+    if str(path) in CONFIGS:
+        shipped = WEIGHTS / f"{path}.safetensors"
+        if not shipped.is_file():
+            raise InputError(f"expected a file for {path}, whose weights do not come with minisam, got its name")
+        return shipped
     path = Path(path)
     if path.is_dir():
         path /= "raw.safetensors" if raw else "weights.safetensors"
@@ -82,6 +89,7 @@ def load_weights(model: nn.Module, path: str | Path, config: SamConfig) -> None:
     """Fill the model from a file, with positions stretched; a pretrained encoder alone leaves the rest as it is."""
     from minisam.checkpoints.checkpoint import check_finite, read_checkpoint
 
+    path = find_weights(path)
     arrays = read_checkpoint(path)
     shapes = config.shapes()
     partial = arrays.metadata.get("holds") == ENCODER_ONLY

@@ -1,17 +1,26 @@
-"""A training's log: one JSON object a line, its plot, and when to stop."""
+"""A training's log: one JSON object a line, its plot; how many steps there is time for, and when to stop."""
 
 from __future__ import annotations
 
 import json
 import math
 import signal
+import sys
 import threading
 import time
 from pathlib import Path
 from typing import Any
 
-from minisam.files.atomic import atomic
+import torch
+from torch import Tensor
+
+from minisam.files.atomic import atomic, writing
 from minisam_kernels import InputError
+
+SAY_EVERY = 10.0  # seconds between two lines where there is no terminal for a bar
+SKIPPED = 2  # steps that say nothing of the speed: processes start, compilers compile
+MEASURED = 0.03  # of the time, until the speed is known
+USED = 0.95  # of the time, for steps; the rest is for saving
 
 
 def read_log(folder: str | Path) -> list[dict[str, Any]]:
@@ -22,9 +31,11 @@ def read_log(folder: str | Path) -> list[dict[str, Any]]:
     entries = []
     for line in path.read_text(encoding="utf-8").splitlines():
         try:
-            entries.append(json.loads(line))
-        except ValueError:
+            entry = json.loads(line)
+        except (ValueError, RecursionError):
             continue
+        if isinstance(entry, dict) and isinstance(entry.get("step"), int):
+            entries.append(entry)
     return entries
 
 
@@ -51,7 +62,8 @@ def plot(folder: str | Path) -> Path:
     figure = Figure(figsize=(8, 2.2 * len(panels)), layout="constrained")
     for axes, panel in zip(figure.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0], panels):
         for key in panel:
-            axes.plot(steps, [entry.get(key, math.nan) for entry in entries], label=key, linewidth=1)
+            values = [entry.get(key, math.nan) for entry in entries]
+            axes.plot(steps, values, label=key, linewidth=1, marker="." if len(steps) < 30 else "")
         axes.legend(fontsize=7, ncols=4, frameon=False)
         axes.grid(alpha=0.3)
     axes.set_xlabel("step")
@@ -59,6 +71,95 @@ def plot(folder: str | Path) -> Path:
     with atomic(path) as temporary:
         figure.savefig(temporary, format="png", dpi=110)
     return path
+
+
+class Journal:
+    """Sums figures on the device and writes their means as lines of log.jsonl."""
+
+    def __init__(self, trainer: Any) -> None:
+        self.trainer, self.count = trainer, 0
+        self.sums: dict[str, Tensor] = {}
+        self.began = self.waiting_since = self.started = time.monotonic()
+        self.waited, self.first, self.said, self.line = 0.0, trainer.step, -math.inf, dict[str, float]()
+
+    def arrived(self) -> None:
+        """Note that a batch has come: until now the training waited for it."""
+        self.waited += time.monotonic() - self.waiting_since
+
+    def add(self, figures: dict[str, Tensor]) -> None:
+        """Add the figures of a step."""
+        for key, value in figures.items():
+            self.sums[key] = self.sums[key] + value if self.count else value
+        self.count += 1
+        if self.trainer.processes.device.type == "cpu":
+            self.check()
+        self.waiting_since = time.monotonic()
+
+    def check(self) -> None:
+        """Raise ``InputError`` where the loss or its gradient is no number any more."""
+        for key in ("loss", "norm") if self.count else ():
+            if not math.isfinite(float(self.sums[key])):
+                step, folder = self.trainer.step, self.trainer.folder
+                kept = f"{folder / 'checkpoint.pt'} is from before and stays"
+                raise InputError(f"expected a finite loss, got {key} {float(self.sums[key])} near step {step}; {kept}")
+
+    def write(self) -> dict[str, float]:
+        """Write a line of means over the steps since the last one (and over all processes)."""
+        processes, s = self.trainer.processes, self.trainer.settings
+        self.check()
+        means = (processes.mean(torch.stack(list(self.sums.values())).float()) / self.count).tolist()
+        took = time.monotonic() - self.began
+        line = {"step": self.trainer.step, "time": round(time.time(), 1)}
+        line |= {key: round(value, 5) for key, value in zip(self.sums, means)}
+        line |= {"lr": float(f"{s.learning_rate(self.trainer.step - 1):.4g}")}
+        line |= {"pictures_s": round(self.count * s.batch / took, 2), "waited": round(self.waited / took, 3)}
+        if processes.leads:
+            path = self.trainer.folder / "log.jsonl"
+            with writing(path), open(path, "a") as log:
+                log.write(json.dumps(line) + "\n")
+        self.sums, self.count, self.waited, self.began, self.line = {}, 0, 0.0, time.monotonic(), line
+        return line
+
+    def say(self) -> None:
+        """Print a line for whoever has no terminal: at the first step, the last, and every ``SAY_EVERY`` seconds."""
+        step, steps, now = self.trainer.step, self.trainer.settings.steps, time.monotonic()
+        if not self.trainer.processes.leads or (now - self.said < SAY_EVERY and step != steps):
+            return
+        means = {key: float(value) / self.count for key, value in self.sums.items()} if self.count else self.line
+        words = [f"{key} {means[key]:.4g}" for key in ("loss", "iou_1") if key in means]
+        minutes = (now - self.started) / (step - self.first) * (steps - step) / 60
+        left = f", {minutes:.1f} minutes left" if steps else ""
+        of = f"step {step} of {steps or '?'}"
+        print(f"{self.trainer.task.name}: {of}, {', '.join(words)}{left}", file=sys.stderr, flush=True)
+        self.said = now
+
+
+class Planner:
+    """Plans how many steps end before ``deadline``, from the speed of the first.
+
+    Steps are timed after the first ``SKIPPED``; the plan is made at step 4, 8, 16 …, once they took ``MEASURED`` of
+    the time.
+    """
+
+    def __init__(self, deadline: float) -> None:
+        self.deadline, self.began, self.made = deadline, time.monotonic(), 0
+        self.least = MEASURED * (deadline - self.began)
+
+    def ready(self, made: int) -> bool:
+        """Say after each step, of which this is number ``made``, whether to look at ``measured``: seldom."""
+        self.made = made - SKIPPED
+        if made == SKIPPED:
+            self.began = time.monotonic()
+        return made >= 4 and made & (made - 1) == 0
+
+    @property
+    def measured(self) -> bool:
+        return time.monotonic() - self.began >= self.least
+
+    def more(self) -> int:
+        """Return how many more steps there is time for; at least one."""
+        now = time.monotonic()
+        return max(1, int(USED * (self.deadline - now) * self.made / max(now - self.began, 1e-6)))
 
 
 class Stop:

@@ -7,7 +7,7 @@ the log is due. One process trains, or several that ``torchrun`` starts: see ``d
 
 from __future__ import annotations
 
-import json
+import dataclasses
 import math
 import os
 import shutil
@@ -25,20 +25,21 @@ from tqdm import tqdm
 
 from minisam.checkpoints.checkpoint import save_checkpoint
 from minisam.checkpoints.safetensors_file import write_safetensors
-from minisam.files.atomic import atomic, writing
+from minisam.files.atomic import atomic
 from minisam.reference import fast
 from minisam.training import initialisation
 from minisam.training.cuda_graphs import Recorder
 from minisam.training.distributed import Processes
-from minisam.training.log import Stop, cut_log
+from minisam.training.log import Journal, Planner, Stop, cut_log
 from minisam.training.optimiser import Optimiser
 from minisam.training.rounds import Interaction
-from minisam.training.settings import Common, PretrainSettings, Settings
+from minisam.training.settings import Common, PretrainSettings, Settings, typed
 from minisam_kernels import InputError
 
 __all__ = ["PretrainSettings", "Settings", "Trainer"]
 
 LOG_EVERY = 20  # steps
+ENDLESS = 10**9  # steps, until their number is planned
 
 
 def begin(settings: Common) -> Any:
@@ -117,23 +118,36 @@ class Trainer:
         path = self.folder / "checkpoint.pt"
         try:
             saved = torch.load(path, map_location=self.processes.device, weights_only=True)
-            old = saved["settings"]
+            old, average, step = dict(saved["settings"]), saved["average"], int(saved["step"])
         except Exception as error:  # whatever a damaged file makes zipfile or the unpickler say
             reason = " ".join(str(error).split())[:120]
             raise InputError(f"expected a whole checkpoint, got {path}: {reason}") from error
+        old = type(self.settings)().plain() | old  # what came later stands at its default
+        if self.settings.steps == 0:  # as many as are planned there
+            warmup = self.settings.warmup
+            self.settings = self.settings.planned(old["steps"])
+            if old["warmup"] == warmup or not old["steps"]:
+                self.settings = dataclasses.replace(self.settings, warmup=warmup)
         wanted = self.settings.plain()
-        defaults = type(self.settings)().plain()
-        differ = {key: (old.get(key, defaults[key]), value) for key, value in wanted.items()}
-        differ = {key: pair for key, pair in differ.items() if pair[0] != pair[1]}
+        differ = [key for key in wanted if wanted[key] != old[key] and (key != "steps" or old[key])]
         if differ:
-            raise InputError(f"expected the settings that {self.folder} was begun with, got (old, new): {differ}")
+            raise InputError(self._other_settings(old, wanted, differ))
         try:
             self.model.load_state_dict(saved["model"])
             self.optimiser.load_state_dict(saved["optimiser"])
         except (RuntimeError, ValueError) as error:
             first = str(error).split("\n")[1 if "\n" in str(error) else 0].strip()
             raise InputError(f"expected {path} to hold a model of this architecture, got: {first}") from error
-        self.average, self.step = saved["average"], saved["step"]
+        self.average, self.step = average, step
+
+    def _other_settings(self, old: dict[str, Any], wanted: dict[str, Any], differ: list[str]) -> str:
+        """Say what to type to go on, and how to train with the settings that are wanted instead."""
+        then, now = ([typed(key, values[key]) for key in differ] for values in (old, wanted))
+        fresh = {"model", "depth", "width", "init"} & set(differ)  # another architecture, another beginning
+        command = [f"minisam {self.task.name} ANOTHER", *([] if fresh else [f"--init {self.folder}"])]
+        command += [words for words in now if not words.startswith("no ")]
+        got = f"got {', '.join(now)} (to train with that: {' '.join(command)} …)"
+        return f"expected {', '.join(then)}, with which {self.folder} was begun and has to go on, {got}"
 
     def save(self) -> None:
         """Write ``checkpoint.pt`` (to go on), ``weights.safetensors`` (the average) and ``raw.safetensors`` (the last
@@ -205,7 +219,7 @@ class Trainer:
             DataLoader(
                 self.task.pictures(),
                 s.batch // self.processes.size,
-                sampler=Numbers(range(self.step, s.steps), s.batch, self.processes.share(s.batch)),
+                sampler=Numbers(range(self.step, s.steps or ENDLESS), s.batch, self.processes.share(s.batch)),
                 num_workers=workers,
                 pin_memory=self.processes.device.type == "cuda",
                 **context,
@@ -215,41 +229,60 @@ class Trainer:
     def run(self, workers: int = 1, minutes: float = math.inf, save_every: float = 180.0) -> str:
         """Train to the last step (and return ""), or until ``minutes`` are over or a signal comes (and return which).
 
-        Saves every ``save_every`` seconds and at the end; logs every 20 steps. A loss that is not finite is an
-        ``InputError``; the last checkpoint stays as it was.
+        Saves every ``save_every`` seconds and at the end; logs the first step, every 20th and the last. Where
+        ``settings.steps`` is 0, they are planned to end within ``minutes``, the learning rate with them. A loss that is
+        not finite is an ``InputError``; the last checkpoint stays as it was.
         """
+        if not self.settings.steps and minutes == math.inf:
+            raise InputError("expected --steps above 0, or --minutes that say how many, got neither")
         if self.processes.leads:
             cut_log(self.folder, self.step)
         if self.step == 0:
             self.save()
-        s, journal, reason, saved = self.settings, Journal(self), "", time.monotonic()
+        s, first, journal, reason, saved = self.settings, self.step, Journal(self), "", time.monotonic()
         bar = tqdm(
-            total=s.steps * s.batch,
+            total=s.steps * s.batch or None,
             initial=self.step * s.batch,
             unit=" pictures",
             desc=self.task.name,
             disable=None if self.processes.leads else True,
         )
         with Stop(minutes) as stop, bar:
+            planner = Planner(stop.deadline)
             for batch in in_one_line(self.batches(workers)):
                 journal.arrived()
                 journal.add(self.train_step(batch))
                 bar.update(s.batch)
-                if journal.count == LOG_EVERY or self.step == s.steps:
+                if not self.settings.steps and planner.ready(self.step - first):
+                    journal.check()  # waits for a GPU
+                    self._plan(planner)
+                    bar.total = self.settings.steps * s.batch or None
+                if self.step in (1, self.settings.steps) or self.step % LOG_EVERY == 0:
                     shown = journal.write()
                     bar.set_postfix({key: shown[key] for key in ("loss", "iou_1") if key in shown})
+                if bar.disable:
+                    journal.say()
                 if self.processes.size == 1 or self.processes.device.type == "cpu" or journal.count == 0:
                     reason = "stop" if self.processes.any(bool(stop.reason)) else ""
                 if reason:
                     reason = stop.reason or "stopped with the others"
                     break
+                if self.step == self.settings.steps:
+                    break
                 if time.monotonic() - saved > save_every:
                     journal.check()
                     self.save()
                     saved = time.monotonic()
-        journal.check()
+        if journal.count:
+            journal.write()
         self.save()
-        return reason if self.step < s.steps else ""
+        return reason if self.step < (self.settings.steps or ENDLESS) else ""
+
+    def _plan(self, planner: Planner) -> None:
+        """Set the number of steps, the same in all processes, once enough of the time has been measured."""
+        if self.processes.any(planner.measured):
+            mean = self.processes.mean(torch.tensor(float(planner.more()), device=self.processes.device))
+            self.settings = self.settings.planned(self.step + int(mean))
 
 
 class Numbers(Sampler[int]):
@@ -271,54 +304,6 @@ def in_one_line(batches: Iterator[dict[str, Tensor]]) -> Iterator[dict[str, Tens
         yield from batches
     except InputError as error:
         raise InputError(str(error).strip().split("InputError: ")[-1]) from None
-
-
-class Journal:
-    """Sums figures on the device and writes their means as lines of log.jsonl."""
-
-    def __init__(self, trainer: Trainer) -> None:
-        self.trainer, self.count = trainer, 0
-        self.sums: dict[str, Tensor] = {}
-        self.began = self.waiting_since = time.monotonic()
-        self.waited = 0.0
-
-    def arrived(self) -> None:
-        """Note that a batch has come: until now the training waited for it."""
-        self.waited += time.monotonic() - self.waiting_since
-
-    def add(self, figures: dict[str, Tensor]) -> None:
-        """Add the figures of a step."""
-        for key, value in figures.items():
-            self.sums[key] = self.sums[key] + value if self.count else value
-        self.count += 1
-        if self.trainer.processes.device.type == "cpu":
-            self.check()
-        self.waiting_since = time.monotonic()
-
-    def check(self) -> None:
-        """Raise ``InputError`` where the loss or its gradient is no number any more."""
-        for key in ("loss", "norm") if self.count else ():
-            if not math.isfinite(float(self.sums[key])):
-                step, folder = self.trainer.step, self.trainer.folder
-                kept = f"{folder / 'checkpoint.pt'} is from before and stays"
-                raise InputError(f"expected a finite loss, got {key} {float(self.sums[key])} near step {step}; {kept}")
-
-    def write(self) -> dict[str, float]:
-        """Write a line of means over the steps since the last one (and over all processes)."""
-        processes, s = self.trainer.processes, self.trainer.settings
-        self.check()
-        means = (processes.mean(torch.stack(list(self.sums.values())).float()) / self.count).tolist()
-        took = time.monotonic() - self.began
-        line = {"step": self.trainer.step, "time": round(time.time(), 1)}
-        line |= {key: round(value, 5) for key, value in zip(self.sums, means)}
-        line |= {"lr": float(f"{s.learning_rate(self.trainer.step - 1):.4g}")}
-        line |= {"pictures_s": round(self.count * s.batch / took, 2), "waited": round(self.waited / took, 3)}
-        if processes.leads:
-            path = self.trainer.folder / "log.jsonl"
-            with writing(path), open(path, "a") as log:
-                log.write(json.dumps(line) + "\n")
-        self.sums, self.count, self.waited, self.began = {}, 0, 0.0, time.monotonic()
-        return line
 
 
 def write_weights(path: Path, weights: dict[str, Any], config: Any, notes: dict[str, str]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import shlex
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +20,13 @@ PRECISIONS = ("float32", "bf16")
 DECAYS = ("linear", "cosine", "steps")
 MULTIMASK = ("best", "mean", "single")
 OPTIMIZERS = ("adamw", "muon")
+CHOICES = {
+    "model": tuple(CONFIGS),
+    "precision": PRECISIONS,
+    "decay": DECAYS,
+    "optimizer": OPTIMIZERS,
+    "multimask": MULTIMASK,
+}
 
 AnySettings = TypeVar("AnySettings", bound="Common")
 
@@ -27,11 +35,12 @@ AnySettings = TypeVar("AnySettings", bound="Common")
 class Common:
     """``data`` are folders in SA-1B's schema or packed files, of which every ``hold_out``-th image is never shown;
     ``world`` is the share of procedural images; ``size`` the input's side in pixels (weights are stretched when it is
-    not the model's own). ``init`` are weights to begin with; ``depth`` and ``width`` make another encoder than the
-    model's own; ``optimizer`` is AdamW, or Muon with AdamW for the rest, at ``others`` times the learning rate (see
-    ``optimiser``). That rate warms up, then falls to ``final_lr`` in a straight line, along half a cosine, or by 10 at
-    each of the steps ``drops``; ``layer_decay`` multiplies it for every block of the encoder counted from the top.
-    ``average`` is what the running average of the weights keeps at a step t, or t / (t + 10) if that is less."""
+    not the model's own); ``steps`` 0 are as many as ``Trainer.run`` has minutes for. ``init`` are weights to begin
+    with; ``depth`` and ``width`` make another encoder than the model's own; ``optimizer`` is AdamW, or Muon with AdamW
+    for the rest, at ``others`` times the learning rate (see ``optimiser``). That rate warms up, then falls to
+    ``final_lr`` in a straight line, along half a cosine, or by 10 at each of the steps ``drops``; ``layer_decay``
+    multiplies it for every block of the encoder counted from the top. ``average`` is what the running average of the
+    weights keeps at a step t, or t / (t + 10) if that is less."""
 
     model: str = "tiny"
     depth: int = 0
@@ -81,10 +90,14 @@ class Common:
             return self.lr * (step + 1) / self.warmup
         if self.decay == "steps":
             return self.lr / 10 ** sum(step >= drop for drop in self.drops)
-        done = (step - self.warmup) / max(1, self.steps - self.warmup)
+        done = (step - self.warmup) / max(1, self.steps - self.warmup) if self.steps else 0.0
         if self.decay == "cosine":
             done = (1 - math.cos(math.pi * done)) / 2
         return self.lr + (self.final_lr - self.lr) * done
+
+    def planned(self: AnySettings, steps: int) -> AnySettings:
+        """Return the settings with so many steps, at most a quarter of which are the warm-up."""
+        return dataclasses.replace(self, steps=steps, warmup=min(self.warmup, steps // 4))
 
     def check(self) -> None:
         """Raise ``InputError`` for what no training can do."""
@@ -95,18 +108,17 @@ class Common:
                 raise InputError(f"expected {option(name)} from 0 to 1, got {value:g}")
         if self.drop_path == 1:
             raise InputError("expected --drop-path below 1, got 1: nothing would be left of the last block")
-        for name in ("seed", "depth", "width", "warmup"):
+        for name in ("seed", "depth", "width", "warmup", "steps"):
             if getattr(self, name) < 0:
                 raise InputError(f"expected {option(name)} of 0 or more, got {getattr(self, name)}")
-        for name in ("steps", "batch"):
-            if getattr(self, name) < 1:
-                raise InputError(f"expected {option(name)} above 0, got {getattr(self, name)}")
+        if self.batch < 1:
+            raise InputError(f"expected --batch above 0, got {self.batch}")
         if self.hold_out == 1 or self.hold_out < 0:
             raise InputError(f"expected --hold-out of 2 or more, or 0 for none, got {self.hold_out}")
         if not 0 < self.clip < math.inf:
             raise InputError(f"expected --clip above 0, got {self.clip:g}")
-        for name, known in (("precision", PRECISIONS), ("decay", DECAYS), ("optimizer", OPTIMIZERS)):
-            if getattr(self, name) not in known:
+        for name, known in CHOICES.items():
+            if getattr(self, name, known[0]) not in known:
                 raise InputError(f"expected {option(name)} among {', '.join(known)}, got {getattr(self, name)!r}")
         if self.drops and self.decay != "steps":
             raise InputError(f"expected --decay steps with --drop, got {self.decay!r}")
@@ -141,8 +153,6 @@ class Settings(Common):
 
     def check(self) -> None:
         super().check()
-        if self.multimask not in MULTIMASK:
-            raise InputError(f"expected --multimask among {', '.join(MULTIMASK)}, got {self.multimask!r}")
         for name in ("colours", "paste", "zoom"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"expected {option(name)} from 0 to 1, got {getattr(self, name):g}")
@@ -172,7 +182,15 @@ class PretrainSettings(Common):
 
 def option(name: str) -> str:
     """Return a setting's name on the command line."""
-    return "--" + name.replace("_", "-")
+    return "--drop" if name == "drops" else "--" + name.replace("_", "-")
+
+
+def typed(name: str, value: Any) -> str:
+    """Return what one types for a setting's value; "no --data" where that is nothing."""
+    if isinstance(value, bool):
+        return f"--no-{option(name)[2:]}" if not value else f"no --no-{option(name)[2:]}"
+    values = value if isinstance(value, (list, tuple)) else [value] if value != "" else []
+    return " ".join(f"{option(name)} {shlex.quote(str(one))}" for one in values) or f"no {option(name)}"
 
 
 def read_settings(path: str | Path, kind: type[AnySettings]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import os
 import re
 import unicodedata
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -35,7 +36,7 @@ SMALLEST = 12  # px, of any text on a phone
 FIGURES = """const places = document.querySelectorAll('script[type="application/vnd.jupyter.widget-view+json"]');
 return [...places].every((script) =>
   script.closest(".cell_output").querySelector(".ms-states, .ms-canvas, .jupyter-widgets:not(:empty)"))"""
-THEME = "return document.documentElement.dataset.theme"
+THEME = "return document.documentElement.dataset.theme === arguments[0]"
 REVEAL = """for (const details of document.querySelectorAll("details")) details.open = true;
 for (const button of document.querySelectorAll(".ms-guess:not([hidden]) .ms-reveal")) button.click();
 const guesses = ".ms-states > .widget-toggle-buttons button:last-child";
@@ -91,7 +92,7 @@ def test_page_wide_and_on_a_phone(address: str, browser: Any, axe: str, name: st
         browser.execute_cdp_cmd("Emulation.setEmulatedMedia", media)
         browser.get(f"{address}/{name}.html")
         # the theme's script comes after the page on a slow machine
-        wait_for(lambda: browser.execute_script(THEME) == colours, f"{colours} colours")
+        wait_for(partial(browser.execute_script, THEME, colours), f"{colours} colours")
         wait_for(lambda: browser.execute_script(FIGURES), "the page's figures")
         faults = list(violations(browser, axe)) if width == 1280 else []
         picture(browser, name, width)

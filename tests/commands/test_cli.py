@@ -370,7 +370,7 @@ def test_train_hands_its_options_over(place, capsys, monkeypatch):
     assert seen["workers"] == 0 and seen["compact"] and not seen["recorded"] and seen["device"] == "cpu"
     code, _, err = run(capsys, "train", "run", "--workers", "2", "--record")
     assert seen["recorded"] and not seen["compact"]
-    assert code == 130 and "step 5" in err and err.strip().count("\n") == 0
+    assert code == 130 and "stopped at step 5; the same command goes on" in err.splitlines()[-1]
     given = ["--decay", "steps", "--drop", "3", "--drop", "4", "--minutes", "9", "--workers", "3", "--steps", "9"]
     code, out, _ = run(capsys, "train", "run", *given)
     assert code == 0 and "stopped at step 5 of 9; the same command goes on" in out
@@ -393,7 +393,11 @@ def test_training_from_the_command_line(place, capsys):
     assert code == 0 and "trained 2 steps" in out
     pytest.importorskip("matplotlib")
     assert run(capsys, "train", "fine", "--plot")[0] == 0 and (place / "fine" / "log.png").exists()
-    assert "got (old, new)" in refused(capsys, "train", "fine", *given, "--lr", "0.01")
+    from minisam.training.log import read_log
+
+    assert [entry["step"] for entry in read_log(place / "fine")] == [1, 2] and "loss" in out
+    wanted = "expected --lr 0.0008, with which fine was begun and has to go on, got --lr 0.01"
+    assert wanted in refused(capsys, "train", "fine", *given, "--lr", "0.01")
     assert "expected a GPU" in refused(capsys, "train", "new", *given, "--device", "cuda")
 
 

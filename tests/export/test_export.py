@@ -131,10 +131,43 @@ def test_the_command_writes_and_compares(exported, place, capsys, monkeypatch):
 
 
 def test_a_difference_is_exit_code_1(place, capsys, monkeypatch):
-    monkeypatch.setattr(export, "export", lambda sam, folder: [])
-    monkeypatch.setattr(export, "check", lambda sam, folder: {"low_res_masks": 0.5})
+    monkeypatch.setattr(export, "export", lambda sam, folder, tell: [])
+    monkeypatch.setattr(export, "check", lambda sam, folder, tell: {"low_res_masks": 0.5})
     code, out, _ = run(capsys, "export", "--checkpoint", "small.safetensors", "-o", "new")
     assert code == 1 and "FAILED" in out
+
+
+def test_progress_names_what_is_made_and_run(place, capsys, monkeypatch):
+    """On a terminal, whose bar counts to its end; without the check to the second file."""
+    from minisam.commands import export as command
+
+    told: list[str] = []
+
+    class Bar:
+        def __init__(self, total, desc):
+            told.append(f"{total}")
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error):
+            told.append("end")
+
+        set_description = staticmethod(told.append)
+
+        def update(self):
+            told[-1] += " +"
+
+    monkeypatch.setattr(command, "progress", Bar)
+    monkeypatch.setattr(export, "encoder_program", lambda sam, model: Program())
+    monkeypatch.setattr(export, "decoder_program", lambda sam, model: Program())
+    monkeypatch.setattr(export, "check", lambda sam, folder, tell: tell("check decoder.onnx") or {})
+    arguments = ["export", "--checkpoint", "small.safetensors", "-o", "new"]
+    assert run(capsys, *arguments)[0] == 0
+    assert told == ["6", "encoder.onnx +", "decoder.onnx +", "check decoder.onnx +", "end"]
+    told.clear()
+    assert run(capsys, *arguments, "--no-check")[0] == 0
+    assert told == ["2", "encoder.onnx +", "decoder.onnx +", "end"]
 
 
 def test_bad_places(place, capsys):

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from minisam.checkpoints.checkpoint import read_checkpoint
-from minisam.training import loop
+from minisam.training import log, loop
 from minisam.training.log import read_log
 from minisam_kernels import InputError
 from sa1b import sa1b_folder
@@ -75,6 +75,27 @@ MUTANTS = {
         "if self.processes.any(bool(mean != self.step)):",
         "if bool(mean != self.step):",
     ),
+    "the new settings for the old ones": (
+        "minisam/training/loop.py",
+        "for values in (old, wanted))",
+        "for values in (wanted, old))",
+    ),
+    "a plan that counts the first steps": ("minisam/training/log.py", "if made == SKIPPED:", "if False:"),
+    "a plan without the time that has gone by": (
+        "minisam/training/log.py",
+        "USED * (self.deadline - now) *",
+        "USED * (self.least / MEASURED) *",
+    ),
+    "a plan that is not kept": (
+        "minisam/training/loop.py",
+        'self.settings = self.settings.planned(old["steps"])',
+        "pass",
+    ),
+    "a warm-up longer than the training": (
+        "minisam/training/settings.py",
+        "warmup=min(self.warmup, steps // 4)",
+        "warmup=self.warmup",
+    ),
 }
 
 
@@ -96,16 +117,15 @@ def test_a_resumed_training_is_the_uninterrupted_one(tmp_path, optimizer):
     for key, value in whole.model.state_dict().items():
         assert torch.equal(value, resumed.model.state_dict()[key]), key
         assert torch.equal(whole.average[key], resumed.average[key]), key
-    log = read_log(tmp_path / "whole")
-    assert log[-1]["step"] == 4 and np.isfinite(log[-1]["loss"]) and log[-1]["pictures_s"] > 0
-    with pytest.raises(InputError, match="expected the settings that"):
-        loop.Trainer(dataclasses.replace(settings, lr=1.0), tmp_path / "half")
+    lines = read_log(tmp_path / "whole")
+    assert lines[-1]["step"] == 4 and np.isfinite(lines[-1]["loss"]) and lines[-1]["pictures_s"] > 0
+    assert [entry["step"] for entry in lines] == [1, 4]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_step_and_saves(tmp_path, number):
-    """Ctrl-C in the middle of a step: the step is finished, saved and logged no line. Kills: half a step in a file."""
+    """Ctrl-C in the middle of a step: the step is finished, saved and logged. Kills: half a step in a file."""
     trainer = loop.Trainer(SETTINGS, tmp_path)
     step = trainer.train_step
 
@@ -119,7 +139,8 @@ def test_a_signal_ends_the_step_and_saves(tmp_path, number):
     assert trainer.run(workers=0) in ("interrupted", "terminated") and signal.getsignal(number) is before
     assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"] == 2
     files = sorted(path.name for path in tmp_path.iterdir())
-    assert files == ["checkpoint.pt", "raw.safetensors", "weights.safetensors"]
+    assert files == ["checkpoint.pt", "log.jsonl", "raw.safetensors", "weights.safetensors"]
+    assert [entry["step"] for entry in read_log(tmp_path)] == [1, 2]
 
 
 def group_of_one(folder: str) -> None:
@@ -136,7 +157,9 @@ def test_a_signal_to_the_whole_group_saves(tmp_path):
     process.start()
     deadline = time.monotonic() + 120
     try:
-        while not ((tmp_path / "log.jsonl").exists() and read_log(tmp_path)):  # 20 steps: the worker is at work
+        while not (
+            (tmp_path / "log.jsonl").exists() and len(read_log(tmp_path)) > 1
+        ):  # 20 steps: the worker is at work
             assert process.is_alive() and time.monotonic() < deadline
             time.sleep(0.05)
         os.killpg(process.pid, signal.SIGTERM)
@@ -210,7 +233,7 @@ def test_a_log_is_cut_where_the_checkpoint_is(tmp_path):
     lines = ['{"step": 0, "loss": 1}', '{"step": 900, "loss": 2}', '{"step": 95']
     (tmp_path / "log.jsonl").write_text("\n".join(lines))
     trainer.run(workers=0)
-    assert [entry["step"] for entry in read_log(tmp_path)] == [0, 4]
+    assert [entry["step"] for entry in read_log(tmp_path)] == [0, 1, 4]
 
 
 def test_a_loss_that_is_no_number_keeps_the_last_checkpoint(tmp_path):
@@ -302,13 +325,17 @@ def test_checkpoints_that_do_not_fit(tmp_path):
     """Another architecture, a damaged file, an unknown model size: one clear line each."""
     trainer = loop.Trainer(SETTINGS, tmp_path / "a")
     trainer.save()
-    with pytest.raises(InputError, match="'model': "):
+    with pytest.raises(InputError, match=r"expected --model tiny, .* got --model vit_b"):
         loop.Trainer(dataclasses.replace(SETTINGS, model="vit_b"), tmp_path / "a")
     saved = torch.load(tmp_path / "a" / "checkpoint.pt", weights_only=True)
     saved["model"]["image_encoder.pos_embed"] = torch.zeros(1, 9, 9, 192)
     torch.save(saved, tmp_path / "a" / "checkpoint.pt")
     with pytest.raises(InputError, match=r"a model of this architecture, got: .*pos_embed"):
         loop.Trainer(SETTINGS, tmp_path / "a")
+    for missing in ("settings", "average", "step"):
+        torch.save({key: value for key, value in saved.items() if key != missing}, tmp_path / "a" / "checkpoint.pt")
+        with pytest.raises(InputError, match=f"expected a whole checkpoint, got .*{missing}"):
+            loop.Trainer(SETTINGS, tmp_path / "a")
     (tmp_path / "a" / "checkpoint.pt").write_bytes(b"PK\x03\x04 nothing")
     with pytest.raises(InputError, match="expected a whole checkpoint"):
         loop.Trainer(SETTINGS, tmp_path / "a")
@@ -351,3 +378,132 @@ def test_processes_go_on_from_one_step(tmp_path, monkeypatch, others):
     monkeypatch.setattr(loop.Processes, "any", lambda self, flag: flag or any(step != mean for step in others))
     with pytest.raises(InputError, match=rf"expected all processes .*, got step 2 .*, on average {mean:g}"):
         loop.Trainer(SETTINGS, tmp_path)
+
+
+# a setting of each kind → another value, what to type for the old one, and for the new one
+OTHERS = [
+    ("steps", 8, "--steps 4", "--steps 8"),
+    ("batch", 4, "--batch 2", "--batch 4"),
+    ("size", 128, "--size 64", "--size 128"),
+    ("lr", 0.01, "--lr 0.0008", "--lr 0.01"),
+    ("decay", "cosine", "--decay linear", "--decay cosine"),
+    ("world", 0.0, "--world 1.0", "--world 0.0"),
+    ("data", ("a b", "c"), "no --data", "--data 'a b' --data c"),
+    ("drops", (3, 4), "no --drop", "--drop 3 --drop 4"),
+    ("mask_feedback", False, "no --no-mask-feedback", "--no-mask-feedback"),
+    ("init", "tiny", "no --init", "--init tiny"),
+    ("depth", 1, "--depth 0", "--depth 1"),
+    ("multimask", "mean", "--multimask best", "--multimask mean"),
+    ("hold_out", 20, "--hold-out 0", "--hold-out 20"),
+]
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory):
+    """A training of which nothing is there but what it was begun with."""
+    folder = tmp_path_factory.mktemp("begun")
+    torch.save({"settings": SETTINGS.plain(), "average": {}, "step": 1}, folder / "checkpoint.pt")
+    return folder
+
+
+@pytest.mark.parametrize(("name", "value", "old", "new"), OTHERS)
+def test_what_to_type_to_go_on(begun, name, value, old, new):
+    """And to train with what was typed instead, elsewhere. Kills: the new settings for the old ones."""
+    trainer = loop.Trainer.__new__(loop.Trainer)
+    trainer.settings, trainer.folder = dataclasses.replace(SETTINGS, **{name: value}), begun
+    trainer.processes, trainer.task = loop.Processes(torch.device("cpu")), SimpleNamespace(name="train")
+    with pytest.raises(InputError) as caught:
+        trainer._resume()
+    message = str(caught.value)
+    assert message.startswith(f"expected {old}, with which {begun} was begun") and f"got {new} (" in message
+    begin = "" if name in ("init", "depth") else f" --init {begun}"
+    assert f"(to train with that: minisam train ANOTHER{begin} {new} …)" in message
+
+
+def test_every_setting_has_words():
+    """They are the options of the command, which makes the same settings of them."""
+    from minisam.commands.main import _parser
+    from minisam.training.settings import Settings, typed
+
+    changes = {
+        name: {str: "x", bool: False, int: 7, float: 0.5, tuple: (5, 6)}[type(value)]
+        for name, value in dataclasses.asdict(Settings()).items()
+    }
+    words = " ".join(typed(name, value) for name, value in changes.items()).split()
+    options = vars(_parser().parse_args(["train", "run", *words]))
+    for name, value in changes.items():
+        got = options[name]
+        assert (type(value)(map(int, got)) if isinstance(value, tuple) else got) == value, name
+
+
+def timed(minutes, seconds, first=3.0):
+    """Trainings of ``minutes`` whose steps take ``seconds``, the first two ``first``: the planned number of steps."""
+    now = 100.0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(log.time, "monotonic", lambda: now)
+        planner = log.Planner(now + 60 * minutes)
+        for made in range(1, 10**6):
+            now += first if made <= log.SKIPPED else seconds
+            if now >= planner.deadline:
+                return None, made
+            if planner.ready(made) and planner.measured:
+                return made, made + planner.more()
+    raise AssertionError("never planned")
+
+
+@pytest.mark.parametrize(
+    ("minutes", "seconds"),
+    [(60, 1.0), (60, 0.01), (60, 40.0), (1, 0.1), (1, 1.0), (0.5, 2.0), (600, 3.0), (10, 0.004), (2, 0.5), (5, 7.3)],
+)
+def test_steps_fill_the_time(minutes, seconds):
+    """All of it but what saving takes; planned in the first tenth, or after four steps. Kills: a plan that counts the
+    first steps, a plan without the time that has gone by."""
+    made, steps = timed(minutes, seconds)
+    spent = 2 * 3.0 + (steps - 2) * seconds
+    assert 0.9 * 60 * minutes - seconds <= spent <= 60 * minutes
+    assert made == 4 or (made - 2) * seconds <= 0.1 * 60 * minutes
+
+
+def test_too_little_time_for_a_plan():
+    assert timed(0.1, 5.0) == (None, 2)
+
+
+@pytest.mark.slow
+def test_minutes_plan_the_schedule(tmp_path, monkeypatch, capsys):
+    """The rate comes to its end with the time; the plan is kept, and going on needs no number.
+
+    Kills: a plan that is not kept, a warm-up longer than the training.
+    """
+    monkeypatch.setattr(log.Planner, "measured", property(lambda self: True))
+    monkeypatch.setattr(log.Planner, "more", lambda self: 4)
+    asked = dataclasses.replace(SETTINGS, steps=0, warmup=250, batch=1, masks=1, rounds=1, depth=1)
+    with pytest.raises(InputError, match="expected --steps above 0, or --minutes"):
+        loop.Trainer(asked, tmp_path).run(workers=0)
+    assert not list(tmp_path.iterdir())
+    early = loop.Trainer(asked, tmp_path)
+    assert early.run(workers=0, minutes=1e-9) == "time" and early.step == 1
+    trainer = loop.Trainer(asked, tmp_path)
+    assert trainer.settings == asked, "not planned yet"
+    trainer.train_step = stop_at(trainer, 6)
+    assert trainer.run(workers=0, minutes=60) == "terminated" and trainer.step == 6
+    again = loop.Trainer(asked, tmp_path)
+    assert (again.settings.steps, again.settings.warmup) == (9, 2), "planned at step 5 of all, the fourth of this run"
+    assert again.run(workers=0, minutes=60) == "" and again.step == 9
+    rates = [entry["lr"] for entry in read_log(tmp_path)]
+    assert again.settings.learning_rate(9) == 0 and rates[-1] == pytest.approx(asked.lr / 7, rel=1e-3)
+    assert "train: step 9 of 9, loss" in capsys.readouterr().err
+    assert loop.Trainer(dataclasses.replace(asked, steps=9, warmup=2), tmp_path).step == 9
+    with pytest.raises(InputError, match="expected --steps 9, with which"):
+        loop.Trainer(dataclasses.replace(asked, steps=12, warmup=2), tmp_path)
+
+
+def stop_at(trainer, number):
+    """The trainer's step, which sends SIGTERM when it is number ``number``."""
+    step = trainer.train_step
+
+    def train_step(batch):
+        if trainer.step == number - 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step(batch)
+
+    return train_step
