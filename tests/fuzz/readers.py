@@ -6,6 +6,7 @@ within ``SECONDS``, and holds no more than ``BYTES`` and ``TIMES`` the file's si
 
 from __future__ import annotations
 
+import functools
 import json
 import time
 import tracemalloc
@@ -16,7 +17,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
+from minisam.predictor import SamPredictor
+from minisam.sam import Sam, random_state
 from minisam_kernels import InputError
+from small_models import SMALL, picture
 
 SECONDS, BYTES, TIMES = 2.0, 64 << 20, 20
 LONGEST = 600  # characters of a message
@@ -167,6 +171,28 @@ def read_weights(path: Path) -> dict[str, np.ndarray]:
     return dict(state)
 
 
+@functools.cache
+def small_predictor() -> SamPredictor:
+    """A predictor of a small model that has seen an image."""
+    predictor = SamPredictor(Sam(SMALL, random_state(SMALL)))
+    predictor.set_image(picture(24, 30))
+    predictor.predict(point_coords=[[3, 4]], point_labels=[1], box=[1, 2, 9, 9])  # compiled
+    return predictor
+
+
+def embedding_files(folder: Path) -> list[Path]:
+    """What a model made of an image."""
+    small_predictor().save_embedding(folder / "a.safetensors")
+    return [folder / "a.safetensors"]
+
+
+def read_embedding(path: Path) -> np.ndarray:
+    """A mask from a kept embedding."""
+    predictor = SamPredictor(small_predictor().model)
+    predictor.load_embedding(path)
+    return predictor.predict(box=[1, 2, 9, 9])[0]
+
+
 def settings_files(folder: Path) -> list[Path]:
     """Settings of a training."""
     (folder / "a.json").write_text(json.dumps({"size": 64, "steps": 4, "lr": 1e-3, "decay": "steps", "drops": [2]}))
@@ -188,5 +214,6 @@ READERS = {
     "packed": Reader(packed_files, read_packed),
     "safetensors": Reader(safetensors_files, read_weights),
     "torch": Reader(torch_files, read_weights),
+    "embedding": Reader(embedding_files, read_embedding),
     "settings": Reader(settings_files, read_settings),
 }

@@ -14,17 +14,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from readers import READERS, answer, read_folder, read_packed, record
+from readers import READERS, answer, read_folder, read_packed, record, small_predictor
 
 from command_line import run
 from minisam.checkpoints.checkpoint import save_checkpoint
-from minisam.predictor import SamPredictor
-from minisam.sam import Sam, random_state
+from minisam.sam import random_state
 from minisam_kernels import InputError
 from small_models import SMALL, picture
 
 FILES = settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
-SIDE = 24  # of the image that is asked about
 
 # ------------------------------------------------------------------------------------------------- what may come
 
@@ -156,14 +154,6 @@ POINTS = st.lists(st.tuples(NUMBERS, NUMBERS), max_size=3)
 LABELS = st.lists(st.integers(-1, 3), max_size=3)
 
 
-@pytest.fixture(scope="module")
-def predictor() -> SamPredictor:
-    predictor = SamPredictor(Sam(SMALL, random_state(SMALL)))
-    predictor.set_image(picture(SIDE, 30))
-    predictor.predict(point_coords=[[3, 4]], point_labels=[1], box=[1, 2, 9, 9])  # compiled
-    return predictor
-
-
 @settings(max_examples=400)
 @given(
     points=POINTS | PROMPTS,
@@ -174,16 +164,15 @@ def predictor() -> SamPredictor:
     strict=st.booleans(),
 )
 @pytest.mark.filterwarnings("ignore")
-def test_odd_prompt(
-    predictor: SamPredictor, points: Any, labels: Any, box: Any, mask: Any, batch: bool, strict: bool
-) -> None:
+def test_odd_prompt(points: Any, labels: Any, box: Any, mask: Any, batch: bool, strict: bool) -> None:
     """Masks of the image's size with finite scores, or one line."""
+    predictor = small_predictor()
     ask: Any = predictor.predict_batch if batch else predictor.predict
     prompts = {"point_coords": points, "point_labels": labels, "mask_input": mask, "boxes" if batch else "box": box}
     result = answer(lambda: ask(**prompts, strict=strict))
     if not isinstance(result, InputError):
         masks, scores, low = result
-        assert masks.dtype == bool and masks.shape[-2:] == (SIDE, 30) and masks.shape[:-2] == scores.shape
+        assert masks.dtype == bool and masks.shape[-2:] == (24, 30) and masks.shape[:-2] == scores.shape
         assert np.isfinite(scores).all() and np.isfinite(low).all()
 
 
