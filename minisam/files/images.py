@@ -7,9 +7,13 @@ Memory: ``read_image`` holds what Pillow decodes (4 bytes per pixel for colour) 
 
 from __future__ import annotations
 
+import ctypes
+import math
 import re
+import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -20,13 +24,19 @@ from minisam_kernels import InputError
 
 # Formats that Pillow decodes itself. (It would start another program for some of the others.)
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TGA", "TIFF", "WEBP")
+# What their files' names end in, in any case: a file in a folder that ends otherwise is taken for no image
+ENDINGS = (".avif", ".bmp", ".dib", ".gif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".mpo", ".pbm", ".pgm")
+ENDINGS += (".png", ".pnm", ".ppm", ".tga", ".tif", ".tiff", ".webp")
 STRIP = 1 << 22  # pixels converted at a time
+STRETCHES = (None, "percentile")
+PERCENTILES = (0.5, 99.5)  # what --stretch percentile makes black and white
+NEARLY_BLACK = 64  # of 255: 14 of 16 bits
 # Okabe and Ito's colours, which people with any kind of colour vision can tell apart
 COLOURS = ((0, 114, 178), (230, 159, 0), (0, 158, 115), (204, 121, 167), (86, 180, 233), (213, 94, 0), (240, 228, 66))
 FOREGROUND, BACKGROUND = (0, 158, 115), (213, 94, 0)
 
 
-def read_image(source: str | Path | Image.Image) -> np.ndarray:
+def read_image(source: str | Path | Image.Image, stretch: str | None = None) -> np.ndarray:
     """An image from a file, or a PIL image, as RGB, turned upright as its EXIF orientation says.
 
     Grey, palette, CMYK and 1-bit images become RGB; what is transparent is laid over white; 16-bit grey is divided by
@@ -37,6 +47,9 @@ def read_image(source: str | Path | Image.Image) -> np.ndarray:
     ----------
     source : str, Path or PIL image
         Pillow's own limit holds, twice ``PIL.Image.MAX_IMAGE_PIXELS``: 178 megapixels unless a program moves it.
+    stretch : {None, "percentile"}
+        "percentile" makes the 0.5th percentile of the values black and the 99.5th white, for data that use little of
+        their range, such as 12 bits in a 16-bit file. 16-bit grey is stretched before it becomes 8-bit.
 
     Returns
     -------
@@ -48,25 +61,67 @@ def read_image(source: str | Path | Image.Image) -> np.ndarray:
     InputError
         For whatever is not a whole image.
     """
-    name = str(source)
+    if stretch not in STRETCHES:
+        raise InputError(f"expected stretch 'percentile' or None, got {stretch!r}")
     if isinstance(source, Image.Image):
-        name = f"a PIL image of mode {source.mode} and size {source.size}"
-    else:
-        path = Path(source)
+        with reading(f"a PIL image of mode {source.mode} and size {source.size}"):
+            return _to_rgb(_upright(source, in_place=False), stretch)
+    with _opened(source) as picture, _libtiff_errors(picture.format == "TIFF"):
+        _scale_transparency(picture)
+        picture.load()
+        return _to_rgb(_upright(picture, in_place=True), stretch)
+
+
+def image_size(path: str | Path) -> tuple[int, int]:
+    """(H, W) of the image that ``read_image`` would return, from the head of the file. Raises ``InputError`` alike."""
+    with _opened(path) as picture, _libtiff_errors(picture.format == "TIFF"):
+        width, height = picture.size
+        turned = picture.format != "TIFF" and _orientation(picture) >= 5  # Pillow turns the size of a TIFF itself
+    return (width, height) if turned else (height, width)
+
+
+def is_image_name(path: Path) -> bool:
+    """Whether a file's name is an image's; those that begin with ``._`` are a Mac's notes about other files."""
+    return path.suffix.lower() in ENDINGS and not path.name.startswith("._")
+
+
+def nearly_black(image: np.ndarray) -> str | None:
+    """A line of advice if an image, uint8 (H, W, 3), uses so little of 0 … 255 that it is nearly black, else None."""
+    sample = _sample(image)
+    brightest = np.percentile(sample, 99.9)
+    if brightest > NEARLY_BLACK or sample.min() == sample.max():
+        return None
+    return (
+        f"the image is nearly black: 99.9 % of its values are at most {brightest:.0f} of 255 (try --stretch percentile)"
+    )
+
+
+@contextmanager
+def _opened(path: str | Path) -> Iterator[Image.Image]:
+    """The image in a file, not decoded yet."""
+    path = Path(path)
+    try:
         if not path.is_file():
             message = "is no file" if path.exists() else "does not exist"
-            raise InputError(f"expected an image, got {name}, which {message}")
+            raise InputError(f"expected an image, got {path}, which {message}")
         if path.stat().st_size == 0:
-            raise InputError(f"expected an image, got {name}, which is empty")
+            raise InputError(f"expected an image, got {path}, which is empty")
+    except (OSError, ValueError) as error:  # a name that is too long, links in a circle, a null character
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InputError(f"expected an image, got {str(path)[:120]!r} ({reason})") from error
+    with reading(str(path)):
         Image.init()
+        with Image.open(path, formats=[kind for kind in FORMATS if kind in Image.OPEN]) as picture:
+            yield picture
+
+
+@contextmanager
+def reading(name: str) -> Iterator[None]:
+    """Make every error of Pillow's an ``InputError`` that names the image, and keep its warnings quiet."""
     try:
         with warnings.catch_warnings():  # of large images, odd EXIF data, palettes: what cannot be read raises
             warnings.simplefilter("ignore")
-            if isinstance(source, Image.Image):
-                return _to_rgb(_upright(source, in_place=False))
-            with Image.open(source, formats=[kind for kind in FORMATS if kind in Image.OPEN]) as picture:
-                picture.load()
-                return _to_rgb(_upright(picture, in_place=True))
+            yield
     except InputError:
         raise
     except Image.UnidentifiedImageError as error:
@@ -80,40 +135,124 @@ def read_image(source: str | Path | Image.Image) -> np.ndarray:
         raise InputError(f"expected a whole image, got {name}, which cannot be read ({reason})") from error
 
 
+_libtiff_lock = threading.Lock()
+
+
+@contextmanager
+def _libtiff_errors(is_tiff: bool) -> Iterator[None]:
+    """Raise where libtiff would only print a line to stderr and leave pixels as they are.
+
+    libtiff has one handler of errors and one of warnings for the whole process; both are put back. Where Pillow's
+    library does not show them, nothing is done.
+    """
+    try:
+        library = ctypes.CDLL(Image.core.__file__) if is_tiff else None
+        setters = [getattr(library, f"TIFFSet{kind}Handler") for kind in ("Error", "Warning")] if library else []
+    except (OSError, AttributeError):
+        setters = []
+    if not setters:
+        yield
+        return
+    kind = ctypes.CFUNCTYPE(None, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_void_p)
+    errors: list[bytes] = []
+    record = kind(lambda module, message, values: errors.append(module or b"libtiff"))
+    with _libtiff_lock:
+        for setter in setters:
+            setter.restype, setter.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+        before = [setter(handler) for setter, handler in zip(setters, (ctypes.cast(record, ctypes.c_void_p), None))]
+        try:
+            yield
+        finally:
+            for setter, handler in zip(setters, before):
+                setter(handler)
+    if errors:
+        raise OSError(f"damaged: {errors[0].decode(errors='replace')}")
+
+
+def _scale_transparency(picture: Image.Image) -> None:
+    """Pillow widens grey of 2 and 4 bits and shortens colours of 16, but not the transparent one among them."""
+    key, stored = picture.info.get("transparency"), picture.tile[0][3] if picture.tile else None
+    if isinstance(key, int) and stored in ("L;2", "L;4"):
+        picture.info["transparency"] = key * (85 if stored == "L;2" else 17)
+    elif isinstance(key, tuple) and stored == "RGB;16B":
+        picture.info["transparency"] = tuple(value >> 8 for value in key)
+
+
+def _orientation(picture: Image.Image) -> int:
+    try:
+        return int(picture.getexif().get(0x0112, 1))
+    except Exception:  # damaged EXIF data is no reason to refuse an image
+        return 1
+
+
 def _upright(picture: Image.Image, in_place: bool) -> Image.Image:
     try:
         if not in_place:
             return ImageOps.exif_transpose(picture)
         ImageOps.exif_transpose(picture, in_place=True)
-    except Exception:  # damaged EXIF data is no reason to refuse an image
+    except Exception:  # as above
         pass
     return picture
 
 
-def _to_rgb(picture: Image.Image) -> np.ndarray:
+def _to_rgb(picture: Image.Image, stretch: str | None) -> np.ndarray:
     width, height = picture.size
     if not width * height:
         raise InputError(f"expected an image with pixels, got one of {width} × {height}")
     rgb = np.empty((height, width, 3), np.uint8)
     rows = max(1, STRIP // width)
     strips = [(0, top, width, min(top + rows, height)) for top in range(0, height, rows)]
-    highest = 1.0
-    if picture.mode == "F":
+    deep = picture.mode == "F" or picture.mode.startswith("I")
+    low, high = 0.0, 65535.0
+    if deep and stretch:
+        low, high = _limits(_opaque(np.asarray(picture), picture)) or (low, high)
+    elif picture.mode == "F":
         peak = max(float(np.nan_to_num(np.asarray(picture.crop(strip)), posinf=0).max()) for strip in strips)
-        highest = next((top for top in (1.0, 255.0, 65535.0) if peak <= top), peak)
+        high = next((top for top in (1.0, 255.0, 65535.0) if peak <= top), peak)
     for strip in strips:
-        rgb[strip[1] : strip[3]] = _strip_to_rgb(picture.crop(strip), highest)
+        part = picture.crop(strip)
+        rgb[strip[1] : strip[3]] = _deep_to_grey(part, low, high) if deep else _strip_to_rgb(part)
+    limits = _limits(rgb) if stretch and not deep else None
+    if limits:
+        table = np.rint(255 * ((np.arange(256) - limits[0]) / (limits[1] - limits[0])).clip(0, 1)).astype(np.uint8)
+        for _, top, _, bottom in strips:
+            rgb[top:bottom] = table[rgb[top:bottom]]
     return rgb
 
 
-def _strip_to_rgb(strip: Image.Image, highest: float) -> np.ndarray:
-    """A strip of an image in any mode → uint8 (h, w, 3), or (h, w, 1) for grey. ``highest`` is white in mode F."""
-    if strip.mode == "F":
-        shares = np.nan_to_num(np.asarray(strip, np.float32) / np.float32(highest), nan=0)
-        return np.rint(255 * shares.clip(0, 1)).astype(np.uint8)[..., None]
-    if strip.mode.startswith("I"):
-        numbers = np.asarray(strip).astype(np.int64).clip(0, 65535)
-        return ((numbers + 128) // 257).astype(np.uint8)[..., None]
+def _sample(values: np.ndarray) -> np.ndarray:
+    """Every so many rows and columns, so that about ``STRIP`` pixels are left of a large image."""
+    step = math.ceil(math.sqrt(values.shape[0] * values.shape[1] / STRIP)) or 1
+    return values[::step, ::step]
+
+
+def _opaque(numbers: np.ndarray, picture: Image.Image) -> np.ndarray:
+    """The finite values of a deep grey image, without those of its transparent colour, as a column."""
+    numbers = _sample(numbers).astype(np.float64)
+    return numbers[np.isfinite(numbers) & (numbers != picture.info.get("transparency"))][:, None]
+
+
+def _limits(values: np.ndarray) -> tuple[float, float] | None:
+    """What becomes black and white when values are stretched; None if they are all the same."""
+    sample = _sample(values)
+    if not sample.size:
+        return None
+    for low, high in (np.percentile(sample, PERCENTILES), (sample.min(), sample.max())):
+        if low < high:
+            return float(low), float(high)
+    return None
+
+
+def _deep_to_grey(strip: Image.Image, low: float, high: float) -> np.ndarray:
+    """A strip of whole numbers or floats → uint8 (h, w, 1); ``low`` is black, ``high`` white, NaN black."""
+    numbers = np.asarray(strip).astype(np.float64)
+    grey = np.rint(255 * np.nan_to_num(((numbers - low) / (high - low)).clip(0, 1)))
+    grey[numbers == strip.info.get("transparency")] = 255
+    return grey.astype(np.uint8)[..., None]
+
+
+def _strip_to_rgb(strip: Image.Image) -> np.ndarray:
+    """A strip of an image in any mode of 8 bits or fewer → uint8 (h, w, 3)."""
     if strip.mode == "La":
         strip = strip.convert("LA")
     if strip.mode in ("LA", "PA", "RGBA", "RGBa") or "transparency" in strip.info:

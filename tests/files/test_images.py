@@ -24,8 +24,12 @@ MUTANTS = {
         'strip.mode in ("LA", "PA", "RGBA", "RGBa") or "transparency" in strip.info',
         "False",
     ),
-    "clipping at 255": ("minisam/files/images.py", "((numbers + 128) // 257)", "numbers.clip(0, 255)"),
-    "keeping the low byte": ("minisam/files/images.py", "((numbers + 128) // 257)", "(numbers & 255)"),
+    "clipping at 255": ("minisam/files/images.py", "low, high = 0.0, 65535.0", "low, high = 0.0, 255.0"),
+    "keeping the low byte": (
+        "minisam/files/images.py",
+        "numbers = np.asarray(strip).astype(np.float64)",
+        "numbers = np.asarray(strip).astype(np.float64) % 256",
+    ),
     "a border that counts as an edge": ("minisam/files/images.py", "constant_values=True", "constant_values=False"),
     "a window that is one row short": (
         "minisam/files/images.py",
