@@ -16,9 +16,9 @@ the filters, not with the batch.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from copy import copy
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -163,14 +163,14 @@ class SamAutomaticMaskGenerator:
         return cls(model, **(PRESETS["sa1b"] | changes))
 
     def generate(
-        self, image: npt.ArrayLike | str | Path | Image.Image, progress: Progress | None = None
+        self, image: npt.ArrayLike | str | os.PathLike[str] | Image.Image, progress: Progress | None = None
     ) -> list[dict[str, Any]]:
         """The masks of an image.
 
         Parameters
         ----------
         image : array_like, shape (H, W, 3), uint8; or str, Path or PIL image
-            Red, green, blue. Files and PIL images are read as ``SamPredictor.set_image`` reads them.
+            Red, green, blue; or whatever else ``SamPredictor.set_image`` takes.
         progress : callable, optional
             ``progress(done, total)`` is called with numbers of points, first before the encoder runs.
 
@@ -215,13 +215,16 @@ class SamAutomaticMaskGenerator:
             masks = run.without_duplicates(masks, 1 / areas.astype(np.float32), self.crop_nms_thresh, "crop_nms")
         return self._records(masks, size, run)
 
-    def generate_encoded(self, predictor: SamPredictor, progress: Progress | None = None) -> list[dict[str, Any]]:
+    def generate_encoded(
+        self, predictor: SamPredictor | None = None, progress: Progress | None = None
+    ) -> list[dict[str, Any]]:
         """As ``generate`` for an image that is encoded already; without crops.
 
         Parameters
         ----------
-        predictor : SamPredictor
-            Of the generator's model, with an image set.
+        predictor : SamPredictor, optional
+            Of the generator's model, with an image set, by ``features`` or ``load_embedding`` too. Without one, the
+            generator's own ``predictor``.
         progress : callable, optional
             As in ``generate``.
 
@@ -232,6 +235,7 @@ class SamAutomaticMaskGenerator:
         """
         if self.crop_n_layers:
             raise InputError(f"expected crop_n_layers 0 for an image that is encoded, got {self.crop_n_layers}")
+        predictor = copy(self.predictor if predictor is None else predictor)  # another thread may set the next image
         if not isinstance(predictor, SamPredictor):
             raise InputError(f"expected a SamPredictor with an image set, got {type(predictor).__name__}")
         size = predictor.get_original_size()

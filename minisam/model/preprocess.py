@@ -12,6 +12,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from minisam.model.config import SamConfig
+from minisam.model.numbers import as_array, as_numbers, as_size, shown
 from minisam_kernels import InputError
 from minisam_kernels.layers.resize import resize
 from minisam_kernels.masks.mask_pixels import mask_pixels
@@ -66,11 +67,17 @@ class ResizeLongestSide:
 
     def apply_coords(self, coords: npt.ArrayLike, original_size: tuple[int, int]) -> np.ndarray:
         """Points (..., 2) as (x, y) in pixels of an image (H, W), in pixels of the model's input."""
-        return apply_coords(coords, original_size, self.target_length)
+        points = as_numbers("coords", coords)
+        if points.shape[-1:] != (2,):
+            raise InputError(f"expected coords of shape (..., 2), got {points.shape}")
+        return apply_coords(points, as_size(original_size), self.target_length)
 
     def apply_boxes(self, boxes: npt.ArrayLike, original_size: tuple[int, int]) -> np.ndarray:
         """Boxes (..., 4) as x0, y0, x1, y1, moved like points, as (B, 4)."""
-        return self.apply_coords(np.asarray(boxes).reshape(-1, 2, 2), original_size).reshape(-1, 4)
+        corners = as_numbers("boxes", boxes)
+        if corners.size % 4:
+            raise InputError(f"expected boxes of shape (..., 4), got {corners.shape}")
+        return self.apply_coords(corners.reshape(-1, 2, 2), original_size).reshape(-1, 4)
 
     apply_coords_torch, apply_boxes_torch = apply_coords, apply_boxes  # a tensor comes back as an array
 
@@ -113,18 +120,23 @@ def binary_mask_to_logits(mask: npt.ArrayLike, config: SamConfig, strength: floa
     Raises
     ------
     InputError
-        If the mask is not (H, W) or holds no numbers.
+        If the mask is not (H, W) or holds no numbers, or if ``strength`` is not above 0.
 
     Notes
     -----
     A mask prompt is not 0 and 1: in training it is what the decoder itself put out, logits (SAM, appendix A). A pixel
     of which the share s lies inside becomes strength · (2 s − 1). The share is the mean over the pixel's area.
     """
-    mask = np.asarray(mask)
+    mask = as_array("a mask", mask)
     if mask.ndim != 2 or mask.size == 0:
         raise InputError(f"expected a mask of shape (H, W), got {mask.shape}")
     if mask.dtype.kind not in "biuf":
         raise InputError(f"expected a mask of numbers, got {mask.dtype}")
+    if np.isnan(mask).any():
+        raise InputError("expected a mask of numbers, got nan")
+    strength = as_numbers("strength", strength)
+    if strength.shape != () or not strength > 0:
+        raise InputError(f"expected strength above 0, got {shown(strength)}")
     size = config.low_res_size
     height, width = input_size(mask.shape[0], mask.shape[1], size)
     grey = Image.fromarray(((mask > 0) * 255).astype(np.uint8))
