@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -22,7 +23,12 @@ from minisam_kernels.runtime.errors import InputError
 
 
 class _Parser(argparse.ArgumentParser):
-    """Errors in one line, whichever command they belong to."""
+    """Errors in one line, whichever command they belong to. Whatever begins as a negative number does is no option:
+    ``--point -1,5``, ``--lr -1e-3``."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._negative_number_matcher = re.compile(r"-\.?\d")
 
     def error(self, message: str) -> NoReturn:
         one_line = " ".join(message.split())

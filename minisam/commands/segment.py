@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import sys
+import warnings
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,7 +31,7 @@ def point(text: str) -> tuple[float, float, int]:
     except (ValueError, IndexError, KeyError):
         parts = []
     if len(parts) not in (2, 3):
-        raise argparse.ArgumentTypeError(f"expected x,y (foreground) or x,y,- (background), got {text!r}")
+        raise argparse.ArgumentTypeError(f"expected x,y (foreground) or x,y,- (background), got {text!r:.60}")
     return x, y, label
 
 
@@ -40,7 +42,7 @@ def box(text: str) -> tuple[float, ...]:
     except ValueError:
         corners = ()
     if len(corners) != 4:
-        raise argparse.ArgumentTypeError(f"expected x0,y0,x1,y1, got {text!r}")
+        raise argparse.ArgumentTypeError(f"expected x0,y0,x1,y1, got {text!r:.60}")
     return corners
 
 
@@ -60,51 +62,57 @@ def add(parsers: Any) -> None:
         default=[],
         help="a point on the object; with ,- one off it",
     )
-    parser.add_argument("--box", metavar="X0,Y0,X1,Y1", type=box, help="a box around the object")
+    boxes = "a box around the object; several are one object each"
+    parser.add_argument("--box", metavar="X0,Y0,X1,Y1", type=box, action="append", default=[], help=boxes)
     parser.add_argument("--mask", metavar="PNG", help="a rough mask of the image's size, white on black")
     parser.add_argument("--single", action="store_true", help="one mask, not the three of an ambiguous prompt")
+    stretch = "percentile: for an image that uses little of its range, such as 12 bits in a 16-bit file"
+    parser.add_argument("--stretch", choices=("percentile",), help=stretch)
     add_model(parser)
     parser.add_argument("-o", "--overlay", metavar="PNG", help="write the image with the most confident mask on it")
     parser.add_argument("--masks", metavar="PREFIX", help="write each mask: PREFIX_0.png, PREFIX_1.png, …")
+    cutout = "write the image with transparency around the most confident mask"
+    parser.add_argument("--cutout", metavar="PNG", help=cutout)
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
     parser.set_defaults(run=run)
 
 
-def _outputs(options: argparse.Namespace) -> tuple[Path | None, list[Path]]:
-    """Where the overlay and the masks go; every path is checked before any work is done."""
+def _outputs(options: argparse.Namespace) -> tuple[dict[str, Path], list[Path]]:
+    """Where the overlay, the cutout and the masks go; every path is checked before any work is done."""
     from minisam.files.atomic import check_output
 
-    inputs = [path for path in (options.image, options.mask) if path is not None]
-    overlay = Path(options.overlay) if options.overlay is not None else None
-    if overlay is not None and overlay.suffix.lower() != ".png":
-        raise InputError(f"expected an overlay whose name ends in .png, got {overlay.name!r}")
-    numbers = range(1 if options.single else 3)
+    named = {name: Path(path) for name in ("overlay", "cutout") if (path := getattr(options, name)) is not None}
+    for name, path in named.items():
+        if path.suffix.lower() != ".png":
+            raise InputError(f"expected {name} as a name that ends in .png, got {path.name!r:.60}")
+    numbers = range((1 if options.single else 3) * max(1, len(options.box)))
     masks = [Path(f"{options.masks}_{number}.png") for number in numbers] if options.masks is not None else []
-    for path in [overlay, *masks]:
-        if path is not None:
-            check_output(path, *inputs)
-    if overlay is not None and overlay.resolve() in [path.resolve() for path in masks]:
-        raise InputError(f"expected different files for the overlay and the masks, got {overlay} for both")
-    return overlay, masks
+    inputs = [path for path in (options.image, options.mask, options.checkpoint) if path is not None]
+    places = [check_output(path, *inputs).resolve() for path in (*named.values(), *masks)]
+    for number, place in enumerate(places):
+        if place in places[:number]:
+            raise InputError(f"expected different files for the overlay, the cutout and the masks, got {place} twice")
+    return named, masks
 
 
 def run(options: argparse.Namespace) -> int:
     """Read, encode, decode, write; whatever is wrong with the input is found before anything is written."""
     if not (options.point or options.box or options.mask):
         raise InputError("expected a prompt (--point, --box or --mask), got none")
-    overlay_path, mask_paths = _outputs(options)
+    if len(options.box) > 1 and (options.point or options.mask):
+        raise InputError(f"expected --point and --mask with one box, got {len(options.box)} boxes")
+    named, mask_paths = _outputs(options)
 
     import numpy as np
 
     from minisam.files.atomic import atomic
-    from minisam.files.images import overlay, read_image, read_mask, save_png
+    from minisam.files.images import nearly_black, read_image, read_mask, save_png
     from minisam.model.inputs import check_prompts
     from minisam.model.preprocess import binary_mask_to_logits
     from minisam.predictor import SamPredictor
 
-    coords = np.array([[x, y] for x, y, _ in options.point]) if options.point else None
-    labels = np.array([label for *_, label in options.point]) if options.point else None
-    corners = np.array(options.box) if options.box else None
+    coords = np.array([[[x, y] for x, y, _ in options.point]]) if options.point else None
+    labels = np.array([[label for *_, label in options.point]]) if options.point else None
     seconds: dict[str, float] = {}
     with progress(total=4, bar_format="{desc} {bar} {elapsed}") as bar, compilation(bar) as compiled:
 
@@ -115,10 +123,16 @@ def run(options: argparse.Namespace) -> int:
 
         bar.set_description("image")
         start = compiled.clock()
-        image = read_image(options.image)
-        rough = read_mask(options.mask, image.shape[:2]) if options.mask is not None else None
-        first = (None if part is None else part[None] for part in (coords, labels, corners))
-        check_prompts(image.shape[:2], *first)  # before the encoder's seconds
+        image = read_image(options.image, stretch=options.stretch)
+        advice = nearly_black(image)
+        size = (image.shape[0], image.shape[1])
+        rough = read_mask(options.mask, size) if options.mask is not None else None
+        check_prompts(size, coords, labels, strict=True)  # before the encoder's seconds
+        with warnings.catch_warnings(record=True) as cut:
+            warnings.simplefilter("always")
+            boxes = check_prompts(size, boxes=options.box)[2] if options.box else None
+        for line in [*(str(warning.message) for warning in cut), *([advice] if advice else [])]:
+            print(f"minisam: {line}", file=sys.stderr)
         start = step("read", start)
         bar.set_description("weights")
         predictor = SamPredictor(load_model(options))
@@ -127,18 +141,18 @@ def run(options: argparse.Namespace) -> int:
         predictor.set_image(image)
         start = step("encode", start)
         bar.set_description("decoder")
-        masks, iou, low_res = predictor.predict(
-            coords,
-            labels,
-            corners,
-            binary_mask_to_logits(rough, predictor.model.config) if rough is not None else None,
-            multimask_output=not options.single,
-        )
+        logits = None if rough is None else binary_mask_to_logits(rough, predictor.model.config)[None]
+        answer = predictor.predict_batch(coords, labels, boxes, logits, multimask_output=not options.single)
         step("decode", start)
+        masks, iou, low_res = (part.reshape(-1, *part.shape[2:]) for part in answer)  # of all prompts
         entries = describe(predictor, masks, iou, low_res)
     seconds["compile"] = round(compiled.seconds, 4)
 
-    best = int(iou.argmax())
+    per_prompt = answer[1].shape[1]
+    best = [int(i) for i in answer[1].argmax(axis=1) + per_prompt * np.arange(len(answer[1]))]
+    corners = [] if boxes is None else boxes.tolist()
+    for number, (entry, mask) in enumerate(zip(entries, masks)):
+        entries[number] = _annotation(number, mask, options.image) | {"prompt": number // per_prompt} | entry
     report = {
         "photo": str(options.image),
         "width": image.shape[1],
@@ -146,30 +160,49 @@ def run(options: argparse.Namespace) -> int:
         "model": predictor.model.config.name,
         "prompts": {
             "points": [{"x": x, "y": y, "label": label} for x, y, label in options.point],
-            "box": list(options.box) if options.box else None,
+            "box": corners[0] if len(corners) == 1 else None,
+            "boxes": corners,
             "mask": options.mask,
         },
         "masks": entries,
-        "best": best,
-        "overlay": str(overlay_path) if overlay_path else None,
+        "best": max(best, key=lambda number: iou[number]),
+        "best_of_prompts": best,
+        **{name: str(named[name]) if name in named else None for name in ("overlay", "cutout")},
         "seconds": seconds,
     }
-    for entry, path in zip(report["masks"], mask_paths):
+    for entry, path in zip(entries, mask_paths):
         entry["file"] = str(path)
     with ExitStack() as files:  # every file is complete before the first one gets its name
-        if overlay_path is not None:
-            drawn = overlay(
-                image,
-                masks[best : best + 1],
-                [(x, y) for x, y, _ in options.point],
-                [label for *_, label in options.point],
-                options.box,
-            )
-            save_png(files.enter_context(atomic(overlay_path)), drawn)
+        if "overlay" in named:
+            save_png(files.enter_context(atomic(named["overlay"])), _drawn(image, masks[best], options.point, corners))
+        if "cutout" in named:
+            alpha = 255 * masks[best].any(axis=0).astype(np.uint8)
+            save_png(files.enter_context(atomic(named["cutout"])), np.dstack([image, alpha]))
         for mask, path in zip(masks, mask_paths):
             save_png(files.enter_context(atomic(path)), mask)
     print(json.dumps(report, allow_nan=False) if options.json else table(report))
     return 0
+
+
+def _drawn(
+    image: np.ndarray, masks: np.ndarray, points: list[tuple[float, float, int]], boxes: list[list[float]]
+) -> np.ndarray:
+    """The image with masks (M, H, W), points and boxes on it."""
+    from minisam.files.images import overlay
+
+    drawn = overlay(image, masks, [(x, y) for x, y, _ in points], [label for *_, label in points])
+    for corners in boxes:
+        drawn = overlay(drawn, masks[:0], box=corners)
+    return drawn
+
+
+def _annotation(number: int, mask: np.ndarray, image: str) -> dict[str, Any]:
+    """A mask as an annotation of COCO's: its keys, and the mask as compressed run lengths."""
+    from minisam_kernels.masks import rle
+
+    counts = rle.to_string(rle.encode(mask[None])[0]).decode()
+    entry = {"id": number + 1, "image_id": Path(image).stem, "category_id": 1, "iscrowd": 0}
+    return entry | {"segmentation": {"size": list(mask.shape), "counts": counts}}
 
 
 def describe(predictor: SamPredictor, masks: np.ndarray, iou: np.ndarray, low_res: np.ndarray) -> list[dict[str, Any]]:
@@ -188,7 +221,8 @@ def describe(predictor: SamPredictor, masks: np.ndarray, iou: np.ndarray, low_re
         inner, outer = (int(postprocess_masks(logits[None], mask.shape, size, at).sum()) for at in (1.0, -1.0))
         entries.append(
             {
-                "predicted_iou": round(float(confidence), 6) if math.isfinite(confidence) else None,
+                "predicted_iou": (score := round(float(confidence), 6) if math.isfinite(confidence) else None),
+                "score": score,
                 "stability_score": round(inner / outer, 6) if outer else None,
                 "area": area,
                 "bbox": [x0, y0, x1 + 1 - x0, y1 + 1 - y0] if area else [0, 0, 0, 0],
@@ -204,11 +238,11 @@ def table(report: dict[str, Any]) -> str:
     for number, mask in enumerate(report["masks"]):
         stability = "    –" if mask["stability_score"] is None else f"{mask['stability_score']:5.3f}"
         confidence = "    –" if mask["predicted_iou"] is None else f"{mask['predicted_iou']:5.3f}"
-        best = "  ← most confident" if number == report["best"] and len(report["masks"]) > 1 else ""
+        best = "  ← most confident" if number in report["best_of_prompts"] and len(report["masks"]) > 1 else ""
         box = ", ".join(map(str, mask["bbox"]))
         lines.append(f"{number:4}  {confidence:>13}  {stability:>9}  {mask['area']:8}  {box}{best}")
     seconds = report["seconds"]
     times = f"weights {seconds['load']:.2f} s, encoder {seconds['encode']:.3f} s, decoder {seconds['decode']:.4f} s"
     lines.append(times + (f", compiling {seconds['compile']:.1f} s (once)" if seconds["compile"] else ""))
-    files = [report["overlay"], *(mask.get("file") for mask in report["masks"])]
+    files = [report["overlay"], report["cutout"], *(mask.get("file") for mask in report["masks"])]
     return "\n".join(lines + [f"wrote {path}" for path in files if path])
