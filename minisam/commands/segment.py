@@ -208,8 +208,8 @@ def _annotation(number: int, mask: np.ndarray, image: str) -> dict[str, Any]:
 def describe(predictor: SamPredictor, masks: np.ndarray, iou: np.ndarray, low_res: np.ndarray) -> list[dict[str, Any]]:
     """For each mask (H, W) its predicted IoU, area in pixels, box (x, y, width, height) and stability score.
 
-    Stability is the mask's IoU between the thresholds +1 and −1 (in logits), counted in the image's pixels; None when
-    the mask is empty at both.
+    COCO's ``score`` is the predicted IoU. Stability is the mask's IoU between the thresholds +1 and −1 (in logits),
+    counted in the image's pixels; None when the mask is empty at both.
     """
     from minisam.model.preprocess import postprocess_masks
     from minisam_kernels.masks.box_from_mask import box_from_mask

@@ -63,7 +63,9 @@ class ResizeLongestSide:
 
     def apply_image(self, image: np.ndarray) -> np.ndarray:
         """An image uint8 (H, W, 3), resized to (h', w', 3): an array of its own."""
-        return np.array(resize_image(image, self.target_length))
+        from minisam.model.inputs import as_image  # which needs this module
+
+        return np.array(resize_image(as_image(image), self.target_length))
 
     def apply_coords(self, coords: npt.ArrayLike, original_size: tuple[int, int]) -> np.ndarray:
         """Points (..., 2) as (x, y) in pixels of an image (H, W), in pixels of the model's input."""
