@@ -232,7 +232,7 @@ def type_in(command: str, place: Path) -> None:
     environment = {**os.environ, "PATH": f"{place / '.venv' / 'bin'}{os.pathsep}{os.environ['PATH']}"}
     environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), str(ROOT / "kernels"), environment.get("PYTHONPATH", "")])
     command = command.replace(".venv/bin/", f"{place}/.venv/bin/")
-    where = ROOT if "pytest" in command or "ruff" in command else place
+    where = ROOT if re.search("pytest|ruff|make", command) else place
     done = subprocess.run(["bash", "-e", "-c", command], cwd=where, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
 

@@ -90,10 +90,17 @@ def test_the_version_stands_in_one_place() -> None:
     assert f"\n## {minisam.__version__} " in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
+def help_of(makefile: str) -> str:
+    """What ``make help`` prints."""
+    return "\n".join(re.findall(r"^#   (.*)$", makefile, re.M))
+
+
 def test_make_help_names_every_target() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     targets = re.findall(r"^([a-z-]+):(?!=)", makefile, re.M)
-    assert sorted(targets) == sorted(["help", *re.findall(r"^#   make ([a-z-]+) ", makefile, re.M)])
+    assert sorted(targets) == sorted(re.findall(r"^#   make ([a-z-]+) ", makefile, re.M))
+    variables = re.findall(r"^([A-Z]+) +\?=", makefile, re.M)
+    assert variables and all(f"{name}=" in help_of(makefile) for name in (*variables, "DATA")), variables
     phony = re.search(r"^\.PHONY: (.*)$", makefile, re.M)
     assert phony and sorted(phony[1].split()) == sorted(targets)
 

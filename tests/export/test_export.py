@@ -11,6 +11,7 @@ import pytest
 
 import minisam
 from command_line import refused, run
+from minisam.checkpoints.checkpoint import save_checkpoint
 from minisam.model.preprocess import normalise_and_pad
 from minisam.sam import build
 from small_models import SMALL
@@ -115,14 +116,14 @@ def test_a_wrong_number_of_masks_is_an_error(exported):
 @pytest.fixture
 def place(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    minisam.checkpoints.checkpoint.save_checkpoint("small.safetensors", build(SMALL, seed=1).state_dict(), SMALL)
+    save_checkpoint("small.safetensors", build(SMALL, seed=1).state_dict(), SMALL)
     return tmp_path
 
 
 def test_the_command_writes_and_compares(exported, place, capsys, monkeypatch):
     """The graphs are those of the fixture: making them takes most of the time."""
     sam, folder, *_ = exported
-    minisam.checkpoints.checkpoint.save_checkpoint("model.safetensors", sam.state_dict(), sam.config)
+    save_checkpoint("model.safetensors", sam.state_dict(), sam.config)
     monkeypatch.setattr(export, "encoder_program", lambda sam, model: Program((folder / "encoder.onnx").read_bytes()))
     monkeypatch.setattr(export, "decoder_program", lambda sam, model: Program((folder / "decoder.onnx").read_bytes()))
     code, out, _ = run(capsys, "export", "--checkpoint", "model.safetensors", "-o", "new")
