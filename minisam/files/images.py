@@ -8,6 +8,7 @@ Memory: ``read_image`` holds what Pillow decodes (4 bytes per pixel for colour) 
 from __future__ import annotations
 
 import ctypes
+import logging
 import math
 import os
 import re
@@ -23,6 +24,7 @@ from PIL import Image, ImageDraw, ImageOps
 from minisam.files.atomic import atomic
 from minisam_kernels import InputError
 
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # else its errors, which it raises too, are lines on stderr
 # Formats that Pillow decodes itself. (It would start another program for some of the others.)
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TGA", "TIFF", "WEBP")
 # What their files' names end in, in any case: a file in a folder that ends otherwise is taken for no image

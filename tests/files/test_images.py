@@ -455,6 +455,20 @@ def test_nothing_but_the_error_is_said_about_a_damaged_tiff(tmp_path, capfd, com
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.parametrize(("tag", "value"), [(277, 9), (277, 60_000), (258, 77), (259, 60_000), (262, 99), (339, 9)])
+def test_nothing_but_the_error_is_said_about_an_odd_tiff(tmp_path, tag, value):
+    """Pillow writes to a log of its own about some, which is stderr where nobody asked for a log."""
+    Image.fromarray(noise(9, 9)).save(tmp_path / "x.tiff", tiffinfo={277: 1, 339: 1})
+    content = (tmp_path / "x.tiff").read_bytes()
+    old = struct.pack("<HHI", tag, 3, 1)
+    assert content.count(old) == 1
+    at = content.index(old) + len(old)
+    (tmp_path / "x.tiff").write_bytes(content[:at] + struct.pack("<H", value) + content[at + 2 :])
+    code = "from minisam.files.images import read_image\ntry: read_image('x.tiff')\nexcept ValueError as e: print(e)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stderr == "" and done.stdout.startswith("expected") and done.stdout.count("\n") == 1
+
+
 def test_tiffs_in_threads(tmp_path):
     """libtiff's handlers are one for the process: a damaged file is not blamed on its neighbour."""
     Image.fromarray(noise(64, 64)).save(tmp_path / "good.tiff", compression="tiff_lzw")
