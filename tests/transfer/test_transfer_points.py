@@ -89,7 +89,7 @@ MUTANTS = {
     ),
     "means over both as if they were one image": (
         "minisam/transfer/points.py",
-        "path.relative_to(folder).as_posix()",
+        "Path(os.path.relpath(path, folder)).as_posix()",
         "path.name",
     ),
 }
