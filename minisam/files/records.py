@@ -26,7 +26,7 @@ from minisam_kernels import InputError
 from minisam_kernels.masks import rle
 from minisam_kernels.masks.rle_geometry import check_counts
 
-MAX_BYTES = 100_000_000  # of a record; SA-1B's largest have some hundred thousand
+MAX_BYTES = 1 << 25  # of a record; SA-1B's largest have some hundred thousand, lists of counts perhaps ten million
 
 
 class Record(NamedTuple):

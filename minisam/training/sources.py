@@ -140,21 +140,22 @@ class Folder(Files):
     def __init__(self, folder: str | Path, stretch: str | None = None) -> None:
         super().__init__(some_pairs(find_pairs(folder)), stretch)
         self.records = self.found.pairs
-        self._last: tuple[int, list[dict[str, Any]]] = (-1, [])
+        self._last: tuple[int, list[dict[str, Any]], tuple[int, int]] = (-1, [], (0, 0))
         self._listings: dict[Path, dict[str, list[Path]]] = {}
 
-    def _annotations(self, index: int) -> list[dict[str, Any]]:
-        """Return those of one record; the last one is kept, since it is asked for twice."""
+    def _read(self, index: int) -> tuple[list[dict[str, Any]], tuple[int, int]]:
+        """Return annotations and size (H, W) of one image; the last ones are kept, since they are asked for again."""
         if self._last[0] != index:
-            self._last = index, read_record(self.records[index][1]).annotations
-        return self._last[1]
+            picture, record = self.records[index]
+            self._last = index, read_record(record).annotations, image_size(picture)
+        return self._last[1:]
 
     def count(self, index: int) -> int:
-        return len(self._annotations(index))
+        return len(self._read(index)[0])
 
     def masks(self, index: int, chosen: Sequence[int]) -> np.ndarray:
-        picture, record = self.records[index]
-        return decode_masks([self._annotations(index)[i] for i in chosen], image_size(picture), record)
+        annotations, size = self._read(index)
+        return decode_masks([annotations[i] for i in chosen], size, self.records[index][1])
 
     def _check(self, index: int) -> str:
         picture, path = self.records[index]

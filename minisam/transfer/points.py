@@ -118,7 +118,7 @@ def folder_cases(
     """Yield the first ``limit`` images of a folder (``held_out_pictures``) with their objects."""
     for path, source in held_out_pictures(folder, every, others)[:limit]:
         image = read_image(path)
-        yield Case(path.relative_to(folder).as_posix(), image, list(read_masks(source, image.shape[:2])))
+        yield Case(Path(os.path.relpath(path, folder)).as_posix(), image, list(read_masks(source, image.shape[:2])))
 
 
 def evaluate(

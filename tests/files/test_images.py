@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image, ImageOps
+from PIL.PngImagePlugin import PngInfo
 
 from minisam.files import images
 from minisam.files.images import (
@@ -300,8 +301,8 @@ def test_cmyk(tmp_path):
     assert red < 30 and green > 200 and blue > 200
 
 
-@pytest.mark.parametrize("kind", ["jpeg", "png", "tiff"])
-@pytest.mark.parametrize("orientation", range(9))
+@pytest.mark.parametrize("kind", ["jpeg", "png", "tiff", "webp", "mpo"])
+@pytest.mark.parametrize("orientation", range(10))
 def test_orientation(tmp_path, kind, orientation):
     """As Pillow turns it, and its size before it is decoded. Kills: a size before the turn."""
     exif = Image.Exif()
@@ -329,6 +330,20 @@ def test_every_mode_is_turned(tmp_path, mode, orientation):
     turned = read_image(picture)
     expected = np.asarray(ImageOps.exif_transpose(upright_with(Image.fromarray(still), orientation)))
     np.testing.assert_array_equal(turned, expected)
+
+
+XMP = """<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
+<rdf:Description xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="6"/></rdf:RDF></x:xmpmeta>"""
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "png", "tiff", "webp"])
+def test_an_orientation_that_only_xmp_has(tmp_path, kind):
+    """As an editor writes it."""
+    text = PngInfo()
+    text.add_itxt("XML:com.adobe.xmp", XMP)
+    more = {"png": {"pnginfo": text}, "tiff": {"tiffinfo": {700: XMP.encode()}}}.get(kind, {"xmp": XMP.encode()})
+    Image.fromarray(noise(5, 8, 3)).save(tmp_path / f"x.{kind}", **more)
+    assert read_image(tmp_path / f"x.{kind}").shape[:2] == image_size(tmp_path / f"x.{kind}") == (8, 5)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -453,6 +468,20 @@ def test_nothing_but_the_error_is_said_about_a_damaged_tiff(tmp_path, capfd, com
     picture.save(tmp_path / "x.tiff", compression=compression)
     assert read_image(tmp_path / "x.tiff").shape == (64, 64, 3)
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(("tag", "value"), [(277, 9), (277, 60_000), (258, 77), (259, 60_000), (262, 99), (339, 9)])
+def test_nothing_but_the_error_is_said_about_an_odd_tiff(tmp_path, tag, value):
+    """Pillow writes to a log of its own about some, which is stderr where nobody asked for a log."""
+    Image.fromarray(noise(9, 9)).save(tmp_path / "x.tiff", tiffinfo={277: 1, 339: 1})
+    content = (tmp_path / "x.tiff").read_bytes()
+    old = struct.pack("<HHI", tag, 3, 1)
+    assert content.count(old) == 1
+    at = content.index(old) + len(old)
+    (tmp_path / "x.tiff").write_bytes(content[:at] + struct.pack("<H", value) + content[at + 2 :])
+    code = "from minisam.files.images import read_image\ntry: read_image('x.tiff')\nexcept ValueError as e: print(e)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stderr == "" and done.stdout.startswith("expected") and done.stdout.count("\n") == 1
 
 
 def test_tiffs_in_threads(tmp_path):

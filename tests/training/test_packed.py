@@ -19,6 +19,7 @@ from minisam.training import packed
 from minisam.training.packed import inflate_runs, read_pack
 from minisam.training.sources import open_sources
 from minisam_kernels import InputError
+from sa1b import sa1b_folder
 
 # wrong version → (file, text in it, its replacement); names are quoted from docstrings
 MUTANTS = {
@@ -262,3 +263,14 @@ def test_any_bytes(tmp_path_factory, edits, cut):
 def test_load_file_reads_what_we_write(tmp_path):
     """The file is safetensors: its own library reads it too."""
     assert set(load_file(packed_file(tmp_path / "p"))) == {"sets", "jpegs", "jpegs_ends", "runs", "runs_ends"}
+
+
+def test_the_writer_keeps_the_readers_limit(tmp_path, monkeypatch):
+    """What could not be read again is not written."""
+    from minisam.training import pack
+
+    folder = sa1b_folder(tmp_path / "set", 1)
+    monkeypatch.setattr(pack, "MAX_RUNS", 50)
+    with pytest.raises(InputError, match=r"expected at most 50 runs .*, got \d+ of .*0\.jpg"):
+        pack.pack([folder], tmp_path / "p", 96, 75, 10**7)
+    assert not (tmp_path / "p").exists()
