@@ -155,7 +155,6 @@ REASONS = {  # why a file is refused → such files
         "names",
         "extensions",
         "tuples in tuples",
-        "twice the last",
     ),
     "instructions in data.pkl": ("nothings", "marks", "numbers", "floats", "sets", "copies", "calls", "frames"),
     "a table of entries of at most": ("many entries",),
