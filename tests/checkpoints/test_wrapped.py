@@ -39,7 +39,11 @@ MUTANTS = {
         "if short in stripped and not _same",
         "if 0 and not _same",
     ),
-    "the average before the model": ("minisam/checkpoints/torch_file.py", "in plain or models", "in models"),
+    "the average before the model": (
+        "minisam/checkpoints/torch_file.py",
+        "*others = plain or models",
+        "*others = models",
+    ),
     "two models pass for one": ("minisam/checkpoints/torch_file.py", "!= _tensors(weights)]", "is None]"),
     "attacks are names like others": ("minisam/checkpoints/pickle_program.py", "& ATTACKS", "& set()"),
     "NaN is a weight": ("minisam/checkpoints/checkpoint.py", "    check_finite(fitted)\n", ""),
