@@ -70,7 +70,7 @@ pdf: $(VENV)/.stamp-book
 screenshots: $(VENV)/.stamp-test
 	$(SAY) 'Screenshots of every page at 1280 and 390 pixels into book/_build/screenshots'
 	@$(PY) -m book.tools.server build
-	@MINISAM_BOOK_HTML=$(abspath book/_build/html) MINISAM_BOOK_SCREENSHOTS=$(abspath book/_build/screenshots) \
+	@MINISAM_BOOK_HTML="$$PWD/book/_build/html" MINISAM_BOOK_SCREENSHOTS="$$PWD/book/_build/screenshots" \
 	  $(PY) -m pytest -m book tests/book/test_book_pages.py -k wide_and_on_a_phone
 
 lint: $(VENV)/.stamp-test
@@ -96,7 +96,7 @@ test-kernels: $(VENV)/.stamp-test
 	$(SAY) 'Pass 2 of 3: the kernels as plain Python (NUMBA_DISABLE_JIT=1), every line of them counted'
 	@HYPOTHESIS_PROFILE=fast NUMBA_DISABLE_JIT=1 $(PY) -m pytest $(TWO) -m kernel --cov=minisam_kernels --cov-report=term-missing --cov-fail-under=98
 	$(SAY) 'Pass 3 of 3: the kernels compiled with every index checked (NUMBA_BOUNDSCHECK=1)'
-	@HYPOTHESIS_PROFILE=fast NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=$(abspath $(VENV))/numba-boundscheck $(PY) -m pytest $(TWO) -m kernel
+	@HYPOTHESIS_PROFILE=fast NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR="$$PWD/$(VENV)/numba-boundscheck" $(PY) -m pytest $(TWO) -m kernel
 
 # In CI the examples are the same in every run; these are not, and there are ten times as many.
 test-random: $(VENV)/.stamp-test

@@ -180,6 +180,7 @@ def progress(**settings: Any) -> Any:
     """A ``tqdm`` bar on stderr that vanishes when done, and is silent where stderr is not a terminal."""
     from tqdm import tqdm
 
+    tqdm.monitor_interval = 0  # no thread that watches the bar: the system may allow few
     return tqdm(file=sys.stderr, disable=not sys.stderr.isatty(), leave=False, **settings)
 
 

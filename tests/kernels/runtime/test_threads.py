@@ -36,6 +36,9 @@ MUTANTS = {
     "a nested call uses the pool": ('getattr(inside, "yes", False)', "False"),
     "a child keeps its parent's threads": ("    _pool = _Pool()\n\n\nif", "    pass\n\n\nif"),
     "ignores MINISAM_THREADS": ("    if text:\n", "    if False:\n"),
+    "any number of threads": ("< int(text) <= _MOST", "< int(text)"),
+    "gives up with the first thread": ("except (RuntimeError, MemoryError):", "except ZeroDivisionError:"),
+    "asks every time": ("                        self.count = self.helpers + 1\n", "                        break\n"),
 }
 
 
@@ -199,3 +202,40 @@ def test_a_process_ends_after_using_the_pool():
     """The helpers do not keep a process alive."""
     code = "from minisam_kernels.runtime.threads import parallel_for; parallel_for(str, 9)"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60, env={**os.environ, "MINISAM_THREADS": "3"})
+
+
+@pytest.mark.parametrize("most", range(4))
+@pytest.mark.parametrize("error", [RuntimeError("can't start new thread"), MemoryError()])
+def test_threads_that_cannot_start(monkeypatch, most, error):
+    """Those that could do the work, and nobody asks again. Kills: gives up with the first thread, asks every time."""
+    start, asked = threading.Thread.start, []
+
+    def start_some(thread):
+        asked.append(thread)
+        if len(asked) > most:
+            raise error
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_some)
+    seen = []
+    with pool_of(9):
+        for _ in range(2):
+            parallel_for(seen.append, 20)
+        assert (num_threads(), len(asked)) == (most + 1, most + 1)
+    assert Counter(seen) == {i: 2 for i in range(20)}
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "1e9", "abc", "1025", "9" * 20, "9" * 5000, "1.5", "2 ", "+2", "0x2", "²"])
+def test_a_number_of_threads_that_cannot_be(monkeypatch, text):
+    """Kills: any number of threads."""
+    monkeypatch.setenv("MINISAM_THREADS", text)
+    with pool_of(0), pytest.raises(InputError, match="whole number from 1 to 1024") as caught:
+        num_threads()
+    assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize(("text", "count"), [("1", 1), ("3", 3), ("007", 7)])
+def test_a_number_of_threads(monkeypatch, text, count):
+    monkeypatch.setenv("MINISAM_THREADS", text)
+    with pool_of(0):
+        assert num_threads() == count
