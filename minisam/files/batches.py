@@ -73,7 +73,7 @@ def plan(
         jobs.append(Job(image, name, places, Path(overlay, name + ".png") if overlay is not None else None))
     for folder in dict.fromkeys(path.parent for job in jobs for path in job.paths):
         _make(folder)
-    taken = {os.path.realpath(path) for path in (*images, *inputs)}
+    taken = {os.path.realpath(path) for path in (*map(str, images), *inputs)}
     for path in (path for job in jobs for path in job.paths if os.path.realpath(path) in taken):
         raise InputError(f"expected an output other than the input, got {path} for both")
     if overlay is not None and {job.overlay for job in jobs} & {path for job in jobs for _, path in job.outputs}:

@@ -19,7 +19,7 @@ MUTANTS = {
         "if any(real.is_relative_to(folder) for folder in inside):",
         "if False:",
     ),
-    "one file of two is enough": ("minisam/files/batches.py", "return all(path.exists()", "return any(path.exists()"),
+    "one file of two is enough": ("minisam/files/batches.py", "return all(os.path.exists", "return any(os.path.exists"),
     "an output over an input": (
         "minisam/files/batches.py",
         'raise InputError(f"expected an output other',
