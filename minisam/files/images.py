@@ -8,7 +8,9 @@ Memory: ``read_image`` holds what Pillow decodes (4 bytes per pixel for colour) 
 from __future__ import annotations
 
 import ctypes
+import logging
 import math
+import os
 import re
 import threading
 import warnings
@@ -22,12 +24,14 @@ from PIL import Image, ImageDraw, ImageOps
 from minisam.files.atomic import atomic
 from minisam_kernels import InputError
 
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # else its errors, which it raises too, are lines on stderr
 # Formats that Pillow decodes itself. (It would start another program for some of the others.)
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TGA", "TIFF", "WEBP")
 # What their files' names end in, in any case: a file in a folder that ends otherwise is taken for no image
 ENDINGS: tuple[str, ...] = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp", ".avif", ".dib", ".gif", ".j2k")
 ENDINGS += (".jfif", ".jp2", ".jpe", ".mpo", ".pbm", ".pgm", ".pnm", ".ppm", ".tga")
 STRIP = 1 << 22  # pixels converted at a time
+SIDEWAYS = (5, 6, 7, 8)  # orientations whose height is the upright image's width
 STRETCHES = (None, "percentile")
 PERCENTILES = (0.5, 99.5)  # what --stretch percentile makes black and white
 NEARLY_BLACK = 64  # of 255: 14 of 16 bits
@@ -79,7 +83,8 @@ def image_size(path: str | Path) -> tuple[int, int]:
         if not width * height:
             raise InputError(f"expected an image with pixels, got {path} of {width} × {height}")
         noted = picture.format != "PNG" or _png_has_notes(path)  # Pillow decodes a PNG to find its orientation
-        turned = noted and picture.format != "TIFF" and _orientation(picture) >= 5  # it turns a TIFF's size itself
+        turned = noted and _orientation(picture) in SIDEWAYS
+        turned &= getattr(picture, "tag_v2", {}).get(0x0112) not in SIDEWAYS  # of a TIFF it is turned already
     return (width, height) if turned else (height, width)
 
 
@@ -113,19 +118,15 @@ def nearly_black(image: np.ndarray) -> str | None:
 @contextmanager
 def _opened(path: str | Path) -> Iterator[Image.Image]:
     """The image in a file, not decoded yet."""
-    path = Path(path)
-    try:
-        if not path.is_file():
-            message = "is no file" if path.exists() else "does not exist"
-            raise InputError(f"expected an image, got {path}, which {message}")
-        if path.stat().st_size == 0:
-            raise InputError(f"expected an image, got {path}, which is empty")
-    except (OSError, ValueError) as error:  # a name that is too long, links in a circle, a null character
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise InputError(f"expected an image, got {str(path)[:120]!r} ({reason})") from error
+    is_file = os.path.isfile(path)  # of any text: a name may be too long, or hold a null character
+    if not is_file or not os.path.getsize(path):
+        reason = "is empty" if is_file else "is no file" if os.path.exists(path) else "does not exist"
+        raise InputError(f"expected an image, got {str(path)[:200]}, which {reason}")
     with reading(str(path)):
         Image.init()
-        with Image.open(path, formats=[kind for kind in FORMATS if kind in Image.OPEN]) as picture:
+        # as a file, not by name: Pillow would map an uncompressed TIFF as if it were turned already (13.0)
+        kinds = [kind for kind in FORMATS if kind in Image.OPEN]
+        with open(path, "rb") as file, Image.open(file, formats=kinds) as picture:
             yield picture
 
 
@@ -195,7 +196,7 @@ def _scale_transparency(picture: Image.Image) -> None:
 
 def _orientation(picture: Image.Image) -> int:
     try:
-        return int(picture.getexif().get(0x0112, 1))
+        return picture.getexif().get(0x0112, 1)
     except Exception:  # damaged EXIF data is no reason to refuse an image
         return 1
 

@@ -26,7 +26,7 @@ from minisam_kernels import InputError
 from minisam_kernels.masks import rle
 from minisam_kernels.masks.rle_geometry import check_counts
 
-MAX_BYTES = 100_000_000  # of a record; SA-1B's largest have some hundred thousand
+MAX_BYTES = 1 << 25  # of a record; SA-1B's largest have some hundred thousand, lists of counts perhaps ten million
 
 
 class Record(NamedTuple):
@@ -59,7 +59,7 @@ def walk(folder: str | Path) -> Iterator[Path]:
     """Yield every file below a folder, each linked folder and circle of links once, without a Mac's ``._`` files."""
 
     def refuse(error: OSError) -> None:
-        raise InputError(f"expected a folder that can be read, got {error.filename} ({error.strerror})") from error
+        raise error
 
     def is_new(path: str) -> bool:
         status = os.stat(path)
@@ -76,8 +76,9 @@ def walk(folder: str | Path) -> Iterator[Path]:
             for path in (Path(parent, name) for name in sorted(names)):
                 if not path.name.startswith("._") and path.is_file():
                     yield path
-    except (OSError, ValueError) as error:  # a null character in the name, a folder that vanishes
-        raise InputError(f"expected a folder that can be read, got {str(folder)[:120]!r} ({error})") from error
+    except (OSError, ValueError) as error:  # ValueError: of a null character in the name
+        name, reason = (error.filename, error.strerror) if isinstance(error, OSError) else (folder, error)
+        raise InputError(f"expected a folder that can be read, got {str(name)[:200]!r} ({reason})") from error
 
 
 def find_images(folder: str | Path) -> Found:
@@ -150,7 +151,7 @@ def _images(place: Path, listings: dict[Path, dict[str, list[Path]]]) -> dict[st
         listings[place] = defaultdict(list)
         try:
             names = sorted(os.listdir(place))
-        except OSError:
+        except (OSError, ValueError):  # ValueError: of a null character
             names = []
         for path in (place / name for name in names):
             if is_image_name(path) and path.is_file() and path.stat().st_size:

@@ -34,18 +34,22 @@ def run_lengths(mask: np.ndarray) -> np.ndarray:
 
 def _pack_picture(source: Folder, index: int, side: int, quality: int) -> tuple[bytes, bytes]:
     image = source.picture(index)
-    masks = source.masks(index, range(source.count(index)))
-    factor = min(1.0, side / max(image.size))
+    whole, factor = image.size, min(1.0, side / max(image.size))
     if factor < 1:
-        size = (max(1, round(image.width * factor)), max(1, round(image.height * factor)))
-        masks = resize_masks(masks, (0, 0, *image.size), size)
+        size = (max(1, round(whole[0] * factor)), max(1, round(whole[1] * factor)))
         image = image.resize(size, Image.Resampling.LANCZOS)
-    masks = masks[masks.any(axis=(1, 2))]
+    runs = []
+    for i in range(source.count(index)):  # one at a time: all of them may be more than memory holds
+        mask = source.masks(index, [i])
+        mask = resize_masks(mask, (0, 0, *whole), image.size) if factor < 1 else mask
+        if mask.any():
+            runs.append(run_lengths(mask[0]))
     file = io.BytesIO()
     image.save(file, "JPEG", quality=quality, optimize=True)
-    runs = [run_lengths(mask) for mask in masks]
-    if sum(map(len, runs)) + len(runs) + 3 > MAX_RUNS:
-        raise InputError(f"expected masks of at most {MAX_RUNS} runs in {source.pictures[index]} (try a lower --side)")
+    total = sum(map(len, runs)) + len(runs) + 3
+    if total > MAX_RUNS:
+        wanted = f"expected at most {MAX_RUNS} runs (a lower --side has fewer)"
+        raise InputError(f"{wanted}, got {total} of {source.pictures[index]}")
     head = np.array([image.height, image.width, len(runs), *(len(r) for r in runs)])
     return file.getvalue(), zlib.compress(np.concatenate([head, *runs]).astype("<u4").tobytes(), 9)
 

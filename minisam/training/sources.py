@@ -7,10 +7,11 @@ carrying to another machine (``pack``). Images are upright, as ``read_image`` re
 from __future__ import annotations
 
 import hashlib
+import os
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
 import numpy as np
@@ -95,7 +96,7 @@ class Files:
     """A set of images that are files of their own; ``stretch`` is ``read_image``'s."""
 
     def __init__(self, found: Found, stretch: str | None = None) -> None:
-        self.name, self.found, self.stretch = found.folder.name, found, stretch
+        self.name, self.found, self.stretch = found.folder.absolute().name, found, stretch
         self.pictures = [picture for picture, _ in found.pairs]
 
     def __len__(self) -> int:
@@ -139,28 +140,31 @@ class Folder(Files):
     def __init__(self, folder: str | Path, stretch: str | None = None) -> None:
         super().__init__(some_pairs(find_pairs(folder)), stretch)
         self.records = self.found.pairs
-        self._last: tuple[int, list[dict[str, Any]]] = (-1, [])
+        self._last: tuple[int, list[dict[str, Any]], tuple[int, int]] = (-1, [], (0, 0))
+        self._listings: dict[Path, dict[str, list[Path]]] = {}
 
-    def _annotations(self, index: int) -> list[dict[str, Any]]:
-        """Return those of one record; the last one is kept, since it is asked for twice."""
+    def _read(self, index: int) -> tuple[list[dict[str, Any]], tuple[int, int]]:
+        """Return annotations and size (H, W) of one image; the last ones are kept, since they are asked for again."""
         if self._last[0] != index:
-            self._last = index, read_record(self.records[index][1]).annotations
-        return self._last[1]
+            picture, record = self.records[index]
+            self._last = index, read_record(record).annotations, image_size(picture)
+        return self._last[1:]
 
     def count(self, index: int) -> int:
-        return len(self._annotations(index))
+        return len(self._read(index)[0])
 
     def masks(self, index: int, chosen: Sequence[int]) -> np.ndarray:
-        picture, record = self.records[index]
-        return decode_masks([self._annotations(index)[i] for i in chosen], image_size(picture), record)
+        annotations, size = self._read(index)
+        return decode_masks([annotations[i] for i in chosen], size, self.records[index][1])
 
     def _check(self, index: int) -> str:
         picture, path = self.records[index]
         record = read_record(path)
         read_all_counts(record.annotations, image_size(picture), path)
-        named = named_image(path, record.file_name)
-        if named is not None and named.name != picture.name:
-            return NAMED_OTHER
+        if PurePosixPath(record.file_name).name != picture.name:
+            named = named_image(path, record.file_name, self._listings)
+            if named is not None and named.name != picture.name:
+                return NAMED_OTHER
         return "" if record.annotations else WITHOUT_MASKS
 
 
@@ -184,14 +188,11 @@ _checked: set[tuple[Any, ...]] = set()  # packed files that this process has fou
 
 def open_sources(path: str | Path, bare: bool = False) -> list[Any]:
     """Open the sets in a folder (one) or a packed file; ``bare``: images are enough."""
-    try:
-        is_file = Path(path).is_file()
-        if not is_file and not Path(path).is_dir():
-            raise InputError(f"expected a folder or a packed file, got {path}, which is neither")
-    except (OSError, ValueError) as error:  # a name that is too long
-        raise InputError(f"expected a folder or a packed file, got {str(path)[:120]!r} ({error})") from error
-    if not is_file:
+    if os.path.isdir(path):
         return [BareFolder(path) if bare else Folder(path)]
+    if not os.path.isfile(path):
+        reason = "which is neither" if os.path.exists(path) else "which does not exist"
+        raise InputError(f"expected a folder or a packed file, got {str(path)[:200]}, {reason}")
     packed = [Packed(path, number) for number in range(len(read_pack(path)[1]))]
     key = (str(path), Path(path).stat().st_mtime_ns, Path(path).stat().st_size, bare)
     if key not in _checked:

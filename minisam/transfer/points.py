@@ -12,6 +12,7 @@ import argparse
 import csv
 import hashlib
 import json
+import os
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -52,8 +53,8 @@ ROWS = {  # figure → what the table calls it
 def find_pictures(folder: str | Path) -> list[tuple[Path, list[Path] | Path]]:
     """Find (image, its masks) below ``folder``: mask files that manifest.csv lists, or JSON in SA-1B's schema."""
     folder = Path(folder)
-    if not folder.is_dir():
-        raise InputError(f"expected a folder of images with masks, got {folder}")
+    if not os.path.isdir(folder):
+        raise InputError(f"expected a folder of images with masks, got {str(folder)[:200]}")
     manifest = folder / "manifest.csv"
     if not manifest.is_file():
         return [(picture, record) for picture, record in find_records(folder)]
@@ -117,7 +118,7 @@ def folder_cases(
     """Yield the first ``limit`` images of a folder (``held_out_pictures``) with their objects."""
     for path, source in held_out_pictures(folder, every, others)[:limit]:
         image = read_image(path)
-        yield Case(path.relative_to(folder).as_posix(), image, list(read_masks(source, image.shape[:2])))
+        yield Case(Path(os.path.relpath(path, folder)).as_posix(), image, list(read_masks(source, image.shape[:2])))
 
 
 def evaluate(

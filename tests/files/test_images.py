@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import struct
 import subprocess
 import sys
+import threading
 import warnings
+import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,8 +17,21 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image, ImageOps
+from PIL.PngImagePlugin import PngInfo
 
-from minisam.files.images import COLOURS, outline, overlay, read_image, read_mask, save_png
+from minisam.files import images
+from minisam.files.images import (
+    COLOURS,
+    ENDINGS,
+    image_size,
+    is_image_name,
+    nearly_black,
+    outline,
+    overlay,
+    read_image,
+    read_mask,
+    save_png,
+)
 from minisam_kernels import InputError
 
 # wrong version → (file, text in it, its replacement); names are quoted from docstrings
@@ -29,6 +46,36 @@ MUTANTS = {
         "minisam/files/images.py",
         "numbers = np.asarray(strip).astype(np.float64)",
         "numbers = np.asarray(strip).astype(np.float64) % 256",
+    ),
+    "deep grey without transparency": (
+        "minisam/files/images.py",
+        'grey[numbers == strip.info.get("transparency")] = 255',
+        "pass",
+    ),
+    "transparent grey of few bits": (
+        "minisam/files/images.py",
+        'key * (85 if stored == "L;2" else 17)',
+        "key",
+    ),
+    "a stretch of what is 8-bit already": (
+        "minisam/files/images.py",
+        "if deep and stretch:",
+        "if False:",
+    ),
+    "a file by its name": (
+        "minisam/files/images.py",
+        "Image.open(file, formats=kinds)",
+        "Image.open(path, formats=kinds)",
+    ),
+    "lines of libtiff": (
+        "minisam/files/images.py",
+        "_libtiff_errors(is_tiff: bool) -> Iterator[None]:",
+        "_libtiff_errors(is_tiff: bool, off: bool = True) -> Iterator[None]:\n    is_tiff = False",
+    ),
+    "a size before the turn": (
+        "minisam/files/images.py",
+        "(width, height) if turned else (height, width)",
+        "(height, width)",
     ),
     "a border that counts as an edge": ("minisam/files/images.py", "constant_values=True", "constant_values=False"),
     "a window that is one row short": (
@@ -99,6 +146,130 @@ def test_transparency_is_laid_over_white(tmp_path):
     assert read_image(tmp_path / "key.png")[0, 0].tolist() == [255, 255, 255]
 
 
+def write_png(path, depth, colour, row, transparent=b"", size=None) -> None:
+    """A PNG file of one row, as the format's own description says it: Pillow writes few of its kinds."""
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    width = size or 8 * len(row) // (depth * {0: 1, 2: 3, 4: 2, 6: 4}[colour])
+    head = struct.pack(">IIBBBBB", width, size or 1, depth, colour, 0, 0, 0)
+    key = chunk(b"tRNS", transparent) if transparent else b""
+    pieces = chunk(b"IHDR", head) + key + chunk(b"IDAT", zlib.compress(b"\0" + row)) + chunk(b"IEND", b"")
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + pieces)
+
+
+@pytest.mark.parametrize(
+    ("depth", "colour", "row", "transparent", "expected"),
+    [
+        (1, 0, "b0", "0001", [255, 0, 255, 255, 0, 0, 0, 0]),
+        (1, 0, "b0", "0000", [255] * 8),
+        (2, 0, "1b", "0002", [0, 85, 255, 255]),
+        (4, 0, "3a", "0003", [255, 170]),
+        (8, 0, "1020", "0010", [255, 32]),
+        (16, 0, "012c9c40", "012c", [255, 156]),
+        (16, 0, "012c9c40", "9c40", [1, 255]),
+        (16, 0, "012c9c40", "9c41", [1, 156]),
+        (16, 0, "0000ffff", "0000", [255, 255]),
+        (8, 2, "101010202020", "001000100010", [255, 32]),
+        (16, 2, "012c012c012c9c409c409c40", "012c012c012c", [255, 156]),
+        (8, 4, "10002080", "", [255, 143]),
+        (16, 4, "100000002000ffff", "", [255, 32]),
+        (16, 6, "1000100010000000200020002000ffff", "", [255, 32]),
+    ],
+)
+def test_transparency_of_every_depth(tmp_path, depth, colour, row, transparent, expected):
+    """Kills: deep grey without transparency, transparent grey of few bits."""
+    write_png(tmp_path / "x.png", depth, colour, bytes.fromhex(row), bytes.fromhex(transparent))
+    assert read_image(tmp_path / "x.png")[0, :, 0].tolist() == expected
+
+
+def faint(bits: int, dtype=np.uint16) -> np.ndarray:
+    """A ramp (40, 50) that uses ``bits`` bits of its type."""
+    return np.linspace(0, 2**bits - 1, 2000).astype(dtype).reshape(40, 50)
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        ("png", faint(12)),
+        ("tiff", faint(12)),
+        ("png", faint(10)),
+        ("png", faint(14)),
+        ("png", faint(16)),
+        ("png", 300 + faint(9)),
+        ("tiff", faint(12, np.int32)),
+        ("tiff", faint(12, np.float32)),
+        ("tiff", faint(0, np.float32) + faint(12, np.float32) / 1e9),
+        ("tiff", faint(20, np.int32) - 5000),
+        ("png", faint(5, np.uint8)),
+        ("png", np.stack([faint(5, np.uint8)] * 3, axis=-1)),
+        ("tiff", np.where(faint(12) > 4000, np.nan, faint(12)).astype(np.float32)),
+    ],
+)
+def test_stretch_uses_all_of_the_range(tmp_path, kind, values):
+    """The 0.5th percentile is black, the 99.5th white, straight between: 0.5 % are at each end.
+
+    Kills: a stretch of what is 8-bit already, which leaves 17 levels of 12 bits.
+    """
+    Image.fromarray(values).save(tmp_path / f"x.{kind}")
+    image = read_image(tmp_path / f"x.{kind}", stretch="percentile")
+    numbers = values.astype(np.float64)
+    low, high = np.percentile(numbers[np.isfinite(numbers)], (0.5, 99.5))
+    expected = np.nan_to_num(255 * ((numbers - low) / (high - low)).clip(0, 1))
+    grey = image if values.ndim == 3 else image[..., 0]
+    assert np.abs(grey - expected).max() <= 0.51
+    assert nearly_black(image) is None
+    if values.dtype != np.uint8:
+        assert len(np.unique(image)) > 240
+
+
+def test_stretch_leaves_out_what_is_transparent(tmp_path):
+    numbers = np.append(faint(12).ravel()[::10], [60000] * 50).astype(">u2")
+    write_png(tmp_path / "x.png", 16, 0, numbers.tobytes(), struct.pack(">H", 60000))
+    grey = read_image(tmp_path / "x.png", stretch="percentile")[0, :, 0]
+    assert (grey[200:] == 255).all() and len(np.unique(grey[:200])) > 150
+    for values in (np.full((4, 5), 700, np.uint16), np.full((4, 5), 7, np.uint8), np.zeros((4, 5), np.float32)):
+        Image.fromarray(values).save(tmp_path / "flat.tiff")
+        np.testing.assert_array_equal(
+            read_image(tmp_path / "flat.tiff", "percentile"), read_image(tmp_path / "flat.tiff")
+        )
+    with pytest.raises(InputError, match="expected stretch 'percentile' or None, got 'minmax'"):
+        read_image(tmp_path / "x.png", stretch="minmax")
+
+
+def test_a_few_bright_pixels_are_not_the_range(tmp_path):
+    """Nor do they hide that an image is nearly black."""
+    values = faint(12)
+    values[0, 0] = 65535
+    Image.fromarray(values).save(tmp_path / "x.png")
+    assert "at most 16 of 255 (try --stretch percentile)" in nearly_black(read_image(tmp_path / "x.png"))
+    assert read_image(tmp_path / "x.png", "percentile").mean() > 120
+
+
+@pytest.mark.parametrize(
+    ("values", "dark"),
+    [
+        (faint(8), True),
+        (faint(10), True),
+        (faint(12), True),
+        (faint(14), True),
+        (faint(15), False),
+        (faint(16), False),
+        (faint(8, np.uint8), False),
+        (faint(6, np.uint8), True),
+        (np.zeros((4, 5), np.uint16), False),
+        (np.full((4, 5), 3000, np.uint16), False),
+        (np.where(faint(12) > 4080, 60000, 100).astype(np.uint16), False),
+    ],
+)
+def test_nearly_black(tmp_path, values, dark):
+    """12 of 16 bits are; an image of one colour has nothing to stretch."""
+    Image.fromarray(values).save(tmp_path / "x.png")
+    line = nearly_black(read_image(tmp_path / "x.png"))
+    assert (line is not None) == dark and (line is None or ("--stretch percentile" in line and "\n" not in line))
+
+
 @pytest.mark.parametrize("kind", ["png", "tiff", "pgm"])
 def test_sixteen_bits(tmp_path, kind):
     """The whole range becomes 0 … 255. Kills: clipping at 255, keeping the low byte."""
@@ -130,14 +301,16 @@ def test_cmyk(tmp_path):
     assert red < 30 and green > 200 and blue > 200
 
 
-@pytest.mark.parametrize("kind", ["jpeg", "png", "tiff"])
-@pytest.mark.parametrize("orientation", range(9))
+@pytest.mark.parametrize("kind", ["jpeg", "png", "tiff", "webp", "mpo"])
+@pytest.mark.parametrize("orientation", range(10))
 def test_orientation(tmp_path, kind, orientation):
+    """As Pillow turns it, and its size before it is decoded. Kills: a size before the turn."""
     exif = Image.Exif()
     exif[0x0112] = orientation
     Image.fromarray(noise(5, 8, 3)).save(tmp_path / f"x.{kind}", exif=exif)
     with Image.open(tmp_path / f"x.{kind}") as picture:
         expected = np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
+    assert image_size(tmp_path / f"x.{kind}") == expected.shape[:2]
     image = read_image(tmp_path / f"x.{kind}")
     np.testing.assert_array_equal(image, expected)
     assert image.flags.c_contiguous
@@ -157,6 +330,37 @@ def test_every_mode_is_turned(tmp_path, mode, orientation):
     turned = read_image(picture)
     expected = np.asarray(ImageOps.exif_transpose(upright_with(Image.fromarray(still), orientation)))
     np.testing.assert_array_equal(turned, expected)
+
+
+XMP = """<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
+<rdf:Description xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="6"/></rdf:RDF></x:xmpmeta>"""
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "png", "tiff", "webp"])
+def test_an_orientation_that_only_xmp_has(tmp_path, kind):
+    """As an editor writes it."""
+    text = PngInfo()
+    text.add_itxt("XML:com.adobe.xmp", XMP)
+    more = {"png": {"pnginfo": text}, "tiff": {"tiffinfo": {700: XMP.encode()}}}.get(kind, {"xmp": XMP.encode()})
+    Image.fromarray(noise(5, 8, 3)).save(tmp_path / f"x.{kind}", **more)
+    assert read_image(tmp_path / f"x.{kind}").shape[:2] == image_size(tmp_path / f"x.{kind}") == (8, 5)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("compression", [None, "tiff_lzw", "packbits"])
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "I;16", "RGB", "RGBA", "CMYK", "F"])
+def test_turned_tiffs_of_every_mode(tmp_path, mode, compression, orientation):
+    """Pillow maps some uncompressed files, and turns them wrongly then. Kills: a file by its name."""
+    picture = (
+        Image.fromarray(noise(5, 8).astype(np.uint16) * 250) if mode == "I;16" else Image.fromarray(noise(5, 8, 3))
+    )
+    picture = picture if mode == "I;16" else picture.convert(mode)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    picture.save(tmp_path / "x.tiff", compression=compression, exif=exif)
+    expected = np.asarray(ImageOps.exif_transpose(upright_with(Image.fromarray(read_image(picture)), orientation)))
+    np.testing.assert_array_equal(read_image(tmp_path / "x.tiff"), expected)
+    assert image_size(tmp_path / "x.tiff") == expected.shape[:2]
 
 
 def upright_with(picture: Image.Image, orientation: int) -> Image.Image:
@@ -251,6 +455,96 @@ def test_truncated(tmp_path, kind, share):
     refusal(path)
 
 
+@pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_adobe_deflate", "jpeg", "group4"])
+def test_nothing_but_the_error_is_said_about_a_damaged_tiff(tmp_path, capfd, compression):
+    """libtiff writes lines of its own, and leaves pixels as they are. Kills: lines of libtiff."""
+    picture = Image.fromarray(noise(64, 64)).convert("1" if compression == "group4" else "L")
+    picture.save(tmp_path / "x.tiff", compression=compression)
+    content = bytearray((tmp_path / "x.tiff").read_bytes())
+    for at in range(40, len(content) // 2, 7):
+        content[at] ^= 0x5A
+    (tmp_path / "x.tiff").write_bytes(content)
+    assert "cannot be read" in refusal(tmp_path / "x.tiff")
+    picture.save(tmp_path / "x.tiff", compression=compression)
+    assert read_image(tmp_path / "x.tiff").shape == (64, 64, 3)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(("tag", "value"), [(277, 9), (277, 60_000), (258, 77), (259, 60_000), (262, 99), (339, 9)])
+def test_nothing_but_the_error_is_said_about_an_odd_tiff(tmp_path, tag, value):
+    """Pillow writes to a log of its own about some, which is stderr where nobody asked for a log."""
+    Image.fromarray(noise(9, 9)).save(tmp_path / "x.tiff", tiffinfo={277: 1, 339: 1})
+    content = (tmp_path / "x.tiff").read_bytes()
+    old = struct.pack("<HHI", tag, 3, 1)
+    assert content.count(old) == 1
+    at = content.index(old) + len(old)
+    (tmp_path / "x.tiff").write_bytes(content[:at] + struct.pack("<H", value) + content[at + 2 :])
+    code = "from minisam.files.images import read_image\ntry: read_image('x.tiff')\nexcept ValueError as e: print(e)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stderr == "" and done.stdout.startswith("expected") and done.stdout.count("\n") == 1
+
+
+def test_tiffs_in_threads(tmp_path):
+    """libtiff's handlers are one for the process: a damaged file is not blamed on its neighbour."""
+    Image.fromarray(noise(64, 64)).save(tmp_path / "good.tiff", compression="tiff_lzw")
+    content = bytearray((tmp_path / "good.tiff").read_bytes())
+    content[60:900:7] = b"\x5a" * len(content[60:900:7])
+    (tmp_path / "bad.tiff").write_bytes(content)
+    results: list[bool] = []
+
+    def read(name: str) -> None:
+        for _ in range(20):
+            try:
+                read_image(tmp_path / name)
+            except InputError:
+                results.append(name == "bad.tiff")
+            else:
+                results.append(name == "good.tiff")
+
+    threads = [threading.Thread(target=read, args=(name,)) for name in ("good.tiff", "bad.tiff") * 2]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == [True] * 80
+
+
+@pytest.mark.parametrize("side", [20_000, 60_000, 2**31 - 1])
+def test_a_gigantic_head(tmp_path, side):
+    """A few bytes that claim to be gigapixels are refused before anything is allocated."""
+    write_png(tmp_path / "x.png", 8, 0, b"abcd", size=side)
+    assert "x.png" in refusal(tmp_path / "x.png")
+    with pytest.raises(InputError, match=r"x\.png"):
+        image_size(tmp_path / "x.png")
+
+
+def test_paths_that_cannot_be(tmp_path):
+    (tmp_path / "circle.png").symlink_to(tmp_path / "circle.png")
+    for path in ("x" * 5000, "null\0.png", tmp_path / "circle.png", tmp_path / "a.png" / "b.png"):
+        with pytest.raises(InputError, match="expected an image, got"):
+            read_image(path)
+
+
+def test_names_of_images():
+    """In any case, every format that is read; not a Mac's notes."""
+    assert all(is_image_name(Path(f"x{ending}")) and is_image_name(Path(f"X{ending.upper()}")) for ending in ENDINGS)
+    assert {
+        ending
+        for ending, kind in Image.registered_extensions().items()
+        if kind in ("JPEG", "PNG", "TIFF", "BMP", "WEBP")
+    } - {".apng"} <= set(ENDINGS)
+    assert not any(
+        is_image_name(Path(name)) for name in ("._x.jpg", "x.json", "jpg", ".jpg", "x.jpg.json", "x.svg", "x")
+    )
+
+
+def test_the_size_of_a_png_needs_no_pixels(tmp_path, monkeypatch):
+    """Unless something in it may turn it."""
+    Image.fromarray(noise(5, 8, 3)).save(tmp_path / "x.png")
+    monkeypatch.setattr(images, "_orientation", lambda picture: pytest.fail("decoded"))
+    assert image_size(tmp_path / "x.png") == (5, 8)
+
+
 def test_too_large(tmp_path, monkeypatch):
     """More than Pillow's limit is refused by size alone; a large one below it gives no warning."""
     Image.new("1", (300, 100)).save(tmp_path / "x.png")
@@ -263,7 +557,7 @@ def test_too_large(tmp_path, monkeypatch):
 @given(kind=st.sampled_from(["jpeg", "png", "gif", "tiff", "webp", "ppm"]), data=st.data())
 @settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_bytes(tmp_path, kind, data):
-    """Law: whatever a file's bytes, an image or an ``InputError``."""
+    """Law: whatever a file's bytes, an image or an ``InputError``, and the size that ``image_size`` says."""
     path = tmp_path / f"x.{kind}"
     Image.fromarray(noise(16, 16, 3)).save(path)
     content = bytearray(path.read_bytes())
@@ -276,6 +570,7 @@ def test_any_bytes(tmp_path, kind, data):
         assert "\n" not in str(error)
     else:
         assert image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3
+        assert image_size(path) == image.shape[:2]
 
 
 # ------------------------------------------------------------------------------------------------ masks, overlays

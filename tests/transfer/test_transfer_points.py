@@ -20,7 +20,7 @@ from minisam.sam import build
 from minisam.transfer import held_out, points
 from minisam.transfer.calibration import calibration, draw
 from minisam.transfer.gallery import worst
-from minisam.transfer.points import Baselines, evaluate, find_pictures, table
+from minisam.transfer.points import Baselines, evaluate, find_pictures, folder_cases, table
 from minisam.transfer.prompting import measure_clicks
 from minisam.world import HELD_OUT, render
 from minisam_kernels import InputError
@@ -89,7 +89,7 @@ MUTANTS = {
     ),
     "means over both as if they were one image": (
         "minisam/transfer/points.py",
-        "path.relative_to(folder).as_posix()",
+        "Path(os.path.relpath(path, folder)).as_posix()",
         "path.name",
     ),
 }
@@ -168,6 +168,9 @@ def test_folders_in_the_schema_of_sa1b(tmp_path):
     Path(tmp_path / "annotations" / "a.json").write_text(json.dumps(record))
     report = evaluate(SamPredictor(build(SMALL, seed=1)), tmp_path, baselines=False)
     assert [entry["area"] for entry in report["each"]] == [mask.sum() for mask in masks]
+    (case,) = folder_cases(tmp_path / "annotations", None)  # the images lie next to it
+    assert case.name == "../images/a.png"
+    np.testing.assert_array_equal(case.masks, masks)
 
 
 def test_bad_folders(tmp_path, folder):
@@ -179,7 +182,18 @@ def test_bad_folders(tmp_path, folder):
     (folder / "manifest.csv").write_text("picture\nimages/a.png\n")
     with pytest.raises(InputError, match="columns image and mask"):
         find_pictures(folder)
+    (folder / "manifest.csv").write_bytes(b"image,mask\n\xff\xfe,\xfd\n")
+    with pytest.raises(InputError, match="expected a CSV file in UTF-8"):
+        find_pictures(folder)
+    (folder / "manifest.csv").write_text("image,mask\nimages/nothing.png,masks/a_0.png\n")
+    with pytest.raises(InputError, match=r"nothing\.png, which does not exist"):
+        list(folder_cases(folder, None))
+    for name in ("x" * 5000, "null\0"):
+        with pytest.raises(InputError, match="expected a folder of images with masks"):
+            find_pictures(name)
     save_png(folder / "masks" / "a_0.png", np.ones((5, 5), bool))
+    (folder / "manifest.csv").write_bytes(b"\xef\xbb\xbfimage,mask\r\nimages/a.png,masks/a_0.png\r\n")  # as Excel does
+    assert find_pictures(folder) == [(folder / "images" / "a.png", [folder / "masks" / "a_0.png"])]
     (folder / "manifest.csv").write_text("image,mask\nimages/a.png,masks/a_0.png\n")
     with pytest.raises(InputError, match="expected a mask of"):
         evaluate(SamPredictor(build(SMALL)), folder, baselines=False)
@@ -284,5 +298,5 @@ def test_pictures_of_one_name_are_two(tmp_path):
     """In two folders below the measured one. Kills: means over both as if they were one image."""
     for name in ("a", "b"):
         sa1b_folder(tmp_path / name, 1)
-    cases = list(points.folder_cases(tmp_path, None))
+    cases = list(folder_cases(tmp_path, None))
     assert [case.name for case in cases] == ["a/images/0.jpg", "b/images/0.jpg"]
