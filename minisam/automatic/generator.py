@@ -3,7 +3,8 @@
 Source: SAM, section 4 and appendix B, and the released code's ``SamAutomaticMaskGenerator``, whose arguments, records
 and order of records these are.
 
-    generator = minisam.SamAutomaticMaskGenerator(minisam.load("tiny"), points_per_side=16, pred_iou_thresh=0.8)
+    thresholds = {"pred_iou_thresh": 0.5, "stability_score_thresh": 0.5}    # tiny's; the defaults suit large models
+    generator = minisam.SamAutomaticMaskGenerator(minisam.load("tiny"), **thresholds)
     records = generator.generate(image)                             # uint8 (H, W, 3)
     largest = max(records, key=lambda record: record["area"])["segmentation"]   # bool (H, W)
 

@@ -96,8 +96,8 @@ def _one(image: Path, output: str, kind: str, overlay: str | None, inputs: Seque
 
 
 def _images(sources: Sequence[str], outputs: list[Path], pictures: bool) -> tuple[list[Path], int]:
-    """Every image named or below a folder named, once each, and how many other files were passed over. What lies below
-    an output folder is none of them: it was made here."""
+    """Every image named or below a folder named, once each, and how many other files were passed over. Images below an
+    output folder of images (``pictures``, or overlays) are none of them: they were made here."""
     images: dict[Path, None] = {}
     passed_over = 0
     made = [Path(os.path.realpath(folder)) for folder in outputs[0 if pictures else 1 :]]  # folders of images
@@ -108,15 +108,13 @@ def _images(sources: Sequence[str], outputs: list[Path], pictures: bool) -> tupl
         top = Path(os.path.realpath(source))
         if top in made:
             raise InputError(f"expected images to be written to another folder than {source}, got that one")
-        inside = [Path(os.path.realpath(folder)) for folder in outputs]
-        inside = [folder for folder in inside if folder != top and folder.is_relative_to(top)]
         for path in walk(source):
             real = Path(os.path.realpath(path.parent))
-            if any(real.is_relative_to(folder) for folder in inside):
+            if any(folder.is_relative_to(top) and real.is_relative_to(folder) for folder in made):
                 continue
             if is_image_name(path):
                 images[path] = None
-            else:
+            elif path.suffix not in FORMATS.values():
                 passed_over += 1
     if not images:
         raise InputError(f"expected images in {', '.join(sources)}, got none ({passed_over} other files)")

@@ -16,10 +16,10 @@ MUTANTS = {
     "once is enough": ("minisam/files/batches.py", "    for _ in range(2):", "    for _ in range(1):"),
     "its own label images": (
         "minisam/files/batches.py",
-        "if any(real.is_relative_to(folder) for folder in inside):",
+        "if any(folder.is_relative_to(top) and real.is_relative_to(folder) for folder in made):",
         "if False:",
     ),
-    "one file of two is enough": ("minisam/files/batches.py", "return all(path.exists()", "return any(path.exists()"),
+    "one file of two is enough": ("minisam/files/batches.py", "return all(os.path.exists", "return any(os.path.exists"),
     "an output over an input": (
         "minisam/files/batches.py",
         'raise InputError(f"expected an output other',
@@ -67,13 +67,15 @@ def test_one_image_into_a_folder(place, output):
 
 def test_a_folder_with_sub_folders(place):
     """Names of any case; other files, a Mac's notes and output folders are passed over. Kills: its own label images."""
-    touch("in/a.JPG", "in/sub/b.tiff", "in/sub/c.webp", "in/notes.txt", "in/._a.JPG", "in/out/old.png", "in/ov/x.png")
+    touch("in/a.JPG", "in/sub/b.tiff", "in/sub/c.webp", "in/notes.doc", "in/._a.JPG", "in/out/old.png", "in/ov/x.png")
     batch = planned("in", output="in/out", formats=("png",), overlay="in/ov")
     assert outputs(batch) == {
         "in/a.JPG": ["in/out/a.png", "in/ov/a.png"],
         "in/sub/b.tiff": ["in/out/sub/b.png", "in/ov/sub/b.png"],
         "in/sub/c.webp": ["in/out/sub/c.png", "in/ov/sub/c.png"],
     }
+    beside = planned("in", output="in/sub")  # no images are made there, so that those are images as others
+    assert [job.name for job in beside.jobs] == ["a", "out/old", "ov/x", "sub/b", "sub/c"]
     assert batch.passed_over == 1 and batch.folder == Path("in/out") and Path("in/ov/sub").is_dir()
     assert [job.name for job in batch.jobs] == ["a", "sub/b", "sub/c"]
 
@@ -173,7 +175,7 @@ def test_a_linked_folder_is_followed_once(place):
 )
 def test_what_is_refused(place, sources, settings, words):
     """Kills: an output over an input."""
-    touch("in/a.jpg", "in/b.jpg", "in/c.png", "texts/a.txt", "file", "out/a.json")
+    touch("in/a.jpg", "in/b.jpg", "in/c.png", "texts/a.doc", "file", "out/a.json")
     os.mkdir("empty")
     with pytest.raises(InputError, match=words):
         planned(*sources, **settings)
