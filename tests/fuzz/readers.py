@@ -1,7 +1,7 @@
 """Readers of files, and valid files for each: ``test_fuzz.py`` damages these, ``by_hand.py`` for as long as one likes.
 
 Whatever a file holds, a reader has two answers: what it read, or ``InputError`` with one line. It gives one of them
-within ``SECONDS``, and holds no more than ``BYTES`` and ``TIMES`` the file's size meanwhile.
+within ``SECONDS`` of the processor, and holds no more than ``BYTES`` and ``TIMES`` the file's size meanwhile.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ class Reader(NamedTuple):
 def answer(read: Callable[[], Any], size: int = 0) -> Any:
     """What ``read`` returns, or its ``InputError``; anything else fails, and so does what it may not cost."""
     tracemalloc.start()
-    began = time.perf_counter()
+    began = time.process_time()
     try:
         result = read()
     except InputError as error:
         result = error
         assert "expected" in str(error) and "\n" not in str(error) and len(str(error)) <= LONGEST, str(error)
     finally:
-        seconds, (_, peak) = time.perf_counter() - began, tracemalloc.get_traced_memory()
+        seconds, (_, peak) = time.process_time() - began, tracemalloc.get_traced_memory()
         tracemalloc.stop()
     assert seconds < SECONDS, f"{seconds:.1f} s"
     assert peak < BYTES + TIMES * size, f"{peak >> 20} MiB"
