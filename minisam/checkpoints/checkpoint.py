@@ -262,7 +262,7 @@ def save_checkpoint(
     Raises
     ------
     InputError
-        If the name ends otherwise, the weights do not fit ``config``, or the file cannot be written.
+        If the name ends otherwise, the weights do not fit ``config`` or are not finite, or the file cannot be written.
     """
     if Path(path).suffix != ".safetensors":
         raise InputError(f"expected a name that ends in .safetensors, got {Path(path).name!r}")

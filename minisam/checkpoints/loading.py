@@ -58,9 +58,12 @@ def load(name_or_path: str | Path = "tiny", checkpoint: str | Path | None = None
         if not isinstance(name_or_path, Path) and not os.path.lexists(name) and not Path(name).suffix:
             received = f"{shorten(name)!r}"
             raise InputError(f"expected a model among {', '.join(CONFIGS)} or a checkpoint file, got {received}")
-        state = read_checkpoint(name, copy)
-        config = infer_config(state)
+        checkpoint, config = name, None
     else:
         config = get_config(name)
-        state = read_checkpoint(checkpoint, copy)
-    return Sam(config, fit_state(config, state))
+    state = read_checkpoint(checkpoint, copy)
+    try:
+        config = config or infer_config(state)
+        return Sam(config, fit_state(config, state))
+    except InputError as error:
+        raise InputError(f"{error}, in {checkpoint}") from error

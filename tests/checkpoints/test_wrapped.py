@@ -194,7 +194,7 @@ def test_a_model_of_other_names_is_named(tmp_path):
     torch.save({"encoder.patch_embed.proj.weight": torch.zeros(3), "head.weight": torch.zeros(2)}, tmp_path / "w.pth")
     text = refused(tmp_path / "w.pth", minisam.load)
     assert "encoder.patch_embed.proj.weight, head.weight" in text
-    assert "image_encoder.patch_embed.proj.weight is near encoder.patch_embed.proj.weight" in text
+    assert "image_encoder.patch_embed.proj.weight is near encoder.patch_embed.proj.weight" in text and "w.pth" in text
 
 
 def test_numbers_of_the_preprocessing_are_no_weights(tmp_path):
