@@ -129,8 +129,24 @@ def test_explained_in_other_programs(capsys):
 # ------------------------------------------------------------------------------------------------ paths
 
 
-@pytest.mark.parametrize("name", ["x" * 300 + ".png", "/".join(["d" * 200] * 30) + ".png", "loop.png", "loop.png/x.png", "photo.png/x.png",
-                                  "a\0b.png", "photo.png\0", ".", "/", "/dev/null", "\udcff.png", "dangling.png", "\n.png"])  # fmt: skip
+@pytest.mark.parametrize(
+    "name",
+    [
+        "x" * 300 + ".png",
+        "/".join(["d" * 200] * 30) + ".png",
+        "loop.png",
+        "loop.png/x.png",
+        "photo.png/x.png",
+        "a\0b.png",
+        "photo.png\0",
+        ".",
+        "/",
+        "/dev/null",
+        "\udcff.png",
+        "dangling.png",
+        "\n.png",
+    ],
+)
 @pytest.mark.parametrize(
     "option", ["image", "-o", "--masks", "--mask", "--checkpoint", "--config", "--data", "--init", "folder"]
 )
@@ -158,10 +174,29 @@ def test_odd_paths_are_one_line(place, capsys, name, option):
     assert (code, out) == (2, "") and err.count("\n") == 1 and "expected" in err and set(os.listdir()) == before
 
 
-@pytest.mark.parametrize("text", ["[" * 100_000, '{"seed": ' + "[" * 50_000 + "]" * 50_000 + "}", '{"a":' * 50_000, '{"seed": 1' + "0" * 5000 + "}",
-                                  '{"seed": 18446744073709551616}', '{"steps": 1e400}', '{"steps": 99999999999999999999}', '{"lr": 1' + "0" * 400 + "}",
-                                  '{"lr": NaN}', '{"lr": 1e999}', '{"batch": 9223372036854775808}', '{"drops": [99999999999999999999]}', '{"seed": -1}',
-                                  '{"init": "a\\u0000b"}', '{"data": ["a\\u0000b"], "world": 0.5}', '{"model": "\\ud800"}', "\ufeff{", ""])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 100_000,
+        '{"seed": ' + "[" * 50_000 + "]" * 50_000 + "}",
+        '{"a":' * 50_000,
+        '{"seed": 1' + "0" * 5000 + "}",
+        '{"seed": 18446744073709551616}',
+        '{"steps": 1e400}',
+        '{"steps": 99999999999999999999}',
+        '{"lr": 1' + "0" * 400 + "}",
+        '{"lr": NaN}',
+        '{"lr": 1e999}',
+        '{"batch": 9223372036854775808}',
+        '{"drops": [99999999999999999999]}',
+        '{"seed": -1}',
+        '{"init": "a\\u0000b"}',
+        '{"data": ["a\\u0000b"], "world": 0.5}',
+        '{"model": "\\ud800"}',
+        "\ufeff{",
+        "",
+    ],
+)
 def test_odd_settings_are_one_line(place, capsys, text):
     Path("c.json").write_text(text, encoding="utf-8", errors="surrogatepass")
     code, out, err = run(capsys, "train", "run", "--config", "c.json", "--steps", "1" if "steps" not in text else "2")
@@ -171,7 +206,19 @@ def test_odd_settings_are_one_line(place, capsys, text):
     assert not Path("run").exists()
 
 
-@pytest.mark.parametrize("number", ["99999999999999999999", "18446744073709551616", "9" * 5000, "1e3", "-1", "0x9", "NaN", "１２３４５６７８９０１２３４５６７８９０"])  # fmt: skip
+@pytest.mark.parametrize(
+    "number",
+    [
+        "99999999999999999999",
+        "18446744073709551616",
+        "9" * 5000,
+        "1e3",
+        "-1",
+        "0x9",
+        "NaN",
+        "１２３４５６７８９０１２３４５６７８９０",
+    ],
+)
 @pytest.mark.parametrize(
     "option", ["--seed", "--steps", "--batch", "--masks", "--warmup", "--hold-out", "--drop", "--depth"]
 )
@@ -233,8 +280,9 @@ def test_a_forked_child_ends_at_once():
 )
 def test_streams_that_are_closed_or_full(streams, code):
     """Kills: what was not written is tried again, help that nobody reads."""
-    line = f"{sys.executable} -m minisam --help {streams}"
-    done = subprocess.run(["bash", "-o", "pipefail", "-c", line], capture_output=True, text=True)
+    line = f"{sys.executable} -m minisam --version {streams}"
+    buffered = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", line], capture_output=True, text=True, env=buffered)
     assert done.returncode == code and done.stderr.count("\n") == (code == 2)
 
 
@@ -267,7 +315,8 @@ def test_make_in_a_folder_with_a_space(tmp_path, target):
     """Each line that it would run is read by a shell that only prints the variables' values."""
     folder = tmp_path / "a b"
     (folder / ".venv").mkdir(parents=True)
-    shutil.copy(ROOT / "Makefile", folder)
+    for name in ("Makefile", "pyproject.toml"):
+        shutil.copy(ROOT / name, folder)
     printed = subprocess.run(["make", "-n", target], cwd=folder, capture_output=True, text=True, check=True).stdout
     lines = [line for line in printed.splitlines() if "MINISAM_BOOK" in line or "NUMBA_CACHE_DIR" in line]
     assert bool(lines) == (target in ("test-kernels", "screenshots"))

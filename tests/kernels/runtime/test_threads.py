@@ -214,7 +214,7 @@ def test_threads_that_cannot_start(monkeypatch, most, error):
         for _ in range(2):
             parallel_for(seen.append, 20)
         assert (num_threads(), len(asked)) == (most + 1, most + 1)
-    assert Counter(seen) == {i: 2 for i in range(20)}
+    assert Counter(seen) == dict.fromkeys(range(20), 2)
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "1e9", "abc", "1025", "9" * 20, "9" * 5000, "1.5", "2 ", "+2", "0x2", "²"])
