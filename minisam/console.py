@@ -114,6 +114,8 @@ def explain(error: Exception) -> tuple[int, str]:
         return 2, text
     if isinstance(error, MemoryError) or (type(error) is RuntimeError and "t allocate memory" in text):  # torch's words
         return 2, f"expected enough memory, got none left ({text})"
+    if type(error) is RuntimeError and text.startswith("Symlink loop"):  # pathlib's, until Python 3.13
+        return 2, f"expected a path that ends somewhere, got: {text}"
     if isinstance(error, RecursionError):
         return 2, "expected input that is nested less deeply, got too many levels"
     if isinstance(error, OSError):

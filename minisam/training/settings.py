@@ -217,7 +217,9 @@ def _as_default(name: str, value: Any, default: Any, path: Path) -> Any:
         kind = int if name == "drops" else str
         if any(type(entry) is not kind for entry in value):
             raise InputError(f"expected {name} in {path} as a list of {kind.__name__}, got {value!r}")
-        return tuple(value)
+        return tuple(_as_default(name, entry, entry, path) for entry in value)
+    if type(value) is int and abs(value) >= 1 << 63:
+        raise InputError(f"expected {name} in {path} of at most 63 bits, got {value.bit_length()} bits")
     if isinstance(default, float) and type(value) is int:
         return float(value)
     if type(value) is not type(default):

@@ -37,10 +37,8 @@ MUTANTS = {
     "a traceback": ("minisam/__main__.py", "    except KeyboardInterrupt:", "    except ZeroDivisionError:"),
     "a code of 0 after an error or Ctrl-C": (
         "minisam/console.py",
-        """        return 2
-""",
-        """        return 0
-""",
+        "        return 2, text\n    if isinstance(error, MemoryError)",
+        "        return 0, text\n    if isinstance(error, MemoryError)",
     ),
 }
 

@@ -6,7 +6,6 @@ Each is one line and an exit code, and leaves nothing half-written.
 from __future__ import annotations
 
 import errno
-import io
 import os
 import shutil
 import signal
@@ -52,6 +51,17 @@ MUTANTS = {
     ),
 }
 
+ONLY_BEGINNINGS = (
+    "/",
+    ".",
+    "\n.png",
+    "\udcff.png",
+    "dangling.png",
+    "photo.png",
+    "photo.png/x.png",
+    "loop.png",
+    "/dev/null",
+)
 ROOT = Path(minisam.__file__).parents[1]
 
 
@@ -119,8 +129,24 @@ def test_explained_in_other_programs(capsys):
 # ------------------------------------------------------------------------------------------------ paths
 
 
-@pytest.mark.parametrize("name", ["x" * 300 + ".png", "/".join(["d" * 200] * 30) + ".png", "loop.png", "loop.png/x.png", "photo.png/x.png",
-                                  "a\0b.png", "photo.png\0", ".", "/", "/dev/null", "pipe", "\udcff.png", "dangling.png", "\n.png"])  # fmt: skip
+@pytest.mark.parametrize(
+    "name",
+    [
+        "x" * 300 + ".png",
+        "/".join(["d" * 200] * 30) + ".png",
+        "loop.png",
+        "loop.png/x.png",
+        "photo.png/x.png",
+        "a\0b.png",
+        "photo.png\0",
+        ".",
+        "/",
+        "/dev/null",
+        "\udcff.png",
+        "dangling.png",
+        "\n.png",
+    ],
+)
 @pytest.mark.parametrize(
     "option", ["image", "-o", "--masks", "--mask", "--checkpoint", "--config", "--data", "--init", "folder"]
 )
@@ -128,7 +154,6 @@ def test_odd_paths_are_one_line(place, capsys, name, option):
     """In every place where a path may stand."""
     os.symlink("loop.png", "loop.png")
     os.symlink("nowhere/x.png", "dangling.png")
-    os.mkfifo("pipe")
     words = ["segment", "photo.png", "--checkpoint", "small.safetensors", "--point", "1,1"]
     if option == "image":
         words[1] = name
@@ -142,27 +167,36 @@ def test_odd_paths_are_one_line(place, capsys, name, option):
         words += [option, name]
     if option == "-o" and name in ("\n.png", "\udcff.png"):
         pytest.skip("a file may have this name")
-    if option == "--masks" and name in (
-        "pipe",
-        "\n.png",
-        "\udcff.png",
-        "dangling.png",
-        "photo.png",
-        "photo.png/x.png",
-        "loop.png",
-        ".",
-        "/dev/null",
-    ):
+    if option == "--masks" and name in ONLY_BEGINNINGS:
         pytest.skip("only the beginning of names")
     before = set(os.listdir())
     code, out, err = run(capsys, *words)
     assert (code, out) == (2, "") and err.count("\n") == 1 and "expected" in err and set(os.listdir()) == before
 
 
-@pytest.mark.parametrize("text", ["[" * 100_000, '{"seed": ' + "[" * 50_000 + "]" * 50_000 + "}", '{"a":' * 50_000, '{"seed": 1' + "0" * 5000 + "}",
-                                  '{"seed": 18446744073709551616}', '{"steps": 1e400}', '{"steps": 99999999999999999999}', '{"lr": 1' + "0" * 400 + "}",
-                                  '{"lr": NaN}', '{"lr": 1e999}', '{"batch": 9223372036854775808}', '{"drops": [99999999999999999999]}', '{"seed": -1}',
-                                  '{"init": "a\\u0000b"}', '{"data": ["a\\u0000b"], "world": 0.5}', '{"model": "\\ud800"}', "\ufeff{", ""])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 100_000,
+        '{"seed": ' + "[" * 50_000 + "]" * 50_000 + "}",
+        '{"a":' * 50_000,
+        '{"seed": 1' + "0" * 5000 + "}",
+        '{"seed": 18446744073709551616}',
+        '{"steps": 1e400}',
+        '{"steps": 99999999999999999999}',
+        '{"lr": 1' + "0" * 400 + "}",
+        '{"lr": NaN}',
+        '{"lr": 1e999}',
+        '{"batch": 9223372036854775808}',
+        '{"drops": [99999999999999999999]}',
+        '{"seed": -1}',
+        '{"init": "a\\u0000b"}',
+        '{"data": ["a\\u0000b"], "world": 0.5}',
+        '{"model": "\\ud800"}',
+        "\ufeff{",
+        "",
+    ],
+)
 def test_odd_settings_are_one_line(place, capsys, text):
     Path("c.json").write_text(text, encoding="utf-8", errors="surrogatepass")
     code, out, err = run(capsys, "train", "run", "--config", "c.json", "--steps", "1" if "steps" not in text else "2")
@@ -172,10 +206,123 @@ def test_odd_settings_are_one_line(place, capsys, text):
     assert not Path("run").exists()
 
 
-@pytest.mark.parametrize("number", ["99999999999999999999", "18446744073709551616", "9" * 5000, "1e3", "-1", "0x9", "NaN", "１２３４５６７８９０１２３４５６７８９０"])  # fmt: skip
+@pytest.mark.parametrize(
+    "number",
+    [
+        "99999999999999999999",
+        "18446744073709551616",
+        "9" * 5000,
+        "1e3",
+        "-1",
+        "0x9",
+        "NaN",
+        "１２３４５６７８９０１２３４５６７８９０",
+    ],
+)
 @pytest.mark.parametrize(
     "option", ["--seed", "--steps", "--batch", "--masks", "--warmup", "--hold-out", "--drop", "--depth"]
 )
 def test_numbers_beyond_64_bits(place, capsys, option, number):
     code, out, err = run(capsys, "train", "run", option, number)
     assert (code, out) == (2, "") and err.count("\n") == 1 and "expected" in err and len(err) < 1000
+
+
+# ------------------------------------------------------------------------------------------------ signals and streams
+
+
+def test_a_signal_unwinds(tmp_path):
+    """SIGTERM removes what is half-written; its former handler comes back. Kills: a second signal breaks the cleaning,
+    the former handler is lost."""
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as stop, terminated_by_exception(), tempfile.TemporaryDirectory(dir=tmp_path):
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        finally:
+            signal.raise_signal(signal.SIGTERM)
+            (tmp_path / "cleaned").touch()
+    assert stop.value.code == 143 and os.listdir(tmp_path) == ["cleaned"] and signal.getsignal(signal.SIGTERM) == before
+    heard = []
+    signal.signal(signal.SIGTERM, lambda *arguments: heard.append(1))
+    with terminated_by_exception():
+        signal.raise_signal(signal.SIGTERM)
+    signal.signal(signal.SIGTERM, before)
+    assert heard == [1]
+
+
+def test_a_signal_in_a_callback_comes_again():
+    """Where an exception would only be printed. Kills: a signal in a callback is lost."""
+
+    class Thing:
+        def __del__(self):
+            signal.raise_signal(signal.SIGTERM)
+
+    with pytest.raises(SystemExit), terminated_by_exception():
+        Thing()
+        time.sleep(5)
+
+
+def test_a_forked_child_ends_at_once():
+    """Kills: a child unwinds its parent."""
+    with terminated_by_exception():
+        child = os.fork()
+        if child == 0:
+            try:
+                signal.raise_signal(signal.SIGTERM)
+            finally:
+                os._exit(1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 143
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+@pytest.mark.parametrize(
+    ("streams", "code"),
+    [(">&-", 0), ("<&-", 0), ("2>&-", 0), ("<&- >&- 2>&-", 0), ("| head -c 0", 0), (">/dev/full", 2)],
+)
+def test_streams_that_are_closed_or_full(streams, code):
+    """Kills: what was not written is tried again, help that nobody reads."""
+    line = f"{sys.executable} -m minisam --version {streams}"
+    buffered = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", line], capture_output=True, text=True, env=buffered)
+    assert done.returncode == code and done.stderr.count("\n") == (code == 2)
+
+
+def test_closed_streams_are_not_files(monkeypatch):
+    """Kills: files in place of streams."""
+    for name in ("stdin", "stdout", "stderr"):
+        monkeypatch.setattr(sys, name, None)
+    commands._open_streams()
+    for name in ("stdin", "stdout", "stderr"):
+        assert getattr(sys, name).name == os.devnull
+        getattr(sys, name).close()
+
+
+def test_openblas_starts_no_threads_where_it_cannot(monkeypatch):
+    """Kills: OpenBLAS starts all."""
+    from minisam import __main__
+
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    monkeypatch.setattr(os, "environ", {})
+    __main__._spare_threads()
+    assert os.environ == {}
+    monkeypatch.setattr(threading.Thread, "start", mock.Mock(side_effect=RuntimeError("can't start new thread")))
+    __main__._spare_threads()
+    assert os.environ == {"OPENBLAS_NUM_THREADS": "1"}
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="no make")
+@pytest.mark.parametrize("target", ["test-kernels", "screenshots", "check", "bench"])
+def test_make_in_a_folder_with_a_space(tmp_path, target):
+    """Each line that it would run is read by a shell that only prints the variables' values."""
+    folder = tmp_path / "a b"
+    (folder / ".venv").mkdir(parents=True)
+    for name in ("Makefile", "pyproject.toml"):
+        shutil.copy(ROOT / name, folder)
+    printed = subprocess.run(["make", "-n", target], cwd=folder, capture_output=True, text=True, check=True).stdout
+    lines = [line for line in printed.splitlines() if "MINISAM_BOOK" in line or "NUMBA_CACHE_DIR" in line]
+    assert bool(lines) == (target in ("test-kernels", "screenshots"))
+    for line in lines:
+        shown = line.rstrip("\\ ").replace(".venv/bin/python", "env #") + ("" if "python" in line else " env")
+        values = subprocess.run(["bash", "-c", shown], cwd=folder, capture_output=True, text=True, check=True).stdout
+        assert any(
+            str(folder) in value for value in values.splitlines() if value.startswith(("MINISAM_BOOK", "NUMBA_CACHE"))
+        )
