@@ -93,6 +93,8 @@ def refusal(call, *arguments) -> str:
         (["p.png"], {"m": "C:\\photos\\p.png"}, ["p.png m.json"]),
         (["p.png"], {"m": "/home/me/p.png"}, ["p.png m.json"]),
         (["p.jpg", "p.png"], {"p": "p.png"}, ["p.png p.json"]),
+        (["a\u0308.jpg", "\u00e4.json"], {}, ["a\u0308.jpg \u00e4.json"]),
+        (["a\u0308.jpg"], {"m": "\u00e4.jpg"}, ["a\u0308.jpg m.json"]),
         (["p.jpg", "p.png", "p.json"], {}, ["p.jpg p.json"]),
         (["p.jpg"], {"p": "p.png"}, ["p.jpg p.json"]),
         (["a.jpg", "b.jpg"], {"a": "b.jpg"}, ["a.jpg a.json"]),
