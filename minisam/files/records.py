@@ -2,7 +2,7 @@
 
 A record is a JSON file about one image. It holds ``image`` (``file_name``, ``width``, ``height``) and ``annotations``,
 whose ``segmentation`` is a run-length code in COCO's form: ``size`` [height, width] of the upright image, and
-``counts`` as COCO's text or as a list of whole numbers.
+``counts`` as COCO's text or as a list of whole numbers. COCO's ``images`` with one image is taken for ``image``.
 
 A record belongs to the image of its own name with another ending, else to the one that its ``file_name`` names. Either
 lies beside it, in a folder ``images`` there, or in a folder ``images`` next to its own. An image has one record: the
@@ -224,7 +224,11 @@ def read_record(path: Path) -> Record:
         if not (isinstance(annotation, dict) and isinstance(annotation.get("segmentation"), dict)):
             what = f"annotation {number} without run lengths (size and counts) as segmentation"
             raise InputError(f"expected a JSON file in SA-1B's schema, got {path}, {what}")
-    image = values.get("image")
+    image, images = values.get("image"), values.get("images")
+    if isinstance(images, list):  # COCO's own form
+        if len(images) != 1:
+            raise InputError(f"expected a JSON file about one image, got {path}, about {len(images)}")
+        image = images[0]
     name = image.get("file_name") if isinstance(image, dict) else None
     return Record(name if isinstance(name, str) else "", annotations)
 
