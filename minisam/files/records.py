@@ -2,7 +2,7 @@
 
 A record is a JSON file about one image. It holds ``image`` (``file_name``, ``width``, ``height``) and ``annotations``,
 whose ``segmentation`` is a run-length code in COCO's form: ``size`` [height, width] of the upright image, and
-``counts`` as COCO's text or as a list of whole numbers.
+``counts`` as COCO's text or as a list of whole numbers. COCO's ``images`` with one image is taken for ``image``.
 
 A record belongs to the image of its own name with another ending, else to the one that its ``file_name`` names. Either
 lies beside it, in a folder ``images`` there, or in a folder ``images`` next to its own. An image has one record: the
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import os
+import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
@@ -145,6 +146,11 @@ def _places(record: Path) -> tuple[Path, ...]:
     return record.parent, record.parent / "images", record.parent.parent / "images"
 
 
+def _composed(name: str) -> str:
+    """A name with its accents in one form: a Mac may write them apart from their letters."""
+    return unicodedata.normalize("NFC", name)
+
+
 def _images(place: Path, listings: dict[Path, dict[str, list[Path]]]) -> dict[str, list[Path]]:
     """The images in a folder by their names without the ending; ``listings`` keeps them."""
     if place not in listings:
@@ -155,20 +161,22 @@ def _images(place: Path, listings: dict[Path, dict[str, list[Path]]]) -> dict[st
             names = []
         for path in (place / name for name in names):
             if is_image_name(path) and path.is_file() and path.stat().st_size:
-                listings[place][path.stem].append(path)
+                listings[place][_composed(path.stem)].append(path)
     return listings[place]
 
 
 def _of_same_name(record: Path, listings: dict[Path, dict[str, list[Path]]]) -> Path | None:
     """The image that has the record's name; of several the one that it names, else the first ending of ``ENDINGS``."""
     for place in _places(record):
-        same = _images(place, listings).get(record.stem, [])
+        same = _images(place, listings).get(_composed(record.stem), [])
         if len(same) > 1:
             try:
                 name = Path(read_record(record).file_name).name
             except InputError:  # whoever reads the masks says so
                 name = ""
-            same = sorted(same, key=lambda path: (path.name != name, ENDINGS.index(path.suffix.lower())))
+            same = sorted(
+                same, key=lambda path: (_composed(path.name) != _composed(name), ENDINGS.index(path.suffix.lower()))
+            )
         if same:
             return same[0]
     return None
@@ -184,8 +192,10 @@ def named_image(record: Path, file_name: str, listings: dict[Path, dict[str, lis
         if not relative.name or relative.is_absolute() or ".." in relative.parts:
             continue
         for place in _places(record):
-            same = _images(place / relative.parent, {} if listings is None else listings).get(relative.stem, [])
-            image = next((image for image in same if image.name == relative.name), None)
+            same = _images(place / relative.parent, {} if listings is None else listings)
+            name = _composed(relative.name)
+            images = (image for image in same.get(_composed(relative.stem), []) if _composed(image.name) == name)
+            image = next(images, None)
             if image is not None:
                 return image
     return None
@@ -214,7 +224,11 @@ def read_record(path: Path) -> Record:
         if not (isinstance(annotation, dict) and isinstance(annotation.get("segmentation"), dict)):
             what = f"annotation {number} without run lengths (size and counts) as segmentation"
             raise InputError(f"expected a JSON file in SA-1B's schema, got {path}, {what}")
-    image = values.get("image")
+    image, images = values.get("image"), values.get("images")
+    if isinstance(images, list):  # COCO's own form
+        if len(images) != 1:
+            raise InputError(f"expected a JSON file about one image, got {path}, about {len(images)}")
+        image = images[0]
     name = image.get("file_name") if isinstance(image, dict) else None
     return Record(name if isinstance(name, str) else "", annotations)
 

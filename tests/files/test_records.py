@@ -93,6 +93,8 @@ def refusal(call, *arguments) -> str:
         (["p.png"], {"m": "C:\\photos\\p.png"}, ["p.png m.json"]),
         (["p.png"], {"m": "/home/me/p.png"}, ["p.png m.json"]),
         (["p.jpg", "p.png"], {"p": "p.png"}, ["p.png p.json"]),
+        (["a\u0308.jpg", "\u00e4.json"], {}, ["a\u0308.jpg \u00e4.json"]),
+        (["a\u0308.jpg"], {"m": "\u00e4.jpg"}, ["a\u0308.jpg m.json"]),
         (["p.jpg", "p.png", "p.json"], {}, ["p.jpg p.json"]),
         (["p.jpg"], {"p": "p.png"}, ["p.jpg p.json"]),
         (["a.jpg", "b.jpg"], {"a": "b.jpg"}, ["a.jpg a.json"]),
@@ -228,6 +230,8 @@ NOT_RECORDS = {
     "polygons": '{"annotations": [{"segmentation": [[0, 0, 3, 0, 3, 3]]}]}',
     "segmentation null": '{"annotations": [{"segmentation": null}]}',
     "segmentation as text": '{"annotations": [{"segmentation": "abc"}]}',
+    "of several images": '{"images": [{"file_name": "a.jpg"}, {"file_name": "b.jpg"}], "annotations": []}',
+    "of no image": '{"images": [], "annotations": []}',
     "deep lists": "[" * 100_000,
     "deep tables": '{"annotations":' * 20_000,
     "no UTF-8": b'{"annotations": ["\xff\xfe\xfa"]}',
@@ -243,6 +247,14 @@ def test_what_is_no_record(tmp_path, text):
     assert "a.json" in refusal(read_record, path)
     put(tmp_path, "b.jpg", "b.json")
     assert len(find_records(tmp_path)) == 1 and "(a.json)" in find_pairs(tmp_path).describe()
+
+
+def test_cocos_form_of_one_image(tmp_path):
+    """Its list of images names it."""
+    put(tmp_path, "p.jpg")
+    whole = record()
+    (tmp_path / "coco.json").write_text(json.dumps(whole | {"images": [{"id": 1, "file_name": "p.jpg"}]}))
+    assert find_records(tmp_path) == [(tmp_path / "p.jpg", tmp_path / "coco.json")]
 
 
 def test_a_record_has_a_largest_size(tmp_path, monkeypatch):
