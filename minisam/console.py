@@ -27,15 +27,17 @@ COMPILING = "compiling once, which takes half a minute or so; later runs start a
 
 def positive(text: str) -> int:
     """A whole number above 0."""
-    if count(text) == 0:
-        raise argparse.ArgumentTypeError(f"expected a whole number above 0, got {text!r}")
-    return int(text)
+    return _whole(text, 1, "a whole number above 0")
 
 
 def count(text: str) -> int:
     """A whole number, 0 or more."""
-    if not text.isdecimal() or len(text) > 18:
-        raise argparse.ArgumentTypeError(f"expected a whole number of at most 18 digits, got {text[:40]!r}")
+    return _whole(text, 0, "a whole number")
+
+
+def _whole(text: str, least: int, wanted: str) -> int:
+    if not text.isdecimal() or len(text) > 18 or int(text) < least:
+        raise argparse.ArgumentTypeError(f"expected {wanted}, of at most 18 digits, got {text[:40]!r}")
     return int(text)
 
 

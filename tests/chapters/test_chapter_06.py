@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import ipywidgets as widgets
 import numpy as np
 import pytest
@@ -43,6 +45,13 @@ ONE = np.array([1])
 GRID = minisam.CONFIGS["tiny"].image_embedding_size  # tokens along a side
 WIDE, HIGH = 4 * GRID, 4 * GRID * 2 // 3 + 1  # an image that is as wide as the decoder's masks, so a pixel is a logit
 ROWS = -(-HIGH // 4)  # of tokens that show some of it
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Steps are computed with one thread of BLAS; with two, a product may be split elsewhere and round differently."""
+    with blas_at_one_thread():
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -157,11 +166,9 @@ def test_steps_are_predict_masks_bit_for_bit(seen: tuple[SamPredictor, np.ndarra
     dense = predictor.model.prompt_encoder.no_mask()
     decoder = predictor.model.mask_decoder
     embedding = np.moveaxis(predictor.get_image_embedding(), 1, -1)
-    with blas_at_one_thread():  # as in the steps: with two, a product may be split elsewhere and round differently
-        logits, iou = decoder.predict_masks(embedding, predictor.image_pe, sparse, dense)
-        features = decoder.upscale(steps.images[-1].reshape(1, GRID, GRID, -1))[0]
+    logits, iou = decoder.predict_masks(embedding, predictor.image_pe, sparse, dense)
     assert np.array_equal(logits[0], steps.logits) and np.array_equal(iou[0], steps.iou_predictions)
-    assert np.array_equal(features, steps.features)
+    assert np.array_equal(decoder.upscale(steps.images[-1].reshape(1, GRID, GRID, -1))[0], steps.features)
     assert np.allclose(steps.features @ steps.vectors.T, steps.logits.transpose(1, 2, 0), atol=1e-4)
 
 

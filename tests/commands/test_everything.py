@@ -166,7 +166,7 @@ def test_every_setting_is_an_option_with_the_generators_default(place, capsys, m
             assert kind(default) == pytest.approx(parameters[name].default, abs=5e-4), name
     seen = {}
 
-    class Stop(Exception):
+    class Stop(BaseException):
         pass
 
     def record(self, model, **settings):
@@ -352,7 +352,7 @@ def test_tinys_own_thresholds(place, capsys, monkeypatch):
     own thresholds over those given."""
     seen: list[dict] = []
 
-    class Stop(Exception):
+    class Stop(BaseException):
         pass
 
     def record(self, model, **settings):
