@@ -29,6 +29,7 @@ from minisam.checkpoints.torch_file import read_torch_file
 from minisam.model.config import CONFIGS, SamConfig
 from minisam.model.preprocess import PIXEL_MEAN, PIXEL_STD
 from minisam_kernels import InputError
+from minisam_kernels.runtime.errors import reason
 
 __all__ = [
     "StateDict",
@@ -85,8 +86,7 @@ def read_checkpoint(path: str | Path, copy: bool = False) -> StateDict:
     except InputError:
         raise
     except Exception as error:  # whatever a damaged file makes zipfile, json or numpy say
-        reason = " ".join(str(getattr(error, "strerror", None) or error).split())[:120] or type(error).__name__
-        what = f"{shorten(str(path))}, which cannot be read ({reason})"
+        what = f"{shorten(str(path))}, which cannot be read ({getattr(error, 'strerror', None) or reason(error)})"
         raise InputError(f"expected a whole checkpoint, got {what}") from error
     for name, value in (("pixel_mean", PIXEL_MEAN), ("pixel_std", PIXEL_STD)):  # some keep the preprocessing's numbers
         for key in [key for key in state if key.rpartition(".")[2] == name]:

@@ -18,6 +18,7 @@ from safetensors.numpy import save
 
 from minisam.files.atomic import atomic
 from minisam_kernels import InputError
+from minisam_kernels.runtime.errors import reason
 
 FORMAT = 1
 NOTES = "minisam_embedding"  # the metadata's key
@@ -60,5 +61,4 @@ def read_embedding(
     except InputError:
         raise
     except Exception as error:  # whatever a damaged file or a strange path makes the library, json or pathlib say
-        reason = " ".join(str(error).split())[:120]
-        raise InputError(f"expected an embedding as save_embedding writes it, got {path} ({reason})") from error
+        raise InputError(f"expected an embedding as save_embedding writes it, got {path} ({reason(error)})") from error

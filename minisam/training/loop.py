@@ -35,6 +35,7 @@ from minisam.training.optimiser import Optimiser
 from minisam.training.rounds import Interaction
 from minisam.training.settings import Common, PretrainSettings, Settings, typed
 from minisam_kernels import InputError
+from minisam_kernels.runtime.errors import reason
 
 __all__ = ["PretrainSettings", "Settings", "Trainer"]
 
@@ -120,8 +121,7 @@ class Trainer:
             saved = torch.load(path, map_location=self.processes.device, weights_only=True)
             old, average, step = dict(saved["settings"]), saved["average"], int(saved["step"])
         except Exception as error:  # whatever a damaged file makes zipfile or the unpickler say
-            reason = " ".join(str(error).split())[:120]
-            raise InputError(f"expected a whole checkpoint, got {path}: {reason}") from error
+            raise InputError(f"expected a whole checkpoint, got {path}: {reason(error)}") from error
         old = type(self.settings)().plain() | old  # what came later stands at its default
         if self.settings.steps == 0:  # as many as are planned there
             warmup = self.settings.warmup
