@@ -79,12 +79,11 @@ def add(parsers: Any) -> None:
 
 def _outputs(options: argparse.Namespace) -> tuple[dict[str, Path], list[Path]]:
     """Where the overlay, the cutout and the masks go; every path is checked before any work is done."""
-    from minisam.files.atomic import check_output
+    from minisam.files.atomic import check_ending, check_output
 
     named = {name: Path(path) for name in ("overlay", "cutout") if (path := getattr(options, name)) is not None}
     for name, path in named.items():
-        if path.suffix.lower() != ".png":
-            raise InputError(f"expected {name} as a name that ends in .png, got {path.name!r:.60}")
+        check_ending(path, ".png", f"an {name}" if name == "overlay" else f"a {name}")
     numbers = range((1 if options.single else 3) * max(1, len(options.box)))
     masks = [Path(f"{options.masks}_{number}.png") for number in numbers] if options.masks is not None else []
     inputs = [path for path in (options.image, options.mask, options.checkpoint) if path is not None]

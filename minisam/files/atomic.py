@@ -46,6 +46,22 @@ def check_output(path: str | Path, *inputs: str | Path) -> Path:
     return path
 
 
+def check_ending(path: str | Path, ending: str, what: str) -> None:
+    """Raise ``InputError`` unless the name of ``what`` is to be written ends in ``ending``, in any case."""
+    if Path(path).suffix.lower() != ending:
+        raise InputError(f"expected {what} whose name ends in {ending}, got {Path(path).name!r:.60}")
+
+
+def make_folder(folder: str | Path) -> None:
+    """Make a folder, and those above it, unless it is there; ``InputError`` where nothing can be written into it."""
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"expected a folder to write into, got {str(folder)[:120]} ({error.strerror})") from error
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"expected a writable folder, got {folder}")
+
+
 @contextmanager
 def atomic(path: str | Path) -> Iterator[Path]:
     """A temporary name beside ``path``: it becomes ``path`` when the block ends, and is deleted when the block fails.

@@ -16,7 +16,7 @@ import numpy as np
 from safetensors import safe_open
 from safetensors.numpy import save
 
-from minisam.files.atomic import atomic
+from minisam.files.atomic import atomic, check_ending
 from minisam_kernels import InputError
 from minisam_kernels.runtime.errors import reason
 
@@ -26,8 +26,9 @@ NOTES = "minisam_embedding"  # the metadata's key
 
 def write_embedding(path: str | os.PathLike[str], features: np.ndarray, notes: dict[str, Any]) -> None:
     """Write a file, whole or not at all. Equal features and notes give equal bytes."""
-    if not isinstance(path, (str, os.PathLike)) or Path(path).suffix != ".safetensors":
-        raise InputError(f"expected a file whose name ends in .safetensors, got {str(path)[:200]!r}")
+    if not isinstance(path, (str, os.PathLike)):
+        raise InputError(f"expected a file's path, got {str(path)[:200]!r}")
+    check_ending(Path(path), ".safetensors", "a file")
     try:
         program = version("minisam")
     except PackageNotFoundError:  # a checkout that is not installed

@@ -57,16 +57,16 @@ class Packed:
     def content(self, index: int) -> bytes:
         return self._piece("jpegs", index)
 
-    def _said(self, index: int) -> str:
+    def _label(self, index: int) -> str:
         return f"image {int(self.indices[index])} of {self.path}"
 
     def picture(self, index: int) -> Image.Image:
-        with reading(self._said(index)), Image.open(io.BytesIO(self.content(index)), formats=["JPEG"]) as opened:
+        with reading(self._label(index)), Image.open(io.BytesIO(self.content(index)), formats=["JPEG"]) as opened:
             return opened.convert("RGB")
 
     def _runs(self, index: int) -> tuple[tuple[int, int], list[np.ndarray]]:
         """Size (H, W) and the runs of each mask, checked."""
-        with reading(self._said(index)):
+        with reading(self._label(index)):
             with Image.open(io.BytesIO(self.content(index)), formats=["JPEG"]) as opened:
                 size = opened.size[::-1]
             return size, inflate_runs(self._piece("runs", index), size)

@@ -11,8 +11,8 @@ class InputError(ValueError):
 
 
 def reason(error: Exception, length: int = 120) -> str:
-    """What ``error`` says, as one line of at most ``length`` characters; its type where it says nothing."""
-    return " ".join(str(error).split())[:length] or type(error).__name__
+    """What ``error`` says, or the system about it, in one line of at most ``length`` characters; else its type."""
+    return " ".join(str(getattr(error, "strerror", None) or error).split())[:length] or type(error).__name__
 
 
 def expect_ndim(name: str, array: np.ndarray, ndim: int, shape: str) -> None:
