@@ -82,9 +82,8 @@ class _Archive:
         except KeyError:
             raise InputError(f"expected an entry {shorten(name)!r} in {self.path}, got none") from None
         start = info.header_offset
-        signature, flags, name_length, extra_length = struct.unpack(
-            "<4s2xH18xHH", self.bytes[start : start + 30].tobytes()
-        )
+        head = self.bytes[start : start + 30].tobytes()
+        signature, flags, name_length, extra_length = struct.unpack("<4s2xH18xHH", head)
         start += 30 + name_length + extra_length
         damaged = f"expected a whole checkpoint, got {self.path}, whose entry {shorten(info.filename)!r} is damaged"
         if signature != b"PK\x03\x04" or flags & 1 or start + info.compress_size > self.bytes.size:

@@ -111,9 +111,8 @@ def nearly_black(image: np.ndarray) -> str | None:
     brightest = np.percentile(sample, 99.9)
     if brightest > NEARLY_BLACK or sample.min() == sample.max():
         return None
-    return (
-        f"the image is nearly black: 99.9 % of its values are at most {brightest:.0f} of 255 (try --stretch percentile)"
-    )
+    most = f"99.9 % of its values are at most {brightest:.0f} of 255"
+    return f"the image is nearly black: {most} (try --stretch percentile)"
 
 
 @contextmanager
@@ -340,9 +339,8 @@ def overlay(
         edge = outline(mask, line)
         for top in range(0, height, rows):
             part, inside = out[top : top + rows], mask[top : top + rows]
-            part[inside] = np.rint(part[inside] * np.float32(1 - strength) + colour * np.float32(strength)).astype(
-                np.uint8
-            )
+            mixed = part[inside] * np.float32(1 - strength) + colour * np.float32(strength)
+            part[inside] = np.rint(mixed).astype(np.uint8)
             part[edge[top : top + rows]] = colour.astype(np.uint8)
     if box is not None:
         x0, y0, x1, y1 = (round(float(value)) for value in box)
