@@ -17,11 +17,9 @@ def writing(path: str | Path, temporary: str | Path = "") -> Iterator[None]:
     try:
         yield
     except (OSError, InputError) as error:
-        if isinstance(error, InputError) and (not temporary or str(temporary) not in str(error)):
-            raise
         system = f"expected to be able to write {path}, got: {getattr(error, 'strerror', None) or error}"
         message = str(error) if isinstance(error, InputError) else system
-        raise InputError(message.replace(str(temporary), str(path)) if temporary else message) from error
+        raise InputError(message.replace(str(temporary or path), str(path))) from error
 
 
 def check_output(path: str | Path, *inputs: str | Path) -> Path:
