@@ -395,23 +395,15 @@ class SamPredictor:
         return self._answer(point_coords, point_labels, boxes, mask_input, multimask_output, return_logits, strict)
 
     def _answer(
-        self,
-        point_coords: npt.ArrayLike | None,
-        point_labels: npt.ArrayLike | None,
-        boxes: npt.ArrayLike | None,
-        mask_input: npt.ArrayLike | None,
-        multimask_output: bool,
-        return_logits: bool,
-        strict: bool,
+        self, points: Any, labels: Any, boxes: Any, masks: Any, multimask: bool, return_logits: bool, strict: bool
     ) -> Answer:
         (image, original), size = self._current(), self.model.config.image_size
-        coords, labels, boxes = check_prompts(original, point_coords, point_labels, boxes, strict=strict)
+        coords, labels, boxes = check_prompts(original, points, labels, boxes, strict=strict)
         if coords is not None:
             coords = apply_coords(coords, original, size)
         if boxes is not None:
             boxes = apply_coords(boxes.reshape(-1, 2, 2), original, size).reshape(-1, 4)
-        prompts = (coords, labels, boxes, mask_input)
-        return self.model.decode(image, original, *prompts, multimask_output, return_logits)
+        return self.model.decode(image, original, coords, labels, boxes, masks, multimask, return_logits)
 
     def predict_torch(
         self,

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from minisam.model.numbers import as_numbers, shown
 from minisam_kernels.runtime.errors import InputError
 
 Crop = tuple[int, int, int, int]
@@ -29,8 +30,7 @@ def _got(value: Any) -> str:
     """A value in a few words of one line."""
     if isinstance(value, np.ndarray) and value.ndim:
         return f"an array of {value.dtype} and shape {value.shape}"
-    text = " ".join(repr(value).split())
-    return text if len(text) <= 60 else f"{text[:57]}…"
+    return shown(value)
 
 
 def _whole(least: int, most: int = sys.maxsize) -> Callable[[str, Any], int]:
@@ -92,12 +92,7 @@ RULES: dict[str, Callable[[str, Any], Any]] = {
 # What differs from the defaults of ``SamAutomaticMaskGenerator``, which are the released code's
 PRESETS: dict[str, dict[str, Any]] = {
     "meta": {},
-    "sa1b": {
-        "crop_n_layers": 2,
-        "crop_n_points_downscale_factor": 2,
-        "min_mask_region_area": 100,
-        "paper_rules": True,
-    },
+    "sa1b": {"crop_n_layers": 2, "crop_n_points_downscale_factor": 2, "min_mask_region_area": 100, "paper_rules": True},
 }
 
 # What suits a model's own scores; the released code's .88 and .95 suit the large models, and leave tiny next to nothing
@@ -137,19 +132,14 @@ def _grids(grids: Any, layers: int) -> list[np.ndarray]:
 
 
 def _grid(grid: Any) -> np.ndarray:
-    try:
-        array = np.asarray(grid)
-    except ValueError:  # lists of several lengths
-        array = np.asarray(None)
-    if array.size and array.dtype.kind not in "fiu":
-        raise InputError(f"expected point_grids to hold numbers, got {_got(grid)}")
+    array = as_numbers("point_grids", grid)
     if array.ndim != 2 or array.shape[1] != 2 or len(array) == 0:
         raise InputError(f"expected each of point_grids to have shape (N, 2), got {array.shape}")
     outside = ~((array >= 0) & (array <= 1)).all(axis=1)
     if outside.any():
         x, y = array[outside][0]
         raise InputError(f"expected the points of point_grids to be (x, y) in [0, 1], got ({x:g}, {y:g})")
-    return array.astype(np.float64)
+    return array
 
 
 # ------------------------------------------------------------------------------------------------ points and crops

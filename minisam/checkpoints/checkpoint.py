@@ -26,9 +26,11 @@ from minisam.checkpoints.names import first_names, nearest, shorten, strip_prefi
 from minisam.checkpoints.other_files import what_it_is
 from minisam.checkpoints.safetensors_file import read_safetensors, write_safetensors
 from minisam.checkpoints.torch_file import read_torch_file
+from minisam.files.atomic import check_ending
 from minisam.model.config import CONFIGS, SamConfig
 from minisam.model.preprocess import PIXEL_MEAN, PIXEL_STD
 from minisam_kernels import InputError
+from minisam_kernels.runtime.errors import reason
 
 __all__ = [
     "StateDict",
@@ -85,8 +87,7 @@ def read_checkpoint(path: str | Path, copy: bool = False) -> StateDict:
     except InputError:
         raise
     except Exception as error:  # whatever a damaged file makes zipfile, json or numpy say
-        reason = " ".join(str(getattr(error, "strerror", None) or error).split())[:120] or type(error).__name__
-        what = f"{shorten(str(path))}, which cannot be read ({reason})"
+        what = f"{shorten(str(path))}, which cannot be read ({reason(error)})"
         raise InputError(f"expected a whole checkpoint, got {what}") from error
     for name, value in (("pixel_mean", PIXEL_MEAN), ("pixel_std", PIXEL_STD)):  # some keep the preprocessing's numbers
         for key in [key for key in state if key.rpartition(".")[2] == name]:
@@ -264,7 +265,6 @@ def save_checkpoint(
     InputError
         If the name ends otherwise, the weights do not fit ``config`` or are not finite, or the file cannot be written.
     """
-    if Path(path).suffix != ".safetensors":
-        raise InputError(f"expected a name that ends in .safetensors, got {Path(path).name!r}")
+    check_ending(path, ".safetensors", "a file")
     notes = {**(metadata or {}), "config": json.dumps(dataclasses.asdict(config))}
     write_safetensors(path, fit_state(config, state), notes)

@@ -14,6 +14,14 @@ from minisam_kernels import InputError
 WEIGHTS = Path(__file__).parents[1] / "weights"
 
 
+def shipped_weights(name: str) -> Path:
+    """The file of weights that comes with minisam for a model; ``InputError`` if there is none."""
+    path = WEIGHTS / f"{name}.safetensors"
+    if not path.is_file():
+        raise InputError(f"expected a checkpoint for {name}, whose weights do not come with minisam, got none")
+    return path
+
+
 def load(name_or_path: str | Path = "tiny", checkpoint: str | Path | None = None, *, copy: bool = False) -> Sam:
     """A model with trained weights.
 
@@ -50,14 +58,10 @@ def load(name_or_path: str | Path = "tiny", checkpoint: str | Path | None = None
     """
     name = str(name_or_path)
     if checkpoint is None and name in CONFIGS:
-        shipped = WEIGHTS / f"{name}.safetensors"
-        if not shipped.exists():
-            raise InputError(f"expected a checkpoint for {name}, whose weights do not come with minisam, got none")
-        checkpoint = shipped
+        checkpoint = shipped_weights(name)
     if checkpoint is None:
         if not isinstance(name_or_path, Path) and not os.path.lexists(name) and not Path(name).suffix:
-            received = f"{shorten(name)!r}"
-            raise InputError(f"expected a model among {', '.join(CONFIGS)} or a checkpoint file, got {received}")
+            raise InputError(f"expected a model among {', '.join(CONFIGS)} or a checkpoint file, got {shorten(name)!r}")
         checkpoint, config = name, None
     else:
         config = get_config(name)

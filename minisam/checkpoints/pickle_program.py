@@ -223,11 +223,10 @@ def interpret(program: memoryview, size: int) -> Any:
                     raw = module + b" " + function
                 stack.append(_as_global(raw))
                 objects += 1
-            case "REDUCE" | "NEWOBJ":
+            case "REDUCE" | "NEWOBJ" | "NEWOBJ_EX":
+                if name == "NEWOBJ_EX":  # the arguments by name
+                    stack.pop()
                 arguments, function = stack.pop(), stack.pop()
-                stack.append(_call(function, arguments))
-            case "NEWOBJ_EX":
-                _, arguments, function = stack.pop(), stack.pop(), stack.pop()
                 stack.append(_call(function, arguments))
             case "OBJ" | "INST":
                 items = pop_to_mark()

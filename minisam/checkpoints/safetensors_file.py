@@ -15,9 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from minisam.checkpoints.mapped import file_bytes
+from minisam.checkpoints.mapped import file_bytes, widen_bfloat16
 from minisam.checkpoints.names import shorten
-from minisam.checkpoints.torch_file import widen_bfloat16
 from minisam.files.atomic import atomic
 from minisam_kernels import InputError
 

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from minisam.checkpoints.mapped import file_bytes
+from minisam.checkpoints.mapped import file_bytes, widen_bfloat16
 from minisam.checkpoints.names import first_names, is_sam, shorten
 from minisam.checkpoints.pickle_program import Inert, Storage, Tensor, interpret
 from minisam_kernels import InputError
@@ -45,13 +45,6 @@ SPARE = 32 << 20  # bytes: with twice the file's size, what inflating, widening 
 PARTS = ("image_encoder", "prompt_encoder", "mask_decoder")
 AVERAGES = ("ema", "average", "swa", "shadow", "teacher")  # in a wrapper's name: taken where there is no other model
 NO_WEIGHTS = ("optim", "sched", "scaler", "grad", "exp_avg", "moment")  # begin the names of what is passed over
-
-
-def widen_bfloat16(bits: np.ndarray) -> np.ndarray:
-    """bfloat16 as uint16 → float32, exactly: it is the upper half of a float32. NumPy has no bfloat16."""
-    wide = bits.astype(np.uint32)
-    wide <<= 16
-    return wide.view(np.float32)
 
 
 class _Directory(io.BufferedReader):
@@ -89,9 +82,8 @@ class _Archive:
         except KeyError:
             raise InputError(f"expected an entry {shorten(name)!r} in {self.path}, got none") from None
         start = info.header_offset
-        signature, flags, name_length, extra_length = struct.unpack(
-            "<4s2xH18xHH", self.bytes[start : start + 30].tobytes()
-        )
+        head = self.bytes[start : start + 30].tobytes()
+        signature, flags, name_length, extra_length = struct.unpack("<4s2xH18xHH", head)
         start += 30 + name_length + extra_length
         damaged = f"expected a whole checkpoint, got {self.path}, whose entry {shorten(info.filename)!r} is damaged"
         if signature != b"PK\x03\x04" or flags & 1 or start + info.compress_size > self.bytes.size:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import re
 import sys
 from contextlib import ExitStack
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from minisam.console import add_model, compilation, load_model, need, progress
+from minisam.console import add_model, compilation, explain, load_model, need, progress
 from minisam_kernels.runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -42,11 +41,7 @@ SETTINGS: dict[str, tuple[Any, str, str]] = {
     "points_per_side": (whole, "32", "the grid's points along each side"),
     "points_per_batch": (whole, "64", "points between two steps of the progress bar"),
     "pred_iou_thresh": (number, ".88", "keep masks whose predicted IoU is above this; 0 or less keeps all; tiny: .5"),
-    "stability_score_thresh": (
-        number,
-        ".95",
-        "keep masks at least this stable; 0 or less keeps all; tiny: .5",
-    ),
+    "stability_score_thresh": (number, ".95", "keep masks at least this stable; 0 or less keeps all; tiny: .5"),
     "stability_score_offset": (number, "1", "how far the threshold moves for the stability, in logits"),
     "box_nms_thresh": (number, ".7", "masks of a crop whose boxes overlap more are duplicates"),
     "crop_n_layers": (whole, "0", "layer i also looks at 2^i by 2^i crops"),
@@ -67,7 +62,6 @@ def add(parsers: Any) -> None:
         "other formats. Of several images, and of those in a folder and its sub-folders, each has a file of its own in "
         "the folder OUT; images whose files are there are skipped, so that a run that was stopped can go on.",
     )
-    parser._negative_number_matcher = re.compile(r"-(\.?\d|(?i:inf|nan))")  # -1e3 and -inf are numbers, not options
     parser.add_argument("images", metavar="IMAGE", nargs="+", help="JPEG, PNG, TIFF, WebP, …, or a folder of images")
     where = "the file for the masks; for several images or formats a folder"
     parser.add_argument("-o", "--output", metavar="OUT", required=True, help=where)
@@ -110,12 +104,9 @@ def _settings(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _read_grids(path: str) -> Any:
-    try:
-        grids = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"expected a file of points, got {path}: {error.strerror or error}") from error
-    except ValueError as error:
-        raise InputError(f"expected a file of points in JSON, got {path}, which is none ({error})") from error
+    from minisam.files.records import read_json
+
+    grids = read_json(Path(path), "a file of points in JSON")
     if not isinstance(grids, list):
         raise InputError(f"expected a list of grids of points in {path}, got {type(grids).__name__}")
     return grids
@@ -152,15 +143,13 @@ def run(options: argparse.Namespace) -> int:
             raise
         except (InputError, MemoryError, OSError) as error:  # the others go on
             failed += 1
-            message = " ".join(str(error).split()) or "expected enough memory, got none left"
+            _, message = explain(error)
             print(f"minisam: error: {message}{'' if str(job.image) in message else f' ({job.image})'}", file=sys.stderr)
     if "coco" in formats:
         _write_coco(batch.folder / "instances.json", reports_of(batch.jobs))
     done, skipped = len(todo) - failed, len(batch.jobs) - len(todo)
-    words = [f"{done} image{'s' * (done != 1)} done"]
-    words += [f"{skipped} skipped, whose files were there"] * (skipped > 0)
-    words += [f"{failed} failed"] * (failed > 0)
-    words += [f"{batch.passed_over} other files passed over"] * (batch.passed_over > 0)
+    more = {"skipped, whose files were there": skipped, "failed": failed, "other files passed over": batch.passed_over}
+    words = [f"{done} image{'s' * (done != 1)} done", *(f"{number} {what}" for what, number in more.items() if number)]
     print(f"{', '.join(words)}; files in {batch.folder}")
     return 2 if failed else 0
 
@@ -170,18 +159,16 @@ class _Work:
 
     def __init__(self, options: argparse.Namespace, settings: dict[str, Any]) -> None:
         self.options, self.settings = options, settings
-        self.generator: SamAutomaticMaskGenerator | None = None
 
-    def load(self) -> SamAutomaticMaskGenerator:
-        """The generator. Without a preset a model's own thresholds stand in for those that were not given."""
+    @cached_property
+    def generator(self) -> SamAutomaticMaskGenerator:
+        """Without a preset a model's own thresholds stand in for those that were not given."""
         from minisam.automatic.crops import OWN_THRESHOLDS
         from minisam.automatic.generator import SamAutomaticMaskGenerator
 
-        if self.generator is None:
-            model = load_model(self.options)
-            own = {} if self.options.preset is not None else OWN_THRESHOLDS.get(model.config.name, {})
-            self.generator = SamAutomaticMaskGenerator(model, **(own | self.settings))
-        return self.generator
+        model = load_model(self.options)
+        own = {} if self.options.preset is not None else OWN_THRESHOLDS.get(model.config.name, {})
+        return SamAutomaticMaskGenerator(model, **(own | self.settings))
 
     def do(self, job: Job, count: str = "") -> None:
         """Find an image's masks, write its files, say so."""
@@ -191,7 +178,7 @@ class _Work:
         advice = nearly_black(image)
         if advice is not None:
             print(f"minisam: {job.image}: {advice}", file=sys.stderr)
-        generator = self.load()
+        generator = self.generator
         points = 0
         with progress(desc=f"{count}points", unit="") as bar, compilation(bar) as compiled:
             start = compiled.clock()

@@ -34,11 +34,11 @@ from minisam_kernels.runtime.errors import InputError
 
 class _Parser(argparse.ArgumentParser):
     """Errors in one line, whichever command they belong to. Whatever begins as a negative number does is no option:
-    ``--point -1,5``, ``--lr -1e-3``."""
+    ``--point -1,5``, ``--lr -1e-3``, ``--pred-iou-thresh -inf``."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._negative_number_matcher = re.compile(r"-\.?\d")
+        self._negative_number_matcher = re.compile(r"-(\.?\d|(?i:inf|nan))")
 
     def error(self, message: str) -> NoReturn:
         one_line = " ".join(message.split())

@@ -54,14 +54,8 @@ def add(parsers: Any) -> None:
         description="Masks for a prompt on an image. Coordinates are pixels from the top left: x to the right, y down.",
     )
     parser.add_argument("image", metavar="IMAGE", help="JPEG, PNG, TIFF, WebP, …")
-    parser.add_argument(
-        "--point",
-        metavar="X,Y[,-]",
-        type=point,
-        action="append",
-        default=[],
-        help="a point on the object; with ,- one off it",
-    )
+    points = "a point on the object; with ,- one off it"
+    parser.add_argument("--point", metavar="X,Y[,-]", type=point, action="append", default=[], help=points)
     boxes = "a box around the object; several are one object each"
     parser.add_argument("--box", metavar="X0,Y0,X1,Y1", type=box, action="append", default=[], help=boxes)
     parser.add_argument("--mask", metavar="PNG", help="a rough mask of the image's size, white on black")
@@ -79,12 +73,11 @@ def add(parsers: Any) -> None:
 
 def _outputs(options: argparse.Namespace) -> tuple[dict[str, Path], list[Path]]:
     """Where the overlay, the cutout and the masks go; every path is checked before any work is done."""
-    from minisam.files.atomic import check_output
+    from minisam.files.atomic import check_ending, check_output
 
     named = {name: Path(path) for name in ("overlay", "cutout") if (path := getattr(options, name)) is not None}
     for name, path in named.items():
-        if path.suffix.lower() != ".png":
-            raise InputError(f"expected {name} as a name that ends in .png, got {path.name!r:.60}")
+        check_ending(path, ".png", f"an {name}" if name == "overlay" else f"a {name}")
     numbers = range((1 if options.single else 3) * max(1, len(options.box)))
     masks = [Path(f"{options.masks}_{number}.png") for number in numbers] if options.masks is not None else []
     inputs = [path for path in (options.image, options.mask, options.checkpoint) if path is not None]
@@ -219,15 +212,11 @@ def describe(predictor: SamPredictor, masks: np.ndarray, iou: np.ndarray, low_re
         area = int(mask.sum())
         size = predictor.model.config.image_size
         inner, outer = (int(postprocess_masks(logits[None], mask.shape, size, at).sum()) for at in (1.0, -1.0))
-        entries.append(
-            {
-                "predicted_iou": (score := round(float(confidence), 6) if math.isfinite(confidence) else None),
-                "score": score,
-                "stability_score": round(inner / outer, 6) if outer else None,
-                "area": area,
-                "bbox": [x0, y0, x1 + 1 - x0, y1 + 1 - y0] if area else [0, 0, 0, 0],
-            }
-        )
+        score = round(float(confidence), 6) if math.isfinite(confidence) else None
+        stability = round(inner / outer, 6) if outer else None
+        box = [x0, y0, x1 + 1 - x0, y1 + 1 - y0] if area else [0, 0, 0, 0]
+        scores = {"predicted_iou": score, "score": score, "stability_score": stability}
+        entries.append(scores | {"area": area, "bbox": box})
     return entries
 
 

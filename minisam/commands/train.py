@@ -36,10 +36,7 @@ COMMON: dict[str, tuple[Any, str]] = {
     "precision": (str, "of products"),
     "world": (float, "share of images from the procedural world, 0 to 1; 0 if --data is given without it"),
     "hold_out": (count, "never show every N-th image of a set, to measure on it (see minisam transfer); 0: show all"),
-    "init": (
-        str,
-        "weights to start from, nothing else: a file, a training's folder, or tiny, which comes with minisam",
-    ),
+    "init": (str, "weights to start from, nothing else: a file, a training's folder, or tiny (it comes with minisam)"),
     "seed": (count, "seed of everything random"),
 }
 TRAIN: dict[str, tuple[Any, str]] = {

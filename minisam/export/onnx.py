@@ -39,6 +39,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from minisam.files.atomic import writing
 from minisam.model.preprocess import MEAN, STD
 from minisam.reference import model as reference
 from minisam.sam import Sam
@@ -215,7 +216,7 @@ def export(sam: Sam, folder: str | Path, tell: Callable[[str], object] = lambda 
     made = not folder.exists()
     folder.mkdir(exist_ok=True)
     try:
-        with tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as temporary:
+        with writing(folder), tempfile.TemporaryDirectory(prefix=".export-", dir=folder) as temporary:
             model = torch_model(sam)
             for name, program in ((ENCODER, encoder_program), (DECODER, decoder_program)):
                 size = sum(value.nbytes for key, value in sam.state_dict().items() if key.startswith("image_encoder."))
@@ -226,8 +227,6 @@ def export(sam: Sam, folder: str | Path, tell: Callable[[str], object] = lambda 
             for file in files:
                 os.replace(file, folder / file.name)
             return [folder / file.name for file in reversed(files)]
-    except OSError as error:
-        raise InputError(f"expected to be able to write into {folder}, got: {error.strerror or error}") from error
     finally:
         if made and not any(folder.iterdir()):
             folder.rmdir()

@@ -170,27 +170,16 @@ class ClickFigure(anywidget.AnyWidget):
         if max(height, width) > 65500:  # a JPEG's limit
             raise InputError(f"expected an image of at most 65500 pixels a side, got {width} × {height}")
         Image.fromarray(photo.image).save(jpeg, "JPEG", quality=88)
-        packed = {
-            "title": photo.title,
-            "alt": photo.alt,
-            "question": photo.question,
-            "point": photo.point,
-            "width": width,
-            "height": height,
-        }
+        packed = {name: getattr(photo, name) for name in ("title", "alt", "question", "point")}
         first = [photo.point] if photo.point else []
         known = atlas(self._new_predictor(), photo.image, grid, first).pack() if grid else None
-        return {**packed, "jpeg": jpeg.getvalue(), "atlas": known}
+        return packed | {"width": width, "height": height, "jpeg": jpeg.getvalue(), "atlas": known}
 
     def _predictor(self, picture: int) -> Any:
         """The predictor that has seen ``picture``: each image is encoded once."""
         if picture not in self._predictors:
-            self.send(
-                {
-                    "kind": "status",
-                    "text": "Encoding … The very first time numba also compiles the kernels: up to a minute.",
-                }
-            )
+            text = "Encoding … The very first time numba also compiles the kernels: up to a minute."
+            self.send({"kind": "status", "text": text})
             predictor, start = self._new_predictor(), time.perf_counter()
             predictor.set_image(self._photos[picture].image)
             self._predictors[picture] = predictor

@@ -17,11 +17,9 @@ def writing(path: str | Path, temporary: str | Path = "") -> Iterator[None]:
     try:
         yield
     except (OSError, InputError) as error:
-        if isinstance(error, InputError) and (not temporary or str(temporary) not in str(error)):
-            raise
         system = f"expected to be able to write {path}, got: {getattr(error, 'strerror', None) or error}"
         message = str(error) if isinstance(error, InputError) else system
-        raise InputError(message.replace(str(temporary), str(path)) if temporary else message) from error
+        raise InputError(message.replace(str(temporary or path), str(path))) from error
 
 
 def check_output(path: str | Path, *inputs: str | Path) -> Path:
@@ -44,6 +42,22 @@ def check_output(path: str | Path, *inputs: str | Path) -> Path:
         if path.exists() and Path(other).exists() and path.samefile(other):
             raise InputError(f"expected an output other than the input, got {path} for both")
     return path
+
+
+def check_ending(path: str | Path, ending: str, what: str) -> None:
+    """Raise ``InputError`` unless the name of ``what`` is to be written ends in ``ending``, in any case."""
+    if Path(path).suffix.lower() != ending:
+        raise InputError(f"expected {what} whose name ends in {ending}, got {Path(path).name!r:.60}")
+
+
+def make_folder(folder: str | Path) -> None:
+    """Make a folder, and those above it, unless it is there; ``InputError`` where nothing can be written into it."""
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"expected a folder to write into, got {str(folder)[:120]} ({error.strerror})") from error
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"expected a writable folder, got {folder}")
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from minisam.files.atomic import check_output
+from minisam.files.atomic import check_ending, check_output, make_folder
 from minisam.files.formats import FORMATS
 from minisam.files.images import is_image_name
 from minisam.files.records import walk
@@ -58,8 +58,7 @@ def plan(
     kinds = list(dict.fromkeys(formats))
     many = len(sources) > 1 or len(kinds) > 1 or any(map(os.path.isdir, sources))
     if not many and not os.path.isdir(output) and not output.endswith(("/", os.sep)):
-        job = _one(Path(sources[0]), output, kinds[0], overlay, inputs)
-        return Batch([job], None, 0)
+        return Batch([_one(Path(sources[0]), output, kinds[0], overlay, inputs)], None, 0)
     folders = [Path(output)] + ([Path(overlay)] if overlay is not None else [])
     for folder in folders:
         if folder.suffix.lower() in FORMATS.values() and not os.path.isdir(folder):
@@ -72,7 +71,7 @@ def plan(
         places = [(kind, Path(output, kind if split else "", name + FORMATS[kind])) for kind in kinds]
         jobs.append(Job(image, name, places, Path(overlay, name + ".png") if overlay is not None else None))
     for folder in dict.fromkeys(path.parent for job in jobs for path in job.paths):
-        _make(folder)
+        make_folder(folder)
     taken = {os.path.realpath(path) for path in (*map(str, images), *inputs)}
     for path in (path for job in jobs for path in job.paths if os.path.realpath(path) in taken):
         raise InputError(f"expected an output other than the input, got {path} for both")
@@ -83,24 +82,23 @@ def plan(
 
 def _one(image: Path, output: str, kind: str, overlay: str | None, inputs: Sequence[str]) -> Job:
     path = check_output(output, image, *inputs)
-    if kind == "png" and path.suffix.lower() != ".png":
-        raise InputError(f"expected a label image whose name ends in .png, got {path.name!r}")
+    if kind == "png":
+        check_ending(path, ".png", "a label image")
     if overlay is None:
         return Job(image, image.stem, [(kind, path)], None)
     drawn = check_output(overlay, image, *inputs)
-    if drawn.suffix.lower() != ".png":
-        raise InputError(f"expected an overlay whose name ends in .png, got {drawn.name!r}")
+    check_ending(drawn, ".png", "an overlay")
     if drawn.resolve() == path.resolve():
         raise InputError(f"expected different files for the masks and the overlay, got {path} for both")
     return Job(image, image.stem, [(kind, path)], drawn)
 
 
-def _images(sources: Sequence[str], outputs: list[Path], pictures: bool) -> tuple[list[Path], int]:
+def _images(sources: Sequence[str], outputs: list[Path], labels: bool) -> tuple[list[Path], int]:
     """Every image named or below a folder named, once each, and how many other files were passed over. Images below an
-    output folder of images (``pictures``, or overlays) are none of them: they were made here."""
+    output folder of label images (if ``labels``) or of overlays are none of them: they were made here."""
     images: dict[Path, None] = {}
     passed_over = 0
-    made = [Path(os.path.realpath(folder)) for folder in outputs[0 if pictures else 1 :]]  # folders of images
+    made = [Path(os.path.realpath(folder)) for folder in outputs[0 if labels else 1 :]]  # folders of images
     for source in map(Path, sources):
         if not os.path.isdir(source):
             images[source] = None
@@ -131,15 +129,6 @@ def _names(images: list[Path], sources: Sequence[str]) -> list[str]:
         often = Counter(name.lower() for name in names)  # where a.JPG and A.jpg are one file
         names = [full if often[name.lower()] > 1 else name for full, name in zip(whole, names)]
     return names
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"expected a folder to write into, got {str(folder)[:120]} ({error.strerror})") from error
-    if not os.access(folder, os.W_OK):
-        raise InputError(f"expected a writable folder, got {folder}")
 
 
 def reports_of(jobs: Iterable[Job]) -> list[Path]:

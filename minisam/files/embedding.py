@@ -16,8 +16,9 @@ import numpy as np
 from safetensors import safe_open
 from safetensors.numpy import save
 
-from minisam.files.atomic import atomic
+from minisam.files.atomic import atomic, check_ending
 from minisam_kernels import InputError
+from minisam_kernels.runtime.errors import reason
 
 FORMAT = 1
 NOTES = "minisam_embedding"  # the metadata's key
@@ -25,8 +26,9 @@ NOTES = "minisam_embedding"  # the metadata's key
 
 def write_embedding(path: str | os.PathLike[str], features: np.ndarray, notes: dict[str, Any]) -> None:
     """Write a file, whole or not at all. Equal features and notes give equal bytes."""
-    if not isinstance(path, (str, os.PathLike)) or Path(path).suffix != ".safetensors":
-        raise InputError(f"expected a file whose name ends in .safetensors, got {str(path)[:200]!r}")
+    if not isinstance(path, (str, os.PathLike)):
+        raise InputError(f"expected a file's path, got {str(path)[:200]!r}")
+    check_ending(Path(path), ".safetensors", "a file")
     try:
         program = version("minisam")
     except PackageNotFoundError:  # a checkout that is not installed
@@ -60,5 +62,4 @@ def read_embedding(
     except InputError:
         raise
     except Exception as error:  # whatever a damaged file or a strange path makes the library, json or pathlib say
-        reason = " ".join(str(error).split())[:120]
-        raise InputError(f"expected an embedding as save_embedding writes it, got {path} ({reason})") from error
+        raise InputError(f"expected an embedding as save_embedding writes it, got {path} ({reason(error)})") from error

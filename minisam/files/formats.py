@@ -68,9 +68,10 @@ def write(path: Path, kind: str, report: Report, image_path: str | Path) -> None
             write_coco(file, [report])
         elif kind == "yolo":
             file.write(as_yolo(report))
+        elif kind == "labelme":
+            json.dump(as_labelme(report, image_path), file, allow_nan=False)
         else:
-            content = {"labelme": lambda: as_labelme(report, image_path), "geojson": lambda: as_geojson(report)}
-            json.dump(content.get(kind, lambda: report)(), file, allow_nan=False)
+            json.dump(as_geojson(report) if kind == "geojson" else report, file, allow_nan=False)
 
 
 def mask_of(annotation: dict[str, Any]) -> np.ndarray:
@@ -127,15 +128,9 @@ def as_labelme(report: Report, image_path: str | Path) -> dict[str, Any]:
         for ring in rings(outline(mask_of(annotation))):
             shape = {"label": "object", "points": ring.tolist(), "group_id": annotation["id"], "description": ""}
             shapes.append(shape | {"shape_type": "polygon", "flags": {}, "mask": None, "score": annotation["score"]})
-    image = report["image"]
-    head: dict[str, Any] = {
-        "version": "5.5.0",
-        "flags": {},
-        "shapes": shapes,
-        "imagePath": str(image_path),
-        "imageData": None,
-    }
-    return head | {"imageHeight": image["height"], "imageWidth": image["width"]}
+    size = {"imageHeight": report["image"]["height"], "imageWidth": report["image"]["width"]}
+    head: dict[str, Any] = {"version": "5.5.0", "flags": {}, "shapes": shapes, "imageData": None}
+    return head | {"imagePath": str(image_path)} | size
 
 
 def as_yolo(report: Report) -> str:

@@ -23,6 +23,7 @@ from PIL import Image, ImageDraw, ImageOps
 
 from minisam.files.atomic import atomic
 from minisam_kernels import InputError
+from minisam_kernels.runtime.errors import reason
 
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # else its errors, which it raises too, are lines on stderr
 # Formats that Pillow decodes itself. (It would start another program for some of the others.)
@@ -110,9 +111,8 @@ def nearly_black(image: np.ndarray) -> str | None:
     brightest = np.percentile(sample, 99.9)
     if brightest > NEARLY_BLACK or sample.min() == sample.max():
         return None
-    return (
-        f"the image is nearly black: 99.9 % of its values are at most {brightest:.0f} of 255 (try --stretch percentile)"
-    )
+    most = f"99.9 % of its values are at most {brightest:.0f} of 255"
+    return f"the image is nearly black: {most} (try --stretch percentile)"
 
 
 @contextmanager
@@ -120,8 +120,8 @@ def _opened(path: str | Path) -> Iterator[Image.Image]:
     """The image in a file, not decoded yet."""
     is_file = os.path.isfile(path)  # of any text: a name may be too long, or hold a null character
     if not is_file or not os.path.getsize(path):
-        reason = "is empty" if is_file else "is no file" if os.path.exists(path) else "does not exist"
-        raise InputError(f"expected an image, got {str(path)[:200]}, which {reason}")
+        what = "is empty" if is_file else "is no file" if os.path.exists(path) else "does not exist"
+        raise InputError(f"expected an image, got {str(path)[:200]}, which {what}")
     with reading(str(path)):
         Image.init()
         # as a file, not by name: Pillow would map an uncompressed TIFF as if it were turned already (13.0)
@@ -146,8 +146,7 @@ def reading(name: str) -> Iterator[None]:
         size = (re.findall(r"\d+", str(error)) or ["more"])[0]
         raise InputError(f"expected an image of at most {limit} pixels, got {name} of {size}") from error
     except Exception as error:  # each of Pillow's decoders has its own ways to fail on a damaged file
-        reason = " ".join(str(error).split())[:120] or type(error).__name__
-        raise InputError(f"expected a whole image, got {name}, which cannot be read ({reason})") from error
+        raise InputError(f"expected a whole image, got {name}, which cannot be read ({reason(error)})") from error
 
 
 _libtiff_lock = threading.Lock()
@@ -340,9 +339,8 @@ def overlay(
         edge = outline(mask, line)
         for top in range(0, height, rows):
             part, inside = out[top : top + rows], mask[top : top + rows]
-            part[inside] = np.rint(part[inside] * np.float32(1 - strength) + colour * np.float32(strength)).astype(
-                np.uint8
-            )
+            mixed = part[inside] * np.float32(1 - strength) + colour * np.float32(strength)
+            part[inside] = np.rint(mixed).astype(np.uint8)
             part[edge[top : top + rows]] = colour.astype(np.uint8)
     if box is not None:
         x0, y0, x1, y1 = (round(float(value)) for value in box)

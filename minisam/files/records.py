@@ -26,7 +26,9 @@ from minisam.files.images import ENDINGS, is_image_name
 from minisam_kernels import InputError
 from minisam_kernels.masks import rle
 from minisam_kernels.masks.rle_geometry import check_counts
+from minisam_kernels.runtime.errors import reason
 
+SCHEMA = "a JSON file in SA-1B's schema"
 MAX_BYTES = 1 << 25  # of a record; SA-1B's largest have some hundred thousand, lists of counts perhaps ten million
 
 
@@ -78,8 +80,8 @@ def walk(folder: str | Path) -> Iterator[Path]:
                 if not path.name.startswith("._") and path.is_file():
                     yield path
     except (OSError, ValueError) as error:  # ValueError: of a null character in the name
-        name, reason = (error.filename, error.strerror) if isinstance(error, OSError) else (folder, error)
-        raise InputError(f"expected a folder that can be read, got {str(name)[:200]!r} ({reason})") from error
+        name, why = (error.filename, error.strerror) if isinstance(error, OSError) else (folder, error)
+        raise InputError(f"expected a folder that can be read, got {str(name)[:200]!r} ({why})") from error
 
 
 def find_images(folder: str | Path) -> Found:
@@ -120,8 +122,8 @@ def find_pairs(folder: str | Path) -> Found:
             out["JSON files that are no records of an image"].append(record)
             continue
         if image is None or image in pairs:
-            reason = "without their image" if image is None else "of an image that has another one"
-            out[f"JSON files {reason}"].append(record)
+            which = "without their image" if image is None else "of an image that has another one"
+            out[f"JSON files {which}"].append(record)
         else:
             pairs[image] = record
     out["images without a JSON file"] = [path for path in sorted(images) if path not in pairs]
@@ -201,16 +203,18 @@ def named_image(record: Path, file_name: str, listings: dict[Path, dict[str, lis
     return None
 
 
-def read_json(path: Path) -> Any:
-    """What a JSON file holds, in any of Unicode's encodings, with or without a byte order mark."""
+def read_json(path: Path, wanted: str = SCHEMA) -> Any:
+    """What a JSON file holds, in any of Unicode's encodings, with or without a byte order mark.
+
+    Raises ``InputError``, which says what is ``wanted``, for any other file and for one above ``MAX_BYTES``.
+    """
     try:
         size = path.stat().st_size
         if size > MAX_BYTES:
             raise ValueError(f"{size} bytes of at most {MAX_BYTES}")
         return json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise InputError(f"expected a JSON file in SA-1B's schema, got {path} ({reason})") from error
+        raise InputError(f"expected {wanted}, got {path} ({reason(error)})") from error
 
 
 def read_record(path: Path) -> Record:
@@ -219,11 +223,11 @@ def read_record(path: Path) -> Record:
     annotations = values.get("annotations") if isinstance(values, dict) else None
     if not isinstance(annotations, list):
         what = "a table without a list of annotations" if isinstance(values, dict) else f"a {type(values).__name__}"
-        raise InputError(f"expected a JSON file in SA-1B's schema, got {path}, {what}")
+        raise InputError(f"expected {SCHEMA}, got {path}, {what}")
     for number, annotation in enumerate(annotations):
         if not (isinstance(annotation, dict) and isinstance(annotation.get("segmentation"), dict)):
             what = f"annotation {number} without run lengths (size and counts) as segmentation"
-            raise InputError(f"expected a JSON file in SA-1B's schema, got {path}, {what}")
+            raise InputError(f"expected {SCHEMA}, got {path}, {what}")
     image, images = values.get("image"), values.get("images")
     if isinstance(images, list):  # COCO's own form
         if len(images) != 1:

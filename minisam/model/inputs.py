@@ -108,9 +108,8 @@ def check_points(
         raise InputError("expected at least one point in point_coords, got none")
     if not np.isin(labels, LABELS).all():
         wrong = labels[~np.isin(labels, LABELS)][0]
-        raise InputError(
-            f"expected labels 1 (foreground) or 0 (background), 2 and 3 for a box's corners, got {wrong:g}"
-        )
+        wanted = "labels 1 (foreground) or 0 (background), 2 and 3 for a box's corners"
+        raise InputError(f"expected {wanted}, got {wrong:g}")
     corners = labels >= TOP_LEFT
     if corners.any() and not corners.any(axis=1).all():  # such a prompt has one embedding more than the others
         raise InputError("expected labels 2 and 3 (a box's corners) in every prompt of a batch or in none, got both")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from minisam_kernels import InputError
+from minisam_kernels.runtime.errors import reason
 
 MOST_PIXELS = 1 << 32  # of an image: its three masks take 12 GB
 _short = reprlib.Repr()
@@ -29,8 +30,7 @@ def as_array(name: str, values: Any) -> np.ndarray:
         return np.asarray(values)
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         # lists of several lengths; tensors on a GPU, in bfloat16, or that require their gradient
-        reason = " ".join(str(error).split())[:120]
-        raise InputError(f"expected {name} to hold numbers, got {shown(values)} ({reason})") from error
+        raise InputError(f"expected {name} to hold numbers, got {shown(values)} ({reason(error)})") from error
 
 
 def as_numbers(name: str, values: Any, kinds: str = "iuf") -> np.ndarray:

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from minisam.checkpoints.loading import WEIGHTS
+from minisam.checkpoints.loading import shipped_weights
 from minisam.model.config import CONFIGS, SamConfig
 from minisam.training.settings import Common
 from minisam_kernels import InputError
@@ -70,13 +70,10 @@ def stretch(state: Mapping[str, Tensor], shapes: Mapping[str, tuple[int, ...]]) 
 
 
 def find_weights(path: str | Path, raw: bool = False) -> Path:
-    """Return the file of weights that ``--init`` names: of the model that comes with minisam, as ``minisam.load`` has
-    it, a file itself, or a training's average (or raw) weights."""
+    """Return the file of weights that ``--init`` names: a model that comes with minisam, a file itself, or a
+    training's folder, whose average (or ``raw``) weights are meant."""
     if str(path) in CONFIGS:
-        shipped = WEIGHTS / f"{path}.safetensors"
-        if not shipped.is_file():
-            raise InputError(f"expected a file for {path}, whose weights do not come with minisam, got its name")
-        return shipped
+        return shipped_weights(str(path))
     path = Path(path)
     if path.is_dir():
         path /= "raw.safetensors" if raw else "weights.safetensors"
@@ -100,7 +97,10 @@ def load_weights(model: nn.Module, path: str | Path, config: SamConfig) -> None:
     if extra or missing:
         what, names = ("extra", extra) if extra else ("missing", missing)
         raise InputError(f"expected the {len(shapes)} weights of {config.name} in {path}, got {what}: {names[0]}, …")
-    check_finite(arrays)
+    try:
+        check_finite(arrays)
+    except InputError as error:
+        raise InputError(f"{error}, in {path}") from error
     state = {name: torch.from_numpy(array.astype("float32")) for name, array in arrays.items()}
     model.load_state_dict(stretch(state, shapes), strict=False)
 

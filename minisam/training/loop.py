@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from minisam.checkpoints.checkpoint import save_checkpoint
 from minisam.checkpoints.safetensors_file import write_safetensors
-from minisam.files.atomic import atomic
+from minisam.files.atomic import atomic, make_folder
 from minisam.reference import fast
 from minisam.training import initialisation
 from minisam.training.cuda_graphs import Recorder
@@ -35,6 +35,7 @@ from minisam.training.optimiser import Optimiser
 from minisam.training.rounds import Interaction
 from minisam.training.settings import Common, PretrainSettings, Settings, typed
 from minisam_kernels import InputError
+from minisam_kernels.runtime.errors import reason
 
 __all__ = ["PretrainSettings", "Settings", "Trainer"]
 
@@ -120,8 +121,7 @@ class Trainer:
             saved = torch.load(path, map_location=self.processes.device, weights_only=True)
             old, average, step = dict(saved["settings"]), saved["average"], int(saved["step"])
         except Exception as error:  # whatever a damaged file makes zipfile or the unpickler say
-            reason = " ".join(str(error).split())[:120]
-            raise InputError(f"expected a whole checkpoint, got {path}: {reason}") from error
+            raise InputError(f"expected a whole checkpoint, got {path}: {reason(error)}") from error
         old = type(self.settings)().plain() | old  # what came later stands at its default
         if self.settings.steps == 0:  # as many as are planned there
             warmup = self.settings.warmup
@@ -154,10 +154,7 @@ class Trainer:
         step's), each whole or not at all: on a full disk the old ones stay, and an ``InputError`` says so."""
         if not self.processes.leads:
             return
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"expected to be able to make {self.folder}, got: {error.strerror}") from error
+        make_folder(self.folder)
         optimiser = self.optimiser.state_dict(self.compact)
         state = {"model": self.model.state_dict(), "optimiser": optimiser, "average": self.average}
         with atomic(self.folder / "checkpoint.pt") as temporary:
@@ -240,13 +237,8 @@ class Trainer:
         if self.step == 0:
             self.save()
         s, first, journal, reason, saved = self.settings, self.step, Journal(self), "", time.monotonic()
-        bar = tqdm(
-            total=s.steps * s.batch or None,
-            initial=self.step * s.batch,
-            unit=" pictures",
-            desc=self.task.name,
-            disable=None if self.processes.leads else True,
-        )
+        quiet, total = None if self.processes.leads else True, s.steps * s.batch or None
+        bar = tqdm(total=total, initial=self.step * s.batch, unit=" images", desc=self.task.name, disable=quiet)
         with Stop(minutes) as stop, bar:
             planner = Planner(stop.deadline)
             for batch in in_one_line(self.batches(workers)):

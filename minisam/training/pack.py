@@ -23,14 +23,7 @@ from minisam.files.atomic import check_output
 from minisam.training.packed import MAX_RUNS
 from minisam.training.sources import Folder, resize_masks
 from minisam_kernels import InputError
-
-
-def run_lengths(mask: np.ndarray) -> np.ndarray:
-    """Return the lengths of a mask's runs in reading order, beginning with zeros (perhaps none); mask (H, W) bool."""
-    flat = mask.reshape(-1)
-    changes = np.flatnonzero(flat[1:] != flat[:-1]) + 1
-    edges = np.concatenate([[0] if not flat[0] else [0, 0], changes, [flat.size]])
-    return np.diff(edges)
+from minisam_kernels.masks import rle
 
 
 def _pack_picture(source: Folder, index: int, side: int, quality: int) -> tuple[bytes, bytes]:
@@ -44,7 +37,7 @@ def _pack_picture(source: Folder, index: int, side: int, quality: int) -> tuple[
         mask = source.masks(index, [i])
         mask = resize_masks(mask, (0, 0, *whole), image.size) if factor < 1 else mask
         if mask.any():
-            runs.append(run_lengths(mask[0]))
+            runs.append(rle.encode(mask.swapaxes(1, 2))[0])  # row after row
     file = io.BytesIO()
     image.save(file, "JPEG", quality=quality, optimize=True)
     total = sum(map(len, runs)) + len(runs) + 3
@@ -56,17 +49,11 @@ def _pack_picture(source: Folder, index: int, side: int, quality: int) -> tuple[
 
 
 def pack(
-    folders: Sequence[str | Path],
-    output: str | Path,
-    side: int,
-    quality: int,
-    limit: int,
-    stretch: str | None = None,
+    folders: Sequence[str | Path], output: str | Path, side: int, quality: int, limit: int, stretch: str | None = None
 ) -> dict[str, Any]:
     """Write ``output`` with images of at most ``side`` pixels; return the counts, for people.
 
     ``stretch`` is ``read_image``'s. What the folders hold besides images with masks is said on stderr.
-
     Raises ``InputError``, and leaves nothing behind, when it would be larger than ``limit`` bytes.
     """
     from minisam.console import progress
@@ -77,27 +64,25 @@ def pack(
     sources, notes = [Folder(folder, stretch) for folder in folders], []
     for source in sources:
         source.check()
-    jpegs: list[bytes] = []
-    runs: list[bytes] = []
+    pieces: dict[str, list[bytes]] = {"jpegs": [], "runs": []}
     sets: list[int] = []
-    with progress(total=sum(len(source) for source in sources), unit=" pictures", desc="pack") as bar:
+    with progress(total=sum(len(source) for source in sources), unit=" images", desc="pack") as bar:
         for number, (folder, source) in enumerate(zip(folders, sources)):
             terms = Path(folder) / "TERMS.txt"
             note = {"name": source.name, "terms": terms.read_text(encoding="utf-8").strip() if terms.is_file() else ""}
             notes.append({**note, "pictures": len(source)})
             for index in range(len(source)):
-                jpeg, run = _pack_picture(source, index, side, quality)
-                jpegs.append(jpeg)
-                runs.append(run)
+                for whole, piece in zip(pieces.values(), _pack_picture(source, index, side, quality)):
+                    whole.append(piece)
                 sets.append(number)
                 bar.update()
-    size = sum(map(len, jpegs)) + sum(map(len, runs))
+    size = sum(len(piece) for whole in pieces.values() for piece in whole)
     if size > limit:
         wanted = f"expected a file of at most {limit / 1e6:g} MB (a lower --quality or --side makes it smaller)"
         raise InputError(f"{wanted}, got {size / 1e6:.1f} MB")
     arrays = {"sets": np.array(sets)}
-    for name, pieces in (("jpegs", jpegs), ("runs", runs)):
-        arrays[name] = np.frombuffer(b"".join(pieces), np.uint8)
-        arrays[f"{name}_ends"] = np.cumsum([len(piece) for piece in pieces])
+    for name, whole in pieces.items():
+        arrays[name] = np.frombuffer(b"".join(whole), np.uint8)
+        arrays[f"{name}_ends"] = np.cumsum([len(piece) for piece in whole])
     write_safetensors(output, arrays, {"minisam_pack": json.dumps(notes)})
-    return {"sets": notes, "pictures": len(jpegs), "bytes": Path(output).stat().st_size}
+    return {"sets": notes, "pictures": len(sets), "bytes": Path(output).stat().st_size}

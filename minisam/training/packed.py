@@ -16,8 +16,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from minisam.checkpoints.safetensors_file import read_safetensors
 from minisam.files.images import reading
 from minisam_kernels import InputError
+from minisam_kernels.masks import rle
+from minisam_kernels.runtime.errors import reason
 
 MAX_RUNS = 1 << 25  # of an image's masks
 
@@ -54,16 +57,16 @@ class Packed:
     def content(self, index: int) -> bytes:
         return self._piece("jpegs", index)
 
-    def _said(self, index: int) -> str:
+    def _label(self, index: int) -> str:
         return f"image {int(self.indices[index])} of {self.path}"
 
     def picture(self, index: int) -> Image.Image:
-        with reading(self._said(index)), Image.open(io.BytesIO(self.content(index)), formats=["JPEG"]) as opened:
+        with reading(self._label(index)), Image.open(io.BytesIO(self.content(index)), formats=["JPEG"]) as opened:
             return opened.convert("RGB")
 
     def _runs(self, index: int) -> tuple[tuple[int, int], list[np.ndarray]]:
         """Size (H, W) and the runs of each mask, checked."""
-        with reading(self._said(index)):
+        with reading(self._label(index)):
             with Image.open(io.BytesIO(self.content(index)), formats=["JPEG"]) as opened:
                 size = opened.size[::-1]
             return size, inflate_runs(self._piece("runs", index), size)
@@ -75,7 +78,7 @@ class Packed:
         size, runs = self._runs(index)
         masks = np.empty((len(chosen), *size), bool)
         for mask, i in zip(masks, chosen):
-            mask[...] = np.repeat(np.arange(len(runs[i])) % 2 == 1, runs[i]).reshape(size)
+            mask.T[...] = rle.decode(runs[i], size[::-1])
         return masks
 
     def check(self, bare: bool = False) -> None:
@@ -115,16 +118,14 @@ def read_pack(path: str | Path) -> tuple[dict[str, np.ndarray], list[str]]:
     Raises ``InputError`` unless offsets rise within the file and every image belongs to a set. ``open_sources`` checks
     every image's head and masks as well; its pixels are decoded when they are asked for.
     """
-    from minisam.checkpoints.safetensors_file import read_safetensors
-
     try:
         arrays, notes = read_safetensors(Path(path))
         names = _set_names(notes["minisam_pack"], arrays)
     except KeyError as error:
         raise InputError(f"expected a folder or a file that minisam pack wrote, got {path}, without {error}") from error
     except Exception as error:  # whatever a damaged file makes json or numpy say
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise InputError(f"expected a folder or a file that minisam pack wrote, got {path} ({reason})") from error
+        received = f"{path} ({reason(error, 200)})"
+        raise InputError(f"expected a folder or a file that minisam pack wrote, got {received}") from error
     return arrays, names
 
 

@@ -13,18 +13,16 @@ import shlex
 from pathlib import Path
 from typing import Any, TypeVar
 
+from minisam.files.records import read_json
 from minisam.model.config import CONFIGS, SamConfig, get_config
 from minisam_kernels import InputError
 
-PRECISIONS = ("float32", "bf16")
-DECAYS = ("linear", "cosine", "steps")
 MULTIMASK = ("best", "mean", "single")
-OPTIMIZERS = ("adamw", "muon")
 CHOICES = {
     "model": tuple(CONFIGS),
-    "precision": PRECISIONS,
-    "decay": DECAYS,
-    "optimizer": OPTIMIZERS,
+    "precision": ("float32", "bf16"),
+    "decay": ("linear", "cosine", "steps"),
+    "optimizer": ("adamw", "muon"),
     "multimask": MULTIMASK,
 }
 
@@ -196,12 +194,7 @@ def typed(name: str, value: Any) -> str:
 def read_settings(path: str | Path, kind: type[AnySettings]) -> dict[str, Any]:
     """Read the settings in a JSON file, and check their names and types."""
     path = Path(path)
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"expected a file of settings, got {path}: {error.strerror or error}") from error
-    except ValueError as error:
-        raise InputError(f"expected settings as JSON, got {path}, which is not: {error}") from error
+    values = read_json(path, "settings as JSON")
     if not isinstance(values, dict):
         raise InputError(f"expected a table of settings in {path}, got {type(values).__name__}")
     known = {field.name: field.default for field in dataclasses.fields(kind)}

@@ -45,23 +45,18 @@ class Source(Protocol):
 
     def picture(self, index: int) -> Image.Image:
         """Read an image as RGB, upright."""
-        ...
 
     def held_out(self, every: int) -> range | list[int]:
         """Return the numbers that a training with this ``hold_out`` never shows: every so many, from 0 on."""
-        ...
 
     def content(self, index: int) -> bytes:
         """Return the bytes of the image's file: an image with the same bytes is a copy."""
-        ...
 
     def count(self, index: int) -> int:
         """Return how many masks the image has."""
-        ...
 
     def masks(self, index: int, chosen: Sequence[int]) -> np.ndarray:
         """Decode the chosen masks → bool (len(chosen), H, W), of the image's size."""
-        ...
 
 
 def resize_masks(masks: np.ndarray, box: tuple[float, float, float, float], size: tuple[int, int]) -> np.ndarray:

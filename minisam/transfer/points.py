@@ -57,7 +57,7 @@ def find_pictures(folder: str | Path) -> list[tuple[Path, list[Path] | Path]]:
         raise InputError(f"expected a folder of images with masks, got {str(folder)[:200]}")
     manifest = folder / "manifest.csv"
     if not manifest.is_file():
-        return [(picture, record) for picture, record in find_records(folder)]
+        return list(find_records(folder))
     masks: dict[Path, list[Path]] = defaultdict(list)
     for row in _rows(manifest):
         if not row.get("image") or not row.get("mask"):
@@ -147,7 +147,7 @@ def evaluate(
     objects: list[dict[str, Any]] = []
     pairs: dict[str, list[tuple[float, float]]] = defaultdict(list)
     ambiguous: list[tuple[list[float], np.ndarray]] = []
-    with progress(total=total, unit="picture", desc="transfer points") as bar:
+    with progress(total=total, unit="image", desc="transfer points") as bar:
         for case in cases:
             predictor.set_image(case.image)
             classical = Baselines(case.image) if baselines else None

@@ -25,6 +25,7 @@ import minisam
 from minisam.checkpoints.checkpoint import fit_state, infer_config, read_checkpoint, to_hugging_face
 from minisam.sam import random_state
 from minisam_kernels import InputError
+from refusals import refusal
 from small_models import SMALL
 
 # wrong version → (file, text in it, its replacement); names are quoted from docstrings
@@ -63,14 +64,6 @@ def assert_reads(path):
     fitted = fit_state(SMALL, read_checkpoint(path))
     for name, value in STATE.items():
         np.testing.assert_array_equal(fitted[name], value, err_msg=name)
-
-
-def refused(path, read=read_checkpoint):
-    with pytest.raises(InputError) as error:
-        read(path)
-    text = str(error.value)
-    assert text.startswith("expected") and "got" in text and "\n" not in text and len(text) < 1200
-    return text
 
 
 PREFIXES = [
@@ -151,7 +144,7 @@ def test_two_models_in_one_file(tmp_path):
     assert_reads(tmp_path / "w.pth")
     for keys in (("model", "best"), ("ema_1", "ema_2"), ("state_dict", "network")):
         torch.save(dict(zip(keys, (TORCH, other))), tmp_path / "w.pth")
-        text = refused(tmp_path / "w.pth")
+        text = refusal(read_checkpoint, tmp_path / "w.pth")
         assert all(key in text for key in keys) and "two" in text
 
 
@@ -160,7 +153,7 @@ def test_two_models_by_prefix(tmp_path):
     for one, two in (("student.", "teacher."), ("", "module."), ("model.", "ema.")):
         state = {one + name: value for name, value in TORCH.items()}
         torch.save(state | {two + name: value + 1 for name, value in TORCH.items()}, tmp_path / "w.pth")
-        text = refused(tmp_path / "w.pth")
+        text = refusal(read_checkpoint, tmp_path / "w.pth")
         assert one + FIRST in text and two + FIRST in text
         torch.save(state | {two + name: value for name, value in TORCH.items()}, tmp_path / "w.pth")
         assert_reads(tmp_path / "w.pth")  # a part that a module holds twice
@@ -192,7 +185,7 @@ def test_other_names_are_shown_beside_the_wanted_ones(tmp_path, old, new):
 
 def test_a_model_of_other_names_is_named(tmp_path):
     torch.save({"encoder.patch_embed.proj.weight": torch.zeros(3), "head.weight": torch.zeros(2)}, tmp_path / "w.pth")
-    text = refused(tmp_path / "w.pth", minisam.load)
+    text = refusal(minisam.load, tmp_path / "w.pth", most=1200)
     assert "encoder.patch_embed.proj.weight, head.weight" in text
     assert "image_encoder.patch_embed.proj.weight is near encoder.patch_embed.proj.weight" in text and "w.pth" in text
 
@@ -355,7 +348,7 @@ def test_nothing_beside_the_weights_is_run(tmp_path, capsys, number, protocol):
     forbidden, call = list(calls(tmp_path / "ran"))[number]
     torch.save({"model": TORCH, "beside": [call]}, tmp_path / "w.pth", pickle_protocol=protocol)
     if forbidden:
-        text = refused(tmp_path / "w.pth")
+        text = refusal(read_checkpoint, tmp_path / "w.pth")
         assert "forbidden name" in text and "nothing was run" in text
     else:
         assert_reads(tmp_path / "w.pth")
@@ -369,7 +362,7 @@ def test_nothing_beside_the_weights_is_run(tmp_path, capsys, number, protocol):
 )  # fmt: skip
 def test_weights_that_are_no_tensors(tmp_path, value):
     torch.save(TORCH | {FIRST: value}, tmp_path / "w.pth")
-    text = refused(tmp_path / "w.pth")
+    text = refusal(read_checkpoint, tmp_path / "w.pth")
     assert FIRST in text or "ComplexFloatStorage" in text
 
 
@@ -377,7 +370,7 @@ def test_weights_that_are_no_tensors(tmp_path, value):
                                      torch.nn.Linear(2, 2), Config(1), {"optimizer": optimiser_state()}])  # fmt: skip
 def test_files_without_weights(tmp_path, content):
     torch.save(content, tmp_path / "w.pth")
-    assert "expected a dict of tensors in" in refused(tmp_path / "w.pth")
+    assert "expected a dict of tensors in" in refusal(read_checkpoint, tmp_path / "w.pth")
 
 
 # ----------------------------------------------------------------------------------------------------- odd tensors
@@ -408,9 +401,9 @@ def test_expanded_tensors(tmp_path):
     for name, value in read_checkpoint(tmp_path / "w.pth").items():
         np.testing.assert_array_equal(value, odd[name].float().numpy(), err_msg=name)
     torch.save({"a": torch.zeros(1).expand(1000, 1000, 1000)}, tmp_path / "w.pth")
-    assert "repeated" in refused(tmp_path / "w.pth")
+    assert "repeated" in refusal(read_checkpoint, tmp_path / "w.pth")
     torch.save({str(i): torch.zeros(1).expand(1000, 1000) for i in range(20)}, tmp_path / "w.pth")
-    assert "repeated" in refused(tmp_path / "w.pth")
+    assert "repeated" in refusal(read_checkpoint, tmp_path / "w.pth")
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

@@ -61,7 +61,7 @@ MUTANTS = {
         "(own | self.settings)",
         "(self.settings | own)",
     ),
-    "minus one is an option": ("minisam/commands/everything.py", 'r"-(\\.?\\d|(?i:inf|nan))"', 'r"^-\\d+$"'),
+    "minus one is an option": ("minisam/commands/main.py", 'r"-(\\.?\\d|(?i:inf|nan))"', 'r"^-\\d+$"'),
 }
 
 KEEP = ["--points-per-side", "4", "--pred-iou-thresh", "0", "--stability-score-thresh", "0", "--box-nms-thresh", "1"]
@@ -174,6 +174,7 @@ def test_every_setting_is_an_option_with_the_generators_default(place, capsys, m
         raise Stop
 
     monkeypatch.setattr(SamAutomaticMaskGenerator, "__init__", record)
+    monkeypatch.setenv("MINISAM_DEBUG", "1")  # what is no bad input comes through
     values = {"points_per_side": "7", "points_per_batch": "5", "crop_n_layers": "1", "min_mask_region_area": "3",
               "crop_n_points_downscale_factor": "2", "output_mode": "uncompressed_rle"}  # fmt: skip
     given = {name: values.get(name, "0.25") for name in SETTINGS}
@@ -264,8 +265,8 @@ def test_plain_and_very_small_pictures(place, capsys, size, colour):
         (["--output-mode", "binary_mask"], "output_mode coco_rle or uncompressed_rle for a file, got 'binary_mask'"),
         (["--point-grids", "grid.json", "--points-per-side", "3"], "exactly one of points_per_side and point_grids"),
         (["--point-grids", "grid.json", "--preset", "sa1b"], "a grid for each of 3 layers, got 1"),
-        (["--point-grids", "nowhere.json"], "expected a file of points, got nowhere.json"),
-        (["--point-grids", "photo.png"], "which is none"),
+        (["--point-grids", "nowhere.json"], "expected a file of points in JSON, got nowhere.json"),
+        (["--point-grids", "photo.png"], "expected a file of points in JSON, got photo.png"),
         (["--point-grids", "number.json"], "expected a list of grids of points in number.json, got int"),
         (["--point-grids", "outside.json"], "in [0, 1], got (7, 0)"),
         (["--overlay", "o.jpg"], ".png"),
@@ -360,6 +361,7 @@ def test_tinys_own_thresholds(place, capsys, monkeypatch):
         raise Stop
 
     monkeypatch.setattr(SamAutomaticMaskGenerator, "__init__", record)
+    monkeypatch.setenv("MINISAM_DEBUG", "1")
     for arguments in ([], ["--stability-score-thresh", "0.9"], ["--preset", "meta"], ["--preset", "sa1b"]):
         with pytest.raises(Stop):
             run(capsys, "everything", "photo.png", "-o", "m.json", *arguments)

@@ -160,8 +160,8 @@ def test_bad_prompts_are_short_lines(place, capsys, arguments, words):
 @pytest.mark.parametrize(
     ("outputs", "words"),
     [
-        (["--cutout", "c.jpg"], "expected cutout as a name that ends in .png"),
-        (["--cutout", "c"], "expected cutout as a name that ends in .png"),
+        (["--cutout", "c.jpg"], "expected a cutout whose name ends in .png"),
+        (["--cutout", "c"], "expected a cutout whose name ends in .png"),
         (["-o", "nowhere/o.png"], "expected an existing folder to write 'o.png' into, got nowhere"),
         (["--cutout", "nowhere/deep/c.png"], "expected an existing folder to write 'c.png' into, got nowhere/deep"),
         (["--masks", "nowhere/m"], "expected an existing folder"),

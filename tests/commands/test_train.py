@@ -136,7 +136,7 @@ def test_weights_to_begin_with(place, capsys, monkeypatch, given, init):
 @pytest.mark.parametrize("name", ["vit_b", "vit_l", "vit_h"])
 def test_weights_that_do_not_come_with_it(place, capsys, name):
     line = refused(capsys, "train", "run", "--init", name)
-    assert f"expected a file for {name}, whose weights do not come with minisam" in line
+    assert f"expected a checkpoint for {name}, whose weights do not come with minisam" in line
 
 
 @pytest.mark.parametrize("command", ["train", "pretrain"])

@@ -33,7 +33,7 @@ MUTANTS = {
     "the old file's mode is lost": ("minisam/files/atomic.py", "(path if path.exists() else temporary)", "temporary"),
     "the temporary's name in a message": (
         "minisam/files/atomic.py",
-        "message.replace(str(temporary), str(path)) if temporary else message",
+        "message.replace(str(temporary or path), str(path))",
         "message",
     ),
     "``-o /dev/null`` as root": ("minisam/files/atomic.py", "path.exists() and not path.is_file()", "False"),

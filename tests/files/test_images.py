@@ -33,6 +33,7 @@ from minisam.files.images import (
     save_png,
 )
 from minisam_kernels import InputError
+from refusals import refusal
 
 # wrong version → (file, text in it, its replacement); names are quoted from docstrings
 MUTANTS = {
@@ -96,14 +97,6 @@ def no_warnings():
 
 def noise(*shape: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-
-
-def refusal(path) -> str:
-    with pytest.raises(InputError) as error:
-        read_image(path)
-    text = str(error.value)
-    assert text.startswith("expected") and "got" in text and "\n" not in text
-    return text
 
 
 # --------------------------------------------------------------------------------------------------- good images
@@ -377,7 +370,7 @@ def test_pil_images(tmp_path):
     assert rgba.size == (8, 5) and rgba.getexif()[0x0112] == 6
     (tmp_path / "cut.png").write_bytes((tmp_path / "x.png").read_bytes()[:90])
     with Image.open(tmp_path / "cut.png") as picture:
-        assert "a PIL image of mode RGBA and size (8, 5)" in refusal(picture)
+        assert "a PIL image of mode RGBA and size (8, 5)" in refusal(read_image, picture)
 
 
 def test_damaged_exif_data_refuses_nothing(tmp_path, monkeypatch):
@@ -439,11 +432,11 @@ def test_what_is_no_picture(tmp_path):
     (tmp_path / "empty.png").touch()
     (tmp_path / "text.jpg").write_text("not an image at all, just words\n")
     (tmp_path / "page.eps").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\nshowpage\n")
-    assert "does not exist" in refusal(tmp_path / "missing.png")
-    assert "no file" in refusal(tmp_path)
-    assert "empty" in refusal(tmp_path / "empty.png")
-    assert "none" in refusal(tmp_path / "text.jpg")
-    assert "none" in refusal(tmp_path / "page.eps"), "Pillow would start Ghostscript"
+    assert "does not exist" in refusal(read_image, tmp_path / "missing.png")
+    assert "no file" in refusal(read_image, tmp_path)
+    assert "empty" in refusal(read_image, tmp_path / "empty.png")
+    assert "none" in refusal(read_image, tmp_path / "text.jpg")
+    assert "none" in refusal(read_image, tmp_path / "page.eps"), "Pillow would start Ghostscript"
 
 
 @pytest.mark.parametrize("kind", ["jpeg", "png", "gif", "bmp", "tiff", "webp"])
@@ -452,7 +445,7 @@ def test_truncated(tmp_path, kind, share):
     path = tmp_path / f"x.{kind}"
     Image.fromarray(noise(40, 60, 3)).save(path)
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
-    refusal(path)
+    refusal(read_image, path)
 
 
 @pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_adobe_deflate", "jpeg", "group4"])
@@ -464,7 +457,7 @@ def test_nothing_but_the_error_is_said_about_a_damaged_tiff(tmp_path, capfd, com
     for at in range(40, len(content) // 2, 7):
         content[at] ^= 0x5A
     (tmp_path / "x.tiff").write_bytes(content)
-    assert "cannot be read" in refusal(tmp_path / "x.tiff")
+    assert "cannot be read" in refusal(read_image, tmp_path / "x.tiff")
     picture.save(tmp_path / "x.tiff", compression=compression)
     assert read_image(tmp_path / "x.tiff").shape == (64, 64, 3)
     assert capfd.readouterr() == ("", "")
@@ -513,7 +506,7 @@ def test_tiffs_in_threads(tmp_path):
 def test_a_gigantic_head(tmp_path, side):
     """A few bytes that claim to be gigapixels are refused before anything is allocated."""
     write_png(tmp_path / "x.png", 8, 0, b"abcd", size=side)
-    assert "x.png" in refusal(tmp_path / "x.png")
+    assert "x.png" in refusal(read_image, tmp_path / "x.png")
     with pytest.raises(InputError, match=r"x\.png"):
         image_size(tmp_path / "x.png")
 
@@ -549,7 +542,7 @@ def test_too_large(tmp_path, monkeypatch):
     """More than Pillow's limit is refused by size alone; a large one below it gives no warning."""
     Image.new("1", (300, 100)).save(tmp_path / "x.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 14_000)
-    assert "28000" in refusal(tmp_path / "x.png") and "30000" in refusal(tmp_path / "x.png")
+    assert "28000" in refusal(read_image, tmp_path / "x.png") and "30000" in refusal(read_image, tmp_path / "x.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20_000)
     assert read_image(tmp_path / "x.png").shape == (100, 300, 3)
 

@@ -17,6 +17,7 @@ from minisam.files import records
 from minisam.files.records import decode_masks, find_images, find_pairs, find_records, read_counts, read_record, walk
 from minisam_kernels import InputError
 from minisam_kernels.masks import rle
+from refusals import refusal
 
 # wrong version → (file, text in it, its replacement); names are quoted from docstrings
 MUTANTS = {
@@ -65,14 +66,6 @@ def put(folder: Path, *names: str, **named: str) -> None:
             Image.new("RGB", SIZE[::-1], "red").save(path, kind)
         else:
             path.write_text(json.dumps(record(named.get(name[:-5].replace("/", "__")))))
-
-
-def refusal(call, *arguments) -> str:
-    with pytest.raises(InputError) as error:
-        call(*arguments)
-    text = str(error.value)
-    assert text.startswith("expected") and ", got" in text and "\n" not in text and len(text) < 600
-    return text
 
 
 @pytest.mark.parametrize(

@@ -9,14 +9,11 @@ import zlib
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from minisam.files.images import read_image
 from minisam.training.data import Bare, Pictures
-from minisam.training.pack import pack, run_lengths
+from minisam.training.pack import pack
 from minisam.training.sources import Folder, open_sources
 from minisam.transfer.points import folder_cases
 from minisam_kernels import InputError
@@ -25,11 +22,7 @@ from sa1b import sa1b_folder
 
 # wrong version → (file, text in it, its replacement)
 MUTANTS = {
-    "runs that begin with what the first pixel is": (
-        "minisam/training/pack.py",
-        "[0] if not flat[0] else [0, 0]",
-        "[0]",
-    ),
+    "runs column after column": ("minisam/training/pack.py", "mask.swapaxes(1, 2)", "mask"),
     "masks in the order of the file": (
         "minisam/training/packed.py",
         "for mask, i in zip(masks, chosen):",
@@ -66,18 +59,11 @@ MUTANTS = {
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of pycocotools, about NumPy 2
 
 
-@given(arrays(bool, st.tuples(st.integers(1, 7), st.integers(1, 7))))
-def test_run_lengths(mask):
-    """Kills: runs that begin with what the first pixel is."""
-    runs = run_lengths(mask)
-    np.testing.assert_array_equal(np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(mask.shape), mask)
-    assert (runs[1:] > 0).all()
-
-
 def test_a_packed_file_holds_what_the_folders_hold(tmp_path):
     """Masks to the pixel, images but for JPEG, sets apart; smaller images when asked; too large a file is none.
 
-    Kills: masks in the order of the file, the image after the one asked for, a larger file than allowed.
+    Kills: runs column after column, masks in the order of the file, the image after the one asked for, a larger file
+    than allowed.
     """
     folders = [sa1b_folder(tmp_path / name, count) for name, count in (("one", 2), ("two", 1))]
     path = tmp_path / "packed.safetensors"

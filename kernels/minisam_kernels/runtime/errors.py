@@ -10,6 +10,11 @@ class InputError(ValueError):
     """The caller's input is at fault. The message names what was expected and what came."""
 
 
+def reason(error: Exception, length: int = 120) -> str:
+    """What ``error`` says, or the system about it, in one line of at most ``length`` characters; else its type."""
+    return " ".join(str(getattr(error, "strerror", None) or error).split())[:length] or type(error).__name__
+
+
 def expect_ndim(name: str, array: np.ndarray, ndim: int, shape: str) -> None:
     """Raise unless ``array`` has ``ndim`` axes; ``shape`` is the expected shape in words, such as ``(B, H, W, C)``."""
     if array.ndim != ndim:

@@ -5,9 +5,9 @@ of 18 µs took 4 ms and a decode of 30 ms took 300 ms. So there is one pool, her
 
 The pieces of work are cut by the data's size, never by the number of threads, so results do not depend on it.
 ``MINISAM_THREADS`` sets the number, at most 1024; without it, it is the number of cores that the process may use. Where
-the system refuses a thread, those that could be started do the work. Any number of
-Python threads may call at once, and a process may fork meanwhile: the child gets a pool of its own. How the threads of
-one call share its pieces and how it ends is in ``parallel_call``.
+the system refuses a thread, those that could be started do the work. Any number of Python threads may call at once, and
+a process may fork meanwhile: the child gets a pool of its own. How the threads of one call share its pieces and how it
+ends is in ``parallel_call``.
 
 A call costs 9 µs when there is nothing to do (two threads; an executor with futures takes 14).
 """
