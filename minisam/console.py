@@ -35,7 +35,8 @@ def positive(text: str) -> int:
 def count(text: str) -> int:
     """A whole number, 0 or more."""
     if not text.isdecimal() or len(text) > 18:
-        raise argparse.ArgumentTypeError(f"expected a whole number of at most 18 digits, got {text[:40]!r}")
+        wanted = "of at most 18 digits" if text.isdecimal() else "of at least 0"
+        raise argparse.ArgumentTypeError(f"expected a whole number {wanted}, got {text[:40]!r}")
     return int(text)
 
 
