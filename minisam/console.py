@@ -27,17 +27,18 @@ COMPILING = "compiling once, which takes half a minute or so; later runs start a
 
 def positive(text: str) -> int:
     """A whole number above 0."""
-    return _whole(text, 1, "a whole number above 0")
+    return _whole(text, 1, "above 0")
 
 
 def count(text: str) -> int:
     """A whole number, 0 or more."""
-    return _whole(text, 0, "a whole number")
+    return _whole(text, 0, "of at least 0")
 
 
 def _whole(text: str, least: int, wanted: str) -> int:
     if not text.isdecimal() or len(text) > 18 or int(text) < least:
-        raise argparse.ArgumentTypeError(f"expected {wanted}, of at most 18 digits, got {text[:40]!r}")
+        wanted = "of at most 18 digits" if text.isdecimal() and len(text) > 18 else wanted
+        raise argparse.ArgumentTypeError(f"expected a whole number {wanted}, got {text[:40]!r}")
     return int(text)
 
 

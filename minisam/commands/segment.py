@@ -120,7 +120,8 @@ def run(options: argparse.Namespace) -> int:
         advice = nearly_black(image)
         size = (image.shape[0], image.shape[1])
         rough = read_mask(options.mask, size) if options.mask is not None else None
-        check_prompts(size, coords, labels, strict=True)  # before the encoder's seconds
+        inside = coords if coords is None else np.where(coords == size[::-1], coords - 1, coords)  # the edge will do
+        check_prompts(size, inside, labels, strict=True)  # before the encoder's seconds
         with warnings.catch_warnings(record=True) as cut:
             warnings.simplefilter("always")
             boxes = check_prompts(size, boxes=options.box)[2] if options.box else None

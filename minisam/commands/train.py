@@ -54,6 +54,7 @@ PRETRAIN: dict[str, tuple[Any, str]] = {
     "masked": (float, "share of hidden patches"),
     "unit": (positive, "patches are hidden in squares of so many"),
 }
+MOST_WORKERS = 256
 
 
 def _add_options(parser: argparse.ArgumentParser, options: dict[str, tuple[Any, str]], kind: Any, data: str) -> None:
@@ -148,6 +149,8 @@ def _train(options: argparse.Namespace, settings: Any, bare: bool) -> Any:
     began = time.monotonic()
     if not options.minutes > 0:
         raise InputError(f"expected --minutes above 0, got {options.minutes:g}")
+    if options.workers > MOST_WORKERS:  # each is a process: thousands of them stop the machine
+        raise InputError(f"expected --workers of at most {MOST_WORKERS}, got {options.workers}")
     folder = Path(options.folder)
     if folder.exists() and not folder.is_dir():
         raise InputError(f"expected a folder for the training, got the file {folder}")

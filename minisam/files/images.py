@@ -71,6 +71,8 @@ def read_image(source: str | Path | Image.Image, stretch: str | None = None) -> 
     if isinstance(source, Image.Image):
         with reading(f"a PIL image of mode {source.mode} and size {source.size}"):
             return _to_rgb(_upright(source, in_place=False), stretch)
+    if not isinstance(source, (str, Path)):
+        raise InputError(f"expected an image as a path or a PIL image, got {type(source).__name__}")
     with _opened(source) as picture, _libtiff_errors(picture.format == "TIFF"):
         _scale_transparency(picture)
         picture.load()

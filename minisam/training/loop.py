@@ -291,11 +291,16 @@ class Numbers(Sampler[int]):
 
 
 def in_one_line(batches: Iterator[dict[str, Tensor]]) -> Iterator[dict[str, Tensor]]:
-    """Yield the same batches; an ``InputError`` of a worker comes without that worker's traceback."""
+    """Yield the same batches; what ends a worker is one line, without that worker's traceback."""
     try:
         yield from batches
     except InputError as error:
         raise InputError(str(error).strip().split("InputError: ")[-1]) from None
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        wanted = "processes that make images until the end (with fewer --workers they need less memory)"
+        raise InputError(f"expected {wanted}, got one that was ended") from error
 
 
 def write_weights(path: Path, weights: dict[str, Any], config: Any, notes: dict[str, str]) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from minisam.checkpoints.other_files import what_it_is
 from minisam.checkpoints.safetensors_file import read_safetensors
 from minisam.files.images import reading
 from minisam_kernels import InputError
@@ -119,6 +120,10 @@ def read_pack(path: str | Path) -> tuple[dict[str, np.ndarray], list[str]]:
     every image's head and masks as well; its pixels are decoded when they are asked for.
     """
     try:
+        with open(path, "rb") as file:
+            kind = what_it_is(Path(path), file.read(512))
+        if kind:
+            raise InputError(f"which is {kind}")
         arrays, notes = read_safetensors(Path(path))
         names = _set_names(notes["minisam_pack"], arrays)
     except KeyError as error:

@@ -189,7 +189,8 @@ def open_sources(path: str | Path, bare: bool = False) -> list[Any]:
         reason = "which is neither" if os.path.exists(path) else "which does not exist"
         raise InputError(f"expected a folder or a packed file, got {str(path)[:200]}, {reason}")
     packed = [Packed(path, number) for number in range(len(read_pack(path)[1]))]
-    key = (str(path), Path(path).stat().st_mtime_ns, Path(path).stat().st_size, bare)
+    status = os.stat(path)
+    key = (str(path), status.st_ino, status.st_mtime_ns, status.st_size, bare)
     if key not in _checked:
         for source in packed:
             source.check(bare)

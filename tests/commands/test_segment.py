@@ -125,13 +125,20 @@ def test_boxes_of_detectors(place, capsys, box, used, line):
 
 
 @pytest.mark.parametrize(
-    "point", ["-1,5", "-.5,5", "-1e2,5,-", "-0.1,5", "5,-1", "40,5", "5,30,+", "-1,-1", "-5,5,0", "-1.,2"]
+    "point", ["-1,5", "-.5,5", "-1e2,5,-", "-0.1,5", "5,-1", "40.1,5", "5,31,+", "-1,-1", "-5,5,0", "-1.,2"]
 )
 def test_points_outside_are_named(place, capsys, point):
     """Also where the first number is negative. Kills: a negative number as an option."""
     line = refused(capsys, "segment", "photo.png", "--checkpoint", "small.safetensors", "--point", point)
     x, y = (float(part) for part in point.split(",")[:2])
     assert f"expected points inside the image of 40 × 30 pixels, got ({x:g}, {y:g})" in line
+
+
+@pytest.mark.parametrize("point", ["40,5", "5,30", "40,30", "0,0"])
+def test_points_on_the_edge(place, capsys, point):
+    """Detectors give x = width; so does predict's caller."""
+    code, out, _ = segment(capsys, "--point", point, "--json", "--single")
+    assert code == 0 and len(json.loads(out)["masks"]) == 1
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import struct
 import subprocess
@@ -646,3 +647,9 @@ def test_overlay_of_extreme_shapes(shape):
     out = overlay(image, np.ones((1, *shape), bool), [(0, 0), corner], [1, 0], box=(0, 0, shape[1], shape[0]))
     assert out.shape == image.shape and out.dtype == np.uint8
     np.testing.assert_array_equal(overlay(image, np.zeros((0, *shape), bool)), image)
+
+
+@pytest.mark.parametrize("source", [None, 3, io.BytesIO(b"x"), ["a.png"], b"a.png", np.zeros((2, 2, 3), np.uint8)])
+def test_only_paths_and_pil_images_are_read(source):
+    with pytest.raises(InputError, match="expected an image as a path or a PIL image, got"):
+        read_image(source)

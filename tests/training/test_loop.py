@@ -257,6 +257,19 @@ def test_what_a_worker_stumbles_over_is_one_line(tmp_path):
     assert str(caught.value).startswith("expected an image") and "\n" not in str(caught.value)
 
 
+def test_a_worker_that_is_killed_is_one_line():
+    """As by a system without memory. Other errors of torch come through."""
+
+    def batches(words):
+        yield {}
+        raise RuntimeError(words)
+
+    with pytest.raises(InputError, match=r"expected processes .*got one that was ended"):
+        list(loop.in_one_line(batches("DataLoader worker (pid 7) is killed by signal: Killed.")))
+    with pytest.raises(RuntimeError, match="shapes"):
+        list(loop.in_one_line(batches("shapes differ")))
+
+
 @pytest.mark.slow
 def test_a_full_disk_keeps_the_last_checkpoint(tmp_path):
     """In a process that may write no file over 20 MB, where a checkpoint takes four times that."""

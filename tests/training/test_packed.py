@@ -224,6 +224,8 @@ def test_what_is_no_packed_file(tmp_path):
     (tmp_path / "deep").write_bytes((100_000).to_bytes(8, "little") + b"[" * 100_000)
     for name in ("weights", "empty", "text", "short", "zip", "deep"):
         assert "that minisam pack wrote" in refusal(tmp_path / name)
+    (tmp_path / "photo").write_bytes(jpeg())
+    assert "which is an image" in refusal(tmp_path / "photo")
     for name in ("nowhere", "x" * 300, "null\0"):
         with pytest.raises(InputError, match="expected a folder or a packed file, got"):
             open_sources(tmp_path / name)
