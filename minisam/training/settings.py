@@ -13,7 +13,6 @@ import shlex
 from pathlib import Path
 from typing import Any, TypeVar
 
-from minisam.files.records import read_json
 from minisam.model.config import CONFIGS, SamConfig, get_config
 from minisam_kernels import InputError
 
@@ -193,6 +192,8 @@ def typed(name: str, value: Any) -> str:
 
 def read_settings(path: str | Path, kind: type[AnySettings]) -> dict[str, Any]:
     """Read the settings in a JSON file, and check their names and types."""
+    from minisam.files.records import read_json  # which imports Pillow: not for --help
+
     path = Path(path)
     values = read_json(path, "settings as JSON")
     if not isinstance(values, dict):

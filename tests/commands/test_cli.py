@@ -139,7 +139,7 @@ def test_segment_takes_extreme_shapes(place, capsys, size):
     ("prompt", "words"),
     [
         ([], "a prompt"),
-        (["--point", "40,10"], "inside the image of 40 × 30 pixels, got (40, 10)"),
+        (["--point", "41,10"], "inside the image of 40 × 30 pixels, got (41, 10)"),
         (["--point=-1,10"], "inside the image"),
         (["--point", "nan,10"], "finite"),
         (["--point", "inf,10"], "finite"),
