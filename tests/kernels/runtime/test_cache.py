@@ -43,7 +43,7 @@ MUTANTS = {
         "        path.write_bytes(content)\n        temporary.write_bytes(content)\n",
     ),
     "a home called ~": ("if user.is_absolute() else []", ""),
-    "only the folder that is written to": ("_temporary_folder(self.source, make=False)]", "][:1]"),
+    "only the folder that is written to": ("*_temporary_folder(self.source, make=False)]", "][:1]"),
 }
 
 SOURCE = """
