@@ -182,7 +182,7 @@ def _drawn(
     image: np.ndarray, masks: np.ndarray, points: list[tuple[float, float, int]], boxes: list[list[float]]
 ) -> np.ndarray:
     """The image with masks (M, H, W), points and boxes on it."""
-    from minisam.files.images import overlay
+    from minisam.files.overlay import overlay
 
     drawn = overlay(image, masks, [(x, y) for x, y, _ in points], [label for *_, label in points])
     for corners in boxes:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from minisam.files.images import COLOURS, outline
+from minisam.files.overlay import COLOURS, outline
 
 
 def mosaic(image: np.ndarray, masks: Iterable[np.ndarray], strength: float = 0.5) -> np.ndarray:

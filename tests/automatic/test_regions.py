@@ -10,8 +10,8 @@ from scipy import ndimage
 
 from minisam.automatic.crops import crop_boxes, cut_off, point_grid
 from minisam.automatic.regions import remove_small_regions
-from minisam.files.images import COLOURS
 from minisam.files.mosaic import mosaic
+from minisam.files.overlay import COLOURS
 from minisam.reference import automatic as reference
 from strategies import seeds
 

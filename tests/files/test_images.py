@@ -21,18 +21,8 @@ from PIL import Image, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
 from minisam.files import images
-from minisam.files.images import (
-    COLOURS,
-    ENDINGS,
-    image_size,
-    is_image_name,
-    nearly_black,
-    outline,
-    overlay,
-    read_image,
-    read_mask,
-    save_png,
-)
+from minisam.files.images import ENDINGS, image_size, is_image_name, nearly_black, read_image, read_mask, save_png
+from minisam.files.overlay import COLOURS, outline, overlay
 from minisam_kernels import InputError
 from refusals import refusal
 
@@ -79,9 +69,9 @@ MUTANTS = {
         "(width, height) if turned else (height, width)",
         "(height, width)",
     ),
-    "a border that counts as an edge": ("minisam/files/images.py", "constant_values=True", "constant_values=False"),
+    "a border that counts as an edge": ("minisam/files/overlay.py", "constant_values=True", "constant_values=False"),
     "a window that is one row short": (
-        "minisam/files/images.py",
+        "minisam/files/overlay.py",
         "padded[padded.shape[0] - mask.shape[0] :]",
         "padded[padded.shape[0] - mask.shape[0] - 1 : -1]",
     ),
