@@ -63,9 +63,7 @@ def _focal_slope(logits, targets, alpha, gamma, grad, out):
         out[n] = grad * balance * focus * slope
 
 
-def _checked(
-    logits: npt.ArrayLike, targets: npt.ArrayLike, alpha: float, gamma: float
-) -> tuple[np.ndarray, np.ndarray]:
+def _checked(logits: npt.ArrayLike, targets: npt.ArrayLike, alpha: float, gamma: float) -> list[np.ndarray]:
     """logits and targets as (M, H·W), float32 and uint8."""
     logits, targets = as_float32("logits", logits), as_zeros_and_ones("targets", targets)
     expect_ndim("logits", logits, 3, "(M, H, W)")
@@ -75,7 +73,7 @@ def _checked(
         raise InputError(f"expected masks of at least 1 pixel, got {logits.shape}")
     if not (0 <= alpha <= 1 and gamma >= 0):
         raise InputError(f"expected alpha in [0, 1] and gamma >= 0, got {alpha} and {gamma}")
-    return logits.reshape(-1, pixels), targets.reshape(-1, pixels)
+    return [logits.reshape(-1, pixels), targets.reshape(-1, pixels)]
 
 
 def focal_loss(logits: npt.ArrayLike, targets: npt.ArrayLike, alpha: float = 0.25, gamma: float = 2.0) -> np.ndarray:
@@ -138,11 +136,9 @@ def focal_loss_backward(
     shape = np.shape(logits)
     logits, targets = _checked(logits, targets, alpha, gamma)
     masks, pixels = logits.shape
-    grad = as_float32("grad", grad)
+    grad = as_float32("grad", grad) / np.float32(pixels)
     expect_shape("grad", grad, (masks,))
-    grad = grad / np.float32(pixels)
-    out = np.empty((masks, pixels), np.float32)
-    pieces = -(-pixels // TILE)
+    out, pieces = np.empty((masks, pixels), np.float32), -(-pixels // TILE)
 
     def piece(index: int) -> None:
         m, t = divmod(index, pieces)

@@ -30,7 +30,7 @@ MUTANTS = {
     "backward: wrong sign inside": ("if targets[n] == 0 else -alpha", "if targets[n] == 0 else alpha"),
     "backward: forgets that the weight moves": ("gamma * sigmoid(-m) * cross_entropy + sigmoid(m)", "sigmoid(m)"),
     "backward: forgets 1 − σ": ("gamma * sigmoid(-m) * cross_entropy", "gamma * cross_entropy"),
-    "backward: forgets the mean": ("grad = grad / np.float32(pixels)", "pass"),
+    "backward: forgets the mean": ('as_float32("grad", grad) / np.float32(pixels)', 'as_float32("grad", grad)'),
     "backward: grad of the first mask": ("np.float32(gamma), grad[m]", "np.float32(gamma), grad[0]"),
     "∞ − ∞": ("m - cross_entropy if m < _END else np.float32(0)", "m - cross_entropy"),
     "backward: overflows": ("m = _END if m > _END else m", "pass"),
