@@ -49,6 +49,7 @@ TRAIN: dict[str, tuple[Any, str]] = {
     "colours": (float, "how much the colours of real images are changed, 0 to 1"),
     "paste": (float, "how often an object of another image is pasted into a real one, 0 to 1"),
     "zoom": (float, "how often a world image is a window of a scene drawn twice as large, 0 to 1"),
+    "leave_out": (str, "a domain of the world that is never shown, to measure transfer to it; repeatable"),
 }
 PRETRAIN: dict[str, tuple[Any, str]] = {
     "masked": (float, "share of hidden patches"),
@@ -70,7 +71,7 @@ def _add_options(parser: argparse.ArgumentParser, options: dict[str, tuple[Any, 
             continue
         shown = "none" if value in ("", ()) else str(value)
         metavar = f"{{{','.join(CHOICES[name])}}}" if name in CHOICES else {"init": "PATH"}.get(name, flag[2:3].upper())
-        action = "append" if name == "drops" else "store"
+        action = "append" if isinstance(value, tuple) else "store"
         text = f"{text} (default {shown})"
         parser.add_argument(flag, dest=name, type=parse, action=action, metavar=metavar, help=text)
     parser.add_argument("--config", metavar="PATH", help="a JSON file of settings; options given beside it win")
@@ -134,8 +135,7 @@ def _settings(options: argparse.Namespace, kind: Any, names: dict[str, tuple[Any
         given.setdefault("world", 0.0)
     if math.isfinite(options.minutes) or (Path(options.folder) / "checkpoint.pt").exists():
         given.setdefault("steps", 0)
-    if isinstance(given.get("drops"), list):
-        given["drops"] = tuple(given["drops"])
+    given |= {name: tuple(value) for name, value in given.items() if isinstance(value, list)}
     if given.get("init"):
         weights = find_weights(given["init"], options.init_raw)
         given["init"] = given["init"] if given["init"] in CHOICES["model"] else str(weights)

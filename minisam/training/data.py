@@ -109,6 +109,7 @@ class Pictures(Stream):
     Items: ``image`` uint8 (S, S, 3); ``size`` int64 (2,), the (height, width) of the image in it; ``masks`` bool
     (K, S, S), each of at least ``least`` pixels. ``held_out``: the world's scenes that training never sees, in order.
     ``zoom``: how often a world image is a window of a scene twice as large, so that small parts have their pixels.
+    ``domains``: those of the world that are shown, by default all.
     """
 
     def __init__(
@@ -125,10 +126,11 @@ class Pictures(Stream):
         colours: float = 0.0,
         paste: float = 0.0,
         zoom: float = 0.0,
+        domains: Sequence[str] | None = None,
     ) -> None:
         super().__init__(size, data, world, seed, length, False, hold_out)
         self.masks, self.least, self.held_out = masks, least, held_out
-        self.colours, self.paste, self.zoom = colours, paste, zoom
+        self.colours, self.paste, self.zoom, self.domains = colours, paste, zoom, domains
 
     def __getitem__(self, index: int) -> dict[str, np.ndarray]:
         rng = np.random.default_rng([self.seed, index])
@@ -138,7 +140,7 @@ class Pictures(Stream):
         scenes = HELD_OUT + index if self.held_out else int(rng.integers(HELD_OUT))
         while True:
             scale = 2 if self.zoom and rng.random() < self.zoom else 1
-            item = self._choose(*window(render(scenes, scale * self.size), self.size, rng), rng)
+            item = self._choose(*window(render(scenes, scale * self.size, self.domains), self.size, rng), rng)
             if item is not None:
                 return item
             scenes = scenes + self.length if self.held_out else int(rng.integers(HELD_OUT))

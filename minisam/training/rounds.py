@@ -33,7 +33,7 @@ from minisam.training import initialisation, prompts
 from minisam.training.data import Pictures, smallest_mask
 from minisam.training.distributed import Processes
 from minisam.training.prompts import Draws
-from minisam.training.settings import Settings
+from minisam.training.settings import Settings, remaining_domains
 
 Figures = dict[str, Tensor]
 
@@ -210,6 +210,7 @@ class Interaction(nn.Module):
         return Pictures(
             s.size, s.masks, s.data, s.world, s.seed, s.steps * s.batch, least,
             hold_out=s.hold_out, colours=s.colours, paste=s.paste, zoom=s.zoom,
+            domains=remaining_domains(s.leave_out),
         )  # fmt: skip
 
     def draw(self, step: int, processes: Processes) -> Draws:

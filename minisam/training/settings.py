@@ -10,6 +10,7 @@ import dataclasses
 import json
 import math
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -136,7 +137,7 @@ class Settings(Common):
     ``dice`` · dice + (predicted − true IoU)². ``multimask``: a first round grades the best of the three masks, the mean
     of the three, or the single-mask token alone; ``mask_feedback``: later rounds see the last mask's logits.
     ``colours`` and ``paste`` change real images (see ``augment``): how much, and how often; ``zoom`` is how often an
-    image of the world is a window of a scene twice as large."""
+    image of the world is a window of a scene twice as large; ``leave_out`` are domains of the world never shown."""
 
     masks: int = 4
     rounds: int = 3
@@ -147,9 +148,11 @@ class Settings(Common):
     colours: float = 0.0
     paste: float = 0.0
     zoom: float = 0.0
+    leave_out: tuple[str, ...] = ()
 
     def check(self) -> None:
         super().check()
+        remaining_domains(self.leave_out)
         for name in ("colours", "paste", "zoom"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"expected {option(name)} from 0 to 1, got {getattr(self, name):g}")
@@ -175,6 +178,21 @@ class PretrainSettings(Common):
             raise InputError(f"expected --masked between 0 and 1, got {self.masked:g}")
         if self.unit < 1 or grid % self.unit:
             raise InputError(f"expected --unit to divide the grid of {grid} tokens, got {self.unit}")
+
+
+def remaining_domains(leave_out: Sequence[str]) -> tuple[str, ...] | None:
+    """Return the domains of the world without those left out; None for all of them, which draws as before."""
+    if not leave_out:
+        return None
+    from minisam.world.domains.catalogue import DOMAINS  # which imports numba: not for --help
+
+    unknown = [name for name in leave_out if name not in DOMAINS]
+    if unknown:
+        raise InputError(f"expected --leave-out among {', '.join(DOMAINS)}, got {', '.join(unknown)}")
+    remaining = tuple(name for name in DOMAINS if name not in leave_out)
+    if not remaining:
+        raise InputError(f"expected --leave-out for fewer than all {len(DOMAINS)} domains, got all of them")
+    return remaining
 
 
 def option(name: str) -> str:

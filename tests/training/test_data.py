@@ -14,6 +14,7 @@ from minisam.files.records import find_records
 from minisam.training import data
 from minisam.training.data import Bare, Pictures, choose_masks, smallest_mask, window
 from minisam.training.pack import pack
+from minisam.training.settings import remaining_domains
 from minisam.world import HELD_OUT, render
 from minisam_kernels import InputError
 from sa1b import sa1b_folder
@@ -72,6 +73,11 @@ MUTANTS = {
         "rng.integers(height - side + 1)), int(rng.integers(width - side + 1))",
         "rng.integers(max(1, height - side))), int(rng.integers(max(1, width - side)))",
     ),
+    "domains that are ignored": (
+        "minisam/training/data.py",
+        "scale * self.size, self.domains)",
+        "scale * self.size)",
+    ),
     "a zoom that is ignored": (
         "minisam/training/data.py",
         "scale = 2 if self.zoom and rng.random() < self.zoom else 1",
@@ -105,7 +111,7 @@ def test_pictures_are_numbered():
 def test_training_and_held_out_scenes_never_meet(monkeypatch):
     """Kills: training on held-out scenes, held-out scenes that training sees."""
     seen: list[int] = []
-    monkeypatch.setattr(data, "render", lambda seed, size: (seen.append(seed), render(seed, size))[1])
+    monkeypatch.setattr(data, "render", lambda seed, size, domains: (seen.append(seed), render(seed, size))[1])
     training = Pictures(64, 2, (), 1.0, 0, 100)
     for i in range(20):
         training[i]
@@ -247,11 +253,22 @@ def test_a_window_of_a_scene_is_the_scene_there(number):
     np.testing.assert_array_equal(window(scene, 64, np.random.default_rng(0))[0], scene.image)
 
 
+def test_a_domain_that_is_left_out_is_never_shown(monkeypatch):
+    """Kills: domains that are ignored."""
+    shown = []
+    monkeypatch.setattr(data, "render", lambda *args: shown.append(render(*args)) or shown[-1])
+    stream = Pictures(32, 1, (), 1.0, 3, 60, least=1, domains=remaining_domains(("nuclei", "street")))
+    for item in range(40):
+        stream[item]
+    domains = {scene.domain for scene in shown}
+    assert len(domains) > 10 and not domains & {"nuclei", "street"}
+
+
 @pytest.mark.parametrize("zoom", [0.0, 0.5, 1.0])
 def test_zoom_is_how_often_a_scene_is_drawn_twice_as_large(zoom, monkeypatch):
     """Kills: a zoom that is ignored, one of real images' chances, a stream that depends on what was asked before."""
     sizes = []
-    monkeypatch.setattr(data, "render", lambda seed, size: (sizes.append(size), render(seed, size))[1])
+    monkeypatch.setattr(data, "render", lambda seed, size, domains: (sizes.append(size), render(seed, size))[1])
     stream, other = (Pictures(32, 1, (), 1.0, 3, 99, least=1, zoom=zoom) for _ in range(2))
     items = [stream[i] for i in range(40)]
     assert set(sizes) <= {32, 64} and abs(np.mean(np.array(sizes) == 64) - zoom) < 0.3

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from minisam.training import loop
 from minisam.training.settings import Settings, read_settings
+from minisam.world.domains.catalogue import DOMAINS
 from minisam_kernels import InputError
 from small_trainings import SETTINGS
 
@@ -73,7 +74,8 @@ def test_settings_files_hold_what_a_log_says(tmp_path):
     "changes",
     [
         {"precision": "half"}, {"decay": "fast"}, {"drops": (3,)}, {"world": 0.5}, {"lr": float("nan")}, {"rounds": 0},
-        {"multimask": "worst"}, {"focal": -1.0}, {"clip": 0.0}, {"drop_path": 2.0}, {"model": "huge"},
+        {"multimask": "worst"}, {"leave_out": ("moon",)}, {"leave_out": DOMAINS},
+        {"focal": -1.0}, {"clip": 0.0}, {"drop_path": 2.0}, {"model": "huge"},
     ],
 )  # fmt: skip
 def test_settings_that_cannot_be(changes):
