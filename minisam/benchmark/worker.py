@@ -17,7 +17,7 @@ import tempfile
 import time
 from typing import Any
 
-from minisam.reports.environment import PINS
+from minisam.reports.environment import PINS, peak_bytes
 
 
 class WorkerError(RuntimeError):
@@ -94,18 +94,6 @@ class Worker:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def peak_bytes() -> int:
-    """The largest resident memory of this process so far, in bytes."""
-    try:
-        with open("/proc/self/status") as status:
-            return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM:"))
-    except OSError:
-        import resource
-
-        size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return size if sys.platform == "darwin" else 1024 * size
 
 
 def _end_with_parent() -> None:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+import functools
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from minisam.console import add_model, need, positive
 from minisam_kernels.runtime.errors import InputError
+
+if TYPE_CHECKING:
+    from minisam.transfer.report import Job
 
 
 def add(parsers: Any) -> None:
@@ -34,6 +39,21 @@ def add(parsers: Any) -> None:
     points.add_argument("--worst", metavar="PATH", help="draw the objects that the model gets most wrong as a PNG")
     points.set_defaults(run=run_points)
 
+    suite = tasks.add_parser(
+        "suite",
+        help="every task, from stored models, with a report that can be resumed",
+        description="Run every task with the stored models, each in a process of its own, and write suite.json and "
+        "suite.md into a folder. What is in the report already is not run again unless the code, the weights or the "
+        "sets have changed. Exit code 1 if a task failed; the others' results are in the report.",
+    )
+    suite.add_argument("-o", "--output", metavar="FOLDER", default="suite", help="of the report (default suite)")
+    suite.add_argument("--real", metavar="DIR", help="a folder of sets of images with masks, measured as well")
+    suite.add_argument("--only", action="append", default=[], metavar="NAME", help="jobs whose names begin with this")
+    suite.add_argument("--processes", type=positive, default=1, metavar="N", help="jobs at a time (default 1)")
+    suite.add_argument("--again", action="store_true", help="run what is in the report already, too")
+    suite.add_argument("--list", action="store_true", help="only print the jobs with their commands")
+    suite.set_defaults(run=run_suite)
+
 
 def run_points(options: argparse.Namespace) -> int:
     """``minisam transfer points``."""
@@ -45,3 +65,25 @@ def run_points(options: argparse.Namespace) -> int:
     from minisam.transfer import points
 
     return points.main(options)
+
+
+def jobs(real: Path | None = None) -> list[Job]:
+    """Every task's jobs; ``real``: also those on the sets in this folder."""
+    return []
+
+
+def run_suite(options: argparse.Namespace) -> int:
+    """``minisam transfer suite``."""
+    need("transfer", "scipy", "skimage", "cv2")
+    from minisam.transfer.suite import suite
+
+    real = None if options.real is None else Path(options.real)
+    if real is not None and not real.is_dir():
+        raise InputError(f"expected a folder of sets, got {real}")
+    listed = functools.partial(jobs, real)
+    if options.list:
+        print("\n".join(f"{job.name}: {job.command}" for job in listed()))
+        return 0
+    failed = suite(listed, Path(options.output), options.only, options.processes, options.again, real)
+    print(f"{Path(options.output) / 'suite.md'}: {f'{failed} jobs failed' if failed else 'every job has its result'}")
+    return 1 if failed else 0

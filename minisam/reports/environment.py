@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -67,3 +68,15 @@ def available_bytes() -> float:
             return next(int(line.split()[1]) * 1024.0 for line in lines if line.startswith("MemAvailable:"))
     except (OSError, StopIteration):
         return float("inf")
+
+
+def peak_bytes() -> int:
+    """The largest resident memory of this process so far, in bytes."""
+    try:
+        with open("/proc/self/status") as status:
+            return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM:"))
+    except OSError:
+        import resource
+
+        size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return size if sys.platform == "darwin" else 1024 * size
