@@ -116,11 +116,11 @@ def _recall(answer: Callable[..., Any]) -> str:
         ([[0.9, 0.8], [0.95, 0.1]], [2, 1], 2, "The better score chooses first, though a later one would fit better."),
         ([[0.1, 0.96], [0.96, 0.97]], [2, 1], 2, "An answer whose best object is taken may have its second best."),
     )
-    for overlaps, scores, k, hint in by_hand:
-        arrays = np.array(overlaps), np.array(scores, float)
-        wrong = same(answer(*arrays, k), recall(*arrays, k), hint)
+    for table, ranks, k, hint in by_hand:
+        overlaps, scores = np.array(table), np.array(ranks, float)
+        wrong = same(answer(overlaps.copy(), scores.copy(), k), recall(overlaps, scores, k), hint)
         if wrong:
-            return f"overlaps {overlaps}, scores {scores}, k = {k}: {wrong}"
+            return f"overlaps {table}, scores {ranks}, k = {k}: {wrong}"
     for number in range(40):
         rng = np.random.default_rng(number)
         overlaps = rng.random((int(rng.integers(1, 9)), int(rng.integers(1, 6)))) ** 0.3
