@@ -20,19 +20,39 @@ from minisam_kernels.masks import rle
 
 # wrong version → (file, text in it, its replacement)
 MUTANTS = {
-    "an object found twice": ("minisam/transfer/matching.py", "taken[s, t, chosen] = True", "taken[s, t, chosen] = False"),
+    "an object found twice": (
+        "minisam/transfer/matching.py",
+        "taken[s, t, chosen] = True",
+        "taken[s, t, chosen] = False",
+    ),
     "a crowd found once": ("minisam/transfer/matching.py", "free = crowd[g] or not taken", "free = not taken"),
-    "ignored objects first": ("minisam/transfer/matching.py", "for second in (False, True)", "for second in (True, False)"),
+    "ignored objects first": (
+        "minisam/transfer/matching.py",
+        "for second in (False, True)",
+        "for second in (True, False)",
+    ),
     "a crowd's whole area in its IoU": (
         "minisam/transfer/matching.py",
         "value = both / (area[d] if crowd[g] else area[d] + g_area[g] - both)",
         "value = both / (area[d] + g_area[g] - both)",
     ),
     "the later of equal runs lost": ("minisam/transfer/matching.py", "j += 2 - 2 * a_first", "j += 2"),
-    "boxes one pixel short": ("minisam/transfer/matching.py", "max(box[d, 0], g_box[g, 0]) + 1", "max(box[d, 0], g_box[g, 0])"),
+    "boxes one pixel short": (
+        "minisam/transfer/matching.py",
+        "max(box[d, 0], g_box[g, 0]) + 1",
+        "max(box[d, 0], g_box[g, 0])",
+    ),
     "no largest precision": ("minisam/transfer/matching.py", "best[d - 1] = max(best[d - 1], best[d])", "pass"),
-    "answers beyond k": ("minisam/transfer/average_precision.py", "chosen = rank[order] < limit", "chosen = rank[order] <= limit"),
-    "a range without its ends": ("minisam/transfer/average_precision.py", "(objects.area > high)", "(objects.area >= high)"),
+    "answers beyond k": (
+        "minisam/transfer/average_precision.py",
+        "chosen = rank[order] < limit",
+        "chosen = rank[order] <= limit",
+    ),
+    "a range without its ends": (
+        "minisam/transfer/average_precision.py",
+        "(objects.area > high)",
+        "(objects.area >= high)",
+    ),
     "no federation": ("minisam/transfer/average_precision.py", "if judged is not None:", "if False:"),
     "all categories are complete": (
         "minisam/transfer/average_precision.py",
@@ -40,7 +60,7 @@ MUTANTS = {
         "outside[s] = ",
     ),
     "unstable sizes": ("minisam/transfer/matching.py", "(total - 1) // height", "total // height"),
-}  # fmt: skip
+}
 SIZE = (110, 130)  # so that all sizes, from small to large, occur
 
 
