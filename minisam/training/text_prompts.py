@@ -36,11 +36,13 @@ from minisam.annotator import chance_by_area
 from minisam.checkpoints.loading import load
 from minisam.checkpoints.safetensors_file import read_safetensors, write_safetensors
 from minisam.clip import load as load_clip
-from minisam.clip.crops import LEAST, crop, large_enough
+from minisam.clip.crops import large_enough
+from minisam.clip.pairs import SMALLEST
 from minisam.console import exit_code
 from minisam.model.config import SamConfig
 from minisam.predictor import SamPredictor
 from minisam.reference.model import MaskDecoder, PromptEncoder
+from minisam.text.instances import embed_masks
 from minisam.training import prompts
 from minisam.training.distributed import Processes
 from minisam.training.prompts import FOREGROUND, NO_POINT
@@ -103,9 +105,8 @@ def embed_crops(scenes: TextScenes, clip: Any, count: int, seed: int) -> dict[st
         if not len(fit):
             continue
         masks = [scene.masks[i].segmentation for i in fit]
-        cut = [crop(scene.image, mask, clip.config.image_size, rng=rng) for mask in masks for _ in range(CROPS)]
-        vectors = clip.embed_image(np.array([c.pixels for c in cut]), np.array([c.inside for c in cut]))
-        for mask, area, vector in zip(masks, areas, vectors.reshape(len(masks), CROPS, -1)):
+        vectors = embed_masks(clip, scene.image, masks, rng, CROPS)
+        for mask, area, vector in zip(masks, areas, vectors):
             small = mask.reshape(side, len(mask) // side, side, -1).mean(axis=(1, 3)) >= 0.5
             for key, value in zip(rows, (number, area, vector.astype(np.float16), np.packbits(small))):
                 rows[key].append(value)
@@ -119,8 +120,11 @@ def embed_crops(scenes: TextScenes, clip: Any, count: int, seed: int) -> dict[st
 
 
 def _trained_on(mask: np.ndarray) -> bool:
-    """Whether a mask is neither small (the paper's 100² pixels of 1024²: ``LEAST``) nor nearly the whole image."""
-    return large_enough(mask, LEAST) and bool(mask.mean() <= 0.9)
+    """Whether a mask is neither nearly the whole image nor too small: 40² pixels of 1024², as for the towers.
+
+    The paper's 100² would leave out most parts.
+    """
+    return large_enough(mask, SMALLEST) and bool(mask.mean() <= 0.9)
 
 
 def weights_of(clip: Any) -> str:
