@@ -395,7 +395,15 @@ class SamPredictor:
         return self._answer(point_coords, point_labels, boxes, mask_input, multimask_output, return_logits, strict)
 
     def _answer(
-        self, points: Any, labels: Any, boxes: Any, masks: Any, multimask: bool, return_logits: bool, strict: bool
+        self,
+        points: Any,
+        labels: Any,
+        boxes: Any,
+        masks: Any,
+        multimask: bool,
+        return_logits: bool,
+        strict: bool,
+        texts: np.ndarray | None = None,
     ) -> Answer:
         (image, original), size = self._current(), self.model.config.image_size
         coords, labels, boxes = check_prompts(original, points, labels, boxes, strict=strict)
@@ -403,7 +411,7 @@ class SamPredictor:
             coords = apply_coords(coords, original, size)
         if boxes is not None:
             boxes = apply_coords(boxes.reshape(-1, 2, 2), original, size).reshape(-1, 4)
-        return self.model.decode(image, original, coords, labels, boxes, masks, multimask, return_logits)
+        return self.model.decode(image, original, coords, labels, boxes, masks, multimask, return_logits, texts)
 
     def predict_torch(
         self,

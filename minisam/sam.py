@@ -122,6 +122,7 @@ class Sam:
         mask_input: npt.ArrayLike | None,
         multimask_output: bool,
         return_logits: bool = False,
+        texts: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Masks for B prompts about an image that is encoded.
 
@@ -137,6 +138,8 @@ class Sam:
             Logits.
         multimask_output, return_logits : bool
             As in ``SamPredictor.predict``.
+        texts : ndarray or None, shape (B, E)
+            Embeddings by CLIP, for a model that was tuned for them (``minisam.text``).
 
         Returns
         -------
@@ -150,7 +153,7 @@ class Sam:
         """
         size, encoder = self.config.image_size, self.prompt_encoder
         masks = None if mask_input is None else check_masks(mask_input, self.config.low_res_size)
-        lengths = {len(part) for part in (point_coords, boxes, masks) if part is not None}
+        lengths = {len(part) for part in (point_coords, boxes, masks, texts) if part is not None}
         if not lengths:
             raise InputError("expected a prompt: points, a box or a mask, got none")
         if len(lengths) > 1:
@@ -158,6 +161,8 @@ class Sam:
         points = None if point_coords is None or point_labels is None else (point_coords, point_labels)
         with blas_at_one_thread():
             sparse = encoder.embed_sparse(points, boxes, next(iter(lengths)))
+            if texts is not None:
+                sparse = np.concatenate([encoder.embed_texts(texts), sparse], axis=1)
             if isinstance(image, np.ndarray):
                 dense = encoder.embed_masks(masks) if masks is not None and len(sparse) else encoder.no_mask()
                 low_res, iou = self.mask_decoder(image, encoder.get_dense_pe(), sparse, dense, multimask_output)

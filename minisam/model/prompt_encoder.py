@@ -70,6 +70,19 @@ class PromptEncoder:
         embeddings += self.kinds[labels.astype(np.intp) + 1]  # row 0 of kinds is label −1
         return embeddings
 
+    def embed_texts(self, embeddings: np.ndarray) -> np.ndarray:
+        """Embeddings of texts or of crops by CLIP, (B, E) → one token each, (B, 1, C): the bias is their kind's vector.
+
+        Source: paper, section 7.5 and appendix D.5. Only a model that was tuned for it has these weights.
+        """
+        projection = self.state / "text_projection"
+        weight = projection.get("weight")
+        if weight is None:
+            raise InputError(f"expected a model that was tuned for text, got {self.config.name} without a projection")
+        if embeddings.ndim != 2 or embeddings.shape[1] != weight.shape[1]:
+            raise InputError(f"expected text embeddings of shape (B, {weight.shape[1]}), got {embeddings.shape}")
+        return projection.linear(np.ascontiguousarray(embeddings, np.float32))[:, None]
+
     def embed_masks(self, masks: np.ndarray) -> np.ndarray:
         """masks (B, 1, 4h, 4w) logits → (B, h, w, C): two convolutions of stride 2 with norm and GELU, then a 1×1."""
         return (self.state / "mask_downscaling" / 6).conv2d(self.mask_channels(masks))

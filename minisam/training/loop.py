@@ -1,7 +1,7 @@
 """The loop makes steps of the optimiser, averages the weights, saves, logs, and goes on after any stop.
 
-``Trainer`` serves both kinds of training: of the whole model (``Settings``, see ``rounds``) and of the encoder alone
-(``PretrainSettings``, see ``autoencoder``). On a GPU no step waits for the device; figures are fetched when a line of
+``Trainer`` serves three kinds of training: of the whole model (``Settings``, see ``rounds``), of the encoder alone
+(``PretrainSettings``, see ``autoencoder``) and of the decoder for words (``TextSettings``, see ``text_prompts``). On a GPU no step waits for the device; figures are fetched when a line of
 the log is due. One process trains, or several that ``torchrun`` starts: see ``distributed``.
 """
 
@@ -52,11 +52,15 @@ def begin(settings: Common) -> Any:
     task: Any
     if isinstance(settings, Settings):
         task = Interaction.begin(settings)
-    else:
+    elif isinstance(settings, PretrainSettings):
         from minisam.training.autoencoder import Autoencoder
 
-        assert isinstance(settings, PretrainSettings)
         task = Autoencoder.begin(settings)
+    else:
+        from minisam.training.text_prompts import TextSettings, TextTask
+
+        assert isinstance(settings, TextSettings)
+        task = TextTask(settings)
     fast.use(task.model)
     return task
 

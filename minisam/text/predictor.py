@@ -1,0 +1,161 @@
+"""Words as a prompt: a predictor whose decoder was tuned to take an embedding of CLIP as one more token.
+
+Source: paper, section 7.5 and appendix D.5. The tokens were trained on CLIP's embeddings of *images*, crops around a
+mask, which every mask has without anybody writing a word; because CLIP puts a text near the images that it describes,
+the text's embedding then serves as the prompt.
+
+    predictor = TextPredictor(with_text(minisam.load("tiny")))
+    predictor.set_image(photo)
+    masks, iou_predictions, low_res_logits = predictor.predict_text("a red car")
+    masks, *_ = predictor.predict_text("a red car", point_coords=[[120, 80]], point_labels=[1])
+
+The image encoder is tiny's own, unchanged: an embedding that a click has paid for serves words, too
+(``predictor.features = other.features``). Prompt encoder and mask decoder are tuned copies; points, boxes and masks
+without words go to them as well.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from minisam.checkpoints.checkpoint import check_finite
+from minisam.checkpoints.loading import WEIGHTS
+from minisam.checkpoints.safetensors_file import read_safetensors
+from minisam.model.inputs import one_box, one_prompt
+from minisam.model.numbers import as_numbers
+from minisam.predictor import Answer, SamPredictor
+from minisam.sam import Sam
+from minisam_kernels import InputError
+
+if TYPE_CHECKING:
+    from minisam.clip import Clip
+
+TEXT_WEIGHTS = WEIGHTS / "text.safetensors"
+
+
+def with_text(sam: Sam, path: str | Path = TEXT_WEIGHTS) -> Sam:
+    """A model with the same image encoder, whose prompt encoder and decoder take embeddings of texts.
+
+    Parameters
+    ----------
+    sam : Sam
+        The model that was tuned, for the weights that come with minisam ``minisam.load("tiny")``. Its encoder's arrays
+        are shared.
+    path : str or Path
+        What ``python -m minisam.training.text_prompts`` has written.
+
+    Returns
+    -------
+    Sam
+
+    Raises
+    ------
+    InputError
+        If the file is damaged or was tuned from other weights.
+    """
+    arrays, notes = read_safetensors(Path(path))
+    if notes.get("tuned_from") != sam.weights_hash:
+        wanted = f"the model that {Path(path).name} was tuned from ({notes.get('tuned_from', 'unknown')[:12]}…)"
+        raise InputError(f"expected {wanted}, got {sam.config.name} ({sam.weights_hash[:12]}…)")
+    check_finite(arrays)
+    return Sam(sam.config, sam.state_dict() | {name: array.astype(np.float32) for name, array in arrays.items()})
+
+
+class TextPredictor(SamPredictor):
+    """``SamPredictor`` with words as one more kind of prompt.
+
+    Parameters
+    ----------
+    sam_model : Sam
+        As ``with_text`` gives it.
+    clip : Clip, optional
+        Towers that embed as those did with which the model was tuned; by default the ones that come with minisam, which
+        are loaded when the first text comes.
+    plain : bool
+        As for ``SamPredictor``.
+    """
+
+    def __init__(self, sam_model: Sam, clip: Clip | None = None, plain: bool = False) -> None:
+        super().__init__(sam_model, plain)
+        self._clip = clip
+
+    @property
+    def clip(self) -> Clip:
+        """The towers."""
+        if self._clip is None:
+            from minisam.clip import load
+
+            self._clip = load()
+        return self._clip
+
+    def predict_text(
+        self,
+        text: str,
+        point_coords: npt.ArrayLike | None = None,
+        point_labels: npt.ArrayLike | None = None,
+        box: npt.ArrayLike | None = None,
+        mask_input: npt.ArrayLike | None = None,
+        multimask_output: bool = True,
+        return_logits: bool = False,
+        *,
+        strict: bool = False,
+    ) -> Answer:
+        """Masks for words, alone or together with other prompts.
+
+        Parameters
+        ----------
+        text : str
+            "a red car", "the wheel of the red car". The towers know the nouns of ``minisam.clip.vocabulary``; it finds
+            the known noun for another one.
+        point_coords, point_labels, box, mask_input, multimask_output, return_logits, strict
+            As in ``predict``. Words alone ask for three masks, words with another prompt for the single one.
+
+        Returns
+        -------
+        masks, iou_predictions, low_res_logits : ndarray
+            As from ``predict``. With three masks, take the one of the highest predicted IoU.
+
+        Raises
+        ------
+        InputError
+            As in ``predict``; also if the text has no word that the towers can read.
+        """
+        embeddings = self.clip.embed_text([text])
+        prompts = (one_prompt("point_coords", point_coords), one_prompt("point_labels", point_labels), one_box(box))
+        masks = one_prompt("mask_input", mask_input)
+        answer = self._answer(*prompts, masks, multimask_output, return_logits, strict, embeddings)
+        return answer[0][0], answer[1][0], answer[2][0]
+
+    def predict_embeddings(
+        self,
+        embeddings: npt.ArrayLike,
+        point_coords: npt.ArrayLike | None = None,
+        point_labels: npt.ArrayLike | None = None,
+        boxes: npt.ArrayLike | None = None,
+        mask_input: npt.ArrayLike | None = None,
+        multimask_output: bool = True,
+        return_logits: bool = False,
+        *,
+        strict: bool = False,
+    ) -> Answer:
+        """Masks for B embeddings of texts or of crops: everything as in ``predict_batch``.
+
+        Parameters
+        ----------
+        embeddings : array_like, shape (B, E)
+            As the towers give them, of length 1.
+        point_coords, point_labels, boxes, mask_input, multimask_output, return_logits, strict
+            As in ``predict_batch``.
+
+        Returns
+        -------
+        masks, iou_predictions, low_res_logits : ndarray
+            (B, M, H, W), (B, M) and (B, M, L, L).
+        """
+        texts = as_numbers("embeddings", embeddings)
+        prompts: tuple[Any, ...] = (point_coords, point_labels, boxes, mask_input)
+        return self._answer(*prompts, multimask_output, return_logits, strict, texts)

@@ -1,0 +1,330 @@
+"""Tuning SAM's decoder to take an embedding of CLIP as a prompt (paper, section 7.5 and appendix D.5).
+
+    python -m minisam.training.text_prompts OUT --steps 3000
+
+A mask's prompt is the embedding of its *crop* by CLIP's image tower: no text is needed. The image encoder is tiny's,
+frozen, so its embeddings are read from disk (``text_scenes``); a linear projection of CLIP's vectors, the prompt encoder
+and the decoder learn. Of the five masks of an image
+
+- three are asked for by the embedding alone: of three masks the one that learns is the closest, as for a point;
+- one by the embedding and a point: the single-mask token learns, as for every later prompt;
+- one by a point or a box, without the embedding: the decoder is not to forget what it could before.
+
+Two things differ from the paper. A crop seldom says *which* car: with ``alike`` below 1 every mask of the scene whose
+crops lie that near in CLIP's space (cosine) is a right answer too, and the one that is closest to the answer counts. And
+the single-mask token learns from the embedding alone as well. ``noise`` moves embeddings at random, by that share of
+their length, so that texts, which lie beside the images, are not too far from what was seen.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import hashlib
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from minisam.annotator import chance_by_area
+from minisam.checkpoints.loading import load
+from minisam.checkpoints.safetensors_file import read_safetensors, write_safetensors
+from minisam.clip import load as load_clip
+from minisam.clip.crops import large_enough
+from minisam.clip.pairs import SMALLEST
+from minisam.console import exit_code
+from minisam.model.config import SamConfig
+from minisam.predictor import SamPredictor
+from minisam.reference.model import MaskDecoder, PromptEncoder
+from minisam.text.instances import embed_masks
+from minisam.training import prompts
+from minisam.training.distributed import Processes
+from minisam.training.prompts import FOREGROUND, NO_POINT
+from minisam.training.rounds import Figures, autocast, first_loss, grade, later_loss, take, true_iou
+from minisam.training.settings import Common, Settings
+from minisam.training.text_scenes import TextScenes
+from minisam.world.phrases import phrases
+from minisam_kernels import InputError
+
+MOST = 12  # masks of a scene that are kept, drawn with a chance ∝ √area
+CROPS = 4  # of a mask, with other margins, with and without background
+ANSWERS = 5  # right answers to one prompt that are looked at
+
+
+@dataclasses.dataclass(frozen=True)
+class TextSettings(Common):
+    """``scenes`` is a folder of ``count`` scenes, ``masks`` are drawn of each, the last two as
+    above; ``alike`` and ``noise`` see there."""
+
+    scenes: str = "scenes"
+    count: int = 1500
+    masks: int = 5
+    batch: int = 4
+    steps: int = 3000
+    lr: float = 5e-4
+    warmup: int = 100
+    decay: str = "cosine"
+    average: float = 0.995
+    precision: str = "bf16"
+    alike: float = 0.9
+    noise: float = 0.0
+
+    def check(self) -> None:
+        super().check()
+        if not (0 <= self.alike <= 1 and 0 <= self.noise < math.inf):
+            raise InputError(f"expected alike from 0 to 1 and noise of 0 or more, got {self.alike:g}, {self.noise:g}")
+        if self.count < 1 or self.masks < 3:
+            raise InputError(f"expected a count above 0 and masks from 3 on, got {self.count} and {self.masks}")
+
+
+def embed_crops(scenes: TextScenes, clip: Any, count: int, seed: int) -> dict[str, np.ndarray]:
+    """Embed crops of the masks of the first ``count`` scenes.
+
+    Returns
+    -------
+    dict of str to ndarray
+        For N masks ``scene`` (N,), ``area`` (N,), ``crops`` (N, CROPS, E) float16 and ``bits`` (N, L²/8), the mask at
+        the decoder's size, packed; ``image_mean`` and ``text_mean`` (E,), of all crops and of all masks' phrases.
+    """
+    side = scenes.predictor.model.config.low_res_size
+    rows: dict[str, list[Any]] = {"scene": [], "area": [], "crops": [], "bits": []}
+    texts: dict[str, int] = {}
+    for number in range(count):
+        scene, rng = scenes.scene(number), np.random.default_rng([seed, number])
+        fit = np.array([i for i, m in enumerate(scene.masks) if _trained_on(m.segmentation)], int)
+        areas = np.array([scene.masks[i].area for i in fit], float)
+        if len(fit) > MOST:
+            chosen = rng.choice(len(fit), MOST, replace=False, p=chance_by_area(areas))
+            fit, areas = fit[chosen], areas[chosen]
+        if not len(fit):
+            continue
+        masks = [scene.masks[i].segmentation for i in fit]
+        vectors = embed_masks(clip, scene.image, masks, rng, CROPS)
+        for mask, area, vector in zip(masks, areas, vectors):
+            small = mask.reshape(side, len(mask) // side, side, -1).mean(axis=(1, 3)) >= 0.5
+            for key, value in zip(rows, (number, area, vector.astype(np.float16), np.packbits(small))):
+                rows[key].append(value)
+        for phrase in phrases(scene):
+            texts[phrase.text] = texts.get(phrase.text, 0) + len(set(phrase.masks) & set(fit.tolist()))
+    table = {key: np.array(values) for key, values in rows.items()}
+    weights = np.array(list(texts.values()), np.float32)
+    means = {"image_mean": table["crops"].mean((0, 1), dtype=np.float32)}
+    means["text_mean"] = weights @ clip.embed_text(list(texts)) / weights.sum()
+    return table | means
+
+
+def _trained_on(mask: np.ndarray) -> bool:
+    """Whether a mask is neither nearly the whole image nor too small: 40² pixels of 1024², as for the towers.
+
+    The paper's 100² would leave out most parts.
+    """
+    return large_enough(mask, SMALLEST) and bool(mask.mean() <= 0.9)
+
+
+def weights_of(clip: Any) -> str:
+    """A name for the towers' weights: the first digits of their SHA-256."""
+    sha = hashlib.sha256()
+    for name in sorted(clip.state):
+        sha.update(name.encode() + np.ascontiguousarray(clip.state[name]).tobytes())
+    return sha.hexdigest()[:12]
+
+
+class TextPrompts(Dataset[dict[str, np.ndarray]]):
+    """A stream of (image embedding, K masks with their crops' embeddings and all right answers).
+
+    Items: ``embedding`` float16 (h, w, C); ``crops`` float32 (K, E); ``answers`` bool (K, ANSWERS, L, L), the mask itself
+    first; ``known`` bool (K, ANSWERS), which of these there are. Item i is a function of (seed, i) alone.
+    """
+
+    def __init__(self, s: TextSettings) -> None:
+        self.settings = s
+        clip = load_clip()
+        scenes = TextScenes(s.scenes, SamPredictor(load(s.init or "tiny")))
+        if len(scenes) < s.count:
+            scenes.extend(s.count)
+        path = Path(s.scenes) / f"crops-{weights_of(clip)}-{s.count}.safetensors"
+        if not path.is_file():
+            write_safetensors(path, embed_crops(scenes, clip, s.count, s.seed))
+        self.table = read_safetensors(path)[0]
+        self.embeddings = scenes.array("embeddings.f16")
+        self.side = scenes.predictor.model.config.low_res_size
+        self.first = np.flatnonzero(np.diff(self.table["scene"], prepend=-1))  # a scene's first row
+        self.last = np.append(self.first[1:], len(self.table["scene"]))
+
+    def __len__(self) -> int:
+        return self.settings.steps * self.settings.batch
+
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+        s, table, rng = self.settings, self.table, np.random.default_rng([self.settings.seed, index])
+        chosen = int(rng.integers(len(self.first)))
+        rows = np.arange(self.first[chosen], self.last[chosen])
+        chance = chance_by_area(table["area"][rows])
+        drawn = rng.choice(len(rows), s.masks, replace=len(rows) < s.masks, p=chance)
+        crops = table["crops"][rows].astype(np.float32)  # (R, CROPS, E)
+        middle = crops.mean(1)
+        middle /= np.linalg.norm(middle, axis=1, keepdims=True)
+        near = middle @ middle.T  # cosines between masks
+        np.fill_diagonal(near, 2)  # a mask is its own best answer
+        masks = np.unpackbits(table["bits"][rows], axis=1).reshape(-1, self.side, self.side).astype(bool)
+        answers = np.zeros((s.masks, ANSWERS, self.side, self.side), bool)
+        known = np.zeros((s.masks, ANSWERS), bool)
+        for k, i in enumerate(drawn):
+            right = [j for j in np.argsort(-near[i])[:ANSWERS] if near[i, j] >= s.alike]
+            answers[k, : len(right)], known[k, : len(right)] = masks[right], True
+        vectors = crops[drawn, rng.integers(CROPS, size=s.masks)]
+        embedding = np.array(self.embeddings[table["scene"][rows[0]]])
+        return {"embedding": embedding, "crops": vectors, "answers": answers, "known": known}
+
+
+@dataclasses.dataclass(frozen=True)
+class TextDraws:
+    """The chances of a step: what points and boxes need, one per image, and ``noise`` (B, K, E)."""
+
+    prompts: prompts.Draws
+    noise: Tensor
+
+    def to(self, device: torch.device) -> TextDraws:
+        """Copy the numbers to a device."""
+        return TextDraws(self.prompts.to(device), self.noise.to(device))
+
+
+class Heads(nn.Module):
+    """What learns: SAM's prompt encoder and mask decoder, and the projection of CLIP's vectors."""
+
+    def __init__(self, config: SamConfig, embed_dim: int) -> None:
+        super().__init__()
+        self.prompt_encoder = PromptEncoder(config)
+        self.prompt_encoder.text_projection = nn.Linear(embed_dim, config.prompt_embed_dim)
+        self.mask_decoder = MaskDecoder(config)
+
+
+class TextTask(nn.Module):
+    """Makes of a batch and its chances loss and figures, as ``rounds.Interaction`` does for the whole model."""
+
+    name = "python -m minisam.training.text_prompts"
+
+    def __init__(self, settings: TextSettings) -> None:
+        super().__init__()
+        self.settings, self.grading = settings, Settings()
+        self.stream = TextPrompts(settings)
+        sam = load(settings.init or "tiny")
+        self.tuned_from = sam.weights_hash
+        self.model = Heads(sam.config, self.stream.table["crops"].shape[2])
+        state = {name: torch.tensor(value) for name, value in sam.state_dict().items() if "image_encoder" not in name}
+        self.model.load_state_dict(state, strict=False)
+        # a token's numbers are to be of a point's size: a vector of length 1 has E of them
+        nn.init.normal_(self.model.prompt_encoder.text_projection.weight, std=1.0)
+        nn.init.zeros_(self.model.prompt_encoder.text_projection.bias)
+
+    def pictures(self) -> TextPrompts:
+        return self.stream
+
+    def draw(self, step: int, processes: Processes) -> TextDraws:
+        """Draw the chances of a step."""
+        s = self.settings
+        generator = torch.Generator().manual_seed(s.seed * 1_000_003 + step)
+        noise = torch.randn(s.batch, s.masks, self.stream.table["crops"].shape[2], generator=generator)
+        return TextDraws(prompts.draw(s.seed, step, s.batch, 1), noise)
+
+    def export(self, state: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], None, dict[str, str]]:
+        """Return what a file of weights holds: the heads as float16, and how far the texts' mean is from the images'."""
+        kept = {name: value.astype(np.float16) for name, value in state.items()}
+        shift = self.stream.table["image_mean"] - self.stream.table["text_mean"]
+        return kept | {"text_shift": shift.astype(np.float16)}, None, {"tuned_from": self.tuned_from}
+
+    def compile_parts(self, **how: Any) -> None:
+        """Nothing is compiled."""
+
+    def forward(self, batch: dict[str, Tensor], draws: TextDraws) -> tuple[Tensor, Figures]:
+        s, grading, texts = self.settings, self.grading, self.settings.masks - 2
+        truth, points = batch["answers"][:, :, 0], draws.prompts
+        vectors = F.normalize(batch["crops"], dim=2) + s.noise * F.normalize(draws.noise, dim=2)
+        tokens = self.model.prompt_encoder.text_projection(F.normalize(vectors, dim=2))[:, :, None]  # (B, K, 1, C)
+        # the embedding alone
+        answer = self.decode(batch["embedding"], tokens[:, :texts].flatten(0, 1))
+        answers, known = batch["answers"][:, :texts].flatten(0, 1), batch["known"][:, :texts].flatten(0, 1)
+        loss, figures = text_loss(*answer, answers, known, grading)
+        loss = loss * texts
+        # with a point of the mask
+        point = prompts.sample_pixels(truth[:, texts], points.points[:, 0])
+        coords = torch.stack([point, torch.zeros_like(point)], dim=1)
+        both = torch.cat([tokens[:, texts], self.embed(coords, torch.tensor([FOREGROUND, NO_POINT]))], dim=1)
+        low_res, confidence = self.decode(batch["embedding"], both)
+        several, _, _, more = later_loss(low_res, confidence, truth[:, texts], grading)
+        loss, figures["with_point"] = loss + several, more["iou"]
+        # a point or a box alone
+        coords, labels, is_box = prompts.initial_prompts(truth[:, texts + 1], points)
+        answer = self.decode(batch["embedding"], self.embed(coords, labels))
+        several, _, _, more = first_loss(*answer, truth[:, texts + 1], is_box, grading)
+        return (loss + several) / s.masks, figures | {"no_text": more["iou"]}
+
+    def embed(self, coords: Tensor, labels: Tensor) -> Tensor:
+        """Embed points or corners, coords (B, P, 2) in pixels of the decoder's masks, labels (P,) or (B, P)."""
+        return self.model.prompt_encoder.embed_points(self.enlarged(coords), labels.expand(coords.shape[:2]))
+
+    def decode(self, embedding: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Answer with four masks: embedding (B, h, w, C), tokens (B · n, T, C), those of an image together."""
+        encoder = self.model.prompt_encoder
+        with autocast(tokens.device, self.settings.precision):
+            shared = embedding.float().repeat_interleave(len(tokens) // len(embedding), dim=0)
+            no_mask = encoder.no_mask_embed.weight.view(1, 1, 1, -1)
+            low_res, confidence = self.model.mask_decoder.predict_masks(shared, encoder.get_dense_pe(), tokens, no_mask)
+        return low_res.float(), confidence.float()
+
+    def enlarged(self, coords: Tensor) -> Tensor:
+        """Pixels of the decoder's masks → pixels of the model's input, middle to middle."""
+        ratio = self.model.prompt_encoder.config.image_size / self.stream.side
+        return (coords + 0.5) * ratio - 0.5
+
+
+def text_loss(low_res: Tensor, confidence: Tensor, answers: Tensor, known: Tensor, s: Settings) -> tuple[Tensor, Figures]:
+    """Grade the answer to an embedding alone: low_res (M, 4, L, L), answers (M, G, L, L), known (M, G).
+
+    Of every mask and right answer the closest pair learns, among masks 1–3 and for the single mask 0; a mask's true IoU
+    is that with the answer it fits best. Pairs are compared in every other row and column, a quarter of the work.
+    """
+    with torch.no_grad():
+        coarse = low_res[..., ::2, ::2]
+        parts = [(grade(coarse, part, s), true_iou(coarse, part)) for part in answers[..., ::2, ::2].unbind(1)]
+        losses, iou = (torch.stack(values, dim=2) for values in zip(*parts))  # (M, 4, G)
+        losses = losses.masked_fill(~known[:, None], torch.inf)
+        iou = iou.masked_fill(~known[:, None], 0).amax(2)
+        nearest, answer = losses.min(2)  # (M, 4)
+        closest = 1 + nearest[:, 1:].argmin(1)
+    loss = ((confidence - iou) ** 2).mean()
+    for chosen in (closest, torch.zeros_like(closest)):
+        loss = loss + grade(take(low_res, chosen)[:, None], take(answers, take(answer, chosen)), s).mean()
+    surest = 1 + confidence[:, 1:].argmax(1)
+    return loss, {"iou": take(iou, surest).mean(), "oracle": iou[:, 1:].amax(1).mean(), "single": iou[:, 0].mean()}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Train in a folder; the same command goes on."""
+    from minisam.training.loop import Trainer
+
+    parser = argparse.ArgumentParser(prog="python -m minisam.training.text_prompts", description=main.__doc__)
+    parser.add_argument("folder", metavar="OUT", help="where the training lives")
+    defaults = TextSettings()
+    for name in ("scenes", "count", "steps", "batch", "masks", "lr", "warmup", "seed", "alike", "noise", "precision"):
+        value = getattr(defaults, name)
+        parser.add_argument(f"--{name}", type=type(value), default=value, help=f"default {value}")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="stop after so long, saved")
+    options = vars(parser.parse_args(arguments))
+    folder, minutes = options.pop("folder"), options.pop("minutes")
+    torch.set_num_threads(1)
+    trainer = Trainer(TextSettings(**options), folder)
+    reason = trainer.run(workers=0, minutes=minutes)
+    print(f"step {trainer.step} of {trainer.settings.steps}{f' ({reason})' if reason else ''}: {folder}")
+    return 0
+
+
+if __name__ == "__main__":
+    from minisam.training import text_prompts  # whose classes ``loop`` knows, unlike those of __main__
+
+    sys.exit(exit_code(text_prompts.main))
