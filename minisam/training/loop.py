@@ -52,11 +52,12 @@ def begin(settings: Common) -> Any:
     task: Any
     if isinstance(settings, Settings):
         task = Interaction.begin(settings)
-    else:
+    elif isinstance(settings, PretrainSettings):
         from minisam.training.autoencoder import Autoencoder
 
-        assert isinstance(settings, PretrainSettings)
         task = Autoencoder.begin(settings)
+    else:
+        task = settings.begin()
     fast.use(task.model)
     return task
 
