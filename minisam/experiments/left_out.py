@@ -29,13 +29,15 @@ from minisam.checkpoints.safetensors_file import read_safetensors, write_safeten
 from minisam.console import exit_code
 from minisam.files.atomic import make_folder
 from minisam.reports.environment import commit
+from minisam.training.click_net import ClickSettings
 from minisam.training.loop import Trainer
 from minisam.training.settings import Common, Settings
 from minisam.transfer.left_out import GROUPS, SEEDS
 from minisam_kernels import InputError
 
 HOLD_OUT = 20
-BASE_STEPS, STEPS = {"sam": 1000}, {"sam": 400}
+KINDS = "sam", "clicks"
+BASE_STEPS, STEPS = 1000, 400
 OTHER_IMAGES = 10  # is added to the seed after the base, whose images would come again otherwise
 
 
@@ -55,12 +57,16 @@ class Run:
 
 def settings(run: Run, data: Sequence[str], work: Path, share: float = 1.0) -> Common:
     """The settings of a training; ``share`` of its steps for a trial."""
-    steps = max(1, round(share * (STEPS if run.group else BASE_STEPS)[run.kind]))
-    base = Settings(
-        depth=6, width=64, size=96, steps=steps, batch=16, masks=3, rounds=3, optimizer="muon", lr=2e-3,
-        warmup=min(50, steps // 4), decay="cosine", average=0.99, seed=run.seed, world=0.0, data=tuple(data),
-        hold_out=HOLD_OUT,
+    steps = max(1, round(share * (STEPS if run.group else BASE_STEPS)))
+    shared = dict(
+        size=96, steps=steps, batch=16, optimizer="muon", lr=2e-3, warmup=min(50, steps // 4), decay="cosine",
+        average=0.99, seed=run.seed, world=0.0, data=tuple(data), hold_out=HOLD_OUT,
     )  # fmt: skip
+    base: Common
+    if run.kind == "sam":
+        base = Settings(depth=6, width=64, masks=3, rounds=3, **shared)
+    else:  # a step of two masks takes about as many processor seconds
+        base = ClickSettings(masks=2, rounds=3, **shared)
     if not run.group:
         return base
     init = str(work / dataclasses.replace(run, group="").name / "weights.safetensors")
@@ -115,7 +121,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("models", type=Path, help="where the finished models go")
     parser.add_argument("--work", type=Path, required=True, help="where the trainings live")
     parser.add_argument("--data", action="append", required=True, help="real images: folders or a packed file")
-    parser.add_argument("--kind", action="append", choices=list(STEPS), help="only these")
+    parser.add_argument("--kind", action="append", choices=KINDS, help="only these")
     parser.add_argument("--seed", action="append", type=int, help=f"only these (default {SEEDS})")
     parser.add_argument("--only", action="append", choices=list(GROUPS), help="only without these groups")
     parser.add_argument("--share", type=float, default=1.0, help="of the steps, for a trial")
@@ -125,7 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise InputError(f"expected --share above 0, at most 1, got {options.share:g}")
     chains = []
     for seed in options.seed or SEEDS:
-        for kind in options.kind or STEPS:
+        for kind in options.kind or KINDS:
             runs = [Run(kind, group, seed) for group in options.only or GROUPS]
             missing = [run for run in runs if not (options.models / f"{run.name}.safetensors").is_file()]
             if missing:

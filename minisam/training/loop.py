@@ -57,10 +57,7 @@ def begin(settings: Common) -> Any:
 
         task = Autoencoder.begin(settings)
     else:
-        from minisam.training.text_prompts import TextSettings, TextTask
-
-        assert isinstance(settings, TextSettings)
-        task = TextTask(settings)
+        task = settings.begin()
     fast.use(task.model)
     return task
 

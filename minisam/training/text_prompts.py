@@ -82,6 +82,10 @@ class TextSettings(Common):
         if self.count < 1 or self.masks < 3:
             raise InputError(f"expected a count above 0 and masks from 3 on, got {self.count} and {self.masks}")
 
+    def begin(self) -> TextTask:
+        """Begin with tiny's weights."""
+        return TextTask(self)
+
 
 def embed_crops(scenes: TextScenes, clip: Any, count: int, seed: int) -> dict[str, np.ndarray]:
     """Embed crops of the masks of the first ``count`` scenes.
