@@ -38,11 +38,13 @@ PAPER = "Paper, COCO: SAM 46.5, ViTDet 51.0; LVIS: 44.7 and 46.6."
 class Example:
     """An object of a held-out scene, cut out with its surroundings.
 
-    ``image`` (H, W, 3) uint8; ``annotated`` (A, H, W) bool, under each of ``ANNOTATIONS``; ``masks``: the rivals'.
+    ``image`` (H, W, 3) uint8; ``box`` (4,) float64, the detector's, in its pixels; ``annotated`` (A, H, W) bool, under
+    each of ``ANNOTATIONS``; ``masks``: the rivals'.
     """
 
     seed: int
     image: np.ndarray
+    box: np.ndarray
     annotated: np.ndarray
     masks: dict[str, np.ndarray]
 
@@ -67,12 +69,15 @@ def examples(count: int, models: Path = MODELS) -> list[Example]:
         if found:
             n = max(found, key=lambda n: int(exact[one.found.objects[n]].sum()))
             masks = {kind: box_masks(p, one.image, one.found.boxes[[n]])[0] for kind, p in predictors.items()}
-            several.append(_cut(seed, one.image, one.annotated[:, one.found.objects[n]], masks))
+            annotated = one.annotated[:, one.found.objects[n]]
+            several.append(_cut(seed, one.image, one.found.boxes[n], annotated, masks))
         seed += 1
     return several
 
 
-def _cut(seed: int, image: np.ndarray, annotated: np.ndarray, masks: dict[str, np.ndarray]) -> Example:
+def _cut(
+    seed: int, image: np.ndarray, box: np.ndarray, annotated: np.ndarray, masks: dict[str, np.ndarray]
+) -> Example:
     """A square around all of the masks, with a tenth of its side as margin."""
     rows, columns = np.nonzero(annotated.any(axis=0) | np.any(list(masks.values()), axis=0))
     side = min(int(1.2 * max(np.ptp(rows), np.ptp(columns))) + 6, min(image.shape[:2]))
@@ -80,7 +85,9 @@ def _cut(seed: int, image: np.ndarray, annotated: np.ndarray, masks: dict[str, n
     for values, length in ((rows, image.shape[0]), (columns, image.shape[1])):
         corner.append(int(np.clip((values.min() + values.max() + 1 - side) // 2, 0, length - side)))
     window = np.s_[corner[0] : corner[0] + side, corner[1] : corner[1] + side]
-    return Example(seed, image[window], annotated[:, *window], {kind: mask[window] for kind, mask in masks.items()})
+    moved = box - [corner[1], corner[0], corner[1], corner[0]]
+    cut = {kind: mask[window] for kind, mask in masks.items()}
+    return Example(seed, image[window], moved, annotated[:, *window], cut)
 
 
 def read(path: str | Path = FILE) -> dict[str, Any]:
