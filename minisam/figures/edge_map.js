@@ -97,7 +97,7 @@ function render({ model, el }) {
   const href = model.get("source"), link = document.createElement(href ? "a" : "span");
   if (href) link.href = href;
   link.textContent = "minisam/figures/edge_map.py, edge_map.js";
-  $(".ms-source").append("Maps and measures were computed by the model's masks. Source of this figure: ", link);
+  $(".ms-source").append("Maps and measures come from the model's masks. Source of this figure: ", link);
 }
 
 export default { render };

@@ -66,7 +66,11 @@ class Cloud:
         own[np.arange(len(own)), self.noun] = True
         between = self.images @ self.images.T
         others = between[~np.eye(len(between), dtype=bool)]
-        return {"own": float(all_pairs[own].mean()), "other": float(all_pairs[~own].mean()), "images": float(others.mean())}
+        return {
+            "own": float(all_pairs[own].mean()),
+            "other": float(all_pairs[~own].mean()),
+            "images": float(others.mean()),
+        }
 
 
 def _unit(x: np.ndarray) -> np.ndarray:
@@ -134,14 +138,15 @@ def words(c: Cloud, view: str, noun: int) -> str:
 @style
 def draw(c: Cloud, gap: np.ndarray, view: str, noun: int) -> State:
     """Crops as dots, words as triangles, the line between the two means."""
-    figure, ((axes,),) = canvas(1, 1, (7, 4.4), (0.1, 0.98, 0.14, 0.91))
+    figure, ((axes,),) = canvas(1, 1, (7, 4.4), (0.13, 0.98, 0.14, 0.91))
     images, texts = project(c, gap)
     own = c.noun == noun
     axes.plot(*images[~own].T, "o", color=BLUE, alpha=0.25, markersize=5, label="a crop")
     axes.plot(*texts.T, "^", color=ORANGE, markeredgecolor="black", markersize=9, label="a word")
     axes.plot(*images[own].T, "s", color=VERMILION, markeredgecolor="white", markersize=6.5,
-              label=f"a crop of a {c.names[noun]}")  # fmt: skip
-    axes.annotate(c.names[noun], texts[noun], (6, 6), textcoords="offset points", fontweight="bold")
+              label=f"a crop: {c.names[noun]}")  # fmt: skip
+    axes.annotate(c.names[noun], texts[noun], (-8, 6), textcoords="offset points", ha="right", fontweight="bold",
+                  bbox={"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1})  # fmt: skip
     (x0, y0), (x1, y1) = images.mean(axis=0), texts.mean(axis=0)
     if np.hypot(x1 - x0, y1 - y0) > 0.02:
         axes.annotate("", (x1, y1), (x0, y0), arrowprops={"arrowstyle": "<->", "linewidth": 2})
@@ -151,6 +156,7 @@ def draw(c: Cloud, gap: np.ndarray, view: str, noun: int) -> State:
     axes.set(xlabel="from the images' mean to the texts' mean", ylabel="first component of the rest", title=view)
     axes.legend(loc="best", fontsize=11, framealpha=0.9)
     axes.grid(alpha=0.3)
+    axes.margins(0.08, 0.12)
     text = words(c, view, noun)
     alt = f"A scatter plot: crops as dots, words as triangles{' on the other side of a gap' if view == VIEWS[0] else ''}. {text}"
     return State(painted(figure), text, alt)
