@@ -22,7 +22,7 @@ export function decodeText(text, width, height) {
 }
 
 const HTML = `
-  <p class="ms-ask"><strong>Guess first.</strong> Two networks got the same box around an object. Whose outlines will you like better, the generalist's, that never saw such scenes, or the
+  <p class="ms-ask"><strong>Guess first.</strong> Two networks got the same box around an object (dashed). Whose outlines will you like better, the generalist's, that never saw such scenes, or the
     specialist's, that learnt from a hurried annotator? Rate them blindly, then see.</p>
   <p class="ms-progress"></p>
   <div class="ms-two">
@@ -90,6 +90,14 @@ function render({ model, el }) {
     canvas.height = pair.height * scale;
     draw.imageSmoothingEnabled = true;
     draw.drawImage(photo, 0, 0, canvas.width, canvas.height);
+    const [x0, y0, x1, y1] = pair.box.map((value) => value * scale), ratio = window.devicePixelRatio || 1;
+    for (const [colour, dash] of [["#000", []], ["#fff", [6 * ratio, 5 * ratio]]]) {
+      draw.setLineDash(dash);
+      draw.strokeStyle = colour;
+      draw.lineWidth = ratio;
+      draw.strokeRect(x0, y0, x1 - x0 + scale, y1 - y0 + scale);
+    }
+    draw.setLineDash([]);
     const line = new Path2D(), bit = (x, y) => (x < 0 || y < 0 || x >= pair.width || y >= pair.height ? 0 : mask[y * pair.width + x]);
     for (let y = 0; y <= pair.height; y++) for (let x = 0; x <= pair.width; x++) {
       if (bit(x, y) !== bit(x - 1, y)) { line.moveTo(x * scale, y * scale); line.lineTo(x * scale, (y + 1) * scale); }
@@ -97,7 +105,7 @@ function render({ model, el }) {
     }
     for (const [colour, wide] of [["#000", 4.5], ["#f0e442", 2.2]]) {
       draw.strokeStyle = colour;
-      draw.lineWidth = wide * (window.devicePixelRatio || 1);
+      draw.lineWidth = wide * ratio;
       draw.stroke(line);
     }
   }
@@ -110,6 +118,16 @@ function render({ model, el }) {
     show();
   }
 
+  /** The paper's grades on the same scale of ten, as a range. */
+  function range() {
+    const row = document.createElement("div"), bar = document.createElement("i"), name = document.createElement("span");
+    bar.dataset.kind = "paper";
+    bar.style.cssText = "margin-left:49%;width:14%"; // 7 to 9 of 10, where ten of ten are 70 %
+    name.textContent = "paper: mean grades 7 to 9 of 10";
+    row.append(bar, name);
+    return row;
+  }
+
   function tell() {
     const count = (kind) => state.votes.filter((vote) => vote === kind).length, kinds = [...rivals, "neither"];
     $(".ms-readout").textContent = `You preferred the generalist's outline for ${count("generalist")} of ${pairs.length} objects, the specialist's for ${count("specialist")}, and saw no difference for ${count("neither")}.`;
@@ -120,7 +138,7 @@ function render({ model, el }) {
       name.textContent = `${kind} ${count(kind)}`;
       row.append(bar, name);
       return row;
-    }));
+    }), range());
     const cells = (tag, values) => { const tr = document.createElement("tr"); tr.append(...values.map((value) => { const cell = document.createElement(tag); cell.textContent = value; return cell; })); return tr; };
     $(".ms-table").replaceChildren(
       cells("th", ["object", "you chose", ...rivals.map((kind) => `${kind}: IoU exact / annotator`)]),

@@ -3,13 +3,14 @@
     from minisam.figures.blind_rater import blind_rater
     blind_rater()                     # ten objects; needs the models in benchmarks/transfer/models
 
-The outlines are those of ``metric_and_truth``: a generalist and a specialist got the same box, and the objects are the
-first ones, chosen by nobody. Which outline is A and which is B is thrown in the page (``blind_rater.js``), for every
-visit anew, and nobody is told until all have been rated. Then the page shows the tally, and each object's IoU with
-the exact mask and with the annotator's. It works without a kernel; with one, the votes come back as ``figure.votes``.
+The outlines are those of ``metric_and_truth``: a generalist and a specialist got the same box (dashed), and the objects
+are the first ones, chosen by nobody. Which outline is A and which is B is thrown in the page (``blind_rater.js``), for
+every visit anew. It is not told before all have been rated, because whoever has seen one of the specialist's outlines
+named recognises the next. Then the page shows the tally, and each object's IoU with the exact mask and with the
+annotator's. It works without a kernel; with one, the votes come back as ``figure.votes``.
 
-The paper's raters (section 7.4, appendix E) gave every mask a grade from 1 to 10, so its figure, 7 to 9 of 10 for SAM's masks, is
-a mean grade and no share of votes: the page says so beside the tally.
+The paper's raters (section 7.1, appendix E) gave every mask a grade from 1 to 10, so its 7 to 9 of 10 for SAM's masks
+are mean grades and no share of votes: the page says so beside the tally.
 """
 
 from __future__ import annotations
@@ -76,6 +77,7 @@ def _packed(one: Example) -> dict[str, Any]:
     both = {"exact": list(ANNOTATIONS).index("exact"), "annotator": list(ANNOTATIONS).index(OWN)}
     return {
         "jpeg": jpeg.getvalue(), "width": one.image.shape[1], "height": one.image.shape[0],
+        "box": one.box.round(1).tolist(),
         "masks": {kind: rle.to_string(rle.encode(one.masks[kind][None])[0]).decode() for kind in RIVALS},
         "iou": {kind: {name: round(one.iou(kind, a), 3) for name, a in both.items()} for kind in RIVALS},
     }  # fmt: skip

@@ -28,8 +28,8 @@ from minisam_kernels.runtime.errors import InputError
 
 FILE = Path(__file__).parents[2] / "benchmarks" / "transfer" / "specialist.json"
 RIVALS = ("generalist", "specialist")
-COLOURS = {"generalist": BLUE, "specialist": VERMILION, "control": GREEN}
-HATCHES = {"generalist": "", "specialist": "//", "control": ".."}
+COLOURS = {"generalist": BLUE, "specialist": VERMILION, "control": GREEN, "tiny": "#999999"}
+HATCHES = {"generalist": "", "specialist": "//", "control": "..", "tiny": "--"}
 LINES = {"generalist": "solid", "specialist": "dashed"}
 PAPER = "Paper, COCO: SAM 46.5, ViTDet 51.0; LVIS: 44.7 and 46.6."
 
@@ -38,11 +38,13 @@ PAPER = "Paper, COCO: SAM 46.5, ViTDet 51.0; LVIS: 44.7 and 46.6."
 class Example:
     """An object of a held-out scene, cut out with its surroundings.
 
-    ``image`` (H, W, 3) uint8; ``annotated`` (A, H, W) bool, under each of ``ANNOTATIONS``; ``masks``: the rivals'.
+    ``image`` (H, W, 3) uint8; ``box`` (4,) float64, the detector's, in its pixels; ``annotated`` (A, H, W) bool, under
+    each of ``ANNOTATIONS``; ``masks``: the rivals'.
     """
 
     seed: int
     image: np.ndarray
+    box: np.ndarray
     annotated: np.ndarray
     masks: dict[str, np.ndarray]
 
@@ -67,12 +69,13 @@ def examples(count: int, models: Path = MODELS) -> list[Example]:
         if found:
             n = max(found, key=lambda n: int(exact[one.found.objects[n]].sum()))
             masks = {kind: box_masks(p, one.image, one.found.boxes[[n]])[0] for kind, p in predictors.items()}
-            several.append(_cut(seed, one.image, one.annotated[:, one.found.objects[n]], masks))
+            annotated = one.annotated[:, one.found.objects[n]]
+            several.append(_cut(seed, one.image, one.found.boxes[n], annotated, masks))
         seed += 1
     return several
 
 
-def _cut(seed: int, image: np.ndarray, annotated: np.ndarray, masks: dict[str, np.ndarray]) -> Example:
+def _cut(seed: int, image: np.ndarray, box: np.ndarray, annotated: np.ndarray, masks: dict[str, np.ndarray]) -> Example:
     """A square around all of the masks, with a tenth of its side as margin."""
     rows, columns = np.nonzero(annotated.any(axis=0) | np.any(list(masks.values()), axis=0))
     side = min(int(1.2 * max(np.ptp(rows), np.ptp(columns))) + 6, min(image.shape[:2]))
@@ -80,7 +83,9 @@ def _cut(seed: int, image: np.ndarray, annotated: np.ndarray, masks: dict[str, n
     for values, length in ((rows, image.shape[0]), (columns, image.shape[1])):
         corner.append(int(np.clip((values.min() + values.max() + 1 - side) // 2, 0, length - side)))
     window = np.s_[corner[0] : corner[0] + side, corner[1] : corner[1] + side]
-    return Example(seed, image[window], annotated[:, *window], {kind: mask[window] for kind, mask in masks.items()})
+    moved = box - [corner[1], corner[0], corner[1], corner[0]]
+    cut = {kind: mask[window] for kind, mask in masks.items()}
+    return Example(seed, image[window], moved, annotated[:, *window], cut)
 
 
 def read(path: str | Path = FILE) -> dict[str, Any]:
@@ -131,8 +136,8 @@ def draw(report: dict[str, Any], example: Example, annotation: int) -> State:
     from matplotlib.figure import Figure
 
     name = list(ANNOTATIONS)[annotation]
-    figure = Figure(figsize=(7.6, 3.9), dpi=110)
-    figure.subplots_adjust(0.01, 0.13, 0.99, 0.9, wspace=0.42)
+    figure = Figure(figsize=(7.4, 3.4), dpi=100)
+    figure.subplots_adjust(0.01, 0.13, 0.98, 0.9, wspace=0.62)
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.05))
     truth = example.annotated[annotation]
     pale = example.image.astype(float)
@@ -140,13 +145,14 @@ def draw(report: dict[str, Any], example: Example, annotation: int) -> State:
     show(left, pale.astype(np.uint8), f"in full colour: {name}")
     for kind in RIVALS:
         outline(left, example.masks[kind], SKY if kind == "generalist" else VERMILION, LINES[kind], 2.2)
+    left.set_xlabel("blue, solid: generalist; red, dashed: specialist", fontsize=10)
     values = by_kind(report, "ap")
     for row, (kind, runs) in enumerate(values.items()):
         base, now = kind.split(",")[0], runs[:, annotation]
         right.barh(row, now.mean(), 0.62, color=COLOURS[base], hatch=HATCHES[base], edgecolor="white")
         right.plot(now, np.full(len(now), row), "o", color="white", markeredgecolor="black", markersize=6)
         right.text(now.max() + 0.02, row, f"{now.mean():.3f}", va="center", fontsize=12)
-    right.set_yticks(range(len(values)), [kind.replace(", ", ",\n") for kind in values], fontsize=11)
+    right.set_yticks(range(len(values)), [kind.replace(", ", ",\n") for kind in values], fontsize=10.5)
     top = max(float(runs.max()) for runs in values.values())
     right.set(xlim=(0, min(1.0, top + 0.2)), ylim=(len(values) - 0.5, -0.5), title="AP")
     right.spines[["top", "right"]].set_visible(False)

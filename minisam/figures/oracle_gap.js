@@ -115,6 +115,7 @@ function render({ model, el }) {
     li.append(i, text);
     return li;
   }));
+  if (all.some(({ real }) => real)) $(".ms-legend").append(Object.assign(document.createElement("li"), { textContent: "dashed border: a set of real images" }));
   const href = model.get("source"), link = document.createElement(href ? "a" : "span");
   if (href) link.href = href;
   link.textContent = "minisam/figures/oracle_gap.py, oracle_gap.js";
