@@ -8,7 +8,7 @@ structured forests", whose toolbox every BSDS figure since uses)::
     within 5 pixels of the frame it is multiplied by (distance to the frame) / 5
 
 Thinning (Guo and Hall 1989, MATLAB's ``bwmorph(…, "thin", inf)``): pixels are removed from alternating sides, until
-none can go without breaking a line. x₁ … x₈ are a pixel's neighbours, counterclockwise from the right one, and x₉ = x₁::
+none can go without breaking a line. x₁ … x₈ are a pixel's neighbours, counterclockwise from the right; x₉ = x₁::
 
     G1: Σ over i = 1 … 4 of [¬x₂ᵢ₋₁ ∧ (x₂ᵢ ∨ x₂ᵢ₊₁)] = 1                                 removing it breaks nothing
     G2: 2 ≤ min(Σ [x₂ₖ₋₁ ∨ x₂ₖ], Σ [x₂ₖ ∨ x₂ₖ₊₁]) ≤ 3                                    it is no end of a line
