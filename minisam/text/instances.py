@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 NEAR = 0.45  # cosine from which a crop is an instance: see benchmarks/transfer/text.md
 OVERLAP = 0.5  # IoU of masks above which the one that is nearer to the words stays
-GENERATOR: dict[str, Any] = {"pred_iou_thresh": 0.5, "stability_score_thresh": 0.5}  # tiny's thresholds
 
 
 def embed_masks(
