@@ -64,7 +64,7 @@ def run_all(options: argparse.Namespace) -> int:
     vector = clip.embed_text([text])[0]  # before the seconds of the grid
     image = read_image(options.image, stretch=options.stretch)
     sam = load_model(options)
-    generator = SamAutomaticMaskGenerator(sam, **OWN_THRESHOLDS.get(sam.config.name, {}))
+    generator = SamAutomaticMaskGenerator(sam, output_mode="coco_rle", **OWN_THRESHOLDS.get(sam.config.name, {}))
     with progress(desc="points", unit="") as bar, compilation(bar):
 
         def step(done: int, total: int) -> None:
@@ -73,10 +73,10 @@ def run_all(options: argparse.Namespace) -> int:
 
         instances = Instances(image, generator, clip, step)
     records = instances.nearest(vector)
-    masks = np.array([record["segmentation"] for record in records], bool).reshape(-1, *image.shape[:2])
+    masks = np.array([instances.masks[record.pop("mask")] for record in records], bool).reshape(-1, *image.shape[:2])
     report = as_sa1b(options.image, image.shape[:2], records, Path(options.image).name)
-    for entry, record in zip(report["annotations"], records):
-        entry["similarity"] = entry["score"] = round(record["similarity"], 6)
+    for entry in report["annotations"]:
+        entry["score"] = entry["similarity"]
     report["text"], report["model"], report["candidates"] = text, sam.config.name, len(instances.records)
     files = [Path(f"{options.masks}_{number}.png") for number in range(len(masks))] if options.masks is not None else []
     with ExitStack() as stack:

@@ -74,6 +74,8 @@ class TextSettings(Common):
     precision: str = "bf16"
     alike: float = 0.9
     noise: float = 0.0
+    clip: str = ""
+    start: str = ""
 
     def check(self) -> None:
         super().check()
@@ -144,18 +146,27 @@ class TextPrompts(Dataset[dict[str, np.ndarray]]):
 
     def __init__(self, s: TextSettings) -> None:
         self.settings = s
-        clip = load_clip()
+        clip = load_clip(s.clip or None)
         scenes = TextScenes(s.scenes, SamPredictor(load(s.init or "tiny")))
         if len(scenes) < s.count:
             scenes.extend(s.count)
-        path = Path(s.scenes) / f"crops-{weights_of(clip)}-{s.count}.safetensors"
-        if not path.is_file():
-            write_safetensors(path, embed_crops(scenes, clip, s.count, s.seed))
-        self.table = read_safetensors(path)[0]
+        self.towers = weights_of(clip)
+        if not self._table(self.towers).is_file():
+            write_safetensors(self._table(self.towers), embed_crops(scenes, clip, s.count, s.seed))
+        self.table = read_safetensors(self._table(self.towers))[0]
         self.embeddings = scenes.array("embeddings.f16")
         self.side = scenes.predictor.model.config.low_res_size
         self.first = np.flatnonzero(np.diff(self.table["scene"], prepend=-1))  # a scene's first row
         self.last = np.append(self.first[1:], len(self.table["scene"]))
+
+    def _table(self, towers: str) -> Path:
+        return Path(self.settings.scenes) / f"crops-{towers}-{self.settings.count}-{self.settings.seed}.safetensors"
+
+    def other_crops(self, towers: str) -> np.ndarray:
+        """Read the vectors of the same crops by towers with which an earlier training had embedded them."""
+        if not self._table(towers).is_file():
+            raise InputError(f"expected the earlier training's {self._table(towers)}, got none")
+        return read_safetensors(self._table(towers))[0]["crops"]
 
     def __len__(self) -> int:
         return self.settings.steps * self.settings.batch
@@ -221,6 +232,23 @@ class TextTask(nn.Module):
         # a token's numbers are to be of a point's size: a vector of length 1 has E of them
         nn.init.normal_(self.model.prompt_encoder.text_projection.weight, std=1.0)
         nn.init.zeros_(self.model.prompt_encoder.text_projection.bias)
+        if settings.start:
+            self._go_on_from(Path(settings.start) / "weights.safetensors")
+
+    def _go_on_from(self, path: Path) -> None:
+        """Take the heads of an earlier training; fit the projection to the towers of this one."""
+        arrays, notes = read_safetensors(path)
+        self.model.load_state_dict({name: torch.tensor(arrays[name]).float() for name in self.model.state_dict()})
+        if notes["towers"] != self.stream.towers:
+            projection = self.model.prompt_encoder.text_projection
+            old, new = (
+                torch.tensor(crops.astype(np.float32)).flatten(0, 1)
+                for crops in (self.stream.other_crops(notes["towers"]), self.stream.table["crops"])
+            )
+            with torch.no_grad():
+                fitted = torch.linalg.lstsq(F.pad(new, (0, 1), value=1.0), projection(old)).solution  # (E + 1, C)
+                projection.weight.copy_(fitted[:-1].T)
+                projection.bias.copy_(fitted[-1])
 
     def pictures(self) -> TextPrompts:
         return self.stream
@@ -236,7 +264,7 @@ class TextTask(nn.Module):
         """Return what a file of weights holds: the heads as float16, and how far the texts' mean is from the images'."""
         kept = {name: value.astype(np.float16) for name, value in state.items()}
         shift = self.stream.table["image_mean"] - self.stream.table["text_mean"]
-        return kept | {"text_shift": shift.astype(np.float16)}, None, {"tuned_from": self.tuned_from}
+        return kept | {"text_shift": shift.astype(np.float16)}, None, {"tuned_from": self.tuned_from, "towers": self.stream.towers}
 
     def compile_parts(self, **how: Any) -> None:
         """Nothing is compiled."""
@@ -311,7 +339,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m minisam.training.text_prompts", description=main.__doc__)
     parser.add_argument("folder", metavar="OUT", help="where the training lives")
     defaults = TextSettings()
-    for name in ("scenes", "count", "steps", "batch", "masks", "lr", "warmup", "seed", "alike", "noise", "precision"):
+    for name in ("scenes", "count", "steps", "batch", "masks", "lr", "warmup", "seed", "alike", "noise", "precision", "clip", "start"):
         value = getattr(defaults, name)
         parser.add_argument(f"--{name}", type=type(value), default=value, help=f"default {value}")
     parser.add_argument("--minutes", type=float, default=math.inf, help="stop after so long, saved")

@@ -209,11 +209,10 @@ def evaluate_every(
             instances = Instances(scene.image, generator, clip)
             for question in questions:
                 large = np.array([large_enough(mask, SMALLEST) for mask in question.masks])
-                candidates = [record["segmentation"].view(bool) for record in instances.records]
                 entry: dict[str, Any] = {"scene": question.scene, "text": question.text, "level": question.level}
-                entry |= {"truths": int(large.sum()), "reached": _matches(candidates, question.masks, large)[1]}
+                entry |= {"truths": int(large.sum()), "reached": _matches(instances.masks, question.masks, large)[1]}
                 for near in NEARS:
-                    found = [record["segmentation"].view(bool) for record in instances.find(question.text, near)]
+                    found = [instances.masks[record["mask"]] for record in instances.find(question.text, near)]
                     masks, right = _matches(found, question.masks, large)
                     none = not instances.find(question.random, near)
                     entry[f"{near:g}"] = [masks, right, int(none)]
