@@ -15,14 +15,18 @@ from minisam_kernels.runtime.errors import InputError
 if TYPE_CHECKING:
     import numpy as np
 
-    from minisam.clip import Clip
     from minisam.sam import Sam
     from minisam.text.predictor import TextPredictor
 
 
-def understood(text: str, clip: Clip) -> str:
-    """The words with nouns that the towers know; on stderr, what was put in the place of others."""
-    return text
+def understood(text: str) -> str:
+    """The text in words that the towers know; on stderr, what was put in the place of others."""
+    from minisam.clip.vocabulary import known
+
+    words = known(text)
+    for unknown, noun in words.replaced.items():
+        print(f"minisam: {unknown} → {noun}: the nearest word that the model knows", file=sys.stderr)
+    return words.text
 
 
 def text_predictor(sam: Sam, text: str) -> tuple[TextPredictor, np.ndarray]:
@@ -30,7 +34,7 @@ def text_predictor(sam: Sam, text: str) -> tuple[TextPredictor, np.ndarray]:
     from minisam.text.predictor import TextPredictor, with_text
 
     predictor = TextPredictor(with_text(sam))
-    return predictor, predictor.embed_texts([understood(text, predictor.clip)])
+    return predictor, predictor.embed_texts([understood(text)])
 
 
 def run_all(options: argparse.Namespace) -> int:
@@ -60,7 +64,7 @@ def run_all(options: argparse.Namespace) -> int:
     if len({path.resolve() for path in named.values()}) < len(named):
         raise InputError(f"expected different files for the overlay and the cutout, got {options.overlay} twice")
     clip = load_clip()
-    text = understood(options.text, clip)
+    text = understood(options.text)
     vector = clip.embed_text([text])[0]  # before the seconds of the grid
     image = read_image(options.image, stretch=options.stretch)
     sam = load_model(options)
