@@ -1,7 +1,7 @@
 """ODS, OIS, AP and R50: how well edges agree with what several annotators drew.
 
-Source: Martin, Fowlkes and Malik 2004; Arbeláez et al. 2011 and BSDS500's own evaluation. For every threshold t, the map
-is cut, thinned and matched with each annotator (``matching``), and four numbers are counted per image::
+Source: Martin, Fowlkes and Malik 2004; Arbeláez et al. 2011 and BSDS500's own evaluation. For every threshold t, the
+map is cut, thinned and matched with each annotator (``matching``), and four numbers are counted per image::
 
     matched_drawn    drawn pixels with a partner, summed over annotators          recall    = matched_drawn / drawn
     drawn            drawn pixels, summed over annotators
@@ -50,14 +50,7 @@ def thresholds(count: int = THRESHOLDS) -> np.ndarray:
 
 def cuts(edges: np.ndarray, count: int = THRESHOLDS) -> list[np.ndarray]:
     """Cut an edge map (H, W) at every threshold, and thin: ``count`` times bool (H, W)."""
-    levels: list[np.ndarray] = []
-    for t in thresholds(count):
-        cut = edges >= t
-        # where no value lies between two thresholds there is nothing new to thin
-        same = levels and np.count_nonzero(cut) == pixels
-        levels.append(levels[-1] if same else thin(cut))
-        pixels = np.count_nonzero(cut)
-    return levels
+    return [thin(edges >= t) for t in thresholds(count)]
 
 
 def count_matches(
