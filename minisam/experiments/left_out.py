@@ -3,10 +3,9 @@
     python -m minisam.experiments.left_out benchmarks/transfer/models --work FOLDER --data FILE
 
 For each seed a base on real images alone, then from it four trainings on these and the world without one group
-(``minisam.transfer.left_out.GROUPS``), half of the images each. A training lives in FOLDER/NAME, where the same command
-continues it; when it ends, its averaged weights go to the models' folder as float16, with seed, commit, processor
-seconds and settings in the file's header. What is there already is not trained again. ``--processes N`` trains as many
-at a time, a core each.
+(``GROUPS``), half of the images each. A training lives in FOLDER/NAME, where the same command continues it; when it
+ends, its averaged weights go to the models' folder as float16, with seed, commit, processor seconds and settings in the
+file's header. What is there already is not trained again. ``--processes N`` trains as many at a time, a core each.
 """
 
 from __future__ import annotations
@@ -32,11 +31,9 @@ from minisam.reports.environment import commit
 from minisam.training.click_net import ClickSettings
 from minisam.training.loop import Trainer
 from minisam.training.settings import Common, Settings
-from minisam.transfer.left_out import GROUPS, SEEDS
+from minisam.transfer.left_out_report import GROUPS, HOLD_OUT, KINDS, SEEDS, SIDE
 from minisam_kernels import InputError
 
-HOLD_OUT = 20
-KINDS = "sam", "clicks"
 BASE_STEPS, STEPS = 1000, 400
 OTHER_IMAGES = 10  # is added to the seed after the base, whose images would come again otherwise
 
@@ -58,15 +55,13 @@ class Run:
 def settings(run: Run, data: Sequence[str], work: Path, share: float = 1.0) -> Common:
     """The settings of a training; ``share`` of its steps for a trial."""
     steps = max(1, round(share * (STEPS if run.group else BASE_STEPS)))
-    shared = dict(
-        size=96, steps=steps, batch=16, optimizer="muon", lr=2e-3, warmup=min(50, steps // 4), decay="cosine",
-        average=0.99, seed=run.seed, world=0.0, data=tuple(data), hold_out=HOLD_OUT,
+    base: Settings | ClickSettings = Settings(depth=6, width=64, masks=3)
+    if run.kind == "clicks":
+        base = ClickSettings(masks=2)  # a step of them takes about as many processor seconds
+    base = dataclasses.replace(
+        base, rounds=3, size=SIDE, steps=steps, batch=16, optimizer="muon", lr=2e-3, warmup=min(50, steps // 4),
+        decay="cosine", average=0.99, seed=run.seed, world=0.0, data=tuple(data), hold_out=HOLD_OUT,
     )  # fmt: skip
-    base: Common
-    if run.kind == "sam":
-        base = Settings(depth=6, width=64, masks=3, rounds=3, **shared)
-    else:  # a step of two masks takes about as many processor seconds
-        base = ClickSettings(masks=2, rounds=3, **shared)
     if not run.group:
         return base
     init = str(work / dataclasses.replace(run, group="").name / "weights.safetensors")
@@ -121,7 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("models", type=Path, help="where the finished models go")
     parser.add_argument("--work", type=Path, required=True, help="where the trainings live")
     parser.add_argument("--data", action="append", required=True, help="real images: folders or a packed file")
-    parser.add_argument("--kind", action="append", choices=KINDS, help="only these")
+    parser.add_argument("--kind", action="append", choices=list(KINDS), help="only these")
     parser.add_argument("--seed", action="append", type=int, help=f"only these (default {SEEDS})")
     parser.add_argument("--only", action="append", choices=list(GROUPS), help="only without these groups")
     parser.add_argument("--share", type=float, default=1.0, help="of the steps, for a trial")

@@ -103,7 +103,6 @@ class ClickNet(nn.Module):
         self.merge = nn.ModuleList(Convolution(b, b) for b in DECODER)
         self.head = nn.Conv2d(DECODER[0], ANSWERS, 3, padding=1)
         nn.init.normal_(self.head.weight, std=0.01)
-        nn.init.zeros_(self.head.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         size, kept = x.shape[2:], []
@@ -122,7 +121,7 @@ def normalised_focal_loss(logits: Tensor, truth: Tensor) -> Tensor:
     """The loss of each mask: logits (N, k, S, S), truth (N, S, S) bool → (N, k).
 
     With p the probability of the right answer, every pixel counts (1 − p)² times, divided by the mean of that over the
-    mask's pixels, which is a number here, no function of the weights: a nearly right mask learns as fast as a wrong one.
+    image's pixels, through which no gradient flows: a nearly right mask learns as fast as a wrong one.
     """
     right = torch.where(truth[:, None], logits, -logits)
     weight = torch.sigmoid(-right) ** 2  # (1 − p)^γ

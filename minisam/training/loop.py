@@ -56,8 +56,8 @@ def begin(settings: Common) -> Any:
         from minisam.training.autoencoder import Autoencoder
 
         task = Autoencoder.begin(settings)
-    else:
-        task = settings.begin()
+    else:  # settings that know what they train
+        task = settings.begin()  # type: ignore[attr-defined]
     fast.use(task.model)
     return task
 

@@ -53,10 +53,10 @@ class ClickNet:
             self.size, self.radius = int(facts["size"]), float(facts["radius"])
             chance, epsilon = float(facts["threshold"]), float(facts["epsilon"])
             self.threshold = float(np.log(chance / (1 - chance)))
-            self.layers = {name[: -len(".gain")]: None for name in arrays if name.endswith(".gain")}
-            folded = {name: _fold(arrays, name, epsilon) for name in self.layers}
-            folded["head"] = arrays["head.weight"].astype(np.float32), arrays["head.bias"].astype(np.float32)
-            self.layers, self.levels = folded, sum(name.startswith("down.") for name in folded)
+            names = [name.removesuffix(".gain") for name in arrays if name.endswith(".gain")]
+            self.layers = {name: _fold(arrays, name, epsilon) for name in names}
+            self.layers["head"] = arrays["head.weight"].astype(np.float32), arrays["head.bias"].astype(np.float32)
+            self.levels = sum(name.startswith("down.") for name in names)
             self.forward(np.zeros((1, 32, 32, INPUTS), np.float32))
         except (KeyError, ValueError, TypeError, InputError) as error:
             raise InputError(f"expected the weights of a click network, got {path} ({error})") from error
@@ -117,7 +117,8 @@ class ClickPredictor:
 
     def set_image(self, image: np.ndarray) -> None:
         """Keep the image (H, W, 3) uint8, resized and normalised: nothing is computed before there is a click."""
-        self.image, self.original = normalise_and_pad(resize_image(image, self.net.size), self.net.size), image.shape[:2]
+        self.image = normalise_and_pad(resize_image(image, self.net.size), self.net.size)
+        self.original = image.shape[:2]
 
     def answer(
         self, points: np.ndarray, labels: np.ndarray, state: np.ndarray | None, several: bool

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -195,17 +195,12 @@ def reduced(case: Case, side: int | None, objects: int | None = None, seed: int 
     return Case(case.name, image, masks)
 
 
-def measure_all(model: Model, cases: Iterator[Case], total: int | None = None) -> dict[str, np.ndarray]:
-    """Play on every object of every case: the arrays of ``measure`` one after another, and each object's ``picture``."""
-    from minisam.console import progress
-
+def measure_all(model: Model, cases: Iterable[Case]) -> dict[str, np.ndarray]:
+    """Play on every object of every case: the arrays of ``measure`` joined, and each object's ``picture``."""
     parts: list[dict[str, np.ndarray]] = []
-    with progress(total=total, unit="image", desc=f"clicks, {model.name}") as bar:
-        for number, case in enumerate(cases):
-            if case.masks:
-                found = measure(model, case)
-                parts.append({**found, "picture": np.full(len(case.masks), number)})
-            bar.update()
+    for number, case in enumerate(cases):
+        if case.masks:
+            parts.append({**measure(model, case), "picture": np.full(len(case.masks), number)})
     if not parts:
         raise InputError("expected at least one object that is large enough, got none")
     return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
@@ -228,6 +223,7 @@ def evaluate(
     objects: int | None = None,
 ) -> dict[str, Any]:
     """Measure models on the same objects: of a folder, or of the world's first ``world`` held-out scenes (``side``)."""
+    from minisam.console import progress
     from minisam.transfer.held_out import world_cases
     from minisam.transfer.points import folder_cases, held_out_pictures
 
@@ -235,7 +231,8 @@ def evaluate(
     total = world if folder is None else len(held_out_pictures(folder, every)[:limit])
     for model in models:
         cases = world_cases(world, side or 320) if folder is None else folder_cases(folder, limit, every)
-        found = measure_all(model, (reduced(case, side, objects, n) for n, case in enumerate(cases)), total)
+        with progress(iterable=cases, total=total, unit="image", desc=f"clicks, {model.name}") as bar:
+            found = measure_all(model, (reduced(case, side, objects, n) for n, case in enumerate(bar)))
         each = {key: found[key].tolist() for key in ("picture", *FIGURES)}
         report["models"][model.name] = {**summary(found), "each": each}
     return report
@@ -250,7 +247,8 @@ def table(report: dict[str, Any]) -> Table:
         rows.append([f"{name}, confident", *(text(entry["confident"], i) for i in range(len(POINTS))), *noc])
         rows.append([f"{name}, oracle", *(text(entry["oracle"], i) for i in range(len(POINTS))), None, None])
     first = next(iter(report["models"].values()))
-    notes = [f"{first['pictures']} images, {first['objects']} objects; in brackets 95 % of bootstrap means over images."]
+    count = f"{first['pictures']} images, {first['objects']} objects"
+    notes = [f"{count}; in brackets 95 % of bootstrap means over images."]
     failed = [f"{name} {entry['failed'][-1]:.0%}" for name, entry in report["models"].items()]
     notes.append(f"Not at an IoU of {TARGETS[-1]:g} after {MOST} clicks: {', '.join(failed)}.")
     return Table(f"Clicks: {report['set']}", columns, rows, notes)
