@@ -129,9 +129,9 @@ def words(c: Cloud, view: str, noun: int) -> str:
     own, other, images = (signed(cosines[kind]) for kind in ("own", "other", "images"))
     return (
         f"{view.capitalize()}: the means of {len(c.images)} crops and {len(c.names)} words are "
-        f"{np.linalg.norm(c.gap):.2f} apart. Mean cosine of a crop with its word {own}, with another word {other}, with "
-        f"another crop {images}. The nearest of the {len(c.names)} words is the right one for {c.recall():.0%} of the "
-        f"crops (chance: {1 / len(c.names):.0%}). Marked: “{c.names[noun]}”, {of} crops."
+        f"{np.linalg.norm(c.gap):.2f} apart. Mean cosine of a crop with its word {own}, with another word {other}, "
+        f"with another crop {images}. The nearest of the {len(c.names)} words is the right one for {c.recall():.0%} of "
+        f"the crops (chance: {1 / len(c.names):.0%}). Marked: “{c.names[noun]}”, {of} crops."
     )
 
 

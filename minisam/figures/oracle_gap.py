@@ -14,7 +14,6 @@ alone, so it has no ties; its differences for one point (figure 9) stand beside 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path

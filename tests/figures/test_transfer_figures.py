@@ -1,4 +1,4 @@
-"""Figures of chapter 14 about points, instances and edges: what they show is what was measured, or what a model says."""
+"""Figures of chapter 14 about points, instances, edges: what they show was measured, or is what a model says."""
 
 from __future__ import annotations
 
@@ -29,20 +29,26 @@ from minisam.transfer import specialist
 from minisam.transfer.edges.scores import f_measure
 from minisam.world import HELD_OUT, render
 
-FIGURES = "minisam/figures/"
+SQUARES, TRUTH, RATER, EDGES = (
+    f"minisam/figures/{name}.py" for name in ("oracle_gap", "metric_and_truth", "blind_rater", "edge_map")
+)
 # wrong version → (file, text in it, its replacement); names are quoted from docstrings
 MUTANTS = {
-    "a tie that is a win": (FIGURES + "oracle_gap.py", '"win" if gap.low > 0', '"win" if gap.sam > gap.baseline'),
-    "real sets among the domains": (FIGURES + "oracle_gap.py", "if s.real == real and", "if"),
-    "an oracle that is confident": (FIGURES + "oracle_gap.py", "s.gaps[which, clicks]) for s", 's.gaps["confident", clicks]) for s'),
-    "another object's annotation": (FIGURES + "metric_and_truth.py", "one.annotated[:, one.found.objects[n]]", "one.annotated[:, 0]"),
-    "the smallest object": (FIGURES + "metric_and_truth.py", "n = max(found", "n = min(found"),
-    "masks that are not cut alike": (FIGURES + "metric_and_truth.py", "annotated[:, *window], cut", "annotated[:, : side, : side], cut"),
-    "rivals exchanged": (FIGURES + "blind_rater.py", "encode(one.masks[kind][None])", "encode(one.masks[RIVALS[kind == RIVALS[0]]][None])"),
-    "a level too high": (FIGURES + "edge_map.py", 'side="right"', 'side="left"'),
-    "edges between wholes alone": (FIGURES + "edge_map.py", "places[mask.segmentation] ^= number", 'places[mask.segmentation] ^= number * (mask.level == "whole")'),
-    "rows without a lower neighbour": (FIGURES + "edge_map.py", "edges[:-1] |= places[:-1] != places[1:]", ""),
-}  # fmt: skip
+    "a tie that is a win": (SQUARES, '"win" if gap.low > 0', '"win" if gap.sam > gap.baseline'),
+    "real sets among the domains": (SQUARES, "if s.real == real and", "if"),
+    "an oracle that is confident": (SQUARES, "s.gaps[which, clicks]) for", 's.gaps["confident", clicks]) for'),
+    "another object's annotation": (TRUTH, "one.annotated[:, one.found.objects[n]]", "one.annotated[:, 0]"),
+    "the smallest object": (TRUTH, "n = max(found", "n = min(found"),
+    "masks that are not cut alike": (TRUTH, "annotated[:, *window], cut", "annotated[:, :side, :side], cut"),
+    "rivals exchanged": (RATER, "one.masks[kind][None]", 'one.masks["generalist"][None]'),
+    "a level too high": (EDGES, 'side="right"', 'side="left"'),
+    "edges between wholes alone": (
+        EDGES,
+        "mask.segmentation] ^= number",
+        "mask.segmentation] ^= number * (not mask.parent)",
+    ),
+    "rows without a lower neighbour": (EDGES, "edges[:-1] |= places[:-1] != places[1:]", "pass"),
+}
 
 
 # ---- oracle_gap ----------------------------------------------------------------------------------------------
