@@ -3,11 +3,11 @@
     from minisam.figures.edge_map import edge_map
     edge_map()                        # the tiny model on a held-out scene of the world
 
-Nobody trains on edges here. A grid of points asks for three masks each; wherever a mask's probability falls at its outer
-boundary there is an edge, and the map is the largest such slope of all masks (``minisam.transfer.edges``). All maps of
-the page, for every grid and with and without NMS of the masks, are computed here from the model's real masks, and so
-are precision and recall at every threshold, with the one-to-one correspondence of BSDS. The page (``edge_map.js``) cuts
-the map at the threshold, with a kernel and without one.
+Nobody trains on edges here. A grid of points asks for three masks each; wherever a mask's probability falls at its
+outer boundary there is an edge, and the map is the largest such slope of all masks (``minisam.transfer.edges``). All
+maps of the page, for every grid and with and without NMS of the masks, are computed here from the model's real masks,
+and so are precision and recall at every threshold, with the one-to-one correspondence of BSDS. The page
+(``edge_map.js``) cuts the map at the threshold, with a kernel and without one.
 
 The truth is every boundary between masks of the scene, of wholes and of parts.
 """
@@ -103,7 +103,8 @@ def true_edges(scene: Scene) -> np.ndarray:
 
 
 def curve(edges: np.ndarray, truth: np.ndarray, levels: Sequence[int] = LEVELS) -> list[dict[str, float]]:
-    """Precision, recall, F and the number of edge pixels of a map (H, W) uint8, cut at each of ``levels`` and thinned."""
+    """Precision, recall, F and the number of edge pixels of a map (H, W) uint8, cut at each of ``levels`` and
+    thinned."""
     counts = count_matches([thin(edges >= level) for level in levels], [truth])
     recall, precision = recall_precision(counts)
     columns = (precision, recall, f_measure(recall, precision))
@@ -121,7 +122,8 @@ def _packed(scene: Scene, truth: np.ndarray, maps: list[tuple[str, int, np.ndarr
         "title": scene.domain, "alt": f"Rendered scene. {scene.caption}", "jpeg": jpeg.getvalue(), "size": len(truth),
         "truth": _png(255 * truth.astype(np.uint8)), "pixels": int(truth.sum()),
         "maps": [
-            {"name": name, "masks": count, "png": _png(edges), "curve": curve(edges, truth)} for name, count, edges in maps
+            {"name": name, "masks": count, "png": _png(edges), "curve": curve(edges, truth)}
+            for name, count, edges in maps
         ],
     }  # fmt: skip
 

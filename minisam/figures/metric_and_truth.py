@@ -125,8 +125,8 @@ def words(report: dict[str, Any], example: Example, annotation: int) -> str:
     counts = "The exact masks count" if name == "exact" else f"An annotator {name} counts"
     this = " and ".join(f"{example.iou(kind, annotation):.2f} the {kind}'s" for kind in RIVALS)
     return (
-        f"{counts}: AP {ap['generalist']:.3f} for the generalist, {ap['specialist']:.3f} for the specialist; the {ahead} "
-        f"is ahead by {abs(gap):.3f}. This object: IoU {this} mask. {PAPER}"
+        f"{counts}: AP {ap['generalist']:.3f} for the generalist, {ap['specialist']:.3f} for the specialist; "
+        f"the {ahead} is ahead by {abs(gap):.3f}. This object: IoU {this} mask. {PAPER}"
     )
 
 
@@ -157,5 +157,5 @@ def draw(report: dict[str, Any], example: Example, annotation: int) -> State:
     right.set(xlim=(0, min(1.0, top + 0.2)), ylim=(len(values) - 0.5, -0.5), title="AP")
     right.spines[["top", "right"]].set_visible(False)
     text = words(report, example, annotation)
-    alt = f"An object with the annotation {name}, the generalist's outline solid, the specialist's dashed; bars of AP. {text}"
+    alt = f"An object, annotated: {name}; the generalist's outline solid, the specialist's dashed; bars of AP. {text}"
     return State(painted(figure), text, alt)

@@ -3,10 +3,10 @@
     from minisam.figures.modality_gap import modality_gap
     modality_gap()                    # the towers that come with minisam
 
-Every crop of an object of the world's held-out scenes has a vector, and so has a phrase that is true of it. All have
-length 1. Training brings the two of a pair together *compared with other pairs*; nothing asks that images and texts have
-the same mean, and they don't (Liang et al. 2022). Across: the direction from the mean of the images to that of the
-texts. Down: the first principal component of what is left. So the gap is not chosen by an algorithm, it is the axis.
+Every crop of an object of the world's held-out scenes has a vector, and so has its noun. All have length 1. Training
+brings the two of a pair together *compared with other pairs*; nothing asks that images and texts have the same mean,
+and they don't (Liang et al. 2022). Across: the direction from the mean of the images to that of the texts. Down: the
+first principal component of what is left. So the gap is not chosen by an algorithm, it is the axis.
 
 The second view takes each kind's mean away. Recall says how often the nearest text of a crop, among those of the nouns
 here, names the crop's noun, and whether it does so more often without the gap.
@@ -14,7 +14,6 @@ here, names the crop's noun, and whether it does so more often without the gap.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +21,7 @@ import numpy as np
 
 from minisam.clip.pairs import Described
 from minisam.figures.shared.overlay import BLUE, ORANGE, VERMILION
-from minisam.figures.shared.paint import canvas, painted, style
+from minisam.figures.shared.paint import canvas, painted, signed, style
 from minisam.figures.shared.states import Axis, State, states
 from minisam.world import HELD_OUT
 from minisam_kernels.runtime.errors import InputError
@@ -127,11 +126,12 @@ def words(c: Cloud, view: str, noun: int) -> str:
     """The gap's length, mean cosines, and recall."""
     cosines = c.cosines()
     of = int((c.noun == noun).sum())
+    own, other, images = (signed(cosines[kind]) for kind in ("own", "other", "images"))
     return (
-        f"{view.capitalize()}: the means of {len(c.images)} crops and {len(c.names)} words are {np.linalg.norm(c.gap):.2f} "
-        f"apart. Mean cosine of a crop with its word {cosines['own']:.2f}, with another word {cosines['other']:.2f}, with "
-        f"another crop {cosines['images']:.2f}. The nearest of the {len(c.names)} words is the right one for "
-        f"{c.recall():.0%} of the crops (chance: {1 / len(c.names):.0%}). Marked: “{c.names[noun]}”, {of} crops."
+        f"{view.capitalize()}: the means of {len(c.images)} crops and {len(c.names)} words are "
+        f"{np.linalg.norm(c.gap):.2f} apart. Mean cosine of a crop with its word {own}, with another word {other}, "
+        f"with another crop {images}. The nearest of the {len(c.names)} words is the right one for {c.recall():.0%} of "
+        f"the crops (chance: {1 / len(c.names):.0%}). Marked: “{c.names[noun]}”, {of} crops."
     )
 
 
@@ -158,5 +158,6 @@ def draw(c: Cloud, gap: np.ndarray, view: str, noun: int) -> State:
     axes.grid(alpha=0.3)
     axes.margins(0.08, 0.12)
     text = words(c, view, noun)
-    alt = f"A scatter plot: crops as dots, words as triangles{' on the other side of a gap' if view == VIEWS[0] else ''}. {text}"
+    far = " on the other side of a gap" if view == VIEWS[0] else ""
+    alt = f"A scatter plot: crops as dots, words as triangles{far}. {text}"
     return State(painted(figure), text, alt)

@@ -14,7 +14,6 @@ alone, so it has no ties; its differences for one point (figure 9) stand beside 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -107,6 +106,11 @@ def oracle_gap(path: str | Path = FILE, question: str = "", source: str = "") ->
     return figure(read(path), question, source)
 
 
+def read(path: str | Path = FILE) -> list[Square]:
+    """The squares of a file. Raises ``InputError`` where there is none."""
+    raise NotImplementedError
+
+
 def figure(squares: Sequence[Square], question: str = "", source: str = "") -> OracleGap:
     """The figure of these squares; ``InputError`` without any."""
     if not squares:
@@ -115,24 +119,28 @@ def figure(squares: Sequence[Square], question: str = "", source: str = "") -> O
     single = f"Paper, 1 click, most confident mask against RITM's: SAM wins on {wins} of {len(PAPER)} data sets."
     several = "The paper prints differences for each data set for one click only."
     oracle = f"Paper, 1 click, oracle: SAM wins on {PAPER_ORACLE}; how far ahead on each is not printed."
+    asked = "With one click, SAM's most confident mask against the baseline's: on how many of "
     return OracleGap(
         squares=[_packed(square) for square in squares],
         words={f"{which} {n}": words(squares, which, n) for which in WHICH for n in CLICKS},
         paper=[{"name": name, "points": points} for name, points in PAPER.items()],
-        paper_words={f"{w} {n}": several if n > 1 else single if w == "confident" else oracle for w in WHICH for n in CLICKS},
+        paper_words={
+            f"{which} {n}": several if n > 1 else single if which == "confident" else oracle
+            for which in WHICH
+            for n in CLICKS
+        },
         clicks=list(CLICKS),
-        question=question or f"With one click, SAM's most confident mask against the baseline's: on how many of {len(squares)} will SAM win?",
+        question=question or f"{asked}{len(squares)} will SAM win?",
         source=source,
     )  # fmt: skip
 
 
 def _packed(square: Square) -> dict[str, Any]:
-    states = {
-        f"{which} {n}": {
-            "verdict": verdict(gap), "points": round(100 * (gap.sam - gap.baseline), 1),
-            "words": f"SAM {gap.sam:.3f}, baseline {gap.baseline:.3f}; difference {100 * (gap.sam - gap.baseline):+.1f} "
-            f"points, 95 % interval from {100 * gap.low:+.1f} to {100 * gap.high:+.1f}".replace("-", "−"),
-        }
-        for (which, n), gap in square.gaps.items()
-    }  # fmt: skip
+    states = {}
+    for (which, n), gap in square.gaps.items():
+        points = 100 * (gap.sam - gap.baseline)
+        text = f"SAM {gap.sam:.3f}, baseline {gap.baseline:.3f}; difference {points:+.1f} points, 95 % interval from "
+        text += f"{100 * gap.low:+.1f} to {100 * gap.high:+.1f}"
+        said = text.replace("-", "−")
+        states[f"{which} {n}"] = {"verdict": verdict(gap), "points": round(points, 1), "words": said}
     return {"name": square.name, "real": square.real, "states": states}

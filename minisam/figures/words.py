@@ -141,8 +141,8 @@ def sentence(asked: Asked, phrase: int, prompt: int) -> str:
     covered = float(answer.mask.mean())
     count = "one mask" if len(truths) == 1 else f"{len(truths)} masks"
     text = (
-        f"{answer.prompt} gives a mask of {covered:.1%} of the image, predicted IoU {answer.predicted:.2f}. True IoU with "
-        f"the nearest of what “{asked.said[phrase].text}” means ({count}): {answer.iou:.2f}."
+        f"{answer.prompt} gives a mask of {covered:.1%} of the image, predicted IoU {answer.predicted:.2f}. "
+        f"True IoU with the nearest of what “{asked.said[phrase].text}” means ({count}): {answer.iou:.2f}."
     )
     if PHRASES[phrase] == PHRASES[-1]:
         text += f" It is the phrase with the lowest IoU of {asked.tried} in this scene."

@@ -5,8 +5,8 @@
 Three kinds of models, three seeds of each, from ``minisam.experiments``: the *generalist* never saw the group of
 domains (``left_out``), the *specialist* was trained on that group as the second annotator draws it
 (``minisam.world.annotators``), its *control* on the same scenes with exact masks. A fourth row, tiny, is a better
-generalist that has seen all domains. All get the boxes of one simulated detector (``detect``), which has learnt from the
-second annotator, as detectors have from their data set's. Their masks are graded under the exact truth and under
+generalist that has seen all domains. All get the boxes of one simulated detector (``detect``), which has learnt from
+the second annotator, as detectors have from their data set's. Their masks are graded under the exact truth and under
 annotators who are 0 to 3 pixels late; the specialist's own is 2 pixels late.
 
 AP is COCO's (``average_precision``), without categories. Boundary IoU is that of the two rims, the pixels of a mask

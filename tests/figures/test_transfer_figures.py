@@ -1,0 +1,256 @@
+"""Figures of chapter 14 about points, instances, edges: what they show was measured, or is what a model says."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import minisam
+from minisam.checkpoints.checkpoint import save_checkpoint
+from minisam_kernels import InputError
+from minisam_kernels.losses.iou import iou
+from minisam_kernels.masks import rle
+from small_models import SMALL
+
+pytest.importorskip("anywidget")
+pytest.importorskip("matplotlib")
+from minisam.figures import blind_rater, edge_map, metric_and_truth, oracle_gap
+from minisam.figures.oracle_gap import CLICKS, PAPER, WHICH, Gap, Square
+from minisam.transfer import specialist
+from minisam.transfer.edges.scores import f_measure
+from minisam.world import HELD_OUT, render
+
+SQUARES, TRUTH, RATER, EDGES = (
+    f"minisam/figures/{name}.py" for name in ("oracle_gap", "metric_and_truth", "blind_rater", "edge_map")
+)
+# wrong version → (file, text in it, its replacement); names are quoted from docstrings
+MUTANTS = {
+    "a tie that is a win": (SQUARES, '"win" if gap.low > 0', '"win" if gap.sam > gap.baseline'),
+    "real sets among the domains": (SQUARES, "if s.real == real and", "if"),
+    "an oracle that is confident": (SQUARES, "s.gaps[which, clicks]) for", 's.gaps["confident", clicks]) for'),
+    "another object's annotation": (TRUTH, "one.annotated[:, one.found.objects[n]]", "one.annotated[:, 0]"),
+    "the smallest object": (TRUTH, "n = max(found", "n = min(found"),
+    "masks that are not cut alike": (TRUTH, "annotated[:, *window], cut", "annotated[:, :side, :side], cut"),
+    "rivals exchanged": (RATER, "one.masks[kind][None]", 'one.masks["generalist"][None]'),
+    "a level too high": (EDGES, 'side="right"', 'side="left"'),
+    "edges between wholes alone": (
+        EDGES,
+        "mask.segmentation] ^= number",
+        "mask.segmentation] ^= number * (not mask.parent)",
+    ),
+    "rows without a lower neighbour": (EDGES, "edges[:-1] |= places[:-1] != places[1:]", "pass"),
+}
+
+
+# ---- oracle_gap ----------------------------------------------------------------------------------------------
+
+
+def squares() -> list[Square]:
+    gap = {"win": Gap(0.7, 0.6, 0.05, 0.15), "loss": Gap(0.5, 0.6, -0.15, -0.05), "tie": Gap(0.61, 0.6, -0.02, 0.04)}
+    names = [("street", False, "win"), ("nuclei", False, "tie"), ("crowd", False, "loss"), ("photos", True, "loss")]
+    return [
+        Square(name, real, {(w, n): gap[v] if w == "confident" else gap["win"] for w in WHICH for n in CLICKS})
+        for name, real, v in names
+    ]
+
+
+def test_squares_are_counted_by_their_intervals() -> None:
+    """Kills: a tie that is a win, real sets among the domains, an oracle that is confident."""
+    assert oracle_gap.tally(squares(), "confident", 1) == {"win": 1, "loss": 2, "tie": 1}
+    assert oracle_gap.tally(squares(), "oracle", 9) == {"win": 4, "loss": 0, "tie": 0}
+    text = oracle_gap.words(squares(), "confident", 3)
+    assert text.startswith("3 clicks, most confident mask: SAM wins on 1 of 3 domains of the world, 1 loss, 1 tie;")
+    assert text.endswith("SAM wins on 0 of 1 real sets, 1 loss, 0 ties.")
+    assert oracle_gap.words([], "oracle", 1).endswith("not measured.")
+
+
+def test_squares_travel_with_the_paper_beside_them() -> None:
+    figure = oracle_gap.figure(squares(), source="#here")
+    assert set(figure.words) == {f"{which} {n}" for which in WHICH for n in CLICKS} == set(figure.paper_words)
+    first = figure.squares[0]["states"]["confident 1"]
+    assert first["verdict"] == "win" and first["points"] == 10.0 and "from +5.0 to +15.0" in first["words"]
+    assert figure.squares[3]["real"] and "−15.0" in figure.squares[3]["states"]["confident 9"]["words"]
+    assert len(PAPER) == 23 and sum(value > 0 for value in PAPER.values()) == 16, "section 7.1"
+    assert "16 of 23" in figure.paper_words["confident 1"] and "all 23" in figure.paper_words["oracle 1"]
+    assert len(json.dumps([figure.squares, figure.words, figure.paper])) < 60_000
+    with pytest.raises(InputError, match="at least one domain"):
+        oracle_gap.figure([])
+
+
+# ---- metric_and_truth, blind_rater ---------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Small random models under the names of the two rivals."""
+    folder = tmp_path_factory.mktemp("models")
+    for seed, kind in enumerate(metric_and_truth.RIVALS):
+        sam = minisam.build(SMALL, seed=seed)
+        save_checkpoint(folder / f"{specialist.KINDS[kind]}-0.safetensors", sam.state_dict(), SMALL, {})
+    return folder
+
+
+def report() -> dict[str, Any]:
+    runs = [
+        {"kind": kind, "seed": seed, **{name: [value + 0.01 * seed] * 5 for name in ("ap", "ap50", "ap75", "iou")}}
+        for kind, value in (("generalist", 0.4), ("specialist", 0.5))
+        for seed in range(2)
+    ]
+    return {"annotations": list(specialist.ANNOTATIONS), "own": specialist.OWN, "runs": runs}
+
+
+def test_examples_are_what_the_models_answer(models: Path) -> None:
+    """Live again, object by object. Kills: another object's annotation, the smallest object, masks that are not cut
+    alike."""
+    several = metric_and_truth.examples(2, models)
+    predictors = {
+        kind: minisam.SamPredictor(minisam.load(specialist.model_path(kind, 0, models)))
+        for kind in metric_and_truth.RIVALS
+    }
+    for example in several:
+        case = specialist.case(example.seed)
+        found = case.found.objects >= 0
+        areas = np.where(found, case.annotated[0].sum(axis=(1, 2))[case.found.objects], -1)
+        n = int(areas.argmax())
+        object_ = case.annotated[:, case.found.objects[n]]
+        side = example.image.shape[0]
+        corner = next(
+            (y, x)
+            for y in range(193 - side)
+            for x in range(193 - side)
+            if np.array_equal(case.image[y : y + side, x : x + side], example.image)
+        )
+        window = np.s_[corner[0] : corner[0] + side, corner[1] : corner[1] + side]
+        assert np.array_equal(example.annotated, object_[:, *window])
+        assert object_.sum() == example.annotated.sum(), "nothing is cut off"
+        for kind, predictor in predictors.items():
+            predictor.set_image(case.image)
+            mask = predictor.predict(box=case.found.boxes[n], multimask_output=False)[0][0]
+            assert np.array_equal(example.masks[kind], mask[window])
+            for a, truth in enumerate(object_):
+                assert example.iou(kind, a) == pytest.approx(float(iou(mask[None], truth[None])[0]))
+        x0, y0 = case.found.boxes[n][:2] - corner[::-1]
+        np.testing.assert_allclose(example.box[:2], [x0, y0])
+
+
+def test_metric_and_truth_says_who_is_ahead(models: Path, tmp_path: Path) -> None:
+    path = tmp_path / "specialist.json"
+    path.write_text(json.dumps(report()))
+    figure = metric_and_truth.metric_and_truth(path, 1, models)
+    assert len(figure.children) == 3, "a question, a curtain, the figure"
+    example = metric_and_truth.examples(1, models)[0]
+    state = metric_and_truth.draw(report(), example, 0)
+    assert "AP 0.405 for the generalist, 0.505 for the specialist; the specialist is ahead by 0.100" in state.words
+    assert "Paper, COCO: SAM 46.5, ViTDet 51.0" in state.words and state.picture.ndim == 3
+    with pytest.raises(InputError, match="at least one object"):
+        metric_and_truth.metric_and_truth(path, 0, models)
+    path.write_text("{}")
+    with pytest.raises(InputError, match=r"python -m minisam\.transfer\.specialist wrote"):
+        metric_and_truth.read(path)
+    with pytest.raises(InputError, match="expected the generalist of seed 0"):
+        metric_and_truth.examples(1, tmp_path)
+
+
+def test_rater_carries_both_masks(models: Path) -> None:
+    """Kills: rivals exchanged."""
+    figure = blind_rater.blind_rater(2, models)
+    for pair, example in zip(figure.pairs, metric_and_truth.examples(2, models), strict=True):
+        shape = (pair["height"], pair["width"])
+        with Image.open(io.BytesIO(pair["jpeg"])) as image:
+            assert image.size == shape[::-1]
+        for kind in metric_and_truth.RIVALS:
+            mask = rle.decode(rle.from_string(pair["masks"][kind].encode()), shape)
+            assert np.array_equal(mask, example.masks[kind])
+            assert pair["iou"][kind]["exact"] == pytest.approx(example.iou(kind, 0), abs=6e-4)
+            assert pair["iou"][kind]["annotator"] == pytest.approx(example.iou(kind, 3), abs=6e-4)
+    assert figure.votes == [] and "mean grades between 7 and 9" in figure.paper
+    with pytest.raises(InputError, match="at least one pair"):
+        blind_rater.blind_rater(0, models)
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="no node on this machine: the page's side is not tested")
+def test_page_decodes_the_masks_of_the_rater() -> None:
+    rng = np.random.default_rng(0)
+    masks = [rng.random((33, 20)) < p for p in (0, 0.01, 0.4, 1)]
+    texts = [rle.to_string(rle.encode(mask[None])[0]).decode() for mask in masks]
+    address = json.dumps(Path(blind_rater.__file__).with_suffix(".js").as_uri())
+    script = f"import {{ decodeText }} from {address};"
+    script += f"console.log(JSON.stringify({json.dumps(texts)}.map((text) => [...decodeText(text, 20, 33)])));"
+    done = subprocess.run(["node", "--input-type=module", "-e", script], capture_output=True, text=True, check=True)
+    assert np.array_equal(np.array(json.loads(done.stdout), bool).reshape(4, 33, 20), np.stack(masks))
+
+
+# ---- edge_map ------------------------------------------------------------------------------------------------
+
+
+def test_scene_edges_lie_between_its_masks() -> None:
+    """Every edge pixel has a neighbour in other masks, and every mask's outline is near one. Kills: edges between
+    wholes alone, rows without a lower neighbour."""
+    from scipy.ndimage import binary_dilation
+
+    scene = render(HELD_OUT + 8, 96)
+    edges = edge_map.true_edges(scene)
+    near = binary_dilation(edges, np.ones((5, 5)))
+    for mask in scene.masks:
+        inside = np.pad(mask.segmentation, 1, mode="edge")
+        differs = np.zeros_like(mask.segmentation)
+        for dy, dx in ((0, 1), (1, 0), (1, 2), (2, 1)):
+            differs |= inside[1:-1, 1:-1] != inside[dy : dy + 96, dx : dx + 96]
+        assert near[differs].mean() > 0.98
+    assert 0 < edges.mean() < 0.2
+
+
+def test_maps_survive_the_journey() -> None:
+    """What the page cuts out of a PNG is what a threshold leaves of the map. Kills: a level too high."""
+    rng = np.random.default_rng(0)
+    edges = rng.random((20, 30)) * (rng.random((20, 30)) < 0.3)
+    edges[0, :3] = np.array(edge_map.LEVELS[:3]) / 255
+    sent = edge_map.quantised(edges)
+    with Image.open(io.BytesIO(edge_map._png(sent))) as image:
+        assert image.mode == "L" and np.array_equal(np.asarray(image), sent)
+    for level in edge_map.LEVELS:
+        assert np.array_equal(sent >= level, 255 * edges >= level)
+
+
+def test_edge_figure_is_what_the_model_answers() -> None:
+    sam = minisam.build(SMALL, seed=1)
+    figure = edge_map.edge_map(sam, seeds=[HELD_OUT + 8], grids=(2, 3), source="#x")
+    (scene,) = figure.scenes
+    names = [one["name"] for one in scene["maps"]]
+    assert names == [f"{n} × {n} points, {which}" for n in (2, 3) for which in ("all masks", "after NMS")]
+    predictor = minisam.SamPredictor(sam)
+    predictor.set_image(render(HELD_OUT + 8, 64).image)
+    truth = edge_map.true_edges(render(HELD_OUT + 8, 64))
+    for one, (_, count, edges) in zip(scene["maps"], [m for n in (2, 3) for m in edge_map.maps_of(predictor, n)]):
+        with Image.open(io.BytesIO(one["png"])) as image:
+            assert np.array_equal(np.asarray(image), edges) and one["masks"] == count
+        assert one["curve"] == edge_map.curve(edges, truth) and len(one["curve"]) == len(figure.levels)
+        for point in one["curve"]:
+            f = float(f_measure(np.array(point["recall"]), np.array(point["precision"])))
+            assert point["f"] == pytest.approx(f, abs=2e-4)
+    assert scene["maps"][1]["masks"] <= scene["maps"][0]["masks"]
+    with pytest.raises(InputError, match="at least one scene and one grid"):
+        edge_map.edge_map(sam, grids=())
+
+
+def test_a_perfect_map_is_found_whole() -> None:
+    truth = edge_map.true_edges(render(HELD_OUT + 8, 64))
+    (point,) = edge_map.curve(np.where(truth, 255, 0).astype(np.uint8), truth, [128])
+    assert point == {"precision": 1.0, "recall": 1.0, "f": 1.0, "pixels": int(truth.sum())}
+
+
+@pytest.mark.parametrize("name", ["oracle_gap", "blind_rater", "edge_map"])
+def test_every_page_asks_first_and_reads_out(name: str) -> None:
+    """A guess comes before what is shown, controls have names, states are read out, and the source is linked."""
+    page = (Path(blind_rater.__file__).parent / f"{name}.js").read_text()
+    assert re.search("guess|Guess", page) and 'role="status"' in page and "aria-label" in page
+    assert 'model.get("source")' in page and f"minisam/figures/{name}.py" in page
