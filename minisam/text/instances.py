@@ -46,8 +46,8 @@ def embed_masks(
     image : ndarray, shape (H, W, 3), uint8
     masks : list of ndarray, shape (H, W), bool
     rng : numpy.random.Generator, optional
-        Draws margin and background of ``copies`` crops of each mask, as in training. Without it there is one crop of 1.5
-        times the box's side, black around the object.
+        Draws margin and background of ``copies`` crops of each mask, as in training. Without it a crop has 1.5 times
+        the box's side and is black around the object.
     copies : int
 
     Returns

@@ -23,7 +23,7 @@ from small_models import SMALL
 
 pytestmark = pytest.mark.usefixtures("torch_at_one_thread")
 MUTANTS = {
-    "the other tap": ("minisam/training/text_prompts.py", "self.tap[0], self.tap[1], None", "self.tap[1], self.tap[0], None"),
+    "the other tap": ("minisam/training/text_prompts.py", "self.tap[0], self.tap[1]", "self.tap[1], self.tap[0]"),
     "the first answer alone": (
         "minisam/training/text_prompts.py",
         "for answer in answers.unbind(1)]",
@@ -124,7 +124,9 @@ def test_scenes_go_on_after_a_stop(tmp_path, predictor) -> None:
         assert np.array_equal(mask.segmentation, other.segmentation)
         assert (mask.name, mask.level, mask.parent, mask.area) == (other.name, other.level, other.parent, other.area)
     predictor.set_image(original.image)
-    assert np.allclose(again.array("embeddings.f16")[2], np.moveaxis(predictor.features[0], 0, -1), atol=1e-2, rtol=1e-3)
+    assert np.allclose(
+        again.array("embeddings.f16")[2], np.moveaxis(predictor.features[0], 0, -1), atol=1e-2, rtol=1e-3
+    )
     assert "expected scenes of" in refusal(TextScenes, tmp_path / "a", predictor, 1)
 
 
@@ -167,8 +169,7 @@ def test_a_training_stops_goes_on_and_starts_from_another(tmp_path, monkeypatch)
     new = Trainer(turned, tmp_path / "turned").task
     assert old.stream.towers != new.stream.towers
     crops = [torch.tensor(task.stream.table["crops"].astype(np.float32)).flatten(0, 1) for task in (old, new)]
-    average = {name: value for name, value in Trainer(s, tmp_path / "whole").average.items()}
-    old.model.load_state_dict(average)
+    old.model.load_state_dict(Trainer(s, tmp_path / "whole").average)
     with torch.no_grad():
         tokens = [task.model.prompt_encoder.text_projection(c) for task, c in zip((old, new), crops)]
     assert torch.allclose(*tokens, atol=2e-2)

@@ -32,7 +32,7 @@ MUTANTS = {
         "denoted = np.array([masks[i] for i in phrase.masks])",
         "denoted = np.array([masks[i] for i in phrase.masks[:1]])",
     ),
-    "questions drawn again": ("minisam/transfer/text.py", "np.bincount(number, values)", "np.bincount(number, values) * 0 + 1"),
+    "questions drawn again": ("minisam/transfer/text.py", "_, number = ", "number = np.arange(len(groups)); _ = "),
     "a truth found twice": ("minisam/transfer/text.py", "                free[best] = False\n", ""),
     "small truths count": ("minisam/transfer/text.py", "right += int(large[best])", "right += 1"),
 }
