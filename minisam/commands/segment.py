@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from minisam.commands.segment_text import run_all, text_predictor, understood
 from minisam.console import add_model, compilation, load_model, progress
 from minisam_kernels.runtime.errors import InputError
 
@@ -59,7 +60,7 @@ def add(parsers: Any) -> None:
     boxes = "a box around the object; several are one object each"
     parser.add_argument("--box", metavar="X0,Y0,X1,Y1", type=box, action="append", default=[], help=boxes)
     parser.add_argument("--mask", metavar="PNG", help="a rough mask of the image's size, white on black")
-    words = 'words for it, such as "a red car" or "the wheel of the red car", alone or with points and a box (tiny alone)'
+    words = 'words for it, "a red car" or "the wheel of the red car", alone or with points and a box (tiny only)'
     parser.add_argument("--text", metavar="WORDS", help=words)
     parser.add_argument("--all", action="store_true", help="with --text: every one that the words denote")
     parser.add_argument("--single", action="store_true", help="one mask, not the three of an ambiguous prompt")
@@ -96,18 +97,16 @@ def run(options: argparse.Namespace) -> int:
     if not (options.point or options.box or options.mask or options.text is not None):
         raise InputError("expected a prompt (--point, --box, --mask or --text), got none")
     if options.all:
-        from minisam.commands.segment_text import run_all
-
         return run_all(options)
-    if options.text is not None and (options.point or options.box or options.mask):
-        options.single = True  # words and a place mean one thing
+    if options.text is not None:
+        options.text = understood(options.text)
+        options.single |= bool(options.point or options.box or options.mask)  # words and a place mean one thing
     if len(options.box) > 1 and (options.point or options.mask or options.text is not None):
         raise InputError(f"expected --point, --mask and --text with one box, got {len(options.box)} boxes")
     named, mask_paths = _outputs(options)
 
     import numpy as np
 
-    from minisam.commands.segment_text import text_predictor
     from minisam.files.atomic import atomic
     from minisam.files.images import nearly_black, read_image, read_mask, save_png
     from minisam.model.inputs import check_prompts

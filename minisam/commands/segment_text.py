@@ -34,7 +34,7 @@ def text_predictor(sam: Sam, text: str) -> tuple[TextPredictor, np.ndarray]:
     from minisam.text.predictor import TextPredictor, with_text
 
     predictor = TextPredictor(with_text(sam))
-    return predictor, predictor.embed_texts([understood(text)])
+    return predictor, predictor.embed_texts([text])
 
 
 def run_all(options: argparse.Namespace) -> int:
@@ -105,5 +105,6 @@ def table(report: dict[str, Any], image: str, written: list[str]) -> str:
         lines.append("mask  similarity  predicted IoU      area  box (x, y, width, height)")
     for number, entry in enumerate(report["annotations"]):
         box = ", ".join(map(str, entry["bbox"]))
-        lines.append(f"{number:4}  {entry['similarity']:10.3f}  {entry['predicted_iou']:13.3f}  {entry['area']:8}  {box}")
+        scores = f"{entry['similarity']:10.3f}  {entry['predicted_iou']:13.3f}"
+        lines.append(f"{number:4}  {scores}  {entry['area']:8}  {box}")
     return "\n".join(lines + [f"wrote {path}" for path in written])

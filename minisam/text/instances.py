@@ -46,8 +46,8 @@ def embed_masks(
     image : ndarray, shape (H, W, 3), uint8
     masks : list of ndarray, shape (H, W), bool
     rng : numpy.random.Generator, optional
-        Draws margin and background of ``copies`` crops of each mask, as in training. Without it there is one crop of 1.5
-        times the box's side, black around the object.
+        Draws margin and background of ``copies`` crops of each mask, as in training. Without it a crop has 1.5 times
+        the box's side and is black around the object.
     copies : int
 
     Returns
@@ -60,7 +60,7 @@ def embed_masks(
     pixels = np.array([c.pixels for c in cut], np.uint8).reshape(-1, side, side, 3)
     # without its background, the whole crop is the object's
     inside = np.array([c.inside | (not c.background) for c in cut], bool).reshape(-1, side, side)
-    return clip.embed_image(pixels, inside).reshape(len(masks), copies, -1)
+    return clip.embed_image(pixels, inside).reshape(len(masks), copies, clip.config.embed_dim)
 
 
 class Instances:
@@ -140,7 +140,7 @@ def _mask(record: dict[str, Any]) -> np.ndarray:
 
 def _overlaps(masks: list[np.ndarray]) -> np.ndarray:
     """IoU of every mask (H, W) with every other, (N, N), counted on every other row and column."""
-    flat = np.array([mask[::2, ::2].ravel() for mask in masks], np.float32).reshape(len(masks), -1)
+    flat = np.array([mask[::2, ::2].ravel() for mask in masks] or [[]], np.float32)[: len(masks)]
     both = flat @ flat.T
     area = flat.sum(1)
     return both / np.maximum(area[:, None] + area - both, 1)

@@ -100,8 +100,8 @@ class TextPredictor(SamPredictor):
     def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
         """The prompts that texts become: CLIP's vectors, moved to where those of images lie.
 
-        Texts and images have means that are apart (Liang et al. 2022, "Mind the gap"); the tuned decoder has seen images
-        alone. So the difference of the two means over the training scenes, a constant of the weights, is added.
+        Texts and images have means that are apart (Liang et al. 2022, "Mind the gap"), and the tuned decoder has seen
+        images alone. So the difference of the two means over the training scenes, a part of the weights, is added.
 
         Parameters
         ----------

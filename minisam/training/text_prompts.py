@@ -292,7 +292,11 @@ class TextTask(nn.Module):
         """Return what a file of weights holds: the heads as float16, and how far the texts' mean is from the images'."""
         kept = {name: value.astype(np.float16) for name, value in state.items()}
         shift = self.stream.table["image_mean"] - self.stream.table["text_mean"]
-        return kept | {"text_shift": shift.astype(np.float16)}, None, {"tuned_from": self.tuned_from, "towers": self.stream.towers}
+        return (
+            kept | {"text_shift": shift.astype(np.float16)},
+            None,
+            {"tuned_from": self.tuned_from, "towers": self.stream.towers},
+        )
 
     def compile_parts(self, **how: Any) -> None:
         """Nothing is compiled."""
@@ -306,7 +310,9 @@ class TextTask(nn.Module):
         tokens = self.model.prompt_encoder.text_projection(F.normalize(vectors, dim=2))[:, :, None]  # (B, K, 1, C)
         # the embedding alone
         answer = self.decode(batch["embedding"], tokens[:, :texts].flatten(0, 1))
-        loss, figures = text_loss(*answer, right[:, :texts].flatten(0, 1), batch["known"][:, :texts].flatten(0, 1), grading)
+        loss, figures = text_loss(
+            *answer, right[:, :texts].flatten(0, 1), batch["known"][:, :texts].flatten(0, 1), grading
+        )
         loss = loss * texts
         # with a point of the mask
         point = prompts.sample_pixels(truth[:, texts], points.points[:, 0])
@@ -340,7 +346,9 @@ class TextTask(nn.Module):
         return (coords + 0.5) * ratio - 0.5
 
 
-def text_loss(low_res: Tensor, confidence: Tensor, answers: Tensor, known: Tensor, s: Settings) -> tuple[Tensor, Figures]:
+def text_loss(
+    low_res: Tensor, confidence: Tensor, answers: Tensor, known: Tensor, s: Settings
+) -> tuple[Tensor, Figures]:
     """Grade the answer to an embedding alone: low_res (M, 4, L, L), answers (M, G, L, L), known (M, G).
 
     Of every mask and right answer the closest pair learns, among masks 1–3 and for the single mask 0; a mask's true IoU
@@ -367,7 +375,21 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m minisam.training.text_prompts", description=main.__doc__)
     parser.add_argument("folder", metavar="OUT", help="where the training lives")
     defaults = TextSettings()
-    for name in ("scenes", "count", "steps", "batch", "masks", "lr", "warmup", "seed", "alike", "noise", "precision", "towers", "start"):
+    for name in (
+        "scenes",
+        "count",
+        "steps",
+        "batch",
+        "masks",
+        "lr",
+        "warmup",
+        "seed",
+        "alike",
+        "noise",
+        "precision",
+        "towers",
+        "start",
+    ):
         value = getattr(defaults, name)
         parser.add_argument(f"--{name}", type=type(value), default=value, help=f"default {value}")
     parser.add_argument("--minutes", type=float, default=math.inf, help="stop after so long, saved")

@@ -77,7 +77,8 @@ def ask(number: int, scene: Scene, pool: list[str]) -> list[Question]:
     fit = [
         phrase
         for phrase in every
-        if any(large_enough(masks[i], SMALLEST) for i in phrase.masks) and max(masks[i].mean() for i in phrase.masks) <= 0.9
+        if any(large_enough(masks[i], SMALLEST) for i in phrase.masks)
+        and max(masks[i].mean() for i in phrase.masks) <= 0.9
     ]
     mixed = [fit[i] for i in rng.permutation(len(fit))]
     wholes = [phrase for phrase in mixed if phrase.level == "whole"]
@@ -275,7 +276,12 @@ def tables(report: dict[str, Any]) -> list[Table]:
     columns = ["words", "domain", "masks", "area", "word", "image", "scene"]
     return [
         Table("Words: mean IoU", ["prompt", *groups], rows, notes),
-        Table("Differences of mean IoU", ["difference", "mean", "from", "to"], differences, ["95 %, bootstrap over scenes."]),
+        Table(
+            "Differences of mean IoU",
+            ["difference", "mean", "from", "to"],
+            differences,
+            ["95 %, bootstrap over scenes."],
+        ),
         Table("Where words fall furthest behind the image", columns, failed),
     ]
 
