@@ -55,12 +55,12 @@ class Run:
 def settings(run: Run, data: Sequence[str], work: Path, share: float = 1.0) -> Common:
     """The settings of a training; ``share`` of its steps for a trial."""
     steps = max(1, round(share * (STEPS if run.group else BASE_STEPS)))
-    base: Settings | ClickSettings = Settings(depth=6, width=64, masks=3)
-    if run.kind == "clicks":
-        base = ClickSettings(masks=2)  # a step of them takes about as many processor seconds
+    base: Settings | ClickSettings = Settings(depth=6, width=64, masks=3, optimizer="muon", lr=2e-3)
+    if run.kind == "clicks":  # a step with two masks an image takes about as many processor seconds
+        base = ClickSettings(masks=2, optimizer="adamw", lr=1e-3)
     base = dataclasses.replace(
-        base, rounds=3, size=SIDE, steps=steps, batch=16, optimizer="muon", lr=2e-3, warmup=min(50, steps // 4),
-        decay="cosine", average=0.99, seed=run.seed, world=0.0, data=tuple(data), hold_out=HOLD_OUT,
+        base, rounds=3, size=SIDE, steps=steps, batch=16, warmup=min(50, steps // 4), decay="cosine", average=0.99,
+        seed=run.seed, world=0.0, data=tuple(data), hold_out=HOLD_OUT,
     )  # fmt: skip
     if not run.group:
         return base

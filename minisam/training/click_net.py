@@ -9,6 +9,9 @@ the network answers and a click goes into the middle of the larger error (``corr
 for the normalised focal loss (α = ½, γ = 2). What differs: the network is small and has U-Net's shape instead of
 HRNet's; it begins from nothing instead of ImageNet; and there are four answers instead of one. The first is RITM's.
 Of the other three, only the closest learns, as in SAM, so that an oracle has three to choose from here as well.
+
+The loss hardly falls, since it is normalised: IoU is what shows that something is learnt. AdamW at a rate of 1e-3 is
+quicker here than Muon at 2e-3: mean IoU .22 and .14 after 180 steps of 4 images (one seed).
 """
 
 from __future__ import annotations
@@ -69,7 +72,7 @@ class ClickSettings(Common):
 
 
 class Convolution(nn.Module):
-    """A convolution without bias, batch norm and perhaps ReLU; the weight is a matrix, so that Muon takes it."""
+    """A convolution without bias, batch norm and perhaps ReLU; the weight is kept as a matrix (C_out, C_in · k²)."""
 
     mean: Tensor
     variance: Tensor

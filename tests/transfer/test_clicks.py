@@ -214,7 +214,9 @@ def test_sam_is_clicked_as_one_object_at_a_time(sam):
     sam.set_image(image)
     values = play(SamClicks(sam), np.stack(masks), 4, sam_clicks)
     for truth, row in zip(masks, values):
-        rounds = interact(sam, truth, centre_point(truth), None, [True] * 3, lambda _, mask, t=truth: next_click(mask, t))
+        rounds = interact(
+            sam, truth, centre_point(truth), None, [True] * 3, lambda _, mask, t=truth: next_click(mask, t)
+        )
         np.testing.assert_allclose(row, [r.iou for r in rounds], atol=1e-6)
 
 
