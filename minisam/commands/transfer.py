@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minisam.console import add_model, need, positive
+from minisam.transfer import clicks, instances, left_out, proposals, text
+from minisam.transfer.edges import task as edges
 from minisam_kernels.runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -38,6 +40,8 @@ def add(parsers: Any) -> None:
     points.add_argument("--plot", metavar="PATH", help="draw predicted against true IoU as a PNG")
     points.add_argument("--worst", metavar="PATH", help="draw the objects that the model gets most wrong as a PNG")
     points.set_defaults(run=run_points)
+    for task in (clicks, left_out, edges, proposals, instances, text):  # light: what they run is imported then
+        task.add(tasks)
 
     suite = tasks.add_parser(
         "suite",
@@ -68,8 +72,24 @@ def run_points(options: argparse.Namespace) -> int:
 
 
 def jobs(real: Path | None = None) -> list[Job]:
-    """Every task's jobs; ``real``: also those on the sets in this folder."""
-    return []
+    """Every task's jobs; ``real``: also those on the sets in this folder, or in its folders dev and train."""
+    from minisam.reports.environment import ROOT
+    from minisam.transfer import specialist
+
+    models, sets, drawn = ROOT / "benchmarks" / "transfer" / "models", real, real
+    if (
+        real is not None and (real / "dev").is_dir()
+    ):  # of the sets in train the models have seen all but every 20th image
+        sets, drawn = real / "dev", real / "train"
+    return [
+        *left_out.jobs(models, real, processes=1),
+        *clicks.jobs(),
+        *edges.jobs(drawn),
+        *proposals.jobs(sets),
+        *instances.jobs(sets),
+        *specialist.jobs(models),
+        *text.jobs(),
+    ]
 
 
 def run_suite(options: argparse.Namespace) -> int:

@@ -20,17 +20,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from minisam.annotator import chance_by_area
-from minisam.model.preprocess import input_size, resize_image
-from minisam.transfer.depth import depths
-from minisam.transfer.held_out import Case
 from minisam.transfer.intervals import interval, text
-from minisam.transfer.report import Table
+from minisam.transfer.report import Job, Table
 from minisam_kernels import InputError
-from minisam_kernels.losses.iou import iou
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # and in functions what loads the compiler: the command line reads ``add`` of every task
     from minisam.predictor import SamPredictor
+    from minisam.transfer.held_out import Case
 
 POINTS = (1, 2, 3, 5, 9)  # after so many clicks SAM's protocol looks
 MOST, TARGETS = 20, (0.85, 0.9)  # clicks of RITM's protocol at most, and the IoU that they shall reach
@@ -81,6 +77,8 @@ Rule = Callable[[np.ndarray, np.ndarray, np.ndarray], Clicks]  # masks, truths, 
 def sam_clicks(masks: np.ndarray, truths: np.ndarray, clicked: np.ndarray) -> Clicks:
     """Click as ``annotator.next_click`` does, for a batch: the deeper error, a missing one if both are equally deep;
     where nothing differs the truth's centre is confirmed. What was clicked before does not matter."""
+    from minisam.transfer.depth import depths
+
     missing, extra = depths(truths & ~masks), depths(masks & ~truths)
     right = ~(masks ^ truths).any((1, 2))
     missing[right] = depths(truths[right])
@@ -90,6 +88,8 @@ def sam_clicks(masks: np.ndarray, truths: np.ndarray, clicked: np.ndarray) -> Cl
 def ritm_clicks(masks: np.ndarray, truths: np.ndarray, clicked: np.ndarray) -> Clicks:
     """Click as RITM's published code does. Where every wrong pixel has been clicked, it is the first pixel of the
     image, as background: there too this is their rule."""
+    from minisam.transfer.depth import depths
+
     missing, extra = depths(truths & ~masks) * ~clicked, depths(masks & ~truths) * ~clicked
     return _deepest(missing, extra, missing.max((1, 2)) > extra.max((1, 2)))
 
@@ -124,6 +124,8 @@ def play(
     ndarray, shape (B, rounds), float64
         IoU after each click; NaN after ``enough``.
     """
+    from minisam_kernels.losses.iou import iou
+
     count, shape = len(truths), truths.shape[1:]
     result = np.full((count, rounds), np.nan)
     active = np.arange(count)
@@ -179,7 +181,10 @@ def measure(model: Model, case: Case) -> dict[str, np.ndarray]:
 def reduced(case: Case, side: int | None, objects: int | None = None, seed: int = 0) -> Case:
     """The case with its longer side reduced to ``side``, without masks below ``LEAST`` pixels there, and of the others
     at most so many ``objects``, drawn with a chance ∝ √area as in training."""
+    from minisam.annotator import chance_by_area
+    from minisam.model.preprocess import input_size, resize_image
     from minisam.training.sources import resize_masks
+    from minisam.transfer.held_out import Case
 
     image, masks = case.image, case.masks
     height, width = image.shape[:2]
@@ -252,6 +257,20 @@ def table(report: dict[str, Any]) -> Table:
     failed = [f"{name} {entry['failed'][-1]:.0%}" for name, entry in report["models"].items()]
     notes.append(f"Not at an IoU of {TARGETS[-1]:g} after {MOST} clicks: {', '.join(failed)}.")
     return Table(f"Clicks: {report['set']}", columns, rows, notes)
+
+
+def jobs(scenes: int = 12, objects: int = 4) -> list[Job]:
+    """The suite's job: tiny, which has seen every domain."""
+
+    def run() -> list[Table]:
+        from minisam.checkpoints.loading import load
+        from minisam.predictor import SamPredictor
+
+        model = SamClicks(SamPredictor(load("tiny")))
+        model.name = "tiny (has seen)"
+        return [table(evaluate([model], None, world=scenes, objects=objects))]
+
+    return [Job("clicks-tiny", f"minisam transfer clicks --world {scenes} --objects {objects}", run)]
 
 
 # ---- the command -----------------------------------------------------------------------------------------------------

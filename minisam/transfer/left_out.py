@@ -29,12 +29,11 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from minisam.transfer.clicks import LEAST, POINTS, Model, SamClicks, measure_all, reduced
-from minisam.transfer.held_out import Case
 from minisam.transfer.left_out_report import (
     GROUPS,
     HOLD_OUT,
@@ -51,6 +50,9 @@ from minisam.transfer.left_out_report import (
 from minisam.transfer.report import Job, Table, markdown
 from minisam_kernels import InputError
 
+if TYPE_CHECKING:
+    from minisam.transfer.held_out import Case
+
 MODELS = Path("benchmarks/transfer/models")
 
 
@@ -59,6 +61,7 @@ MODELS = Path("benchmarks/transfer/models")
 
 def domain_cases(domain: str, scenes: int) -> Iterator[Case]:
     """Yield a domain's first held-out scenes at the models' size."""
+    from minisam.transfer.held_out import Case
     from minisam.world import HELD_OUT, render
 
     for number in range(scenes):

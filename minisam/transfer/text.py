@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minisam.annotator import centre_point
 from minisam.transfer.report import Job, Table, markdown
 
 if TYPE_CHECKING:
@@ -115,6 +114,7 @@ def best_iou(masks: np.ndarray, truths: np.ndarray) -> np.ndarray:
 
 def measure(predictor: TextPredictor, tiny: Any, scene: Scene, question: Question) -> dict[str, float]:
     """Measure every row of ``ROWS`` for a question; the scene is set in both predictors."""
+    from minisam.annotator import centre_point
     from minisam.text.instances import embed_masks
 
     truths = question.masks
