@@ -105,5 +105,6 @@ def run_suite(options: argparse.Namespace) -> int:
         print("\n".join(f"{job.name}: {job.command}" for job in listed()))
         return 0
     failed = suite(listed, Path(options.output), options.only, options.processes, options.again, real)
-    print(f"{Path(options.output) / 'suite.md'}: {f'{failed} jobs failed' if failed else 'every job has its result'}")
+    result = f"{failed} job{'s' * (failed > 1)} failed" if failed else "every job has its result"
+    print(f"{Path(options.output) / 'suite.md'}: {result}")
     return 1 if failed else 0

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 import chapter
+from minisam.annotator import centre_point, tight_box
 from minisam.exercises import chapter_14, verdict
 from minisam.world import HELD_OUT, render
+from minisam_kernels.losses.iou import iou_numpy
 
 pytest.importorskip("ipywidgets")
 pytest.importorskip("matplotlib")
@@ -101,7 +103,11 @@ WRONG = {
         lambda c, t: (c.shape[1] - (c >= t)[:, ::-1].argmax(axis=1)).mean(),
         "first time counts|number 1",
     ),
-    "without the failed": ("14.1", lambda c, t: np.nanmean(first(c, t, np.nan)), "counts as all clicks"),
+    "without the failed": (
+        "14.1",
+        lambda c, t: first(c, t, np.nan)[(c >= t).any(axis=1)].mean(),
+        "counts as all clicks",
+    ),
     "the failed are 0": ("14.1", lambda c, t: first(c, t, 0).mean(), "counts as all clicks"),
     "one more": ("14.1", lambda c, t: first(c, t, c.shape[1] + 1).mean(), "counts as all clicks"),
     "the sum": ("14.1", lambda c, t: first(c, t).sum(), "mean"),
@@ -134,7 +140,7 @@ def test_wrong_answers_get_a_hint(name: str) -> None:
 
 
 def test_claim_two_old_detectors_find_a_face_and_every_coin() -> None:
-    """The cell's own code: each box gives a mask inside of it, more or less, and not all of it."""
+    """The cell's own code: each box gives a mask that fills much of it and hardly leaves it."""
     cell = re.search(r"```\{code-cell\} ipython3\n(import numpy.*?)```", TEXT, re.DOTALL)
     assert cell
     names: dict[str, Any] = {}
@@ -143,33 +149,35 @@ def test_claim_two_old_detectors_find_a_face_and_every_coin() -> None:
     assert len(faces) == 1 and len(coins) == 24
     for _, (left, top, right, bottom), mask in [*faces, *coins]:
         inside = mask[max(int(top) - 4, 0) : int(bottom) + 4, max(int(left) - 4, 0) : int(right) + 4].sum()
-        assert inside > 0.95 * mask.sum()
-        assert 0.4 < mask.sum() / ((right - left) * (bottom - top)) < 0.95
+        assert inside > 0.95 * mask.sum() > 0.4 * (right - left) * (bottom - top)
 
 
 def test_claim_a_box_leaves_less_to_an_oracle_than_a_point() -> None:
-    from minisam.transfer.prompting import measure_model
-
+    """On the chapter's own scenes, where every one is asked about one object, not five."""
     predictor = minisam.SamPredictor(minisam.load("tiny"))
     gaps = []
-    for seed in range(4):
+    for seed in range(16):
         scene = render(HELD_OUT + seed, predictor.model.config.image_size)
+        truth = next(m.segmentation for m in scene.masks if m.area > 400)
         predictor.set_image(scene.image)
-        for mask in [m.segmentation for m in scene.masks if m.area > 400][:4]:
-            figures = measure_model(predictor, mask)[0]
-            gaps.append([figures[f"{kind}_best"] - figures[f"{kind}_confident"] for kind in ("point", "box")])
+        prompts: tuple[dict[str, Any], ...] = (
+            {"point_coords": [centre_point(truth)], "point_labels": [1]},
+            {"box": tight_box(truth)},
+        )
+        answers = [predictor.predict(**prompt) for prompt in prompts]
+        true = [iou_numpy(masks, truth[None]) for masks, _, _ in answers]
+        gaps.append([t.max() - t[scores.argmax()] for t, (_, scores, _) in zip(true, answers)])
     point, box = np.mean(gaps, axis=0)
-    assert point > 2 * box > 0
+    assert point > box > 0
 
 
-def test_claim_hardly_a_whole_is_alone_of_its_name() -> None:
-    from minisam.world.captions import base_name
-
+def test_claim_few_wholes_are_alone_of_their_name() -> None:
+    """In scenes that training draws from: fewer than one in four; the rest share theirs with another."""
     alone = []
-    for seed in range(60):
-        names = [base_name(m.name) for m in render(HELD_OUT + seed, 96).masks if m.level == "whole"]
+    for seed in range(40):
+        names = [m.name for m in render(HELD_OUT + seed, 96).masks if m.level == "whole"]
         alone += [names.count(name) == 1 for name in names]
-    assert 0.1 < np.mean(alone) < 0.25
+    assert 0.1 < np.mean(alone) < 0.3
 
 
 def test_claims_from_the_paper_agree_with_each_other() -> None:
@@ -199,6 +207,6 @@ def table(head: str) -> list[list[str]]:
 def test_every_table_of_ours_was_measured() -> None:
     """Kills a page that promises a table which the suite's report does not have."""
     calls = re.findall(r'^ours\("([\w -]+)"(?:, "([^"]+)")?\)', TEXT, re.MULTILINE)
-    assert {name for name, _ in calls} >= {"points", "edges", "proposals", "instances", "specialist", "text"}
+    assert {name for name, _ in calls} >= {"left-out", "edges", "proposals", "instances", "specialist", "text"}
     for name, title in calls:
         assert "| --- |" in suite_tables.page(name, title)
