@@ -67,7 +67,7 @@ def nearest_first(found: Any, drawn: Any, distance: float) -> int:
 def first_free(found: Any, drawn: Any, distance: float) -> int:
     taken: set[int] = set()
     for row in near(found, drawn, distance):
-        taken |= set([j for j in np.flatnonzero(row) if j not in taken][:1])
+        taken |= set([j for j in np.flatnonzero(row).tolist() if j not in taken][:1])
     return len(taken)
 
 

@@ -38,8 +38,13 @@ def test_the_suite_lists_its_jobs(tmp_path: Path, capsys: pytest.CaptureFixture[
 def test_the_suite_says_how_many_failed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = []
-    monkeypatch.setattr(module, "suite", lambda *arguments: asked.append(arguments) or len(asked) - 1)
+    asked: list[tuple] = []
+
+    def count(*arguments: object) -> int:
+        asked.append(arguments)
+        return len(asked) - 1
+
+    monkeypatch.setattr(module, "suite", count)
     code, out, _ = run(capsys, "transfer", "suite", "-o", str(tmp_path), "--only", "text", "--processes", "2")
     assert code == 0 and "every job has its result" in out
     jobs, folder, *others = asked[0]
