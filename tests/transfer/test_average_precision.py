@@ -11,6 +11,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+from sklearn import metrics
 
 from minisam.transfer.average_precision import RECALLS, THRESHOLDS, Objects, Tally
 from minisam.transfer.labelled import Annotation, LabelledImage
@@ -126,9 +129,6 @@ def test_curves_are_those_of_pycocotools(seed, by_category, limits):
     """Every element. Kills: an object found twice, a crowd found once, ignored objects first, a crowd's whole area in
     its IoU, the later of equal runs lost, boxes one pixel short, no largest precision, answers beyond k, a range
     without its ends, unstable sizes."""
-    from pycocotools.coco import COCO
-    from pycocotools.cocoeval import COCOeval
-
     truth, answers = draw(seed)
     if not answers:
         return
@@ -187,7 +187,6 @@ def test_figures_are_those_of_lvis_api(seed):
 
 def test_curve_is_the_one_of_scikit_learn():
     """At one threshold, from who was right alone. Kills: no largest precision."""
-    metrics = pytest.importorskip("sklearn.metrics")
     truth, answers = draw(3, images=12)
     for a in truth["annotations"]:
         a["iscrowd"] = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
+import cv2
 import numpy as np
 import pytest
 
@@ -154,7 +155,6 @@ def test_nothing_found(squares):
 
 def test_hog(squares):
     """OpenCV 4's people detector on a noisy image, or a line that says which version has it."""
-    cv2 = pytest.importorskip("cv2")
     if not hasattr(cv2, "HOGDescriptor"):
         with pytest.raises(InputError, match="expected OpenCV 4"):
             instances.hog_people(1)
@@ -166,7 +166,6 @@ def test_hog(squares):
 
 
 def test_opencv_5(monkeypatch):
-    cv2 = pytest.importorskip("cv2")
     monkeypatch.delattr(cv2, "HOGDescriptor", raising=False)
     with pytest.raises(InputError, match="expected OpenCV 4, which has the people detector"):
         instances.hog_people(0)
