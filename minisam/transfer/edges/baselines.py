@@ -19,7 +19,7 @@ SIGMA = 2.0  # pixels, of the Gaussian before a gradient: BSDS's Canny has it
 LOW = 0.4  # of Canny's upper threshold, the lower one: MATLAB's default
 STEEPEST = 255 / (2 * np.pi * SIGMA**2) ** 0.5  # grey levels a pixel: from black to white, at the Gaussian's peak
 UNIT = 64.0  # OpenCV wants gradients as whole numbers of 16 bits: so many are one grey level a pixel
-SCALES = np.geomspace(10, 10_000, 16)  # of Felzenszwalb's regions
+SCALES = np.geomspace(30, 10_000, 10)  # of Felzenszwalb's regions
 SMALLEST = 50  # pixels of a region, and .8 pixels of smoothing: the values in its authors' program
 SMOOTHING = 0.8
 

