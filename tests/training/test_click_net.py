@@ -34,7 +34,11 @@ MUTANTS = {
         "(weight.detach().mean((2, 3)",
         "(weight.mean((2, 3)",
     ),
-    "background clicks in the object": ("minisam/training/click_net.py", "[~truth, others & ~truth,", "[truth, others,"),
+    "background clicks in the object": (
+        "minisam/training/click_net.py",
+        "[~truth, others & ~truth,",
+        "[truth, others,",
+    ),
     "a click at the error's edge": ("minisam/training/click_net.py", "depth > depth.max() / 2", "depth > 0"),
     "three answers that all learn": ("minisam/training/click_net.py", "losses[:, 1:].amin(1)", "losses[:, 1:].mean(1)"),
     "no round before the one that learns": (
@@ -42,11 +46,15 @@ MUTANTS = {
         "for _ in range(rng.integers(self.settings.rounds + 1)):",
         "for _ in range(0):",
     ),
-    "a deviation in place of the variance": ("minisam/transfer/click_net.py", "gain / np.sqrt(variance", "gain / (variance"),
+    "a deviation in place of the variance": (
+        "minisam/transfer/click_net.py",
+        "gain / np.sqrt(variance",
+        "gain / (variance",
+    ),
     "a shift without the mean": ("minisam/transfer/click_net.py", "shift - mean * scale", "shift"),
     "clicks in the other map": ("minisam/transfer/click_net.py", "1 - label]", "label]"),
     "a last mask that is not shown": ("minisam/transfer/click_net.py", "if state is not None:", "if False:"),
-}  # fmt: skip
+}
 SETTINGS = ClickSettings(size=64, steps=3, batch=2, masks=2, rounds=2, warmup=1)
 
 

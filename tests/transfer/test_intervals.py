@@ -17,13 +17,17 @@ MUTANTS = {
         "numbers, inverse = np.unique(pictures, return_inverse=True)",
         "numbers, inverse = np.unique(np.arange(len(pictures)), return_inverse=True)",
     ),
-    "a mean of pictures' means": ("minisam/transfer/intervals.py", "(drawn @ counts)", "(drawn @ counts * 0 + counts.sum())"),
+    "a mean of pictures' means": (
+        "minisam/transfer/intervals.py",
+        "(drawn @ counts)",
+        "(drawn @ counts * 0 + counts.sum())",
+    ),
     "trainings that are never drawn": (
         "minisam/transfer/intervals.py",
         "rng.multinomial(trainings, np.full(trainings, 1 / trainings), REPEATS) / trainings",
         "np.full((REPEATS, trainings), 1 / trainings)",
     ),
-}  # fmt: skip
+}
 
 
 @given(seeds, st.integers(1, 3), st.integers(1, 6))
