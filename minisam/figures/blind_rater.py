@@ -46,7 +46,7 @@ class BlindRater(anywidget.AnyWidget):
         One for each object rated so far: ``"generalist"``, ``"specialist"`` or ``"neither"``.
     """
 
-    _esm = "".join((HERE / name).read_text(encoding="utf-8") for name in ("shared/canvas.js", "blind_rater.js"))
+    _esm = "".join((HERE / name).read_text(encoding="utf-8") for name in ("shared/canvas.js", "shared/masks.js", "blind_rater.js"))
     _css = "".join((HERE / name).read_text(encoding="utf-8") for name in ("click.css", "blind_rater.css"))
 
     pairs: traitlets.List[dict[str, Any]] = traitlets.List().tag(sync=True)

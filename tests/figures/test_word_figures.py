@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
+from PIL import Image
 
 import minisam
 from minisam.sam import Sam
 from minisam_kernels import InputError
 from minisam_kernels.losses.iou import iou
+from minisam_kernels.masks import rle
 from small_models import SMALL
 
-pytest.importorskip("ipywidgets")
+pytest.importorskip("anywidget")
 pytest.importorskip("matplotlib")
 from minisam.clip import Clip
 from minisam.clip.crops import crop, large_enough
@@ -73,6 +77,7 @@ def test_answers_are_those_of_the_model(predictor: TextPredictor) -> None:
             each = [float(np.nan_to_num(iou(answer.mask[None], truth[None])[0])) for truth in truths]
             assert answer.iou == pytest.approx(max(each))
     every = words.phrases_to_ask(scene)
+    assert every and all(scene.masks[i].area <= 0.4 * 64**2 for phrase in every for i in phrase.masks)
     assert asked.tried == min(len(every), words.MOST)
     assert all(large_enough(scene.masks[i].segmentation) for phrase in every for i in phrase.masks)
     lowest = asked.answers[3][0].iou
@@ -86,12 +91,19 @@ def test_answers_are_those_of_the_model(predictor: TextPredictor) -> None:
 
 
 def test_figure_of_words(predictor: TextPredictor) -> None:
-    figure = words.words(predictor, [SEED])
-    assert len(figure.children) == 3, "a question, a curtain, the figure"
-    asked = words.ask(predictor, SEED)
-    state = words.draw(asked, 3, 1)
-    assert "which is not there, gives a mask of" in state.words and "lowest IoU of" in state.words
-    assert "dashed" in state.alt and state.picture.shape[2] == 3
+    (scene,) = words.words(predictor, [SEED]).scenes
+    asked, shape = words.ask(predictor, SEED), (SMALL.image_size, SMALL.image_size)
+    with Image.open(io.BytesIO(scene["jpeg"])) as image:
+        assert image.size == shape and scene["size"] == shape[0]
+    for n, question in enumerate(scene["questions"]):
+        assert question["phrase"] == asked.said[n].text
+        sent = [rle.decode(rle.from_string(text.encode()), shape) for text in question["truths"]]
+        assert np.array_equal(sent, asked.truths[n])
+        for answer, want in zip(question["answers"], asked.answers[n], strict=True):
+            assert np.array_equal(rle.decode(rle.from_string(answer["mask"].encode()), shape), want.mask)
+            assert f"{want.iou:.2f}." in answer["words"] and f"predicted IoU {want.predicted:.2f}" in answer["words"]
+    assert "which is not there, gives a mask of" in question["answers"][1]["words"]
+    assert "none has a lower IoU" in question["answers"][0]["words"]
     with pytest.raises(InputError, match="at least one scene"):
         words.words(predictor, [])
 
