@@ -25,7 +25,7 @@ _IRREGULAR = {
     "knife": "knives", "berry": "berries", "nucleus": "nuclei", "books": "rows of books",
 }  # fmt: skip
 _MASS = frozenset(("paper", "foil", "cardboard", "seaweed"))
-_NUMBERS = (
+NUMBERS = (
     "no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
 )  # fmt: skip
 
@@ -100,7 +100,7 @@ def counted(count: int, name: str, colour: str = "") -> str:
 
 def _word(count: int) -> str:
     """The number in words up to twelve, then in digits."""
-    return _NUMBERS[count] if count < len(_NUMBERS) else str(count)
+    return NUMBERS[count] if count < len(NUMBERS) else str(count)
 
 
 def _listed(words: list[str]) -> str:
