@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from minisam.commands.segment_text import run_all, text_predictor, understood
 from minisam.console import add_model, compilation, load_model, progress
 from minisam_kernels.runtime.errors import InputError
 
@@ -50,7 +51,7 @@ def add(parsers: Any) -> None:
     """The command's options."""
     parser = parsers.add_parser(
         "segment",
-        help="masks for points, a box or a mask on an image",
+        help="masks for points, a box, a mask or words on an image",
         description="Masks for a prompt on an image. Coordinates are pixels from the top left: x to the right, y down.",
     )
     parser.add_argument("image", metavar="IMAGE", help="JPEG, PNG, TIFF, WebP, …")
@@ -59,6 +60,9 @@ def add(parsers: Any) -> None:
     boxes = "a box around the object; several are one object each"
     parser.add_argument("--box", metavar="X0,Y0,X1,Y1", type=box, action="append", default=[], help=boxes)
     parser.add_argument("--mask", metavar="PNG", help="a rough mask of the image's size, white on black")
+    words = 'words for it, "a red car" or "the wheel of the red car", alone or with points and a box (tiny only)'
+    parser.add_argument("--text", metavar="WORDS", help=words)
+    parser.add_argument("--all", action="store_true", help="with --text: every one that the words denote")
     parser.add_argument("--single", action="store_true", help="one mask, not the three of an ambiguous prompt")
     stretch = "percentile: for an image that uses little of its range, such as 12 bits in a 16-bit file"
     parser.add_argument("--stretch", choices=("percentile",), help=stretch)
@@ -90,10 +94,15 @@ def _outputs(options: argparse.Namespace) -> tuple[dict[str, Path], list[Path]]:
 
 def run(options: argparse.Namespace) -> int:
     """Read, encode, decode, write; whatever is wrong with the input is found before anything is written."""
-    if not (options.point or options.box or options.mask):
-        raise InputError("expected a prompt (--point, --box or --mask), got none")
-    if len(options.box) > 1 and (options.point or options.mask):
-        raise InputError(f"expected --point and --mask with one box, got {len(options.box)} boxes")
+    if not (options.point or options.box or options.mask or options.text is not None):
+        raise InputError("expected a prompt (--point, --box, --mask or --text), got none")
+    if options.all:
+        return run_all(options)
+    if options.text is not None:
+        options.text = understood(options.text)
+        options.single |= bool(options.point or options.box or options.mask)  # words and a place mean one thing
+    if len(options.box) > 1 and (options.point or options.mask or options.text is not None):
+        raise InputError(f"expected --point, --mask and --text with one box, got {len(options.box)} boxes")
     named, mask_paths = _outputs(options)
 
     import numpy as np
@@ -129,14 +138,17 @@ def run(options: argparse.Namespace) -> int:
             print(f"minisam: {line}", file=sys.stderr)
         start = step("read", start)
         bar.set_description("weights")
-        predictor = SamPredictor(load_model(options))
+        predictor, words = SamPredictor(load_model(options)), None
+        if options.text is not None:
+            predictor, words = text_predictor(predictor.model, options.text)
         start = step("load", start)
         bar.set_description("encoder")
         predictor.set_image(image)
         start = step("encode", start)
         bar.set_description("decoder")
         logits = None if rough is None else binary_mask_to_logits(rough, predictor.model.config)[None]
-        answer = predictor.predict_batch(coords, labels, boxes, logits, multimask_output=not options.single)
+        prompts = (coords, labels, boxes, logits, not options.single)
+        answer = predictor.predict_batch(*prompts) if words is None else predictor.predict_embeddings(words, *prompts)
         step("decode", start)
         masks, iou, low_res = (part.reshape(-1, *part.shape[2:]) for part in answer)  # of all prompts
         entries = describe(predictor, masks, iou, low_res)
@@ -157,6 +169,7 @@ def run(options: argparse.Namespace) -> int:
             "box": corners[0] if len(corners) == 1 else None,
             "boxes": corners,
             "mask": options.mask,
+            "text": options.text,
         },
         "masks": entries,
         "best": max(best, key=lambda number: iou[number]),

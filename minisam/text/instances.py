@@ -20,8 +20,8 @@ from PIL import Image
 from minisam.automatic.generator import SamAutomaticMaskGenerator
 from minisam.clip.crops import crop, large_enough
 from minisam.clip.pairs import SMALLEST
+from minisam.files.formats import mask_of
 from minisam.model.inputs import as_image
-from minisam_kernels import InputError
 
 if TYPE_CHECKING:
     from minisam.automatic.run import Progress
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 NEAR = 0.45  # cosine from which a crop is an instance: see benchmarks/transfer/text.md
 OVERLAP = 0.5  # IoU of masks above which the one that is nearer to the words stays
-GENERATOR: dict[str, Any] = {"pred_iou_thresh": 0.5, "stability_score_thresh": 0.5}  # tiny's thresholds
 
 
 def embed_masks(
@@ -47,8 +46,8 @@ def embed_masks(
     image : ndarray, shape (H, W, 3), uint8
     masks : list of ndarray, shape (H, W), bool
     rng : numpy.random.Generator, optional
-        Draws margin and background of ``copies`` crops of each mask, as in training. Without it there is one crop of 1.5
-        times the box's side, black around the object.
+        Draws margin and background of ``copies`` crops of each mask, as in training. Without it a crop has 1.5 times
+        the box's side and is black around the object.
     copies : int
 
     Returns
@@ -61,7 +60,7 @@ def embed_masks(
     pixels = np.array([c.pixels for c in cut], np.uint8).reshape(-1, side, side, 3)
     # without its background, the whole crop is the object's
     inside = np.array([c.inside | (not c.background) for c in cut], bool).reshape(-1, side, side)
-    return clip.embed_image(pixels, inside).reshape(len(masks), copies, -1)
+    return clip.embed_image(pixels, inside).reshape(len(masks), copies, clip.config.embed_dim)
 
 
 class Instances:
@@ -72,7 +71,7 @@ class Instances:
     image : array_like, shape (H, W, 3), uint8; or str, Path or PIL image
         As for ``SamAutomaticMaskGenerator.generate``.
     generator : SamAutomaticMaskGenerator
-        Its masks are the candidates; its ``output_mode`` is "binary_mask".
+        Its masks are the candidates.
     clip : Clip
     progress : callable, optional
         As for ``generate``.
@@ -81,6 +80,8 @@ class Instances:
     ----------
     records : list of dict
         The generator's, of masks with enough pixels for a crop (``minisam.clip.pairs.SMALLEST``).
+    masks : list of ndarray, shape (H, W), bool
+        Theirs.
     vectors : ndarray, shape (N, E), float32
         Of their crops.
     """
@@ -92,14 +93,13 @@ class Instances:
         clip: Clip,
         progress: Progress | None = None,
     ) -> None:
-        if generator.output_mode != "binary_mask":
-            raise InputError(f'expected a generator of output_mode "binary_mask", got {generator.output_mode!r}')
         pixels, self.clip = as_image(image), clip
         records = generator.generate(pixels, progress)
-        self.records = [record for record in records if large_enough(record["segmentation"].view(bool), SMALLEST)]
-        masks = [record["segmentation"].view(bool) for record in self.records]
-        self.vectors = embed_masks(clip, pixels, masks)[:, 0]
-        self._overlap = _overlaps(masks)
+        masks = [_mask(record) for record in records]
+        chosen = [i for i, mask in enumerate(masks) if large_enough(mask, SMALLEST)]
+        self.records, self.masks = [records[i] for i in chosen], [masks[i] for i in chosen]
+        self.vectors = embed_masks(clip, pixels, self.masks)[:, 0]
+        self._overlap = _overlaps(self.masks)
 
     def find(self, text: str, near: float = NEAR) -> list[dict[str, Any]]:
         """The masks that words denote.
@@ -113,7 +113,8 @@ class Instances:
         Returns
         -------
         list of dict
-            The generator's records with ``similarity``, the cosine, by which they fall.
+            The generator's records with ``similarity``, the cosine, by which they fall, and ``mask``, their number in
+            ``masks``.
 
         Raises
         ------
@@ -129,12 +130,17 @@ class Instances:
         for i in np.argsort(-similarity, kind="stable"):
             if similarity[i] >= near and not (self._overlap[i, kept] > OVERLAP).any():
                 kept.append(int(i))
-        return [self.records[i] | {"similarity": float(similarity[i])} for i in kept]
+        return [self.records[i] | {"similarity": float(similarity[i]), "mask": i} for i in kept]
+
+
+def _mask(record: dict[str, Any]) -> np.ndarray:
+    """A generator's mask in any of its forms → bool (H, W)."""
+    return mask_of(record) if isinstance(record["segmentation"], dict) else np.asarray(record["segmentation"], bool)
 
 
 def _overlaps(masks: list[np.ndarray]) -> np.ndarray:
     """IoU of every mask (H, W) with every other, (N, N), counted on every other row and column."""
-    flat = np.array([mask[::2, ::2].ravel() for mask in masks], np.float32).reshape(len(masks), -1)
+    flat = np.array([mask[::2, ::2].ravel() for mask in masks] or [[]], np.float32)[: len(masks)]
     both = flat @ flat.T
     area = flat.sum(1)
     return both / np.maximum(area[:, None] + area - both, 1)

@@ -16,6 +16,7 @@ without words go to them as well.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from minisam.clip import Clip
 
 TEXT_WEIGHTS = WEIGHTS / "text.safetensors"
+SHIFT = "text_shift"  # (E,): mean of the images' vectors minus that of the texts'
 
 
 def with_text(sam: Sam, path: str | Path = TEXT_WEIGHTS) -> Sam:
@@ -81,7 +83,10 @@ class TextPredictor(SamPredictor):
 
     def __init__(self, sam_model: Sam, clip: Clip | None = None, plain: bool = False) -> None:
         super().__init__(sam_model, plain)
-        self._clip = clip
+        state = sam_model.state_dict()
+        if SHIFT not in state:
+            raise InputError(f"expected a model as minisam.text.with_text gives it, got {sam_model.config.name}")
+        self._clip, self._shift = clip, state[SHIFT]
 
     @property
     def clip(self) -> Clip:
@@ -91,6 +96,24 @@ class TextPredictor(SamPredictor):
 
             self._clip = load()
         return self._clip
+
+    def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
+        """The prompts that texts become: CLIP's vectors, moved to where those of images lie.
+
+        Texts and images have means that are apart (Liang et al. 2022, "Mind the gap"), and the tuned decoder has seen
+        images alone. So the difference of the two means over the training scenes, a part of the weights, is added.
+
+        Parameters
+        ----------
+        texts : sequence of str
+
+        Returns
+        -------
+        ndarray, shape (N, E), float32
+            Of length 1.
+        """
+        vectors = self.clip.embed_text(texts) + self._shift
+        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
     def predict_text(
         self,
@@ -124,7 +147,7 @@ class TextPredictor(SamPredictor):
         InputError
             As in ``predict``; also if the text has no word that the towers can read.
         """
-        embeddings = self.clip.embed_text([text])
+        embeddings = self.embed_texts([text])
         prompts = (one_prompt("point_coords", point_coords), one_prompt("point_labels", point_labels), one_box(box))
         masks = one_prompt("mask_input", mask_input)
         answer = self._answer(*prompts, masks, multimask_output, return_logits, strict, embeddings)

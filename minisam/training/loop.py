@@ -1,8 +1,9 @@
 """The loop makes steps of the optimiser, averages the weights, saves, logs, and goes on after any stop.
 
 ``Trainer`` serves three kinds of training: of the whole model (``Settings``, see ``rounds``), of the encoder alone
-(``PretrainSettings``, see ``autoencoder``) and of the decoder for words (``TextSettings``, see ``text_prompts``). On a GPU no step waits for the device; figures are fetched when a line of
-the log is due. One process trains, or several that ``torchrun`` starts: see ``distributed``.
+(``PretrainSettings``, see ``autoencoder``) and of the decoder for words (``TextSettings``, see ``text_prompts``). On a
+GPU no step waits for the device; figures are fetched when a line of the log is due. One process trains, or several that
+``torchrun`` starts: see ``distributed``.
 """
 
 from __future__ import annotations

@@ -49,11 +49,12 @@ from minisam.training.prompts import FOREGROUND, NO_POINT
 from minisam.training.rounds import Figures, autocast, first_loss, grade, later_loss, take, true_iou
 from minisam.training.settings import Common, Settings
 from minisam.training.text_scenes import TextScenes
+from minisam.world import SceneMask
 from minisam.world.phrases import phrases
 from minisam_kernels import InputError
 
-MOST = 12  # masks of a scene that are kept, drawn with a chance ∝ √area
-CROPS = 4  # of a mask, with other margins, with and without background
+MOST = 8  # masks of a scene that are kept, drawn with a chance ∝ √area
+CROPS = 2  # of a mask, with other margins, with and without background
 ANSWERS = 5  # right answers to one prompt that are looked at
 
 
@@ -74,6 +75,8 @@ class TextSettings(Common):
     precision: str = "bf16"
     alike: float = 0.9
     noise: float = 0.0
+    towers: str = ""
+    start: str = ""
 
     def check(self) -> None:
         super().check()
@@ -97,7 +100,7 @@ def embed_crops(scenes: TextScenes, clip: Any, count: int, seed: int) -> dict[st
     texts: dict[str, int] = {}
     for number in range(count):
         scene, rng = scenes.scene(number), np.random.default_rng([seed, number])
-        fit = np.array([i for i, m in enumerate(scene.masks) if _trained_on(m.segmentation)], int)
+        fit = np.array([i for i, m in enumerate(scene.masks) if _trained_on(_reduced(m.segmentation, side), m)], int)
         areas = np.array([scene.masks[i].area for i in fit], float)
         if len(fit) > MOST:
             chosen = rng.choice(len(fit), MOST, replace=False, p=chance_by_area(areas))
@@ -107,8 +110,8 @@ def embed_crops(scenes: TextScenes, clip: Any, count: int, seed: int) -> dict[st
         masks = [scene.masks[i].segmentation for i in fit]
         vectors = embed_masks(clip, scene.image, masks, rng, CROPS)
         for mask, area, vector in zip(masks, areas, vectors):
-            small = mask.reshape(side, len(mask) // side, side, -1).mean(axis=(1, 3)) >= 0.5
-            for key, value in zip(rows, (number, area, vector.astype(np.float16), np.packbits(small))):
+            bits = np.packbits(_reduced(mask, side))
+            for key, value in zip(rows, (number, area, vector.astype(np.float16), bits)):
                 rows[key].append(value)
         for phrase in phrases(scene):
             texts[phrase.text] = texts.get(phrase.text, 0) + len(set(phrase.masks) & set(fit.tolist()))
@@ -119,12 +122,18 @@ def embed_crops(scenes: TextScenes, clip: Any, count: int, seed: int) -> dict[st
     return table | means
 
 
-def _trained_on(mask: np.ndarray) -> bool:
+def _reduced(mask: np.ndarray, side: int) -> np.ndarray:
+    """A mask (S, S) at the decoder's size (side, side), where it covers half of a pixel."""
+    return mask.reshape(side, len(mask) // side, side, -1).mean(axis=(1, 3)) >= 0.5
+
+
+def _trained_on(small: np.ndarray, mask: SceneMask) -> bool:
     """Whether a mask is neither nearly the whole image nor too small: 40² pixels of 1024², as for the towers.
 
-    The paper's 100² would leave out most parts.
+    The paper's 100² would leave out most parts. Every tap of ``OneTap`` must see a pixel of it.
     """
-    return large_enough(mask, SMALLEST) and bool(mask.mean() <= 0.9)
+    seen = all(small[row::2, column::2].any() for row in (0, 1) for column in (0, 1))
+    return seen and large_enough(mask.segmentation, SMALLEST) and bool(mask.segmentation.mean() <= 0.9)
 
 
 def weights_of(clip: Any) -> str:
@@ -144,18 +153,27 @@ class TextPrompts(Dataset[dict[str, np.ndarray]]):
 
     def __init__(self, s: TextSettings) -> None:
         self.settings = s
-        clip = load_clip()
+        clip = load_clip(s.towers or None)
         scenes = TextScenes(s.scenes, SamPredictor(load(s.init or "tiny")))
         if len(scenes) < s.count:
             scenes.extend(s.count)
-        path = Path(s.scenes) / f"crops-{weights_of(clip)}-{s.count}.safetensors"
-        if not path.is_file():
-            write_safetensors(path, embed_crops(scenes, clip, s.count, s.seed))
-        self.table = read_safetensors(path)[0]
+        self.towers = weights_of(clip)
+        if not self._table(self.towers).is_file():
+            write_safetensors(self._table(self.towers), embed_crops(scenes, clip, s.count, s.seed))
+        self.table = read_safetensors(self._table(self.towers))[0]
         self.embeddings = scenes.array("embeddings.f16")
         self.side = scenes.predictor.model.config.low_res_size
         self.first = np.flatnonzero(np.diff(self.table["scene"], prepend=-1))  # a scene's first row
         self.last = np.append(self.first[1:], len(self.table["scene"]))
+
+    def _table(self, towers: str) -> Path:
+        return Path(self.settings.scenes) / f"crops-{towers}-{self.settings.count}-{self.settings.seed}.safetensors"
+
+    def other_crops(self, towers: str) -> np.ndarray:
+        """Read the vectors of the same crops by towers with which an earlier training had embedded them."""
+        if not self._table(towers).is_file():
+            raise InputError(f"expected the earlier training's {self._table(towers)}, got none")
+        return read_safetensors(self._table(towers))[0]["crops"]
 
     def __len__(self) -> int:
         return self.settings.steps * self.settings.batch
@@ -184,14 +202,28 @@ class TextPrompts(Dataset[dict[str, np.ndarray]]):
 
 @dataclasses.dataclass(frozen=True)
 class TextDraws:
-    """The chances of a step: what points and boxes need, one per image, and ``noise`` (B, K, E)."""
+    """The chances of a step: what points and boxes need, one per image, ``noise`` (B, K, E), and ``OneTap``'s tap."""
 
     prompts: prompts.Draws
     noise: Tensor
+    tap: tuple[int, int]
 
     def to(self, device: torch.device) -> TextDraws:
         """Copy the numbers to a device."""
-        return TextDraws(self.prompts.to(device), self.noise.to(device))
+        return TextDraws(self.prompts.to(device), self.noise.to(device), self.tap)
+
+
+class OneTap(nn.ConvTranspose2d):
+    """A transposed convolution of stride 2 that computes only one of the 2 × 2 outputs of each pixel, ``tap``.
+
+    It is the decoder's last layer. Picked at random in every step, a quarter of a mask's pixels has the same expected
+    loss, and a step takes half the time.
+    """
+
+    tap: tuple[int, int] = (0, 0)
+
+    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+        return F.conv2d(x, self.weight[:, :, self.tap[0], self.tap[1], None, None].transpose(0, 1), self.bias)
 
 
 class Heads(nn.Module):
@@ -202,6 +234,8 @@ class Heads(nn.Module):
         self.prompt_encoder = PromptEncoder(config)
         self.prompt_encoder.text_projection = nn.Linear(embed_dim, config.prompt_embed_dim)
         self.mask_decoder = MaskDecoder(config)
+        last = self.mask_decoder.output_upscaling[3]
+        self.mask_decoder.output_upscaling[3] = OneTap(last.in_channels, last.out_channels, 2, stride=2)
 
 
 class TextTask(nn.Module):
@@ -221,6 +255,23 @@ class TextTask(nn.Module):
         # a token's numbers are to be of a point's size: a vector of length 1 has E of them
         nn.init.normal_(self.model.prompt_encoder.text_projection.weight, std=1.0)
         nn.init.zeros_(self.model.prompt_encoder.text_projection.bias)
+        if settings.start:
+            self._go_on_from(Path(settings.start) / "weights.safetensors")
+
+    def _go_on_from(self, path: Path) -> None:
+        """Take the heads of an earlier training; fit the projection to the towers of this one."""
+        arrays, notes = read_safetensors(path)
+        self.model.load_state_dict({name: torch.tensor(arrays[name]).float() for name in self.model.state_dict()})
+        if notes["towers"] != self.stream.towers:
+            projection = self.model.prompt_encoder.text_projection
+            old, new = (
+                torch.tensor(crops.astype(np.float32)).flatten(0, 1)
+                for crops in (self.stream.other_crops(notes["towers"]), self.stream.table["crops"])
+            )
+            with torch.no_grad():
+                fitted = torch.linalg.lstsq(F.pad(new, (0, 1), value=1.0), projection(old)).solution  # (E + 1, C)
+                projection.weight.copy_(fitted[:-1].T)
+                projection.bias.copy_(fitted[-1])
 
     def pictures(self) -> TextPrompts:
         return self.stream
@@ -230,13 +281,18 @@ class TextTask(nn.Module):
         s = self.settings
         generator = torch.Generator().manual_seed(s.seed * 1_000_003 + step)
         noise = torch.randn(s.batch, s.masks, self.stream.table["crops"].shape[2], generator=generator)
-        return TextDraws(prompts.draw(s.seed, step, s.batch, 1), noise)
+        row, column = torch.randint(2, (2,), generator=generator).tolist()
+        return TextDraws(prompts.draw(s.seed, step, s.batch, 1), noise, (row, column))
 
     def export(self, state: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], None, dict[str, str]]:
         """Return what a file of weights holds: the heads as float16, and how far the texts' mean is from the images'."""
         kept = {name: value.astype(np.float16) for name, value in state.items()}
         shift = self.stream.table["image_mean"] - self.stream.table["text_mean"]
-        return kept | {"text_shift": shift.astype(np.float16)}, None, {"tuned_from": self.tuned_from}
+        return (
+            kept | {"text_shift": shift.astype(np.float16)},
+            None,
+            {"tuned_from": self.tuned_from, "towers": self.stream.towers},
+        )
 
     def compile_parts(self, **how: Any) -> None:
         """Nothing is compiled."""
@@ -244,24 +300,27 @@ class TextTask(nn.Module):
     def forward(self, batch: dict[str, Tensor], draws: TextDraws) -> tuple[Tensor, Figures]:
         s, grading, texts = self.settings, self.grading, self.settings.masks - 2
         truth, points = batch["answers"][:, :, 0], draws.prompts
+        self.model.mask_decoder.output_upscaling[3].tap = (row, column) = draws.tap
+        right = batch["answers"][..., row::2, column::2]  # (B, K, G, L/2, L/2), as the decoder answers now
         vectors = F.normalize(batch["crops"], dim=2) + s.noise * F.normalize(draws.noise, dim=2)
         tokens = self.model.prompt_encoder.text_projection(F.normalize(vectors, dim=2))[:, :, None]  # (B, K, 1, C)
         # the embedding alone
         answer = self.decode(batch["embedding"], tokens[:, :texts].flatten(0, 1))
-        answers, known = batch["answers"][:, :texts].flatten(0, 1), batch["known"][:, :texts].flatten(0, 1)
-        loss, figures = text_loss(*answer, answers, known, grading)
+        loss, figures = text_loss(
+            *answer, right[:, :texts].flatten(0, 1), batch["known"][:, :texts].flatten(0, 1), grading
+        )
         loss = loss * texts
         # with a point of the mask
         point = prompts.sample_pixels(truth[:, texts], points.points[:, 0])
         coords = torch.stack([point, torch.zeros_like(point)], dim=1)
         both = torch.cat([tokens[:, texts], self.embed(coords, torch.tensor([FOREGROUND, NO_POINT]))], dim=1)
         low_res, confidence = self.decode(batch["embedding"], both)
-        several, _, _, more = later_loss(low_res, confidence, truth[:, texts], grading)
+        several, _, _, more = later_loss(low_res, confidence, right[:, texts, 0], grading)
         loss, figures["with_point"] = loss + several, more["iou"]
         # a point or a box alone
         coords, labels, is_box = prompts.initial_prompts(truth[:, texts + 1], points)
         answer = self.decode(batch["embedding"], self.embed(coords, labels))
-        several, _, _, more = first_loss(*answer, truth[:, texts + 1], is_box, grading)
+        several, _, _, more = first_loss(*answer, right[:, texts + 1, 0], is_box, grading)
         return (loss + several) / s.masks, figures | {"no_text": more["iou"]}
 
     def embed(self, coords: Tensor, labels: Tensor) -> Tensor:
@@ -283,15 +342,16 @@ class TextTask(nn.Module):
         return (coords + 0.5) * ratio - 0.5
 
 
-def text_loss(low_res: Tensor, confidence: Tensor, answers: Tensor, known: Tensor, s: Settings) -> tuple[Tensor, Figures]:
+def text_loss(
+    low_res: Tensor, confidence: Tensor, answers: Tensor, known: Tensor, s: Settings
+) -> tuple[Tensor, Figures]:
     """Grade the answer to an embedding alone: low_res (M, 4, L, L), answers (M, G, L, L), known (M, G).
 
     Of every mask and right answer the closest pair learns, among masks 1–3 and for the single mask 0; a mask's true IoU
-    is that with the answer it fits best. Pairs are compared in every other row and column, a quarter of the work.
+    is that with the answer it fits best.
     """
     with torch.no_grad():
-        coarse = low_res[..., ::2, ::2]
-        parts = [(grade(coarse, part, s), true_iou(coarse, part)) for part in answers[..., ::2, ::2].unbind(1)]
+        parts = [(grade(low_res, answer, s), true_iou(low_res, answer)) for answer in answers.unbind(1)]
         losses, iou = (torch.stack(values, dim=2) for values in zip(*parts))  # (M, 4, G)
         losses = losses.masked_fill(~known[:, None], torch.inf)
         iou = iou.masked_fill(~known[:, None], 0).amax(2)
@@ -311,7 +371,21 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m minisam.training.text_prompts", description=main.__doc__)
     parser.add_argument("folder", metavar="OUT", help="where the training lives")
     defaults = TextSettings()
-    for name in ("scenes", "count", "steps", "batch", "masks", "lr", "warmup", "seed", "alike", "noise", "precision"):
+    for name in (
+        "scenes",
+        "count",
+        "steps",
+        "batch",
+        "masks",
+        "lr",
+        "warmup",
+        "seed",
+        "alike",
+        "noise",
+        "precision",
+        "towers",
+        "start",
+    ):
         value = getattr(defaults, name)
         parser.add_argument(f"--{name}", type=type(value), default=value, help=f"default {value}")
     parser.add_argument("--minutes", type=float, default=math.inf, help="stop after so long, saved")
