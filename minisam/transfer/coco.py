@@ -16,13 +16,14 @@ MAX_BYTES = 1 << 31  # of a JSON file about a whole set: LVIS v1's has 1.1 GB; P
 COCO = "a JSON file in COCO's schema (lists of images and annotations)"
 
 
-def _read_json(path: Path) -> Any:
+def read_large_json(path: Path, wanted: str = COCO) -> Any:
+    """What a JSON file of at most ``MAX_BYTES`` holds; ``InputError``, which says what is ``wanted``, for any other."""
     try:
         if (size := path.stat().st_size) > MAX_BYTES:
             raise ValueError(f"{size} bytes of at most {MAX_BYTES}")
         return json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"expected {COCO}, got {path} ({reason(error)})") from error
+        raise InputError(f"expected {wanted}, got {path} ({reason(error)})") from error
 
 
 def _table(values: Any, key: str, path: Path) -> dict[int, dict[str, Any]]:
@@ -43,7 +44,7 @@ def _table(values: Any, key: str, path: Path) -> dict[int, dict[str, Any]]:
 def read_coco(path: str | Path, images: str | Path | None = None) -> LabelledSet:
     """Read COCO's or LVIS' JSON; ``images`` is the folder of the images. Errors: ``read_set``."""
     path = Path(path)
-    values = _read_json(path)
+    values = read_large_json(path)
     pictures, annotations = _table(values, "images", path), _table(values, "annotations", path)
     categories = _table(values, "categories", path) if "categories" in values else {}
     if not pictures or not annotations:
