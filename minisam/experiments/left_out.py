@@ -3,10 +3,9 @@
     python -m minisam.experiments.left_out benchmarks/transfer/models --work FOLDER --data FILE
 
 For each seed a base on real images alone, then from it four trainings on these and the world without one group
-(``minisam.transfer.left_out.GROUPS``), half of the images each. A training lives in FOLDER/NAME, where the same command
-continues it; when it ends, its averaged weights go to the models' folder as float16, with seed, commit, processor
-seconds and settings in the file's header. What is there already is not trained again. ``--processes N`` trains as many
-at a time, a core each.
+(``GROUPS``), half of the images each. A training lives in FOLDER/NAME, where the same command continues it; when it
+ends, its averaged weights go to the models' folder as float16, with seed, commit, processor seconds and settings in the
+file's header. What is there already is not trained again. ``--processes N`` trains as many at a time, a core each.
 """
 
 from __future__ import annotations
@@ -29,13 +28,13 @@ from minisam.checkpoints.safetensors_file import read_safetensors, write_safeten
 from minisam.console import exit_code
 from minisam.files.atomic import make_folder
 from minisam.reports.environment import commit
+from minisam.training.click_net import ClickSettings
 from minisam.training.loop import Trainer
 from minisam.training.settings import Common, Settings
-from minisam.transfer.left_out import GROUPS, SEEDS
+from minisam.transfer.left_out_report import GROUPS, HOLD_OUT, KINDS, SEEDS, SIDE
 from minisam_kernels import InputError
 
-HOLD_OUT = 20
-BASE_STEPS, STEPS = {"sam": 1000}, {"sam": 400}
+BASE_STEPS, STEPS = 1000, 400
 OTHER_IMAGES = 10  # is added to the seed after the base, whose images would come again otherwise
 
 
@@ -55,11 +54,13 @@ class Run:
 
 def settings(run: Run, data: Sequence[str], work: Path, share: float = 1.0) -> Common:
     """The settings of a training; ``share`` of its steps for a trial."""
-    steps = max(1, round(share * (STEPS if run.group else BASE_STEPS)[run.kind]))
-    base = Settings(
-        depth=6, width=64, size=96, steps=steps, batch=16, masks=3, rounds=3, optimizer="muon", lr=2e-3,
-        warmup=min(50, steps // 4), decay="cosine", average=0.99, seed=run.seed, world=0.0, data=tuple(data),
-        hold_out=HOLD_OUT,
+    steps = max(1, round(share * (STEPS if run.group else BASE_STEPS)))
+    base: Settings | ClickSettings = Settings(depth=6, width=64, masks=3, optimizer="muon", lr=2e-3)
+    if run.kind == "clicks":  # a step with two masks an image takes about as many processor seconds
+        base = ClickSettings(masks=2, optimizer="adamw", lr=1e-3)
+    base = dataclasses.replace(
+        base, rounds=3, size=SIDE, steps=steps, batch=16, warmup=min(50, steps // 4), decay="cosine", average=0.99,
+        seed=run.seed, world=0.0, data=tuple(data), hold_out=HOLD_OUT,
     )  # fmt: skip
     if not run.group:
         return base
@@ -115,7 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("models", type=Path, help="where the finished models go")
     parser.add_argument("--work", type=Path, required=True, help="where the trainings live")
     parser.add_argument("--data", action="append", required=True, help="real images: folders or a packed file")
-    parser.add_argument("--kind", action="append", choices=list(STEPS), help="only these")
+    parser.add_argument("--kind", action="append", choices=list(KINDS), help="only these")
     parser.add_argument("--seed", action="append", type=int, help=f"only these (default {SEEDS})")
     parser.add_argument("--only", action="append", choices=list(GROUPS), help="only without these groups")
     parser.add_argument("--share", type=float, default=1.0, help="of the steps, for a trial")
@@ -125,7 +126,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         raise InputError(f"expected --share above 0, at most 1, got {options.share:g}")
     chains = []
     for seed in options.seed or SEEDS:
-        for kind in options.kind or STEPS:
+        for kind in options.kind or KINDS:
             runs = [Run(kind, group, seed) for group in options.only or GROUPS]
             missing = [run for run in runs if not (options.models / f"{run.name}.safetensors").is_file()]
             if missing:

@@ -57,11 +57,8 @@ def begin(settings: Common) -> Any:
         from minisam.training.autoencoder import Autoencoder
 
         task = Autoencoder.begin(settings)
-    else:
-        from minisam.training.text_prompts import TextSettings, TextTask
-
-        assert isinstance(settings, TextSettings)
-        task = TextTask(settings)
+    else:  # settings that know what they train
+        task = settings.begin()  # type: ignore[attr-defined]
     fast.use(task.model)
     return task
 

@@ -1,11 +1,253 @@
-"""Domains of the world left out in turn: four groups, each kept from the training of a model of its own."""
+"""Domains of the world left out in turn: what clicks reach on them beside what they reach on domains that were seen.
+
+There are four groups of domains, and for each of them and each of three seeds a SAM and a network in RITM's manner that
+never saw it (``minisam.experiments.left_out`` trains them). So every domain has models to which it is new, and those of
+the three other groups, which saw it and were trained no longer. All are measured on the same held-out scenes, by both
+protocols of ``clicks``; on real images, which belong to no group, all four models of a seed are averaged.
+
+The report, which is what ``benchmarks/transfer/left_out.json`` holds and figure F7 shows::
+
+    {"points": [1, 2, 3, 5, 9], "command": …, "scenes": …, "objects": …, "commit": …, "environment": {…},
+     "models": [{"name", "kind", "group", "seed", "steps", "weights", "processor_seconds", "commit"}, …],
+     "sets": [{"name": "nuclei", "group": "instruments" or None for real images and for the mean of all domains,
+               "pictures": …, "objects": …, "note": what the models have seen of a real set,
+               "sam": {CONDITION: {FIGURE: INTERVAL, …}, …}, "clicks": likewise,
+               "sam_minus_clicks": likewise}, …],
+     "wins": {CONDITION: {"confident" or "oracle":
+              [{"points": 1, "sets": 23, "sam": 14, "clicks": 9, "sam_surely": 8, "clicks_surely": 3}, …]}}}
+
+CONDITION is ``left_out``, ``seen`` or ``difference`` (left out − seen, object by object); of real images ``real``.
+FIGURE is ``confident`` or ``oracle`` (mean IoU, a list over ``points``), ``noc_85`` or ``noc_90`` (a number). INTERVAL
+is ``{"mean", "low", "high", "seeds"}``, the last one the mean of each seed. The first set is ``all domains``.
+"""
 
 from __future__ import annotations
 
-GROUPS: dict[str, tuple[str, ...]] = {
-    "instruments": ("nuclei", "tissue", "xray", "tangle", "documents", "painting"),
-    "above": ("parking", "aerial", "plants", "boulders", "timber", "waste"),
-    "outdoors": ("street", "fisheye", "facade", "wildlife", "underwater"),
-    "indoors": ("everyday", "interior", "kitchen", "hands", "people", "crowd"),
-}
-SEEDS = (0, 1, 2)
+import argparse
+import json
+import os
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minisam.transfer.clicks import LEAST, POINTS, Model, SamClicks, measure_all, reduced
+from minisam.transfer.held_out import Case
+from minisam.transfer.left_out_report import (
+    GROUPS,
+    HOLD_OUT,
+    KINDS,
+    OBJECTS,
+    SEEDS,
+    SIDE,
+    Found,
+    Key,
+    page,
+    summarise,
+    tables,
+)
+from minisam.transfer.report import Job, Table, markdown
+from minisam_kernels import InputError
+
+MODELS = Path("benchmarks/transfer/models")
+
+
+# ---- measuring -------------------------------------------------------------------------------------------------------
+
+
+def domain_cases(domain: str, scenes: int) -> Iterator[Case]:
+    """Yield a domain's first held-out scenes at the models' size."""
+    from minisam.world import HELD_OUT, render
+
+    for number in range(scenes):
+        scene = render(HELD_OUT + number, SIDE, domain)
+        fit = [m.segmentation for m in scene.masks if LEAST <= m.segmentation.sum() <= 0.9 * SIDE * SIDE]
+        yield reduced(Case(f"{domain} {HELD_OUT + number}", scene.image, fit), SIDE, OBJECTS, number)
+
+
+def real_sets(folder: Path | None) -> dict[str, tuple[Path, int]]:
+    """Find sets of real images: name → (folder, every how many images are measured).
+
+    Of the folders in FOLDER/train every ``HOLD_OUT``-th image is (the models have seen the others), of those in
+    FOLDER/dev every one; without these two, FOLDER is a set itself.
+    """
+    if folder is None:
+        return {}
+    if not folder.is_dir():
+        raise InputError(f"expected a folder of sets of real images, got {folder}")
+    found = {part: sorted(p for p in (folder / part).glob("*") if p.is_dir()) for part in ("train", "dev")}
+    sets = {path.name: (path, HOLD_OUT if part == "train" else 1) for part in found for path in found[part]}
+    return sets or {folder.resolve().name: (folder, 1)}
+
+
+def real_cases(folder: Path, every: int, limit: int) -> Iterator[Case]:
+    """Yield the first images of a set, as small as the models' input."""
+    from minisam.transfer.points import folder_cases
+
+    for number, case in enumerate(folder_cases(folder, limit, every)):
+        yield reduced(case, SIDE, OBJECTS, number)
+
+
+def open_model(path: Path) -> Model:
+    """Open a SAM or a click network, whichever the file holds."""
+    from minisam.checkpoints.loading import load
+    from minisam.predictor import SamPredictor
+    from minisam.transfer.click_net import ClickNet, ClickPredictor
+
+    return ClickPredictor(ClickNet(path)) if path.name.startswith("clicks-") else SamClicks(SamPredictor(load(path)))
+
+
+def measure_file(path: Path, scenes: int, real: dict[str, tuple[Path, int]], limit: int, work: Path | None) -> Found:
+    """Measure one model on every domain and every real set; what ``work`` has of it already is read."""
+    from minisam.files.atomic import atomic, make_folder
+
+    kept = None if work is None else work / f"{path.stem}-{scenes}-{limit if real else 0}.npz"
+    if kept is not None and kept.is_file():
+        with np.load(kept) as arrays:
+            names = dict.fromkeys(key.split("/")[0] for key in arrays)
+            return {name: {k.split("/")[1]: arrays[k] for k in arrays if k.startswith(f"{name}/")} for name in names}
+    model, found = open_model(path), {}
+    for group in GROUPS.values():
+        for domain in group:
+            found[domain] = measure_all(model, domain_cases(domain, scenes))
+    for name, (folder, every) in real.items():
+        found[name] = measure_all(model, real_cases(folder, every, limit))
+    if kept is not None and work is not None:
+        make_folder(work)
+        with atomic(kept) as temporary, open(temporary, "wb") as file:
+            arrays_of = {f"{name}/{key}": array for name, entry in found.items() for key, array in entry.items()}
+            np.savez(file, **arrays_of)  # type: ignore[arg-type]
+    return found
+
+
+def find_models(folder: Path) -> dict[Key, Path]:
+    """Find the models of every kind and seed for which all four groups are there."""
+    paths = {
+        (kind, group, seed): folder / f"{kind}-{group}-{seed}.safetensors"
+        for kind in KINDS for seed in SEEDS for group in GROUPS
+    }  # fmt: skip
+    whole = {(k, s) for k in KINDS for s in SEEDS if all(paths[k, group, s].is_file() for group in GROUPS)}
+    found = {key: path for key, path in paths.items() if (key[0], key[2]) in whole}
+    if not found:
+        raise InputError(f"expected models such as sam-above-0.safetensors of all four groups in {folder}, got none")
+    return found
+
+
+def describe(key: Key, path: Path) -> dict[str, Any]:
+    """What a model's file says of its training."""
+    from minisam.checkpoints.safetensors_file import read_safetensors
+
+    arrays, notes = read_safetensors(path)
+    facts, settings = json.loads(notes["facts"]), json.loads(notes["settings"])
+    return {
+        "name": path.stem, "kind": key[0], "group": key[1], "seed": key[2], "steps": settings["steps"],
+        "weights": sum(array.size for array in arrays.values()), "processor_seconds": facts["processor_seconds"],
+        "commit": facts["commit"],
+    }  # fmt: skip
+
+
+def _alone() -> None:
+    os.environ["MINISAM_THREADS"] = "1"
+
+
+def evaluate(
+    models: Path = MODELS, scenes: int = 2, real: Path | None = None, limit: int = 6, work: Path | None = None,
+    processes: int = 1,
+) -> dict[str, Any]:  # fmt: skip
+    """Measure all models, and make the report of it that is described above.
+
+    Parameters
+    ----------
+    models : Path
+        Their folder.
+    scenes : int
+        Of each domain.
+    real : Path, optional
+        Sets of real images, see ``real_sets``; ``limit`` images of each.
+    work : Path, optional
+        Where each model's figures are kept, so that a run that was stopped goes on.
+    processes : int
+        So many models are measured at a time.
+    """
+    from minisam.console import progress
+    from minisam.reports.environment import commit, environment
+
+    paths, sets = find_models(models), real_sets(real)
+    jobs = [(path, scenes, sets, limit, work) for path in paths.values()]
+    found: dict[Key, Found] = {}
+    with progress(total=len(jobs), unit="model", desc="left out") as bar:
+        if processes == 1:
+            for key, job in zip(paths, jobs):
+                found[key] = measure_file(*job)
+                bar.update()
+        else:
+            import multiprocessing
+
+            with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), _alone) as pool:
+                futures = {pool.submit(measure_file, *job): key for key, job in zip(paths, jobs)}
+                for future in as_completed(futures):
+                    found[futures[future]] = future.result()
+                    bar.update()
+    options = f"--scenes {scenes}" + (f" --real DIR --limit {limit}" if sets else "")
+    return {
+        "command": f"minisam transfer left-out {options}", "scenes": scenes, "objects": OBJECTS, "points": list(POINTS),
+        "commit": commit(), "environment": environment(),
+        "models": [describe(key, path) for key, path in paths.items()], **summarise(found, sets),
+    }  # fmt: skip
+
+
+# ---- the command -----------------------------------------------------------------------------------------------------
+
+
+def write(report: dict[str, Any], path: Path) -> None:
+    """Write the report as JSON, and its page beside it."""
+    from minisam.files.atomic import atomic
+
+    with atomic(path) as temporary:
+        temporary.write_text(json.dumps(report).replace('{"name"', '\n{"name"') + "\n", encoding="utf-8")
+    with atomic(path.with_suffix(".md")) as temporary:
+        temporary.write_text(page(report), encoding="utf-8")
+
+
+def jobs(models: Path = MODELS, real: Path | None = None, work: Path | None = None, processes: int = 2) -> list[Job]:
+    """The suite's job: two scenes of each domain and four images of each real set, some minutes on two cores."""
+
+    def run() -> list[Table]:
+        return tables(evaluate(models, 2, real, 4, work, processes))
+
+    return [Job("left-out", "minisam transfer left-out" + (" --real DIR --limit 4" if real else ""), run)]
+
+
+def add(parsers: Any) -> None:
+    """``minisam transfer left-out``: its options."""
+    from minisam.console import positive
+
+    parser = parsers.add_parser(
+        "left-out",
+        help="clicks on domains of the world that models never saw, beside those that they saw",
+        description="Measure SAM and a network in RITM's manner, each trained without one of four groups of domains, "
+        "on held-out scenes of every domain and on real images, by the protocols of minisam transfer clicks.",
+    )
+    parser.add_argument("--models", type=Path, default=MODELS, metavar="DIR", help=f"the models (default {MODELS})")
+    parser.add_argument("--scenes", type=positive, default=2, metavar="N", help="scenes of each domain (default 2)")
+    parser.add_argument("--real", type=Path, metavar="DIR", help="sets of real images: DIR/train/* and DIR/dev/*")
+    parser.add_argument("--limit", type=positive, default=6, metavar="N", help="images of each real set (default 6)")
+    parser.add_argument("--work", type=Path, metavar="DIR", help="keep each model's figures there, to go on from")
+    parser.add_argument("--processes", type=positive, default=1, metavar="N", help="models at a time (default 1)")
+    parser.add_argument("--json", type=Path, metavar="PATH", help="write the report there, and a page beside it (.md)")
+    parser.set_defaults(run=main)
+
+
+def main(options: argparse.Namespace) -> int:
+    """``minisam transfer left-out``."""
+    from minisam.files.atomic import check_output
+
+    if options.json is not None:
+        check_output(options.json)
+    report = evaluate(options.models, options.scenes, options.real, options.limit, options.work, options.processes)
+    if options.json is not None:
+        write(report, options.json)
+    print("\n\n".join(markdown(table) for table in tables(report)))
+    return 0
