@@ -8,8 +8,9 @@ brings the two of a pair together *compared with other pairs*; nothing asks that
 and they don't (Liang et al. 2022). Across: the direction from the mean of the images to that of the texts. Down: the
 first principal component of what is left. So the gap is not chosen by an algorithm, it is the axis.
 
-The second view takes each kind's mean away. Recall says how often the nearest text of a crop, among those of the nouns
-here, names the crop's noun, and whether it does so more often without the gap.
+The second view takes each kind's mean away; SAM is asked in words with much the same move (``TextPredictor``). Recall
+says how often the nearest text of a crop, among those of the nouns here, names the crop's noun, and whether it does so
+more often without the gap.
 """
 
 from __future__ import annotations

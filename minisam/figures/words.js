@@ -24,7 +24,8 @@ function render({ model, el }) {
 
   /** Radio buttons: a label for each, chosen(i). */
   function radios(place, labels, group, chosen) {
-    const old = $(place).querySelectorAll("label");
+    const old = [...$(place).querySelectorAll("label")];
+    for (const label of old.splice(labels.length)) label.remove();
     labels.forEach((text, i) => {
       const label = old[i] ?? document.createElement("label");
       if (!old[i]) {
@@ -39,7 +40,7 @@ function render({ model, el }) {
 
   function show() {
     const question = scene().questions[state.phrase];
-    radios(".ms-phrases", scene().questions.map(({ phrase }, i) => `${model.get("phrases")[i]}: ${phrase}`), "phrase", (i) => { state.phrase = i; show(); });
+    radios(".ms-phrases", scene().questions.map(({ kind, phrase }) => `${kind}: ${phrase}`), "phrase", (i) => { state.phrase = i; show(); });
     $(".ms-readout").textContent = question.answers[state.prompt].words;
     canvas.setAttribute("aria-label", `${scene().alt} The mask tinted blue, the outline of what “${question.phrase}” means dashed. ${question.answers[state.prompt].words}`);
     paint();
@@ -65,6 +66,7 @@ function render({ model, el }) {
 
   function choose(index) {
     state.scene = index;
+    if (state.phrase >= scene().questions.length) { state.phrase = 0; $(".ms-phrases input").checked = true; }
     figure.load(scene().jpeg);
     show();
   }

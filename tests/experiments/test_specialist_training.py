@@ -17,7 +17,7 @@ from minisam.training.loop import Trainer
 from minisam.training.prompts import initial_prompts
 from minisam.training.settings import Settings
 from minisam.training.sources import resize_masks
-from minisam.transfer.left_out import GROUPS
+from minisam.transfer.left_out_report import GROUPS
 from minisam.transfer.specialist import GROUP, STYLES, whole_objects
 from minisam.world import DOMAINS, HELD_OUT, render
 

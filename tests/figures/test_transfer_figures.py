@@ -26,7 +26,9 @@ pytest.importorskip("matplotlib")
 from minisam.figures import blind_rater, edge_map, metric_and_truth, oracle_gap
 from minisam.figures.oracle_gap import CLICKS, PAPER, WHICH, Gap, Square
 from minisam.transfer import specialist
+from minisam.transfer.clicks import POINTS
 from minisam.transfer.edges.scores import f_measure
+from minisam.transfer.left_out_report import GROUPS, summarise
 from minisam.world import HELD_OUT, render
 
 SQUARES, TRUTH, RATER, EDGES = (
@@ -42,8 +44,9 @@ MUTANTS = {
     "masks that are not cut alike": (TRUTH, "annotated[:, *window], cut", "annotated[:, :side, :side], cut"),
     "rivals exchanged": (RATER, "one.masks[kind][None]", 'one.masks["generalist"][None]'),
     "a level too high": (EDGES, 'side="right"', 'side="left"'),
-    "edges between wholes alone": (EDGES, "^= number", "^= number * (not mask.parent)"),
-    "rows without a lower neighbour": (EDGES, "edges[:-1] |= places[:-1] != places[1:]", "pass"),
+    "edges between wholes alone": (EDGES, "for mask in scene.masks]", "for mask in scene.masks if not mask.parent]"),
+    "seen for left out": (SQUARES, 'condition = "left_out" if', 'condition = "seen" if'),
+    "the mean of all domains as one of them": (SQUARES, "if minus is None:", 'if entry.get("never"):'),
 }
 
 
@@ -80,6 +83,46 @@ def test_squares_travel_with_the_paper_beside_them() -> None:
     assert len(json.dumps([figure.squares, figure.words, figure.paper])) < 60_000
     with pytest.raises(InputError, match="at least one domain"):
         oracle_gap.figure([])
+
+
+def test_squares_are_those_of_the_report(tmp_path: Path) -> None:
+    """As ``left_out_report.summarise`` writes it, from made up figures. Kills: seen for left out, the mean of all
+    domains as one of them."""
+    rng = np.random.default_rng(0)
+    names = [name for group in GROUPS.values() for name in group] + ["photos"]
+    found: dict[Any, Any] = {}
+    for kind in ("sam", "clicks"):
+        for group in GROUPS:
+            for seed in range(3):
+                level = 0.2 * (kind == "sam")
+                found[kind, group, seed] = {
+                    name: {
+                        "picture": np.arange(6) // 2, "noc_85": np.full(6, 20), "noc_90": np.full(6, 20),
+                        "confident": 0.3 + level + 0.3 * rng.random((6, 5)), "oracle": 0.6 + 0.1 * rng.random((6, 5)),
+                    }
+                    for name in names
+                }  # fmt: skip
+    report = {"points": list(POINTS), **summarise(found, {"photos": (Path("photos"), 1)})}
+    path = tmp_path / "left_out.json"
+    path.write_text(json.dumps(report))
+    squares = oracle_gap.read(path)
+    assert [square.name for square in squares] == names and [s.name for s in squares if s.real] == ["photos"]
+    (entry,) = (one for one in report["sets"] if one["name"] == "nuclei")
+    (square,) = (one for one in squares if one.name == "nuclei")
+    for i, n in enumerate(POINTS):
+        gap = square.gaps["confident", n]
+        assert gap.sam == entry["sam"]["left_out"]["confident"]["mean"][i]
+        assert (
+            gap.low == entry["sam_minus_clicks"]["left_out"]["confident"]["low"][i] < gap.sam - gap.baseline < gap.high
+        )
+    for which in WHICH:
+        for row in report["wins"]["left_out"][which]:
+            counted = oracle_gap.tally([s for s in squares if not s.real], which, row["points"])
+            assert (counted["win"], counted["loss"]) == (row["sam_surely"], row["clicks_surely"])
+    assert len(oracle_gap.oracle_gap(path).squares) == 24
+    path.write_text("[]")
+    with pytest.raises(InputError, match="minisam transfer left-out wrote"):
+        oracle_gap.read(path)
 
 
 # ---- metric_and_truth, blind_rater ---------------------------------------------------------------------------
@@ -189,8 +232,7 @@ def test_page_decodes_the_masks_of_the_rater() -> None:
 
 
 def test_scene_edges_lie_between_its_masks() -> None:
-    """Every edge pixel has a neighbour in other masks, and every mask's outline is near one. Kills: edges between
-    wholes alone, rows without a lower neighbour."""
+    """Every mask's outline is near an edge. Kills: edges between wholes alone."""
     from scipy.ndimage import binary_dilation
 
     scene = render(HELD_OUT + 8, 96)

@@ -21,12 +21,28 @@ export function decodeText(text, width, height) {
   return mask;
 }
 
-/** The edges between a mask's pixels and what is outside of it, or of the image, as a path; a pixel is scale wide. */
+/** The outline of a mask as closed paths along the edges of its pixels, which are scale wide; the image's border counts as outside. */
 function outlinePath(mask, width, height, scale) {
-  const line = new Path2D(), bit = (x, y) => (x < 0 || y < 0 || x >= width || y >= height ? 0 : mask[y * width + x]);
-  for (let y = 0; y <= height; y++) for (let x = 0; x <= width; x++) {
-    if (bit(x, y) !== bit(x - 1, y)) { line.moveTo(x * scale, y * scale); line.lineTo(x * scale, (y + 1) * scale); }
-    if (bit(x, y) !== bit(x, y - 1)) { line.moveTo(x * scale, y * scale); line.lineTo((x + 1) * scale, y * scale); }
+  const next = new Map(), path = new Path2D(), row = width + 1; // from a corner to the next, the mask on the right
+  const add = (from, to) => { if (next.has(from)) next.get(from).push(to); else next.set(from, [to]); };
+  const bit = (x, y) => x >= 0 && y >= 0 && x < width && y < height && mask[y * width + x];
+  for (let y = 0; y < height; y++) for (let x = 0; x < width; x++) {
+    if (!mask[y * width + x]) continue;
+    const corner = y * row + x;
+    if (!bit(x, y - 1)) add(corner, corner + 1);
+    if (!bit(x + 1, y)) add(corner + 1, corner + 1 + row);
+    if (!bit(x, y + 1)) add(corner + 1 + row, corner + row);
+    if (!bit(x - 1, y)) add(corner + row, corner);
   }
-  return line;
+  for (const start of next.keys()) {
+    while (next.get(start)?.length) {
+      path.moveTo((start % row) * scale, Math.floor(start / row) * scale);
+      for (let at = next.get(start).pop(); ; at = next.get(at).pop()) {
+        path.lineTo((at % row) * scale, Math.floor(at / row) * scale);
+        if (at === start) break;
+      }
+      path.closePath();
+    }
+  }
+  return path;
 }
