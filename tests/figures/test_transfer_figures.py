@@ -31,22 +31,39 @@ from minisam.transfer.edges.scores import f_measure
 from minisam.transfer.left_out_report import GROUPS, summarise
 from minisam.world import HELD_OUT, render
 
-SQUARES, TRUTH, RATER, EDGES = (
-    f"minisam/figures/{name}.py" for name in ("oracle_gap", "metric_and_truth", "blind_rater", "edge_map")
-)
 # wrong version → (file, text in it, its replacement); names are quoted from docstrings
 MUTANTS = {
-    "a tie that is a win": (SQUARES, '"win" if gap.low > 0', '"win" if gap.sam > gap.baseline'),
-    "real sets among the domains": (SQUARES, "if s.real == real and", "if"),
-    "an oracle that is confident": (SQUARES, "s.gaps[which, clicks]) for", 's.gaps["confident", clicks]) for'),
-    "another object's annotation": (TRUTH, "one.annotated[:, one.found.objects[n]]", "one.annotated[:, 0]"),
-    "the smallest object": (TRUTH, "n = max(found", "n = min(found"),
-    "masks that are not cut alike": (TRUTH, "annotated[:, *window], cut", "annotated[:, :side, :side], cut"),
-    "rivals exchanged": (RATER, "one.masks[kind][None]", 'one.masks["generalist"][None]'),
-    "a level too high": (EDGES, 'side="right"', 'side="left"'),
-    "edges between wholes alone": (EDGES, "for mask in scene.masks]", "for mask in scene.masks if not mask.parent]"),
-    "seen for left out": (SQUARES, 'condition = "left_out" if', 'condition = "seen" if'),
-    "the mean of all domains as one of them": (SQUARES, "if minus is None:", 'if entry.get("never"):'),
+    "a tie that is a win": ("minisam/figures/oracle_gap.py", '"win" if gap.low > 0', '"win" if gap.sam > gap.baseline'),
+    "real sets among the domains": ("minisam/figures/oracle_gap.py", "if s.real == real and", "if"),
+    "an oracle that is confident": (
+        "minisam/figures/oracle_gap.py",
+        "s.gaps[which, clicks]) for",
+        's.gaps["confident", clicks]) for',
+    ),
+    "another object's annotation": (
+        "minisam/figures/metric_and_truth.py",
+        "one.annotated[:, one.found.objects[n]]",
+        "one.annotated[:, 0]",
+    ),
+    "the smallest object": ("minisam/figures/metric_and_truth.py", "n = max(found", "n = min(found"),
+    "masks that are not cut alike": (
+        "minisam/figures/metric_and_truth.py",
+        "annotated[:, *window], cut",
+        "annotated[:, :side, :side], cut",
+    ),
+    "rivals exchanged": ("minisam/figures/blind_rater.py", "one.masks[kind][None]", 'one.masks["generalist"][None]'),
+    "a level too high": ("minisam/figures/edge_map.py", 'side="right"', 'side="left"'),
+    "edges between wholes alone": (
+        "minisam/figures/edge_map.py",
+        "for mask in scene.masks]",
+        "for mask in scene.masks if not mask.parent]",
+    ),
+    "seen for left out": ("minisam/figures/oracle_gap.py", 'condition = "left_out" if', 'condition = "seen" if'),
+    "the mean of all domains as one of them": (
+        "minisam/figures/oracle_gap.py",
+        "if minus is None:",
+        'if entry.get("never"):',
+    ),
 }
 
 

@@ -24,16 +24,27 @@ from minisam.figures.modality_gap import Cloud
 from minisam.text.predictor import TextPredictor
 from minisam.world import HELD_OUT, render
 
-WORDS, GAP = "minisam/figures/words.py", "minisam/figures/modality_gap.py"
 # wrong version → (file, text in it, its replacement); names are quoted from docstrings
 MUTANTS = {
-    "the mask of the lowest score": (WORDS, "scores[0].argmax()", "scores[0].argmin()"),
-    "a random word that is in the scene": (WORDS, "if noun not in shown", "if noun in shown"),
-    "the best phrase as the worst": (WORDS, "worst = min(some", "worst = max(some"),
-    "the image of another object": (WORDS, "crop(scene.image, truth[0]", "crop(scene.image, masks[0]"),
-    "a gap without its length": (GAP, "across = gap / np.linalg.norm(gap)", "across = gap"),
-    "a component along the gap": (GAP, "left = both - np.outer(both @ across, across)", "left = both"),
-    "means that stay": (GAP, "_unit(x - x.mean(axis=0))", "_unit(x - 0)"),
+    "the mask of the lowest score": ("minisam/figures/words.py", "scores[0].argmax()", "scores[0].argmin()"),
+    "a random word that is in the scene": ("minisam/figures/words.py", "if noun not in shown", "if noun in shown"),
+    "the best phrase as the worst": ("minisam/figures/words.py", "worst = min(some", "worst = max(some"),
+    "the image of another object": (
+        "minisam/figures/words.py",
+        "crop(scene.image, truth[0]",
+        "crop(scene.image, masks[0]",
+    ),
+    "a gap without its length": (
+        "minisam/figures/modality_gap.py",
+        "across = gap / np.linalg.norm(gap)",
+        "across = gap",
+    ),
+    "a component along the gap": (
+        "minisam/figures/modality_gap.py",
+        "left = both - np.outer(both @ across, across)",
+        "left = both",
+    ),
+    "means that stay": ("minisam/figures/modality_gap.py", "_unit(x - x.mean(axis=0))", "_unit(x - 0)"),
 }
 
 SEED = HELD_OUT + 8
