@@ -18,6 +18,7 @@ chapter 9    three_masks, averaging, multimask
 chapter 10   interaction, who_wins; after it ablations
 chapter 11   amortised, profile, roofline
 chapter 12   funnel, stability, grids
+chapter 14   oracle_gap, metric_and_truth, blind_rater, edge_map, words, modality_gap
 chapter 15   failures, one_thing, photo_failures
 ============ ===================================================================================================
 """

@@ -1,25 +1,4 @@
-// The page's side of BlindRater (blind_rater.py): two outlines in random order, keys and buttons, a tally. shared/canvas.js comes before.
-
-/** COCO's text -> Uint8Array of height · width zeros and ones, row by row (rle_text.py). */
-export function decodeText(text, width, height) {
-  const counts = [], mask = new Uint8Array(width * height);
-  let d = 0, shift = 0, at = 0, value = 0;
-  for (const letter of text) {
-    const group = letter.charCodeAt(0) - 48;
-    d |= (group & 31) << shift;
-    shift += 5;
-    if (group & 32) continue;
-    if (group & 16) d |= -1 << shift; // the last group's highest bit is the sign
-    counts.push(d + (counts.length > 2 ? counts.at(-2) : 0));
-    d = shift = 0;
-  }
-  for (const count of counts) {
-    if (value) for (let n = at; n < at + count; n++) mask[(n % height) * width + Math.floor(n / height)] = 1;
-    at += count;
-    value ^= 1;
-  }
-  return mask;
-}
+// The page's side of BlindRater (blind_rater.py): two outlines in random order, keys and buttons, a tally. shared/canvas.js and masks.js come before.
 
 const HTML = `
   <p class="ms-ask"><strong>Guess first.</strong> Two networks got the same box around an object (dashed). Whose outlines will you like better, the generalist's, that never saw such scenes, or the
@@ -98,11 +77,7 @@ function render({ model, el }) {
       draw.strokeRect(x0, y0, x1 - x0 + scale, y1 - y0 + scale);
     }
     draw.setLineDash([]);
-    const line = new Path2D(), bit = (x, y) => (x < 0 || y < 0 || x >= pair.width || y >= pair.height ? 0 : mask[y * pair.width + x]);
-    for (let y = 0; y <= pair.height; y++) for (let x = 0; x <= pair.width; x++) {
-      if (bit(x, y) !== bit(x - 1, y)) { line.moveTo(x * scale, y * scale); line.lineTo(x * scale, (y + 1) * scale); }
-      if (bit(x, y) !== bit(x, y - 1)) { line.moveTo(x * scale, y * scale); line.lineTo((x + 1) * scale, y * scale); }
-    }
+    const line = outlinePath(mask, pair.width, pair.height, scale);
     for (const [colour, wide] of [["#000", 4.5], ["#f0e442", 2.2]]) {
       draw.strokeStyle = colour;
       draw.lineWidth = wide * ratio;

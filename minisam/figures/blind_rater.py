@@ -31,6 +31,7 @@ from minisam_kernels.masks import rle
 from minisam_kernels.runtime.errors import InputError
 
 HERE = Path(__file__).parent
+FILES = ("shared/canvas.js", "shared/masks.js", "blind_rater.js")
 PAPER = (
     "Paper (data sets of figure 9, raters grade each mask from 1 to 10): SAM's masks have mean grades between 7 and 9. "
     "That is a grade, not a share of votes; only its direction can be compared with your tally."
@@ -46,7 +47,7 @@ class BlindRater(anywidget.AnyWidget):
         One for each object rated so far: ``"generalist"``, ``"specialist"`` or ``"neither"``.
     """
 
-    _esm = "".join((HERE / name).read_text(encoding="utf-8") for name in ("shared/canvas.js", "blind_rater.js"))
+    _esm = "".join((HERE / name).read_text(encoding="utf-8") for name in FILES)
     _css = "".join((HERE / name).read_text(encoding="utf-8") for name in ("click.css", "blind_rater.css"))
 
     pairs: traitlets.List[dict[str, Any]] = traitlets.List().tag(sync=True)

@@ -25,6 +25,7 @@ import traitlets
 from PIL import Image
 
 from minisam.transfer.edges.boundaries import ask, compose, without_duplicates
+from minisam.transfer.edges.bsds import boundaries, labels_of
 from minisam.transfer.edges.scores import count_matches, f_measure, recall_precision
 from minisam.transfer.edges.thinning import edge_nms, thin
 from minisam.world import HELD_OUT, Scene, render
@@ -90,16 +91,8 @@ def quantised(edges: np.ndarray, levels: Sequence[int] = LEVELS) -> np.ndarray:
 
 
 def true_edges(scene: Scene) -> np.ndarray:
-    """The scene's own edges (H, W) bool, thinned: pixels whose right or lower neighbour lies in other masks."""
-    places = np.zeros(scene.image.shape[:2], np.uint64)  # two pixels have the same number if they are in the same masks
-    for mask, number in zip(
-        scene.masks, np.random.default_rng(0).integers(2**63, size=len(scene.masks), dtype=np.uint64)
-    ):
-        places[mask.segmentation] ^= number
-    edges = np.zeros(places.shape, bool)
-    edges[:, :-1] |= places[:, :-1] != places[:, 1:]
-    edges[:-1] |= places[:-1] != places[1:]
-    return thin(edges)
+    """The scene's own edges (H, W) bool: every boundary of a whole or a part, as one annotator of BSDS would draw."""
+    return boundaries(labels_of(np.array([mask.segmentation for mask in scene.masks])))
 
 
 def curve(edges: np.ndarray, truth: np.ndarray, levels: Sequence[int] = LEVELS) -> list[dict[str, float]]:

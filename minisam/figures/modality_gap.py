@@ -8,8 +8,9 @@ brings the two of a pair together *compared with other pairs*; nothing asks that
 and they don't (Liang et al. 2022). Across: the direction from the mean of the images to that of the texts. Down: the
 first principal component of what is left. So the gap is not chosen by an algorithm, it is the axis.
 
-The second view takes each kind's mean away. Recall says how often the nearest text of a crop, among those of the nouns
-here, names the crop's noun, and whether it does so more often without the gap.
+The second view takes each kind's mean away; SAM is asked in words with much the same move (``TextPredictor``). Recall
+says how often the nearest text of a crop, among those of the nouns here, names the crop's noun, and whether it does so
+more often without the gap.
 """
 
 from __future__ import annotations
@@ -52,8 +53,8 @@ class Cloud:
 
     def centred(self) -> Cloud:
         """Each kind's mean taken away, lengths 1 again."""
-        kinds = (_unit(x - x.mean(axis=0)) for x in (self.images, self.texts))
-        return Cloud(*kinds, self.noun, self.names)
+        images, texts = (_unit(x - x.mean(axis=0)) for x in (self.images, self.texts))
+        return Cloud(images, texts, self.noun, self.names)
 
     def recall(self) -> float:
         """The share of crops whose nearest text is that of their noun."""
@@ -89,8 +90,8 @@ def cloud(clip: Clip, scenes: int = SCENES, nouns: int = NOUNS) -> Cloud:
     if len(names) < 2:
         raise InputError(f"expected scenes with at least 2 nouns, got {len(names)}")
     crops = np.concatenate([pixels[name] for name in names])
-    noun = np.repeat(np.arange(len(names)), [len(pixels[name]) for name in names])
-    return Cloud(clip.embed_image(crops), clip.embed_text(names), noun, tuple(names))
+    shown = np.repeat(np.arange(len(names)), [len(pixels[name]) for name in names])
+    return Cloud(clip.embed_image(crops), clip.embed_text(names), shown, tuple(names))
 
 
 def project(c: Cloud, gap: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

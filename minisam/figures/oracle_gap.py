@@ -3,8 +3,8 @@
     from minisam.figures.oracle_gap import oracle_gap
     oracle_gap()                      # benchmarks/transfer/left_out.json
 
-``python -m minisam.transfer.clicks`` measured the file: every domain of the world with the models that never saw it,
-every real set with the same. Here nothing is measured: intervals become wins, losses and ties (``verdict``), and the
+``minisam transfer left-out`` measured the file: every domain of the world with the models that never saw it, every
+real set with all of them. Here nothing is measured: intervals become wins, losses and ties (``verdict``), and the
 page (``oracle_gap.js``) shows them, with a kernel and without one.
 
 *Confident* grades the mask of the highest predicted IoU, *oracle* the best of the three, for both networks. A win or a
@@ -14,6 +14,7 @@ alone, so it has no ties; its differences for one point (figure 9) stand beside 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -107,8 +108,26 @@ def oracle_gap(path: str | Path = FILE, question: str = "", source: str = "") ->
 
 
 def read(path: str | Path = FILE) -> list[Square]:
-    """The squares of a file. Raises ``InputError`` where there is none."""
-    raise NotImplementedError
+    """The squares of a file that ``minisam transfer left-out`` wrote: of a domain those with the models that never saw
+    it, of a real set all models. Raises ``InputError`` where it is none of these."""
+    try:
+        report = json.loads(Path(path).read_text(encoding="utf-8"))
+        columns = [(n, report["points"].index(n)) for n in CLICKS]
+        squares = []
+        for entry in report["sets"]:
+            condition = "left_out" if entry["group"] else "real"
+            minus = entry.get("sam_minus_clicks", {}).get(condition)
+            if minus is None:  # the mean of all domains, or a set that one of the two was not measured on
+                continue
+            gaps = {}
+            for which in WHICH:
+                means = [entry[kind][condition][which]["mean"] for kind in ("sam", "clicks")]
+                for n, i in columns:
+                    gaps[which, n] = Gap(means[0][i], means[1][i], minus[which]["low"][i], minus[which]["high"][i])
+            squares.append(Square(entry["name"], condition == "real", gaps))
+    except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+        raise InputError(f"expected a file that minisam transfer left-out wrote, got {path} ({error!r})") from error
+    return squares
 
 
 def figure(squares: Sequence[Square], question: str = "", source: str = "") -> OracleGap:

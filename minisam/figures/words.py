@@ -5,8 +5,9 @@
 
 A held-out scene, a phrase that is true of something in it, and the mask of the highest predicted IoU. The same question
 is asked three ways: with the phrase, with a word for what is not in the scene, and with the embedding of the object's
-own image, which is what the decoder was trained on. A mask is graded by its IoU with the nearest of all masks that the
-phrase is true of.
+own image, which is what the decoder was trained on. (``TextPredictor`` moves a text's vector by the gap that
+``modality_gap`` shows.) A mask is graded by its IoU with the nearest of all masks that the phrase is true of. The page
+(``words.js``) works with a kernel and without one.
 
 Phrases are picked by rule, not by how they turn out: the name of the largest whole, the first that names a colour, the
 first that names a part; and the one with the lowest IoU of all in the scene, so that every scene shows its failure.
@@ -14,28 +15,34 @@ first that names a part; and the one with the lowest IoU of all in the scene, so
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import anywidget
 import numpy as np
+import traitlets
+from PIL import Image
 
 from minisam.clip.crops import crop, large_enough
-from minisam.figures.shared.overlay import ORANGE, SKY, outline, show, tint
-from minisam.figures.shared.paint import painted, style
-from minisam.figures.shared.states import Axis, State, states
 from minisam.world import HELD_OUT, Scene, render
 from minisam.world.phrases import NOUNS, Phrase, phrases
 from minisam_kernels.losses.iou import iou
+from minisam_kernels.masks import rle
 from minisam_kernels.runtime.errors import InputError
 
 if TYPE_CHECKING:
     from minisam.text.predictor import TextPredictor
 
-SEEDS = (HELD_OUT + 3, HELD_OUT + 8, HELD_OUT + 25)
+HERE = Path(__file__).parent
+FILES = ("shared/canvas.js", "shared/masks.js", "words.js")
+SEEDS = (HELD_OUT + 8, HELD_OUT + 9, HELD_OUT + 6)  # three domains, chosen before there was a mask
 PHRASES = ("a whole", "a colour", "a part", "the worst of the scene")
 PROMPTS = ("the words", "a random word", "the object's own image")
 MOST = 40  # phrases of a scene that are tried for the worst
+LARGEST = 0.4  # share of the image of what a phrase means: no walls
 
 
 @dataclass(frozen=True)
@@ -51,11 +58,11 @@ class Answer:
 
 @dataclass(frozen=True)
 class Asked:
-    """A scene, one phrase for each of ``PHRASES``, the masks (K, S, S) that it is true of, an answer for each of
-    ``PROMPTS``, and how many phrases the worst was found among."""
+    """A scene, a phrase for each of ``PHRASES`` that it has, the masks (K, S, S) that it is true of, an answer for each
+    of ``PROMPTS``, and how many phrases the worst was found among."""
 
     scene: Scene
-    said: list[Phrase]
+    said: dict[str, Phrase]
     truths: list[np.ndarray]
     answers: list[list[Answer]]
     tried: int
@@ -70,9 +77,9 @@ def predictor_of_words() -> TextPredictor:
 
 
 def phrases_to_ask(scene: Scene) -> list[Phrase]:
-    """The phrases of a scene that are true of large enough masks alone, in their own order."""
-    masks = [mask.segmentation for mask in scene.masks]
-    return [phrase for phrase in phrases(scene) if all(large_enough(masks[i]) for i in phrase.masks)]
+    """The phrases of a scene that are true of masks that are large enough and no background, in their own order."""
+    fit = [large_enough(m.segmentation) and m.area <= LARGEST * m.segmentation.size for m in scene.masks]
+    return [phrase for phrase in phrases(scene) if all(fit[i] for i in phrase.masks)]
 
 
 def ask(predictor: TextPredictor, seed: int) -> Asked:
@@ -88,14 +95,14 @@ def ask(predictor: TextPredictor, seed: int) -> Asked:
     rng = np.random.default_rng(seed)
     other = [noun for noun in NOUNS if noun not in shown]
     largest = max(every, key=lambda p: (p.level == "whole", p.text == p.noun, masks[list(p.masks)].sum()))
-    coloured = next((p for p in every if p.colour), largest)
-    part = next((p for p in every if p.level != "whole" and p.text.startswith("the ")), largest)
+    coloured = next((p for p in every if p.colour), None)
+    part = next((p for p in every if p.level != "whole" and p.text.startswith("the ")), None)
     some = every[:MOST]
     worst = min(some, key=lambda p: _answer(predictor, p.text, _text(predictor, p.text), masks[list(p.masks)]).iou)
-    said = [largest, coloured, part, worst]
-    truths = [masks[list(p.masks)] for p in said]
+    said = {kind: p for kind, p in zip(PHRASES, (largest, coloured, part, worst)) if p is not None}
+    truths = [masks[list(p.masks)] for p in said.values()]
     answers = []
-    for phrase, truth in zip(said, truths):
+    for phrase, truth in zip(said.values(), truths):
         word = other[rng.integers(len(other))]
         cut = crop(scene.image, truth[0], predictor.clip.config.image_size)
         image = predictor.clip.embed_image(cut.pixels[None])
@@ -108,59 +115,72 @@ def ask(predictor: TextPredictor, seed: int) -> Asked:
 
 
 def _text(predictor: TextPredictor, text: str) -> np.ndarray:
-    return predictor.clip.embed_text([text])
+    return predictor.embed_texts([text])
 
 
 def _answer(predictor: TextPredictor, prompt: str, embedding: np.ndarray, truth: np.ndarray) -> Answer:
     masks, scores, _ = predictor.predict_embeddings(embedding)
     best = int(scores[0].argmax())
     mask = masks[0, best]
-    return Answer(prompt, mask, float(scores[0, best]), float(np.nan_to_num(iou(mask[None], truth)).max()))
+    true = np.nan_to_num(iou(np.repeat(mask[None], len(truth), axis=0), truth))
+    return Answer(prompt, mask, float(scores[0, best]), float(true.max()))
 
 
-def words(
-    predictor: TextPredictor | None = None, seeds: Sequence[int] = SEEDS, question: str = "", source: str = ""
-) -> Any:
-    """Buttons over scenes, phrases and prompts. ``predictor``: ``predictor_of_words()`` if not given."""
+class Words(anywidget.AnyWidget):
+    """Scenes, phrases and prompts to choose from. See ``words``."""
+
+    _esm = "".join((HERE / name).read_text(encoding="utf-8") for name in FILES)
+    _css = "".join((HERE / name).read_text(encoding="utf-8") for name in ("click.css", "words.css"))
+
+    scenes: traitlets.List[dict[str, Any]] = traitlets.List().tag(sync=True)
+    prompts: traitlets.List[str] = traitlets.List(list(PROMPTS)).tag(sync=True)
+    source = traitlets.Unicode().tag(sync=True)
+
+
+def words(predictor: TextPredictor | None = None, seeds: Sequence[int] = SEEDS, source: str = "") -> Words:
+    """The figure. predictor: ``predictor_of_words()`` if not given; seeds of scenes. ``source``: the address of this
+    code, for the link below the figure."""
     if not len(seeds):
         raise InputError("expected at least one scene, got none")
     predictor = predictor_of_words() if predictor is None else predictor
-    asked = [ask(predictor, seed) for seed in seeds]
-    names = [f"{n + 1}: {one.scene.domain}" for n, one in enumerate(asked)]
-    question = question or (
-        "The decoder was trained on embeddings of images, never on a word. Will a word do as well as the object's own "
-        "image, and will a word for something that is not there give a mask at all?"
-    )
-    axes = [Axis("scene", names), Axis("phrase", PHRASES), Axis("prompt", PROMPTS)]
-    return states(axes, lambda s, p, k: draw(asked[s], p, k), question, source)
+    return Words(scenes=[_packed(ask(predictor, seed)) for seed in seeds], source=source)
 
 
 def sentence(asked: Asked, phrase: int, prompt: int) -> str:
     """The prompt, what came back, and what a right answer would have been."""
     answer, truths = asked.answers[phrase][prompt], asked.truths[phrase]
-    covered = float(answer.mask.mean())
+    kind, said = list(asked.said.items())[phrase]
     count = "one mask" if len(truths) == 1 else f"{len(truths)} masks"
     text = (
-        f"{answer.prompt} gives a mask of {covered:.1%} of the image, predicted IoU {answer.predicted:.2f}. "
-        f"True IoU with the nearest of what “{asked.said[phrase].text}” means ({count}): {answer.iou:.2f}."
+        f"{answer.prompt} gives a mask of {answer.mask.mean():.1%} of the image, predicted IoU {answer.predicted:.2f}. "
+        f"True IoU with the nearest of what “{said.text}” means ({count}): {answer.iou:.2f}."
     )
-    if PHRASES[phrase] == PHRASES[-1]:
-        text += f" It is the phrase with the lowest IoU of {asked.tried} in this scene."
+    if kind == PHRASES[-1]:
+        text += f" Of {asked.tried} phrases of this scene, none has a lower IoU."
     return text
 
 
-@style
-def draw(asked: Asked, phrase: int, prompt: int) -> State:
-    """The image with the mask tinted, and dashed the outlines of what the phrase is true of."""
-    from matplotlib.figure import Figure
+def _packed(asked: Asked) -> dict[str, Any]:
+    """What the page gets: a JPEG to look at, masks as COCO's text, and sentences."""
+    jpeg = io.BytesIO()
+    Image.fromarray(asked.scene.image).save(jpeg, "JPEG", quality=88)
+    questions = [
+        {
+            "kind": kind,
+            "phrase": phrase.text,
+            "truths": [_text_of(mask) for mask in asked.truths[n]],
+            "answers": [
+                {"mask": _text_of(answer.mask), "words": sentence(asked, n, k)}
+                for k, answer in enumerate(asked.answers[n])
+            ],
+        }
+        for n, (kind, phrase) in enumerate(asked.said.items())
+    ]
+    return {
+        "title": asked.scene.domain, "alt": f"Rendered scene. {asked.scene.caption}", "jpeg": jpeg.getvalue(),
+        "size": len(asked.scene.image), "questions": questions,
+    }  # fmt: skip
 
-    answer, image = asked.answers[phrase][prompt], asked.scene.image
-    figure = Figure(figsize=(4.2, 4.55), dpi=110)
-    figure.subplots_adjust(0.01, 0.01, 0.99, 0.92)
-    axes = figure.subplots()
-    show(axes, tint(image, answer.mask, SKY, 0.5, dim=0.65), f"{asked.said[phrase].text}: IoU {answer.iou:.2f}")
-    for truth in asked.truths[phrase]:
-        outline(axes, truth, ORANGE, "dashed", 1.8)
-    outline(axes, answer.mask, SKY, "solid", 1.8)
-    text = sentence(asked, phrase, prompt)
-    return State(painted(figure), text, f"A rendered scene; the mask tinted, what was meant outlined dashed. {text}")
+
+def _text_of(mask: np.ndarray) -> str:
+    return rle.to_string(rle.encode(mask[None])[0]).decode()

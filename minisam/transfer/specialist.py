@@ -30,7 +30,7 @@ from minisam.annotator import tight_box
 from minisam.console import exit_code, progress
 from minisam.files.atomic import atomic
 from minisam.reports.environment import ROOT
-from minisam.transfer.left_out import GROUPS, SEEDS
+from minisam.transfer.left_out_report import GROUPS, SEEDS
 from minisam.transfer.report import Job, Table, markdown
 from minisam.world import HELD_OUT, Scene, render
 from minisam.world.annotators import annotate

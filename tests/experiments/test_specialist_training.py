@@ -17,17 +17,20 @@ from minisam.training.loop import Trainer
 from minisam.training.prompts import initial_prompts
 from minisam.training.settings import Settings
 from minisam.training.sources import resize_masks
-from minisam.transfer.left_out import GROUPS
+from minisam.transfer.left_out_report import GROUPS
 from minisam.transfer.specialist import GROUP, STYLES, whole_objects
 from minisam.world import DOMAINS, HELD_OUT, render
 
-FILE = "minisam/experiments/specialist.py"
 # wrong version → (file, text in it, its replacement); names are quoted from docstrings
 MUTANTS = {
-    "points among the boxes": (FILE, "trainer.task.draw = drawn", "pass"),
-    "exact masks for all": (FILE, "STYLES[self.style](mask)", "mask"),
-    "all groups": (FILE, "least, domains=GROUPS[GROUP])", "least)"),
-    "seeds that are held out": (FILE, "int(rng.integers(HELD_OUT))", "HELD_OUT + int(rng.integers(9))"),
+    "points among the boxes": ("minisam/experiments/specialist.py", "trainer.task.draw = drawn", "pass"),
+    "exact masks for all": ("minisam/experiments/specialist.py", "STYLES[self.style](mask)", "mask"),
+    "all groups": ("minisam/experiments/specialist.py", "least, domains=GROUPS[GROUP])", "least)"),
+    "seeds that are held out": (
+        "minisam/experiments/specialist.py",
+        "int(rng.integers(HELD_OUT))",
+        "HELD_OUT + int(rng.integers(9))",
+    ),
 }
 
 

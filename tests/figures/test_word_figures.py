@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
+from PIL import Image
 
 import minisam
 from minisam.sam import Sam
 from minisam_kernels import InputError
 from minisam_kernels.losses.iou import iou
+from minisam_kernels.masks import rle
 from small_models import SMALL
 
-pytest.importorskip("ipywidgets")
+pytest.importorskip("anywidget")
 pytest.importorskip("matplotlib")
 from minisam.clip import Clip
 from minisam.clip.crops import crop, large_enough
@@ -20,19 +24,30 @@ from minisam.figures.modality_gap import Cloud
 from minisam.text.predictor import TextPredictor
 from minisam.world import HELD_OUT, render
 
-WORDS, GAP = "minisam/figures/words.py", "minisam/figures/modality_gap.py"
 # wrong version → (file, text in it, its replacement); names are quoted from docstrings
 MUTANTS = {
-    "the mask of the lowest score": (WORDS, "scores[0].argmax()", "scores[0].argmin()"),
-    "a random word that is in the scene": (WORDS, "if noun not in shown", "if noun in shown"),
-    "the best phrase as the worst": (WORDS, "worst = min(some", "worst = max(some"),
-    "the image of another object": (WORDS, "crop(scene.image, truth[0]", "crop(scene.image, masks[0]"),
-    "a gap without its length": (GAP, "across = gap / np.linalg.norm(gap)", "across = gap"),
-    "a component along the gap": (GAP, "left = both - np.outer(both @ across, across)", "left = both"),
-    "means that stay": (GAP, "_unit(x - x.mean(axis=0))", "_unit(x - 0)"),
+    "the mask of the lowest score": ("minisam/figures/words.py", "scores[0].argmax()", "scores[0].argmin()"),
+    "a random word that is in the scene": ("minisam/figures/words.py", "if noun not in shown", "if noun in shown"),
+    "the best phrase as the worst": ("minisam/figures/words.py", "worst = min(some", "worst = max(some"),
+    "the image of another object": (
+        "minisam/figures/words.py",
+        "crop(scene.image, truth[0]",
+        "crop(scene.image, masks[0]",
+    ),
+    "a gap without its length": (
+        "minisam/figures/modality_gap.py",
+        "across = gap / np.linalg.norm(gap)",
+        "across = gap",
+    ),
+    "a component along the gap": (
+        "minisam/figures/modality_gap.py",
+        "left = both - np.outer(both @ across, across)",
+        "left = both",
+    ),
+    "means that stay": ("minisam/figures/modality_gap.py", "_unit(x - x.mean(axis=0))", "_unit(x - 0)"),
 }
 
-SEED = HELD_OUT + 3
+SEED = HELD_OUT + 8
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +64,7 @@ def predictor(clip: Clip) -> TextPredictor:
     rng, size = np.random.default_rng(0), SMALL.prompt_embed_dim
     state["prompt_encoder.text_projection.weight"] = rng.normal(size=(size, clip.config.embed_dim)).astype(np.float32)
     state["prompt_encoder.text_projection.bias"] = rng.normal(size=size).astype(np.float32)
+    state["text_shift"] = (0.1 * rng.normal(size=clip.config.embed_dim)).astype(np.float32)
     return TextPredictor(Sam(SMALL, state), clip)
 
 
@@ -59,13 +75,13 @@ def test_answers_are_those_of_the_model(predictor: TextPredictor) -> None:
     scene = render(SEED, SMALL.image_size)
     live = TextPredictor(predictor.model, predictor.clip)
     live.set_image(scene.image)
-    for phrase, truths, answers in zip(asked.said, asked.truths, asked.answers, strict=True):
+    for phrase, truths, answers in zip(asked.said.values(), asked.truths, asked.answers, strict=True):
         assert np.array_equal(truths, np.array([scene.masks[i].segmentation for i in phrase.masks]))
         other = answers[1].prompt.split("“")[1].split("”")[0]
         assert other not in {mask.name for mask in scene.masks} and other in words.NOUNS
         size = live.clip.config.image_size
         image = live.clip.embed_image(crop(scene.image, truths[0], size).pixels[None])
-        embeddings = [live.clip.embed_text([phrase.text]), live.clip.embed_text([other]), image]
+        embeddings = [live.embed_texts([phrase.text]), live.embed_texts([other]), image]
         for answer, embedding in zip(answers, embeddings, strict=True):
             masks, scores, _ = live.predict_embeddings(embedding)
             assert np.array_equal(answer.mask, masks[0, scores[0].argmax()])
@@ -73,9 +89,10 @@ def test_answers_are_those_of_the_model(predictor: TextPredictor) -> None:
             each = [float(np.nan_to_num(iou(answer.mask[None], truth[None])[0])) for truth in truths]
             assert answer.iou == pytest.approx(max(each))
     every = words.phrases_to_ask(scene)
+    assert every and all(scene.masks[i].area <= 0.4 * 64**2 for phrase in every for i in phrase.masks)
     assert asked.tried == min(len(every), words.MOST)
     assert all(large_enough(scene.masks[i].segmentation) for phrase in every for i in phrase.masks)
-    lowest = asked.answers[3][0].iou
+    lowest = asked.answers[-1][0].iou
     for phrase in every[: words.MOST]:
         masks, scores, _ = live.predict_text(phrase.text)
         chosen = masks[scores.argmax()]
@@ -86,12 +103,19 @@ def test_answers_are_those_of_the_model(predictor: TextPredictor) -> None:
 
 
 def test_figure_of_words(predictor: TextPredictor) -> None:
-    figure = words.words(predictor, [SEED])
-    assert len(figure.children) == 3, "a question, a curtain, the figure"
-    asked = words.ask(predictor, SEED)
-    state = words.draw(asked, 3, 1)
-    assert "which is not there, gives a mask of" in state.words and "lowest IoU of" in state.words
-    assert "dashed" in state.alt and state.picture.shape[2] == 3
+    (scene,) = words.words(predictor, [SEED]).scenes
+    asked, shape = words.ask(predictor, SEED), (SMALL.image_size, SMALL.image_size)
+    with Image.open(io.BytesIO(scene["jpeg"])) as image:
+        assert image.size == shape and scene["size"] == shape[0]
+    for n, question in enumerate(scene["questions"]):
+        assert (question["kind"], question["phrase"]) == [(k, p.text) for k, p in asked.said.items()][n]
+        sent = [rle.decode(rle.from_string(text.encode()), shape) for text in question["truths"]]
+        assert np.array_equal(sent, asked.truths[n])
+        for answer, want in zip(question["answers"], asked.answers[n], strict=True):
+            assert np.array_equal(rle.decode(rle.from_string(answer["mask"].encode()), shape), want.mask)
+            assert f"{want.iou:.2f}." in answer["words"] and f"predicted IoU {want.predicted:.2f}" in answer["words"]
+    assert "which is not there, gives a mask of" in question["answers"][1]["words"]
+    assert "none has a lower IoU" in question["answers"][0]["words"]
     with pytest.raises(InputError, match="at least one scene"):
         words.words(predictor, [])
 

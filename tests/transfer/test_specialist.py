@@ -21,17 +21,40 @@ from minisam.world.annotators import annotate
 from minisam_kernels import InputError
 from small_models import SMALL
 
-FILE = "minisam/transfer/specialist.py"
 # wrong version → (file, text in it, its replacement); names are quoted from docstrings
 MUTANTS = {
-    "nothing is missed": (FILE, "if chance < MISSED or not mask.any()", "if not mask.any()"),
-    "noise of one size": (FILE, "NOISE * noise * np.tile(tight[2:] - tight[:2] + 1, 2)", "NOISE * noise"),
-    "boxes that name another object": (FILE, "objects.append(number)", "objects.append(len(objects))"),
-    "parts among the wholes": (FILE, 'if mask.level == "whole" and', "if"),
-    "the first annotation for all": (FILE, "rle.encode(one.annotated[annotation])", "rle.encode(one.annotated[0])"),
-    "scores that do not count": (FILE, "SIZE, score=one.found.scores)", "SIZE, score=0.5)"),
-    "a second round that sees nothing": (FILE, "predict(box=box, mask_input=low_res,", "predict(box=box,"),
-    "best seeds alone": (FILE, "{values.mean():.3f}{between}", "{values.max():.3f}{between}"),
+    "nothing is missed": (
+        "minisam/transfer/specialist.py",
+        "if chance < MISSED or not mask.any()",
+        "if not mask.any()",
+    ),
+    "noise of one size": (
+        "minisam/transfer/specialist.py",
+        "NOISE * noise * np.tile(tight[2:] - tight[:2] + 1, 2)",
+        "NOISE * noise",
+    ),
+    "boxes that name another object": (
+        "minisam/transfer/specialist.py",
+        "objects.append(number)",
+        "objects.append(len(objects))",
+    ),
+    "parts among the wholes": ("minisam/transfer/specialist.py", 'if mask.level == "whole" and', "if"),
+    "the first annotation for all": (
+        "minisam/transfer/specialist.py",
+        "rle.encode(one.annotated[annotation])",
+        "rle.encode(one.annotated[0])",
+    ),
+    "scores that do not count": ("minisam/transfer/specialist.py", "SIZE, score=one.found.scores)", "SIZE, score=0.5)"),
+    "a second round that sees nothing": (
+        "minisam/transfer/specialist.py",
+        "predict(box=box, mask_input=low_res,",
+        "predict(box=box,",
+    ),
+    "best seeds alone": (
+        "minisam/transfer/specialist.py",
+        "{values.mean():.3f}{between}",
+        "{values.max():.3f}{between}",
+    ),
 }
 
 

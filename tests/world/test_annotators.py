@@ -12,18 +12,33 @@ from minisam.world import render
 from minisam.world.annotators import CRUMB, annotate, draw_lines
 from minisam_kernels import InputError
 
-FILE = "minisam/world/annotators.py"
 # wrong version → (file, text in it, its replacement); names are quoted from docstrings
 MUTANTS = {
-    "holes that stay": (FILE, "whole = binary_fill_holes(grown, np.ones((3, 3)))", "whole = grown"),
-    "an edge that is not late": (FILE, "distance_transform_edt(~piece) <= late", "piece"),
-    "crumbs that are drawn": (FILE, "< least:", "< 0:"),
-    "one line around all pieces": (FILE, "== number\n        grown", "> 0\n        grown"),
-    "a line aside": (FILE, "np.array([left, top]) - late - 1", "np.array([left, top]) - late"),
-    "the largest triangle first": (FILE, "if areas[i] < areas[least]:", "if areas[i] > areas[least]:"),
-    "triangles that are not measured again": (FILE, "for i in (least - 1, least):", "for i in (least,):"),
-    "pixels by their corner": (FILE, "(ay > 2 * y + 1) != (by > 2 * y + 1)", "(ay > 2 * y) != (by > 2 * y)"),
-}  # fmt: skip
+    "holes that stay": (
+        "minisam/world/annotators.py",
+        "whole = binary_fill_holes(grown, np.ones((3, 3)))",
+        "whole = grown",
+    ),
+    "an edge that is not late": ("minisam/world/annotators.py", "distance_transform_edt(~piece) <= late", "piece"),
+    "crumbs that are drawn": ("minisam/world/annotators.py", "< least:", "< 0:"),
+    "one line around all pieces": ("minisam/world/annotators.py", "== number\n        grown", "> 0\n        grown"),
+    "a line aside": ("minisam/world/annotators.py", "np.array([left, top]) - late - 1", "np.array([left, top]) - late"),
+    "the largest triangle first": (
+        "minisam/world/annotators.py",
+        "if areas[i] < areas[least]:",
+        "if areas[i] > areas[least]:",
+    ),
+    "triangles that are not measured again": (
+        "minisam/world/annotators.py",
+        "for i in (least - 1, least):",
+        "for i in (least,):",
+    ),
+    "pixels by their corner": (
+        "minisam/world/annotators.py",
+        "(ay > 2 * y + 1) != (by > 2 * y + 1)",
+        "(ay > 2 * y) != (by > 2 * y)",
+    ),
+}
 
 
 @st.composite
