@@ -49,7 +49,7 @@ def hugging_face(config: ClipConfig) -> Any:
 
 @pytest.mark.parametrize("activation", ["quick_gelu", "gelu"])
 def test_towers_are_those_of_transformers(activation: str) -> None:
-    """Kills: a sigmoid without its factor, texts that see what comes, the last end."""
+    """Both towers and the scale, with either activation."""
     torch = pytest.importorskip("torch")
     config = replace(SMALL, activation=activation)
     model = hugging_face(config).to_empty(device="cpu")
@@ -85,7 +85,8 @@ def test_names_and_shapes_of_the_large_model(size: int) -> None:
 
 @pytest.mark.parametrize("masked", [False, True])
 def test_towers_are_those_that_are_trained(masked: bool) -> None:
-    """Kills: attention outside, a class token that does not see itself, the last end."""
+    """Kills: a sigmoid without its factor, texts that see what comes, the last end, attention outside, a class token
+    that does not see itself."""
     torch = pytest.importorskip("torch")
     from minisam.training.towers import Towers
 

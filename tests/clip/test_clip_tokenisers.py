@@ -42,8 +42,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_pieces_are_those_of_transformers(folder: Path) -> None:
-    """Kills: pairs in the order of the text, numbers in runs, an end anywhere, pieces without the mark of a word's
-    end."""
     transformers = pytest.importorskip("transformers")
     theirs = transformers.CLIPTokenizer(vocab=vocabulary(), merges=[tuple(merge.split()) for merge in MERGES])
     ours = Pieces(folder)
@@ -57,11 +55,17 @@ def test_splitting_loses_nothing_but_spaces(text: str) -> None:
     assert "".join(split(text)) == "".join(text.split())
 
 
-def test_merging_by_hand(folder: Path) -> None:
-    """Kills: pairs in the order of the text."""
-    pieces = Pieces(folder)
+def test_pieces_by_hand(folder: Path) -> None:
+    """Kills: pairs in the order of the text, numbers in runs, an end anywhere, pieces without the mark of a word's
+    end."""
+    pieces, tokens = Pieces(folder), vocabulary()
+    assert split("the 20 rear's") == ["the", "2", "0", "rear", "'s"]
+    words = ["the</w>", "2</w>", "0</w>", "re", "a", "r</w>", "'s</w>"]
+    expected = [tokens[START], *(tokens[word] for word in words), tokens[END], 0, 0]
+    assert pieces.encode("The 20 rear's", 11) == expected
     assert pieces.pieces("car") == ["car</w>"] and pieces.pieces("scar") == ["s", "car</w>"]
     assert pieces.pieces("red") == ["red</w>"] and pieces.pieces("aaaaa") == ["aa", "aa", "a</w>"]
+    assert pieces.pieces("aard") == ["a", "ar", "d</w>"]  # "a r" is listed before "a a"
     assert pieces.pieces("ü") == ["Ã", "¼</w>"]  # the pair is listed without a word's end
 
 
