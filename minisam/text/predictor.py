@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -180,5 +180,5 @@ class TextPredictor(SamPredictor):
             (B, M, H, W), (B, M) and (B, M, L, L).
         """
         texts = as_numbers("embeddings", embeddings)
-        prompts: tuple[Any, ...] = (point_coords, point_labels, boxes, mask_input)
-        return self._answer(*prompts, multimask_output, return_logits, strict, texts)
+        options = (multimask_output, return_logits, strict)
+        return self._answer(point_coords, point_labels, boxes, mask_input, *options, texts)

@@ -34,7 +34,7 @@ from minisam.training.distributed import Processes
 from minisam.training.log import Journal, Planner, Stop, cut_log
 from minisam.training.optimiser import Optimiser
 from minisam.training.rounds import Interaction
-from minisam.training.settings import Common, PretrainSettings, Settings, typed
+from minisam.training.settings import Common, PretrainSettings, Settings, TextSettings, typed
 from minisam_kernels import InputError
 from minisam_kernels.runtime.errors import reason
 
@@ -58,7 +58,7 @@ def begin(settings: Common) -> Any:
 
         task = Autoencoder.begin(settings)
     else:
-        from minisam.training.text_prompts import TextSettings, TextTask
+        from minisam.training.text_prompts import TextTask
 
         assert isinstance(settings, TextSettings)
         task = TextTask(settings)
