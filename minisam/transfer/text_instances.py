@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minisam.transfer.report import Table
-from minisam.transfer.text import cases
+from minisam.transfer.text import SCENES, cases
 
 if TYPE_CHECKING:
     from minisam.automatic.generator import SamAutomaticMaskGenerator

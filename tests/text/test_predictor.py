@@ -18,8 +18,8 @@ E = 6
 MUTANTS = {
     "a token without its kind": (
         "minisam/model/prompt_encoder.py",
-        "projection.linear(np.ascontiguousarray(embeddings, np.float32))[:, None]",
-        '(np.asarray(embeddings, np.float32) @ projection["weight"].T)[:, None]',
+        "projection.linear(np.asarray(embeddings * width**0.5, np.float32, \"C\"))[:, None]",
+        '(np.asarray(embeddings * width**0.5, np.float32) @ weight.T)[:, None]',
     ),
     "words after points": (
         "minisam/sam.py",
@@ -101,7 +101,7 @@ def test_a_text_is_one_token_before_the_points(tuned: Sam) -> None:
     answer = predictor.predict_embeddings(text, [[[10.0, 20.0]]], [[1]], return_logits=True)
     weight, bias = (heads()[f"prompt_encoder.text_projection.{part}"].astype(float) for part in ("weight", "bias"))
     with torch.no_grad():
-        token = torch.tensor(text.astype(float) @ weight.T + bias)[:, None]
+        token = torch.tensor(text.astype(float) * E**0.5 @ weight.T + bias)[:, None]
         coords, labels = torch.tensor([[[10.0, 20.0]]]).double(), torch.tensor([[1]])
         points, dense = reference.prompt_encoder((coords, labels))
         image = torch.tensor(np.moveaxis(predictor.features, 1, -1)).double()

@@ -172,7 +172,7 @@ def test_a_training_stops_goes_on_and_starts_from_another(tmp_path, monkeypatch)
     crops = [torch.tensor(task.stream.table["crops"].astype(np.float32)).flatten(0, 1) for task in (old, new)]
     old.model.load_state_dict(Trainer(s, tmp_path / "whole").average)
     with torch.no_grad():
-        tokens = [task.model.prompt_encoder.text_projection(c) for task, c in zip((old, new), crops)]
+        tokens = [task.model.prompt_encoder.embed_texts(c) for task, c in zip((old, new), crops)]
     assert torch.allclose(*tokens, atol=2e-2)
 
 
