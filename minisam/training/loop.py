@@ -149,7 +149,9 @@ class Trainer:
         """Say what to type to go on, and how to train with the settings that are wanted instead."""
         then, now = ([typed(key, values[key]) for key in differ] for values in (old, wanted))
         fresh = {"model", "depth", "width", "init"} & set(differ)  # another architecture, another beginning
-        command = [f"minisam {self.task.name} ANOTHER", *([] if fresh else [f"--init {self.folder}"])]
+        words = isinstance(self.settings, TextSettings)
+        program, begin = ("python -m", "--start") if words else ("minisam", "--init")
+        command = [f"{program} {self.task.name} ANOTHER", *([] if fresh else [f"{begin} {self.folder}"])]
         command += [words for words in now if not words.startswith("no ")]
         got = f"got {', '.join(now)} (to train with that: {' '.join(command)} …)"
         return f"expected {', '.join(then)}, with which {self.folder} was begun and has to go on, {got}"

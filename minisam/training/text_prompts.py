@@ -104,7 +104,7 @@ class Heads(nn.Module):
 class TextTask(nn.Module):
     """Makes of a batch and its chances loss and figures, as ``rounds.Interaction`` does for the whole model."""
 
-    name = "python -m minisam.training.text_prompts"
+    name = "minisam.training.text_prompts"
 
     def __init__(self, settings: TextSettings) -> None:
         super().__init__()
