@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from minisam.commands.segment_text import run_all, text_predictor, understood
+from minisam.commands.segment_text import run_all, text_predictor, understood, words_first
 from minisam.console import add_model, compilation, load_model, progress
 from minisam_kernels.runtime.errors import InputError
 
@@ -94,10 +94,10 @@ def _outputs(options: argparse.Namespace) -> tuple[dict[str, Path], list[Path]]:
 
 def run(options: argparse.Namespace) -> int:
     """Read, encode, decode, write; whatever is wrong with the input is found before anything is written."""
-    if not (options.point or options.box or options.mask or options.text is not None):
-        raise InputError("expected a prompt (--point, --box, --mask or --text), got none")
     if options.all:
         return run_all(options)
+    if not (options.point or options.box or options.mask or options.text is not None):
+        raise InputError("expected a prompt (--point, --box, --mask or --text), got none")
     if options.text is not None:
         options.text = understood(options.text)
         options.single |= bool(options.point or options.box or options.mask)  # words and a place mean one thing
@@ -138,17 +138,16 @@ def run(options: argparse.Namespace) -> int:
             print(f"minisam: {line}", file=sys.stderr)
         start = step("read", start)
         bar.set_description("weights")
-        predictor, words = SamPredictor(load_model(options)), None
-        if options.text is not None:
-            predictor, words = text_predictor(predictor.model, options.text)
+        sam = load_model(options)
+        predictor = SamPredictor(sam) if options.text is None else text_predictor(sam)
         start = step("load", start)
         bar.set_description("encoder")
         predictor.set_image(image)
         start = step("encode", start)
         bar.set_description("decoder")
         logits = None if rough is None else binary_mask_to_logits(rough, predictor.model.config)[None]
-        prompts = (coords, labels, boxes, logits, not options.single)
-        answer = predictor.predict_batch(*prompts) if words is None else predictor.predict_embeddings(words, *prompts)
+        ask = predictor.predict_batch if options.text is None else words_first(predictor, options.text)
+        answer = ask(coords, labels, boxes, logits, multimask_output=not options.single)
         step("decode", start)
         masks, iou, low_res = (part.reshape(-1, *part.shape[2:]) for part in answer)  # of all prompts
         entries = describe(predictor, masks, iou, low_res)

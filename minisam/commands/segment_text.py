@@ -5,7 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import unicodedata
+from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,28 +16,35 @@ from minisam.console import compilation, load_model, progress
 from minisam_kernels.runtime.errors import InputError
 
 if TYPE_CHECKING:
-    import numpy as np
-
+    from minisam.predictor import Answer, SamPredictor
     from minisam.sam import Sam
-    from minisam.text.predictor import TextPredictor
 
 
 def understood(text: str) -> str:
     """The text in words that the towers know; on stderr, what was put in the place of others."""
     from minisam.clip.vocabulary import known
 
+    if any(letter.isalpha() and not unicodedata.name(letter, "").startswith("LATIN") for letter in text):
+        raise InputError(f"expected English words, got {text!r:.60}")
     words = known(text)
     for unknown, noun in words.replaced.items():
         print(f"minisam: {unknown} → {noun}: the nearest word that the model knows", file=sys.stderr)
     return words.text
 
 
-def text_predictor(sam: Sam, text: str) -> tuple[TextPredictor, np.ndarray]:
-    """A predictor for words over ``sam``'s encoder, and the vector (1, E) of ``text``."""
+def text_predictor(sam: Sam) -> SamPredictor:
+    """A predictor for words over ``sam``'s encoder."""
     from minisam.text.predictor import TextPredictor, with_text
 
-    predictor = TextPredictor(with_text(sam))
-    return predictor, predictor.embed_texts([text])
+    return TextPredictor(with_text(sam))
+
+
+def words_first(predictor: SamPredictor, text: str) -> Callable[..., Answer]:
+    """``predict_batch`` of a ``text_predictor`` with these words in every prompt."""
+    from minisam.text.predictor import TextPredictor
+
+    assert isinstance(predictor, TextPredictor)
+    return partial(predictor.predict_embeddings, predictor.embed_texts([text]))
 
 
 def run_all(options: argparse.Namespace) -> int:
@@ -68,7 +78,8 @@ def run_all(options: argparse.Namespace) -> int:
     vector = clip.embed_text([text])[0]  # before the seconds of the grid
     image = read_image(options.image, stretch=options.stretch)
     sam = load_model(options)
-    generator = SamAutomaticMaskGenerator(sam, output_mode="coco_rle", **OWN_THRESHOLDS.get(sam.config.name, {}))
+    settings: dict[str, Any] = {"output_mode": "coco_rle", **OWN_THRESHOLDS.get(sam.config.name, {})}
+    generator = SamAutomaticMaskGenerator(sam, **settings)
     with progress(desc="points", unit="") as bar, compilation(bar):
 
         def step(done: int, total: int) -> None:

@@ -71,17 +71,19 @@ class PromptEncoder:
         return embeddings
 
     def embed_texts(self, embeddings: np.ndarray) -> np.ndarray:
-        """Embeddings of texts or of crops by CLIP, (B, E) → one token each, (B, 1, C): the bias is their kind's vector.
+        """Embeddings of texts or of crops by CLIP, (B, E), of length 1 → a token each, W e √E + b, (B, 1, C).
 
-        Source: paper, section 7.5 and appendix D.5. Only a model that was tuned for it has these weights.
+        b is the vector of their kind, as points have one. Source: paper, section 7.5 and appendix D.5. Only a model that
+        was tuned for it has these weights.
         """
         projection = self.state / "text_projection"
         weight = projection.get("weight")
         if weight is None:
             raise InputError(f"expected a model that was tuned for text, got {self.config.name} without a projection")
-        if embeddings.ndim != 2 or embeddings.shape[1] != weight.shape[1]:
-            raise InputError(f"expected text embeddings of shape (B, {weight.shape[1]}), got {embeddings.shape}")
-        return projection.linear(np.ascontiguousarray(embeddings, np.float32))[:, None]
+        width = weight.shape[1]
+        if embeddings.ndim != 2 or embeddings.shape[1] != width:
+            raise InputError(f"expected text embeddings of shape (B, {width}), got {embeddings.shape}")
+        return projection.linear(np.asarray(embeddings * width**0.5, np.float32, "C"))[:, None]
 
     def embed_masks(self, masks: np.ndarray) -> np.ndarray:
         """masks (B, 1, 4h, 4w) logits → (B, h, w, C): two convolutions of stride 2 with norm and GELU, then a 1×1."""

@@ -140,7 +140,9 @@ def _mask(record: dict[str, Any]) -> np.ndarray:
 
 def _overlaps(masks: list[np.ndarray]) -> np.ndarray:
     """IoU of every mask (H, W) with every other, (N, N), counted on every other row and column."""
-    flat = np.array([mask[::2, ::2].ravel() for mask in masks] or [[]], np.float32)[: len(masks)]
+    if not masks:
+        return np.zeros((0, 0))
+    flat = np.array([mask[::2, ::2].ravel() for mask in masks], np.float32)
     both = flat @ flat.T
     area = flat.sum(1)
     return both / np.maximum(area[:, None] + area - both, 1)

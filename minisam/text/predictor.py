@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -122,7 +122,7 @@ class TextPredictor(SamPredictor):
         point_labels: npt.ArrayLike | None = None,
         box: npt.ArrayLike | None = None,
         mask_input: npt.ArrayLike | None = None,
-        multimask_output: bool = True,
+        multimask_output: bool | None = None,
         return_logits: bool = False,
         *,
         strict: bool = False,
@@ -134,8 +134,10 @@ class TextPredictor(SamPredictor):
         text : str
             "a red car", "the wheel of the red car". The towers know the nouns of ``minisam.clip.vocabulary``; it finds
             the known noun for another one.
-        point_coords, point_labels, box, mask_input, multimask_output, return_logits, strict
-            As in ``predict``. Words alone ask for three masks, words with another prompt for the single one.
+        point_coords, point_labels, box, mask_input, return_logits, strict
+            As in ``predict``.
+        multimask_output : bool, optional
+            Three masks, or one; by default three for words alone, and one for words with another prompt.
 
         Returns
         -------
@@ -150,7 +152,8 @@ class TextPredictor(SamPredictor):
         embeddings = self.embed_texts([text])
         prompts = (one_prompt("point_coords", point_coords), one_prompt("point_labels", point_labels), one_box(box))
         masks = one_prompt("mask_input", mask_input)
-        answer = self._answer(*prompts, masks, multimask_output, return_logits, strict, embeddings)
+        several = all(prompt is None for prompt in (*prompts, masks)) if multimask_output is None else multimask_output
+        answer = self._answer(*prompts, masks, several, return_logits, strict, embeddings)
         return answer[0][0], answer[1][0], answer[2][0]
 
     def predict_embeddings(
@@ -180,5 +183,5 @@ class TextPredictor(SamPredictor):
             (B, M, H, W), (B, M) and (B, M, L, L).
         """
         texts = as_numbers("embeddings", embeddings)
-        prompts: tuple[Any, ...] = (point_coords, point_labels, boxes, mask_input)
-        return self._answer(*prompts, multimask_output, return_logits, strict, texts)
+        options = (multimask_output, return_logits, strict)
+        return self._answer(point_coords, point_labels, boxes, mask_input, *options, texts)

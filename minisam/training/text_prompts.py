@@ -3,24 +3,23 @@
     python -m minisam.training.text_prompts OUT --steps 3000
 
 A mask's prompt is the embedding of its *crop* by CLIP's image tower: no text is needed. The image encoder is tiny's,
-frozen, so its embeddings are read from disk (``text_scenes``); a linear projection of CLIP's vectors, the prompt encoder
-and the decoder learn. Of the five masks of an image
+frozen, so its embeddings are read from disk; a linear projection of CLIP's vectors, the prompt encoder and the decoder
+learn. Of the five masks of an image
 
 - three are asked for by the embedding alone: of three masks the one that learns is the closest, as for a point;
 - one by the embedding and a point: the single-mask token learns, as for every later prompt;
 - one by a point or a box, without the embedding: the decoder is not to forget what it could before.
 
-Two things differ from the paper. A crop seldom says *which* car: with ``alike`` below 1 every mask of the scene whose
-crops lie that near in CLIP's space (cosine) is a right answer too, and the one that is closest to the answer counts. And
-the single-mask token learns from the embedding alone as well. ``noise`` moves embeddings at random, by that share of
-their length, so that texts, which lie beside the images, are not too far from what was seen.
+Two things differ from the paper. A crop seldom says *which* car: every mask of the scene whose crops lie near enough in
+CLIP's space (``alike``) is a right answer too, and the one that is closest to the answer counts. And the single-mask
+token learns from the embedding alone as well. ``noise`` moves embeddings at random, so that texts, which lie beside the
+images, are not too far from what was seen.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
-import hashlib
 import math
 import sys
 from pathlib import Path
@@ -30,178 +29,18 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.data import Dataset
 
-from minisam.annotator import chance_by_area
 from minisam.checkpoints.loading import load
-from minisam.checkpoints.safetensors_file import read_safetensors, write_safetensors
-from minisam.clip import load as load_clip
-from minisam.clip.crops import large_enough
-from minisam.clip.pairs import SMALLEST
+from minisam.checkpoints.safetensors_file import read_safetensors
 from minisam.console import exit_code
 from minisam.model.config import SamConfig
-from minisam.predictor import SamPredictor
 from minisam.reference.model import MaskDecoder, PromptEncoder
-from minisam.text.instances import embed_masks
 from minisam.training import prompts
 from minisam.training.distributed import Processes
 from minisam.training.prompts import FOREGROUND, NO_POINT
 from minisam.training.rounds import Figures, autocast, first_loss, grade, later_loss, take, true_iou
-from minisam.training.settings import Common, Settings
-from minisam.training.text_scenes import TextScenes
-from minisam.world import SceneMask
-from minisam.world.phrases import phrases
-from minisam_kernels import InputError
-
-MOST = 8  # masks of a scene that are kept, drawn with a chance ∝ √area
-CROPS = 2  # of a mask, with other margins, with and without background
-ANSWERS = 5  # right answers to one prompt that are looked at
-
-
-@dataclasses.dataclass(frozen=True)
-class TextSettings(Common):
-    """``scenes`` is a folder of ``count`` scenes, ``masks`` are drawn of each, the last two as
-    above; ``alike`` and ``noise`` see there."""
-
-    scenes: str = "scenes"
-    count: int = 1500
-    masks: int = 5
-    batch: int = 4
-    steps: int = 3000
-    lr: float = 5e-4
-    warmup: int = 100
-    decay: str = "cosine"
-    average: float = 0.995
-    precision: str = "bf16"
-    alike: float = 0.9
-    noise: float = 0.0
-    towers: str = ""
-    start: str = ""
-
-    def check(self) -> None:
-        super().check()
-        if not (0 <= self.alike <= 1 and 0 <= self.noise < math.inf):
-            raise InputError(f"expected alike from 0 to 1 and noise of 0 or more, got {self.alike:g}, {self.noise:g}")
-        if self.count < 1 or self.masks < 3:
-            raise InputError(f"expected a count above 0 and masks from 3 on, got {self.count} and {self.masks}")
-
-    def begin(self) -> TextTask:
-        """Begin with tiny's weights."""
-        return TextTask(self)
-
-
-def embed_crops(scenes: TextScenes, clip: Any, count: int, seed: int) -> dict[str, np.ndarray]:
-    """Embed crops of the masks of the first ``count`` scenes.
-
-    Returns
-    -------
-    dict of str to ndarray
-        For N masks ``scene`` (N,), ``area`` (N,), ``crops`` (N, CROPS, E) float16 and ``bits`` (N, L²/8), the mask at
-        the decoder's size, packed; ``image_mean`` and ``text_mean`` (E,), of all crops and of all masks' phrases.
-    """
-    side = scenes.predictor.model.config.low_res_size
-    rows: dict[str, list[Any]] = {"scene": [], "area": [], "crops": [], "bits": []}
-    texts: dict[str, int] = {}
-    for number in range(count):
-        scene, rng = scenes.scene(number), np.random.default_rng([seed, number])
-        fit = np.array([i for i, m in enumerate(scene.masks) if _trained_on(_reduced(m.segmentation, side), m)], int)
-        areas = np.array([scene.masks[i].area for i in fit], float)
-        if len(fit) > MOST:
-            chosen = rng.choice(len(fit), MOST, replace=False, p=chance_by_area(areas))
-            fit, areas = fit[chosen], areas[chosen]
-        if not len(fit):
-            continue
-        masks = [scene.masks[i].segmentation for i in fit]
-        vectors = embed_masks(clip, scene.image, masks, rng, CROPS)
-        for mask, area, vector in zip(masks, areas, vectors):
-            bits = np.packbits(_reduced(mask, side))
-            for key, value in zip(rows, (number, area, vector.astype(np.float16), bits)):
-                rows[key].append(value)
-        for phrase in phrases(scene):
-            texts[phrase.text] = texts.get(phrase.text, 0) + len(set(phrase.masks) & set(fit.tolist()))
-    table = {key: np.array(values) for key, values in rows.items()}
-    weights = np.array(list(texts.values()), np.float32)
-    means = {"image_mean": table["crops"].mean((0, 1), dtype=np.float32)}
-    means["text_mean"] = weights @ clip.embed_text(list(texts)) / weights.sum()
-    return table | means
-
-
-def _reduced(mask: np.ndarray, side: int) -> np.ndarray:
-    """A mask (S, S) at the decoder's size (side, side), where it covers half of a pixel."""
-    return mask.reshape(side, len(mask) // side, side, -1).mean(axis=(1, 3)) >= 0.5
-
-
-def _trained_on(small: np.ndarray, mask: SceneMask) -> bool:
-    """Whether a mask is neither nearly the whole image nor too small: 40² pixels of 1024², as for the towers.
-
-    The paper's 100² would leave out most parts. Every tap of ``OneTap`` must see a pixel of it.
-    """
-    seen = all(small[row::2, column::2].any() for row in (0, 1) for column in (0, 1))
-    return seen and large_enough(mask.segmentation, SMALLEST) and bool(mask.segmentation.mean() <= 0.9)
-
-
-def weights_of(clip: Any) -> str:
-    """A name for the towers' weights: the first digits of their SHA-256."""
-    sha = hashlib.sha256()
-    for name in sorted(clip.state):
-        sha.update(name.encode() + np.ascontiguousarray(clip.state[name]).tobytes())
-    return sha.hexdigest()[:12]
-
-
-class TextPrompts(Dataset[dict[str, np.ndarray]]):
-    """A stream of (image embedding, K masks with their crops' embeddings and all right answers).
-
-    Items: ``embedding`` float16 (h, w, C); ``crops`` float32 (K, E); ``answers`` bool (K, ANSWERS, L, L), the mask itself
-    first; ``known`` bool (K, ANSWERS), which of these there are. Item i is a function of (seed, i) alone.
-    """
-
-    def __init__(self, s: TextSettings) -> None:
-        self.settings = s
-        clip = load_clip(s.towers or None)
-        scenes = TextScenes(s.scenes, SamPredictor(load(s.init or "tiny")))
-        if len(scenes) < s.count:
-            scenes.extend(s.count)
-        self.towers = weights_of(clip)
-        if not self._table(self.towers).is_file():
-            write_safetensors(self._table(self.towers), embed_crops(scenes, clip, s.count, s.seed))
-        self.table = read_safetensors(self._table(self.towers))[0]
-        self.embeddings = scenes.array("embeddings.f16")
-        self.side = scenes.predictor.model.config.low_res_size
-        self.first = np.flatnonzero(np.diff(self.table["scene"], prepend=-1))  # a scene's first row
-        self.last = np.append(self.first[1:], len(self.table["scene"]))
-
-    def _table(self, towers: str) -> Path:
-        return Path(self.settings.scenes) / f"crops-{towers}-{self.settings.count}-{self.settings.seed}.safetensors"
-
-    def other_crops(self, towers: str) -> np.ndarray:
-        """Read the vectors of the same crops by towers with which an earlier training had embedded them."""
-        if not self._table(towers).is_file():
-            raise InputError(f"expected the earlier training's {self._table(towers)}, got none")
-        return read_safetensors(self._table(towers))[0]["crops"]
-
-    def __len__(self) -> int:
-        return self.settings.steps * self.settings.batch
-
-    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
-        s, table, rng = self.settings, self.table, np.random.default_rng([self.settings.seed, index])
-        chosen = int(rng.integers(len(self.first)))
-        rows = np.arange(self.first[chosen], self.last[chosen])
-        chance = chance_by_area(table["area"][rows])
-        drawn = rng.choice(len(rows), s.masks, replace=len(rows) < s.masks, p=chance)
-        crops = table["crops"][rows].astype(np.float32)  # (R, CROPS, E)
-        middle = crops.mean(1)
-        middle /= np.linalg.norm(middle, axis=1, keepdims=True)
-        near = middle @ middle.T  # cosines between masks
-        np.fill_diagonal(near, 2)  # a mask is its own best answer
-        masks = np.unpackbits(table["bits"][rows], axis=1).reshape(-1, self.side, self.side).astype(bool)
-        answers = np.zeros((s.masks, ANSWERS, self.side, self.side), bool)
-        known = np.zeros((s.masks, ANSWERS), bool)
-        for k, i in enumerate(drawn):
-            right = [j for j in np.argsort(-near[i])[:ANSWERS] if near[i, j] >= s.alike]
-            answers[k, : len(right)], known[k, : len(right)] = masks[right], True
-        vectors = crops[drawn, rng.integers(CROPS, size=s.masks)]
-        embedding = np.array(self.embeddings[table["scene"][rows[0]]])
-        return {"embedding": embedding, "crops": vectors, "answers": answers, "known": known}
+from minisam.training.settings import Settings, TextSettings
+from minisam.training.text_data import CROPS, TextPrompts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -224,28 +63,48 @@ class OneTap(nn.ConvTranspose2d):
     loss, and a step takes half the time.
     """
 
-    tap: tuple[int, int] = (0, 0)
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(in_channels, out_channels, 2, stride=2)
+        self.tap = 0, 0
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
         return F.conv2d(x, self.weight[:, :, self.tap[0], self.tap[1], None, None].transpose(0, 1), self.bias)
 
 
+class TextPromptEncoder(PromptEncoder):
+    """SAM's prompt encoder with a projection of CLIP's vectors."""
+
+    def __init__(self, config: SamConfig, embed_dim: int) -> None:
+        super().__init__(config)
+        self.text_projection = nn.Linear(embed_dim, config.prompt_embed_dim)
+
+    def embed_texts(self, vectors: Tensor) -> Tensor:
+        """vectors (…, E) of length 1 → tokens (…, C); √E makes their numbers as large as a point's."""
+        return self.text_projection(vectors * vectors.shape[-1] ** 0.5)
+
+    @torch.no_grad()
+    def fit(self, vectors: Tensor, tokens: Tensor) -> None:
+        """Make the projection the best one, by least squares, from vectors (N, E) to tokens (N, C)."""
+        inputs = F.pad(vectors * vectors.shape[1] ** 0.5, (0, 1), value=1.0)
+        solution = torch.linalg.lstsq(inputs, tokens).solution  # (E + 1, C)
+        self.text_projection.weight.copy_(solution[:-1].T)
+        self.text_projection.bias.copy_(solution[-1])
+
+
 class Heads(nn.Module):
-    """What learns: SAM's prompt encoder and mask decoder, and the projection of CLIP's vectors."""
+    """What learns: the prompt encoder and the mask decoder."""
 
     def __init__(self, config: SamConfig, embed_dim: int) -> None:
         super().__init__()
-        self.prompt_encoder = PromptEncoder(config)
-        self.prompt_encoder.text_projection = nn.Linear(embed_dim, config.prompt_embed_dim)
+        self.prompt_encoder = TextPromptEncoder(config, embed_dim)
         self.mask_decoder = MaskDecoder(config)
-        last = self.mask_decoder.output_upscaling[3]
-        self.mask_decoder.output_upscaling[3] = OneTap(last.in_channels, last.out_channels, 2, stride=2)
+        self.mask_decoder.output_upscaling[3] = OneTap(config.prompt_embed_dim // 4, config.prompt_embed_dim // 8)
 
 
 class TextTask(nn.Module):
     """Makes of a batch and its chances loss and figures, as ``rounds.Interaction`` does for the whole model."""
 
-    name = "python -m minisam.training.text_prompts"
+    name = "minisam.training.text_prompts"
 
     def __init__(self, settings: TextSettings) -> None:
         super().__init__()
@@ -256,9 +115,8 @@ class TextTask(nn.Module):
         self.model = Heads(sam.config, self.stream.table["crops"].shape[2])
         state = {name: torch.tensor(value) for name, value in sam.state_dict().items() if "image_encoder" not in name}
         self.model.load_state_dict(state, strict=False)
-        # a token's numbers are to be of a point's size: a vector of length 1 has E of them
-        nn.init.normal_(self.model.prompt_encoder.text_projection.weight, std=1.0)
-        nn.init.zeros_(self.model.prompt_encoder.text_projection.bias)
+        # a token begins as what the encoder makes of the inside of such masks, as far as a linear map knows
+        self.fit(np.repeat(self.stream.table["inside"], CROPS, axis=0))
         if settings.start:
             self._go_on_from(Path(settings.start) / "weights.safetensors")
 
@@ -267,15 +125,13 @@ class TextTask(nn.Module):
         arrays, notes = read_safetensors(path)
         self.model.load_state_dict({name: torch.tensor(arrays[name]).float() for name in self.model.state_dict()})
         if notes["towers"] != self.stream.towers:
-            projection = self.model.prompt_encoder.text_projection
-            old, new = (
-                torch.tensor(crops.astype(np.float32)).flatten(0, 1)
-                for crops in (self.stream.other_crops(notes["towers"]), self.stream.table["crops"])
-            )
-            with torch.no_grad():
-                fitted = torch.linalg.lstsq(F.pad(new, (0, 1), value=1.0), projection(old)).solution  # (E + 1, C)
-                projection.weight.copy_(fitted[:-1].T)
-                projection.bias.copy_(fitted[-1])
+            crops = torch.tensor(self.stream.other_crops(notes["towers"])).float().flatten(0, 1)
+            self.fit(self.model.prompt_encoder.embed_texts(crops).detach().numpy())
+
+    def fit(self, tokens: np.ndarray) -> None:
+        """Fit the projection so that the crops have these tokens (N · CROPS, C)."""
+        crops = torch.tensor(self.stream.table["crops"]).float().flatten(0, 1)
+        self.model.prompt_encoder.fit(crops, torch.tensor(tokens).float())
 
     def pictures(self) -> TextPrompts:
         return self.stream
@@ -289,7 +145,7 @@ class TextTask(nn.Module):
         return TextDraws(prompts.draw(s.seed, step, s.batch, 1), noise, (row, column))
 
     def export(self, state: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], None, dict[str, str]]:
-        """Return what a file of weights holds: the heads as float16, and how far the texts' mean is from the images'."""
+        """Return what a file of weights holds: the heads as float16, and what leads from texts to images."""
         kept = {name: value.astype(np.float16) for name, value in state.items()}
         shift = self.stream.table["image_mean"] - self.stream.table["text_mean"]
         return (
@@ -304,10 +160,12 @@ class TextTask(nn.Module):
     def forward(self, batch: dict[str, Tensor], draws: TextDraws) -> tuple[Tensor, Figures]:
         s, grading, texts = self.settings, self.grading, self.settings.masks - 2
         truth, points = batch["answers"][:, :, 0], draws.prompts
-        self.model.mask_decoder.output_upscaling[3].tap = (row, column) = draws.tap
+        last, (row, column) = self.model.mask_decoder.output_upscaling[3], draws.tap
+        assert isinstance(last, OneTap)
+        last.tap = row, column
         right = batch["answers"][..., row::2, column::2]  # (B, K, G, L/2, L/2), as the decoder answers now
         vectors = F.normalize(batch["crops"], dim=2) + s.noise * F.normalize(draws.noise, dim=2)
-        tokens = self.model.prompt_encoder.text_projection(F.normalize(vectors, dim=2))[:, :, None]  # (B, K, 1, C)
+        tokens = self.model.prompt_encoder.embed_texts(F.normalize(vectors, dim=2))[:, :, None]  # (B, K, 1, C)
         # the embedding alone
         answer = self.decode(batch["embedding"], tokens[:, :texts].flatten(0, 1))
         loss, figures = text_loss(
@@ -403,6 +261,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    from minisam.training import text_prompts  # whose classes ``loop`` knows, unlike those of __main__
-
-    sys.exit(exit_code(text_prompts.main))
+    sys.exit(exit_code(main))

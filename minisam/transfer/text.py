@@ -1,9 +1,8 @@
 """Words as prompts on scenes that no training saw: mean IoU of a word's mask with the best of the masks it denotes.
 
-A word is compared with controls that get the same scene and the same right answers: a word that is not true of them, the
-word's vector with its numbers permuted, the vector of the true crop (what the decoder was tuned with), and a point,
-alone and together with the word. Differences come with 95 % intervals from a bootstrap over scenes. For every instance
-(``minisam.text.instances``) there are precision and recall at an IoU of .5.
+A word is compared with controls that get the same scene and the same right answers: a word that is not true of them,
+the word's vector with its numbers permuted, the vector of the true crop (what the decoder was tuned with), and a point,
+alone and together with the word. Differences come with 95 % intervals from a bootstrap over scenes.
 """
 
 from __future__ import annotations
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
 SCENES, ASKED = 100, 8  # held-out scenes, and phrases of each
 CHOOSING = 20_000  # the scenes from HELD_OUT + CHOOSING on are for the choice of thresholds
 PERMUTED = 14  # the seed of the permutation of a vector's numbers
-MATCH = 0.5  # IoU from which a mask is an instance
-NEARS = [round(0.2 + 0.05 * step, 2) for step in range(13)]  # thresholds that are tried
 ROWS = {  # figure → what the table calls it
     "word": "word",
     "word_best": "word, best of three",
@@ -163,7 +160,7 @@ def evaluate(predictor: TextPredictor, tiny: Any, count: int = SCENES, first: in
     """
     from minisam.console import progress
 
-    each = []
+    each: list[dict[str, Any]] = []
     with progress(total=count, unit="scene", desc="transfer text") as bar:
         for scene, questions in cases(count, predictor.model.config.image_size, first):
             tiny.set_image(scene.image)
@@ -191,63 +188,6 @@ def interval(groups: np.ndarray, values: np.ndarray, draws: int = 4000) -> list[
     return [float(values.mean()), *(float(value) for value in np.quantile(means, (0.025, 0.975)))]
 
 
-def evaluate_every(
-    generator: SamAutomaticMaskGenerator, clip: Any, count: int = SCENES, first: int = 0
-) -> dict[str, Any]:
-    """Ask for every instance of the same words: at each threshold of ``NEARS`` counts for precision and recall.
-
-    Denoted masks below ``SMALLEST`` are neither asked for nor counted as wrong. A random word has no instance among the
-    scene's right answers, so each of its masks is wrong; how often it gets none is "refused".
-    """
-    from minisam.clip.crops import large_enough
-    from minisam.clip.pairs import SMALLEST
-    from minisam.console import progress
-    from minisam.text.instances import Instances
-
-    each = []
-    with progress(total=count, unit="scene", desc="transfer text --all") as bar:
-        for scene, questions in cases(count, generator.predictor.model.config.image_size, first):
-            instances = Instances(scene.image, generator, clip)
-            for question in questions:
-                large = np.array([large_enough(mask, SMALLEST) for mask in question.masks])
-                entry: dict[str, Any] = {"scene": question.scene, "text": question.text, "level": question.level}
-                entry |= {"truths": int(large.sum()), "reached": _matches(instances.masks, question.masks, large)[1]}
-                for near in NEARS:
-                    found = [instances.masks[record["mask"]] for record in instances.find(question.text, near)]
-                    masks, right = _matches(found, question.masks, large)
-                    none = not instances.find(question.random, near)
-                    entry[f"{near:g}"] = [masks, right, int(none)]
-                each.append(entry)
-            bar.update()
-    scenes = np.array([entry["scene"] for entry in each])
-    curve = {}
-    for near in NEARS:
-        masks, right, none = np.array([entry[f"{near:g}"] for entry in each]).T
-        truths = np.array([entry["truths"] for entry in each])
-        precision, recall = right.sum() / max(1, masks.sum()), right.sum() / truths.sum()
-        f1 = 2 * right.sum() / (masks.sum() + truths.sum())
-        curve[f"{near:g}"] = {"precision": precision, "recall": recall, "f1": f1, "refused": none.mean()}
-    reached = sum(entry["reached"] for entry in each) / sum(entry["truths"] for entry in each)
-    return {"scenes": len(set(scenes)), "questions": len(each), "reached": reached, "curve": curve, "each": each}
-
-
-def _matches(masks: list[np.ndarray], truths: np.ndarray, large: np.ndarray) -> tuple[int, int]:
-    """How many masks count, and how many of them are right: in order, each takes the free truth that it fits best."""
-    free, counted, right = np.ones(len(truths), bool), 0, 0
-    if masks:
-        a, b = (np.array(part).reshape(len(part), -1).astype(np.float32) for part in (masks, truths))
-        both = a @ b.T
-        for row in both / np.maximum(a.sum(1)[:, None] + b.sum(1) - both, 1):
-            best = int((row * free).argmax())
-            if row[best] * free[best] >= MATCH:
-                free[best] = False
-                right += int(large[best])
-                counted += int(large[best])
-            else:
-                counted += 1
-    return counted, right
-
-
 def tables(report: dict[str, Any]) -> list[Table]:
     """Return the means by level and colour, the differences, and the worst words, as tables."""
     each = report["each"]
@@ -265,8 +205,8 @@ def tables(report: dict[str, Any]) -> list[Table]:
     for key, name in ROWS.items():
         means = [float(np.mean([entry[key] for entry in some])) if some else None for some in chosen.values()]
         rows.append([name, *means])
-    about = f"{report['questions']} phrases of {report['scenes']} held-out scenes of the world; every model has seen all its"
-    notes = [f"{about} domains. IoU with the best of the masks that the words denote."]
+    about = f"{report['questions']} phrases of {report['scenes']} held-out scenes of the world"
+    notes = [f"{about}; all models have seen its domains. IoU with the best of the masks that the words denote."]
     differences: list[list[Any]] = []
     for key, values in report["differences"].items():
         a, b = key.split(" - ")
@@ -286,17 +226,6 @@ def tables(report: dict[str, Any]) -> list[Table]:
     ]
 
 
-def every_tables(report: dict[str, Any]) -> list[Table]:
-    """Return precision and recall at every threshold as a table."""
-    names = ("precision", "recall", "f1", "refused")
-    rows = [[near, *(float(values[name]) for name in names)] for near, values in report["curve"].items()]
-    notes = [
-        f"{report['questions']} phrases of {report['scenes']} held-out scenes, IoU ≥ {MATCH:g}. Refused: random words that "
-        f"get no mask. {report['reached']:.1%} of the instances are among the automatic masks: no recall can be higher."
-    ]
-    return [Table("Every instance: precision and recall", ["cosine from", *names], rows, notes)]
-
-
 def _models() -> tuple[Any, TextPredictor, SamAutomaticMaskGenerator]:
     """Load tiny's predictor, the one for words, and tiny's automatic generator."""
     from minisam.automatic.crops import OWN_THRESHOLDS
@@ -305,12 +234,13 @@ def _models() -> tuple[Any, TextPredictor, SamAutomaticMaskGenerator]:
     from minisam.predictor import SamPredictor
     from minisam.text import TextPredictor, with_text
 
-    sam = load("tiny")
-    return SamPredictor(sam), TextPredictor(with_text(sam)), SamAutomaticMaskGenerator(sam, **OWN_THRESHOLDS["tiny"])
+    sam, settings = load("tiny"), dict[str, Any](OWN_THRESHOLDS["tiny"])
+    return SamPredictor(sam), TextPredictor(with_text(sam)), SamAutomaticMaskGenerator(sam, **settings)
 
 
 def jobs(scenes: int = SCENES) -> list[Job]:
     """Return the suite's jobs for words."""
+    from minisam.transfer import text_instances
 
     def words() -> list[Table]:
         tiny, predictor, _ = _models()
@@ -318,7 +248,7 @@ def jobs(scenes: int = SCENES) -> list[Job]:
 
     def every() -> list[Table]:
         _, predictor, generator = _models()
-        return every_tables(evaluate_every(generator, predictor.clip, scenes))
+        return text_instances.tables(text_instances.evaluate_every(generator, predictor.clip, scenes))
 
     command = f"minisam transfer text --scenes {scenes}"
     return [Job("text", command, words), Job("text-all", f"{command} --all", every)]
@@ -344,17 +274,18 @@ def add(parsers: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """``minisam transfer text``."""
     from minisam.files.atomic import atomic, check_output
+    from minisam.transfer import text_instances
 
     if options.json is not None:
         check_output(options.json)
     tiny, predictor, generator = _models()
     first = CHOOSING if options.choosing else 0
     if options.all:
-        report = evaluate_every(generator, predictor.clip, options.scenes, first)
+        report = text_instances.evaluate_every(generator, predictor.clip, options.scenes, first)
     else:
         report = evaluate(predictor, tiny, options.scenes, first)
     if options.json is not None:
         with atomic(options.json) as temporary:
             temporary.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    print("\n\n".join(markdown(table) for table in (every_tables if options.all else tables)(report)))
+    print("\n\n".join(markdown(table) for table in (text_instances.tables if options.all else tables)(report)))
     return 0

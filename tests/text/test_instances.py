@@ -34,7 +34,7 @@ class Towers:
         return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
     def embed_text(self, texts):
-        return np.array([np.eye(4, dtype=np.float32)["red green blue".split().index(text)] for text in texts])
+        return np.array([np.eye(4, dtype=np.float32)[["red", "green", "blue"].index(text)] for text in texts])
 
 
 class Grid:

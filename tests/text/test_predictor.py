@@ -18,8 +18,8 @@ E = 6
 MUTANTS = {
     "a token without its kind": (
         "minisam/model/prompt_encoder.py",
-        "projection.linear(np.ascontiguousarray(embeddings, np.float32))[:, None]",
-        '(np.asarray(embeddings, np.float32) @ projection["weight"].T)[:, None]',
+        'projection.linear(np.asarray(embeddings * width**0.5, np.float32, "C"))[:, None]',
+        "(np.asarray(embeddings * width**0.5, np.float32) @ weight.T)[:, None]",
     ),
     "words after points": (
         "minisam/sam.py",
@@ -101,7 +101,7 @@ def test_a_text_is_one_token_before_the_points(tuned: Sam) -> None:
     answer = predictor.predict_embeddings(text, [[[10.0, 20.0]]], [[1]], return_logits=True)
     weight, bias = (heads()[f"prompt_encoder.text_projection.{part}"].astype(float) for part in ("weight", "bias"))
     with torch.no_grad():
-        token = torch.tensor(text.astype(float) @ weight.T + bias)[:, None]
+        token = torch.tensor(text.astype(float) * E**0.5 @ weight.T + bias)[:, None]
         coords, labels = torch.tensor([[[10.0, 20.0]]]).double(), torch.tensor([[1]])
         points, dense = reference.prompt_encoder((coords, labels))
         image = torch.tensor(np.moveaxis(predictor.features, 1, -1)).double()
@@ -127,6 +127,14 @@ def test_without_words_it_is_a_predictor_of_the_tuned_heads(tuned: Sam) -> None:
         predictor.set_image(picture(64, 64))
     for a, b in zip(words.predict([[5, 5]], [1]), plain.predict([[5, 5]], [1])):
         assert np.array_equal(a, b)
+
+
+def test_words_alone_have_three_masks_and_words_at_a_point_one(tuned: Sam) -> None:
+    predictor = TextPredictor(tuned, Towers())
+    predictor.set_image(picture(64, 64))
+    assert len(predictor.predict_text("a car")[0]) == 3
+    assert len(predictor.predict_text("a car", [[5, 5]], [1])[0]) == 1
+    assert len(predictor.predict_text("a car", [[5, 5]], [1], multimask_output=True)[0]) == 3
 
 
 def test_texts_are_moved_to_the_images(tuned: Sam) -> None:

@@ -12,10 +12,10 @@ from torch import nn
 
 from minisam.predictor import SamPredictor
 from minisam.sam import build
-from minisam.training import text_prompts
+from minisam.training import text_data, text_prompts
 from minisam.training.rounds import grade
-from minisam.training.settings import Settings
-from minisam.training.text_prompts import OneTap, TextSettings, text_loss
+from minisam.training.settings import Settings, TextSettings
+from minisam.training.text_prompts import OneTap, text_loss
 from minisam.training.text_scenes import TextScenes
 from minisam.world import HELD_OUT, render
 from refusals import refusal
@@ -54,7 +54,7 @@ def test_one_tap_is_every_other_pixel_of_the_layer(row: int, column: int) -> Non
     """Kills: the other tap."""
     torch.manual_seed(0)
     whole, x = nn.ConvTranspose2d(3, 5, 2, stride=2), torch.randn(2, 3, 4, 6)
-    tap = OneTap(3, 5, 2, stride=2)
+    tap = OneTap(3, 5)
     tap.load_state_dict(whole.state_dict())
     tap.tap = row, column
     assert torch.allclose(tap(x), whole(x)[..., row::2, column::2], atol=1e-6)
@@ -154,8 +154,9 @@ def test_a_training_stops_goes_on_and_starts_from_another(tmp_path, monkeypatch)
     from minisam.training.loop import Trainer
 
     small = build(SMALL)
-    monkeypatch.setattr(text_prompts, "load", lambda name: small)
-    monkeypatch.setattr(text_prompts, "load_clip", lambda path: Towers(int(path or 0)))
+    for module in (text_data, text_prompts):
+        monkeypatch.setattr(module, "load", lambda name: small)
+    monkeypatch.setattr(text_data, "load_clip", lambda path: Towers(int(path or 0)))
     s = TextSettings(scenes=str(tmp_path / "scenes"), count=3, steps=3, batch=2, warmup=0, precision="float32")
     Trainer(s, tmp_path / "whole").run(workers=0)
     stopped = Trainer(s, tmp_path / "parts")
@@ -171,7 +172,7 @@ def test_a_training_stops_goes_on_and_starts_from_another(tmp_path, monkeypatch)
     crops = [torch.tensor(task.stream.table["crops"].astype(np.float32)).flatten(0, 1) for task in (old, new)]
     old.model.load_state_dict(Trainer(s, tmp_path / "whole").average)
     with torch.no_grad():
-        tokens = [task.model.prompt_encoder.text_projection(c) for task, c in zip((old, new), crops)]
+        tokens = [task.model.prompt_encoder.embed_texts(c) for task, c in zip((old, new), crops)]
     assert torch.allclose(*tokens, atol=2e-2)
 
 

@@ -13,9 +13,10 @@ from minisam.clip.pairs import SMALLEST
 from minisam.predictor import SamPredictor
 from minisam.sam import Sam, build
 from minisam.text.predictor import TextPredictor
-from minisam.transfer import text
+from minisam.transfer import text, text_instances
 from minisam.transfer.report import markdown
-from minisam.transfer.text import ASKED, MATCH, ROWS, best_iou, cases, interval
+from minisam.transfer.text import ASKED, ROWS, best_iou, cases, interval
+from minisam.transfer.text_instances import MATCH
 from minisam.world import HELD_OUT, render
 from minisam.world.phrases import phrases
 from small_models import SMALL
@@ -33,8 +34,8 @@ MUTANTS = {
         "denoted = np.array([masks[i] for i in phrase.masks[:1]])",
     ),
     "questions drawn again": ("minisam/transfer/text.py", "_, number = ", "number = np.arange(len(groups)); _ = "),
-    "a truth found twice": ("minisam/transfer/text.py", "                free[best] = False\n", ""),
-    "small truths count": ("minisam/transfer/text.py", "right += int(large[best])", "right += 1"),
+    "a truth found twice": ("minisam/transfer/text_instances.py", "                free[best] = False\n", ""),
+    "small truths count": ("minisam/transfer/text_instances.py", "right += int(large[best])", "right += 1"),
 }
 
 
@@ -84,8 +85,8 @@ def test_matches(seed: int) -> None:
         if best is not None and iou(mask, truths[best]) >= MATCH:
             free.remove(best)
             right, ignored = right + large[best], ignored + (not large[best])
-    assert text._matches(masks, truths, large) == (len(masks) - ignored, right)
-    assert text._matches([], truths, large) == (0, 0)
+    assert text_instances.matches(masks, truths, large) == (len(masks) - ignored, right)
+    assert text_instances.matches([], truths, large) == (0, 0)
     assert np.allclose(best_iou(np.array(masks), truths), [max(iou(mask, truth) for truth in truths) for mask in masks])
 
 
@@ -132,8 +133,8 @@ def test_an_evaluation_has_every_row() -> None:
     assert report["mean"]["point"] == report["mean"]["point_tiny"]  # the heads are tiny's
     assert report["mean"]["word_best"] >= report["mean"]["word"]
     generator = SamAutomaticMaskGenerator(sam, points_per_side=4, pred_iou_thresh=0, stability_score_thresh=0)
-    every = text.evaluate_every(generator, predictor.clip, 1)
-    for table in [*text.tables(report), *text.every_tables(every)]:
+    every = text_instances.evaluate_every(generator, predictor.clip, 1)
+    for table in [*text.tables(report), *text_instances.tables(every)]:
         assert all(len(row) == len(table.columns) for row in table.rows) and table.title in markdown(table)
     recalls = [values["recall"] for values in every["curve"].values()]
     assert recalls == sorted(recalls, reverse=True) and recalls[0] <= every["reached"] <= 1
