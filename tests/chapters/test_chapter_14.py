@@ -180,6 +180,14 @@ def test_claim_few_wholes_are_alone_of_their_name() -> None:
     assert 0.1 < np.mean(alone) < 0.3
 
 
+def test_claim_a_crop_is_nearer_to_other_crops_than_to_its_word() -> None:
+    from minisam.clip import load
+    from minisam.figures.modality_gap import cloud
+
+    cosines = cloud(load(), 16, 6).cosines()
+    assert cosines["images"] > cosines["own"] > cosines["other"] - 0.02
+
+
 def test_claims_from_the_paper_agree_with_each_other() -> None:
     """16 of 23; 86.9 is less than 87.0; the distance of BSDS500 in pixels; three sizes of encoders."""
     assert sum(value > 0 for value in oracle_gap.PAPER.values()) == 16 and len(oracle_gap.PAPER) == 23
