@@ -216,7 +216,7 @@ class Correspondence:
 
 
 def _as_pixels(name: str, pixels: npt.ArrayLike) -> np.ndarray:
-    array = np.asarray(pixels)
+    array = np.ascontiguousarray(pixels)
     if array.ndim != 2 or array.dtype != bool:
         raise InputError(f"expected {name} pixels as booleans (H, W), got {array.dtype} {array.shape}")
     return array
