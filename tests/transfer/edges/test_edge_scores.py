@@ -10,8 +10,7 @@ from pyEdgeEval.common.binary_label import calculate_metrics, evaluate_boundarie
 from pyEdgeEval.visualization.pr_curve import _calc_r50
 from sklearn.metrics import auc, average_precision_score, precision_recall_curve
 
-from minisam.transfer.edges.baselines import _gradient
-from minisam.transfer.edges.boundaries import normalised
+from minisam.transfer.edges.baselines import sobel_map
 from minisam.transfer.edges.bsds import boundaries, labels_of
 from minisam.transfer.edges.scores import (
     average_precision,
@@ -23,7 +22,6 @@ from minisam.transfer.edges.scores import (
     summarise,
     thresholds,
 )
-from minisam.transfer.edges.thinning import edge_nms
 from minisam.world import HELD_OUT, render
 from minisam_kernels import InputError
 from strategies import seeds
@@ -69,7 +67,7 @@ def pictures():
         whole = np.array([mask.parent is None for mask in scene.masks])
         drawn = [boundaries(labels_of(masks)), boundaries(labels_of(masks[whole]))]
         drawn.append(np.roll(drawn[0], (1 + number % 2, 2), (0, 1)))
-        listed.append((edge_nms(normalised(np.hypot(*_gradient(scene.image)))), drawn))
+        listed.append((sobel_map(scene.image), drawn))
     return listed
 
 
