@@ -49,8 +49,8 @@ MUTANTS = {
     ),
     "no lines between thresholds": (
         "minisam/transfer/edges/scores.py",
-        "    ods = max(float(f_measure(recall, precision).max()), *",
-        "    ods = max(float(f_measure(recall, precision).max()), *0 * ",
+        "BETWEEN = 101",
+        "BETWEEN = 2",
     ),
 }
 PICTURES, SIDE, COUNT = 52, 64, 6
@@ -74,9 +74,7 @@ def pictures():
 def test_equal_to_pyedgeeval(pictures):
     """All of its pipeline beside all of ours: thresholds, thinning, correspondence, sums, four scores.
 
-    Its AUC is BSDS's AP; what it calls AP is a sum of 100 interpolated precisions that is divided by 101. Kills:
-    precision of the last annotator, a best threshold per image in ODS, the mean of images in OIS, area beyond the
-    curve, no lines between thresholds.
+    Its AUC is BSDS's AP; what it calls AP is a sum of 100 interpolated precisions that is divided by 101.
     """
     ours = [count_matches(cuts(edges, COUNT), drawn, SHARE) for edges, drawn in pictures]
     theirs = []
@@ -116,7 +114,8 @@ def test_equal_to_scikit_learn_without_tolerance(seed):
 
 
 def test_by_hand():
-    """Two images, two thresholds."""
+    """Two images, two thresholds. Kills: a best threshold per image in ODS, the mean of images in OIS, area beyond the
+    curve."""
     first = np.array([[8, 10, 6, 12], [4, 10, 4, 4]])
     second = np.array([[5, 10, 5, 5], [1, 10, 1, 1]])
     scores = summarise([first, second])
@@ -129,6 +128,19 @@ def test_by_hand():
     area = sum(1 + (r - 0.25) / 0.4 * (11 / 17 - 1) for r in grid) / 100
     assert scores.ap == pytest.approx(area) == pytest.approx(average_precision(recall, precision))
     assert scores.r50 == pytest.approx(0.65)  # no precision is as low as one half: the lowest
+
+
+def test_ods_is_read_between_thresholds():
+    """F is 1/3 at both ends of the line and .6 in its middle. Kills: no lines between thresholds."""
+    assert summarise([np.array([[10, 10, 2, 10], [2, 10, 10, 10]])]).ods == pytest.approx(0.6)
+
+
+def test_a_pixel_that_any_annotator_drew_is_right():
+    """Each draws one of two pixels. Kills: precision of the last annotator."""
+    drawn = np.zeros((2, 40, 40), bool)
+    drawn[0, 5, 5] = drawn[1, 30, 30] = True
+    counts = count_matches([drawn.any(axis=0)], list(drawn))
+    np.testing.assert_array_equal(counts, [[2, 2, 2, 2]])
 
 
 @given(st.integers(1, 6), st.integers(1, 5), seeds)
