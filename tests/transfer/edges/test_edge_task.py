@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from minisam.predictor import SamPredictor
 from minisam.sam import build
-from minisam.transfer.edges import baselines, hed, task
+from minisam.transfer.edges import baselines, hed, speed, task
 from minisam.transfer.edges.bsds import world
 from minisam.transfer.edges.scores import Scores
 from minisam.transfer.report import markdown
@@ -168,3 +168,12 @@ def test_jobs(tmp_path, monkeypatch):
     monkeypatch.setattr("minisam.checkpoints.loading.load", lambda name: build(SMALL))
     (made,) = task.jobs()[0].run()
     assert len(made.rows) == 4 and "has seen every domain" in markdown(made)
+
+
+def test_speed_compares_equal_results(capsys, monkeypatch):
+    """It counts what both find, on a picture that is small."""
+    monkeypatch.setattr(speed, "SIDE", 48)
+    monkeypatch.setattr("sys.argv", ["speed", "--pictures", "1", "--thresholds", "3"])
+    assert speed.main() == 0
+    ours, theirs = (line.split("|")[2:6] for line in capsys.readouterr().out.splitlines()[4:6])
+    np.testing.assert_allclose(np.array(ours, float), np.array(theirs, float), atol=0.01)
