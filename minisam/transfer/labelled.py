@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -116,6 +116,10 @@ class LabelledImage:
         for annotation in self.annotations:
             people[annotation.annotator].append(annotation)
         return dict(people)
+
+    def per_annotator(self) -> list[LabelledImage]:
+        """The image once for each person, with what that person drew; itself if nobody drew anything."""
+        return [replace(self, annotations=some) for some in self.by_annotator().values()] or [self]
 
 
 @dataclass(eq=False)

@@ -6,6 +6,8 @@ mean of predicted IoU and stability, and score without classes (segment-anything
 recall, AR@k (``average_precision``), of all objects and by size: small, medium and large are COCO's areas in pixels of
 the image at its own size (32², 96²), so at 320 pixels "large" is a tenth of the image or more. Where categories have a
 frequency (LVIS) or scenes have levels (the world: whole, part, subpart), also of each of them.
+
+Measured, tiny at 640 × 480: 18 s of processor time per image, for 12288 masks; 6 s with 32 × 32 points.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ LIMITS = (10, 100, 1000)
 LEVELS = {0: "whole", 1: "part", 2: "subpart"}
 MODELS = ROOT / "benchmarks" / "transfer" / "models"
 
-Case = tuple[np.ndarray, "Objects"]
+Case = tuple[np.ndarray, "list[Objects]"]  # an image, and what each person drew in it
 
 
 def propose(
@@ -79,7 +81,7 @@ def set_cases(labelled: LabelledSet) -> Iterator[Case]:
 
     for image in labelled:
         with labelled.skipping(image):
-            case = image.read(), Objects.drawn(image)
+            case = image.read(), [Objects.drawn(one) for one in image.per_annotator()]
             yield case
 
 
@@ -95,7 +97,7 @@ def world_cases(count: int, size: int, domains: Sequence[str] | None = None) -> 
         scene = render(seed, size) if domains is None else render(seed, size, domain=[*domains])
         chosen = [mask for mask in scene.masks if mask.segmentation.sum() >= MIN_SHARE * size * size]
         counts = [rle.encode(mask.segmentation[None])[0] for mask in chosen]
-        yield scene.image, Objects.of(counts, size, [numbers[mask.level] for mask in chosen])
+        yield scene.image, [Objects.of(counts, size, [numbers[mask.level] for mask in chosen])]
 
 
 def evaluate(
@@ -123,10 +125,13 @@ def evaluate(
     tally = Tally(limits, by_category=False, groups=groups, curves=False)
     images, objects, masks, start = 0, 0, 0, time.perf_counter()
     with progress(total=total, unit="image", desc="transfer proposals") as bar:
-        for image, drawn in cases:
+        for image, people in cases:
             counts, scores, number = propose(model, image, grid, nms, limits[-1])
-            tally.add(drawn, Objects.of(counts, image.shape[0], score=scores))
-            images, objects, masks = images + 1, objects + int((~drawn.crowd).sum()), masks + number
+            answers = Objects.of(counts, image.shape[0], score=scores)
+            for drawn in people:
+                tally.add(drawn, answers)
+                objects += int((~drawn.crowd).sum())
+            images, masks = images + 1, masks + number
             bar.update()
     if not objects:
         why = "" if labelled is None else f" ({labelled.describe()[:300]})"

@@ -93,7 +93,7 @@ def test_recall(made_up, folder):
 
 def test_world():
     """Held-out scenes, their levels as groups. Kills: scenes that training draws, levels are alike."""
-    (image, drawn), *_ = proposals.world_cases(1, 64)
+    (image, (drawn,)), *_ = proposals.world_cases(1, 64)
     expected = render(HELD_OUT, 64)
     np.testing.assert_array_equal(image, expected.image)
     large = [mask for mask in expected.masks if mask.segmentation.sum() >= 2]

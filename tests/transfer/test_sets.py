@@ -287,6 +287,7 @@ def test_masks_and_records(tmp_path, folder):
     people = image.by_annotator()
     assert len(people["1105"]) == 1 and len(people[""]) == len(values["annotations"]) - 1
     assert image.size == image.read().shape[:2]
+    assert [len(one.annotations) for one in image.per_annotator()] == [len(some) for some in people.values()]
 
 
 def test_what_is_no_set(tmp_path):
