@@ -101,9 +101,10 @@ def open_model(path: Path) -> Model:
 
 
 def prepare(scenes: int, real: dict[str, tuple[Path, int]], limit: int) -> dict[str, list[Case]]:
-    """Make the cases of every domain and real set, once for all models."""
+    """Make the cases of every domain and real set, once for all models; a real set without objects is left out."""
     cases = {domain: list(domain_cases(domain, scenes)) for group in GROUPS.values() for domain in group}
-    return cases | {name: list(real_cases(folder, every, limit)) for name, (folder, every) in real.items()}
+    photos = {name: list(real_cases(folder, every, limit)) for name, (folder, every) in real.items()}
+    return cases | {name: some for name, some in photos.items() if any(case.masks for case in some)}
 
 
 def digest(cases: dict[str, list[Case]]) -> str:
@@ -190,6 +191,7 @@ def evaluate(
 
     paths, sets = find_models(models), real_sets(real)
     cases = prepare(scenes, sets, limit)
+    sets = {name: entry for name, entry in sets.items() if name in cases}
     jobs = [(path, cases, work) for path in paths.values()]
     found: dict[Key, Found] = {}
     with progress(total=len(jobs), unit="model", desc="left out") as bar:

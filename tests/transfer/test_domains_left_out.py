@@ -176,7 +176,7 @@ def test_the_command(models, folder, tmp_path, monkeypatch, capsys):
     some = {name: {"confident": np.full((3, 5), 0.5), "oracle": np.full((3, 5), 0.6), "noc_85": np.full(3, 20),
                    "noc_90": np.full(3, 20), "picture": np.arange(3)} for name in [*DOMAINS, folder.name]}  # fmt: skip
     monkeypatch.setattr(left_out, "measure_file", lambda *job: some)
-    monkeypatch.setattr(left_out, "prepare", lambda *some: {})
+    monkeypatch.setattr(left_out, "prepare", lambda *limits: some)
     parser = argparse.ArgumentParser()
     left_out.add(parser.add_subparsers())
     out = tmp_path / "report.json"
