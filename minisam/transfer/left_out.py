@@ -24,6 +24,7 @@ is ``{"mean", "low", "high", "seeds"}``, the last one the mean of each seed. The
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 from collections.abc import Iterator
@@ -102,21 +103,35 @@ def open_model(path: Path) -> Model:
     return ClickPredictor(ClickNet(path)) if path.name.startswith("clicks-") else SamClicks(SamPredictor(load(path)))
 
 
-def measure_file(path: Path, scenes: int, real: dict[str, tuple[Path, int]], limit: int, work: Path | None) -> Found:
-    """Measure one model on every domain and every real set; what ``work`` has of it already is read."""
+def prepare(scenes: int, real: dict[str, tuple[Path, int]], limit: int) -> dict[str, list[Case]]:
+    """Make the cases of every domain and real set, once for all models; a real set without objects is left out."""
+    cases = {domain: list(domain_cases(domain, scenes)) for group in GROUPS.values() for domain in group}
+    photos = {name: list(real_cases(folder, every, limit)) for name, (folder, every) in real.items()}
+    return cases | {name: some for name, some in photos.items() if any(case.masks for case in some)}
+
+
+def digest(cases: dict[str, list[Case]]) -> str:
+    """A name for the cases, by their pixels: figures kept of others are no use."""
+    sha = hashlib.sha256()
+    for name, some in cases.items():
+        for case in some:
+            sha.update(name.encode() + case.image.tobytes() + b"".join(mask.tobytes() for mask in case.masks))
+    return sha.hexdigest()[:12]
+
+
+def measure_file(path: Path, cases: dict[str, list[Case]], work: Path | None) -> Found:
+    """Measure one model on all cases; what ``work`` has of these weights and cases already is read."""
     from minisam.files.atomic import atomic, make_folder
 
-    kept = None if work is None else work / f"{path.stem}-{scenes}-{limit if real else 0}.npz"
+    kept = None
+    if work is not None:
+        kept = work / f"{path.stem}-{hashlib.sha256(path.read_bytes()).hexdigest()[:12]}-{digest(cases)}.npz"
     if kept is not None and kept.is_file():
         with np.load(kept) as arrays:
             names = dict.fromkeys(key.split("/")[0] for key in arrays)
             return {name: {k.split("/")[1]: arrays[k] for k in arrays if k.startswith(f"{name}/")} for name in names}
-    model, found = open_model(path), {}
-    for group in GROUPS.values():
-        for domain in group:
-            found[domain] = measure_all(model, domain_cases(domain, scenes))
-    for name, (folder, every) in real.items():
-        found[name] = measure_all(model, real_cases(folder, every, limit))
+    model = open_model(path)
+    found = {name: measure_all(model, some) for name, some in cases.items()}
     if kept is not None and work is not None:
         make_folder(work)
         with atomic(kept) as temporary, open(temporary, "wb") as file:
@@ -178,7 +193,9 @@ def evaluate(
     from minisam.reports.environment import commit, environment
 
     paths, sets = find_models(models), real_sets(real)
-    jobs = [(path, scenes, sets, limit, work) for path in paths.values()]
+    cases = prepare(scenes, sets, limit)
+    sets = {name: entry for name, entry in sets.items() if name in cases}
+    jobs = [(path, cases, work) for path in paths.values()]
     found: dict[Key, Found] = {}
     with progress(total=len(jobs), unit="model", desc="left out") as bar:
         if processes == 1:

@@ -27,7 +27,7 @@ MUTANTS = {
     "a focal loss that is not normalised": (
         "minisam/training/click_net.py",
         "weight = weight / (weight.detach()",
-        "weight = weight / (0 * weight.detach() + 1",
+        "weight = weight / (1 + 0 * weight.detach()",
     ),
     "a gradient through the mean": (
         "minisam/training/click_net.py",
@@ -36,8 +36,8 @@ MUTANTS = {
     ),
     "background clicks in the object": (
         "minisam/training/click_net.py",
-        "[~truth, others & ~truth,",
-        "[truth, others,",
+        "(~truth, others & ~truth, border)",
+        "(truth, others, border)",
     ),
     "a click at the error's edge": ("minisam/training/click_net.py", "depth > depth.max() / 2", "depth > 0"),
     "three answers that all learn": ("minisam/training/click_net.py", "losses[:, 1:].amin(1)", "losses[:, 1:].mean(1)"),
@@ -173,7 +173,7 @@ def test_a_predictor_shows_clicks_and_the_last_mask(tmp_path):
     predictor.set_image(picture(24, 32))
     points, labels = np.array([[[5, 6], [20.0, 20]]]), np.array([[1, 0]])
     three, _, states = predictor.answer(points, labels, None, True)
-    masks, scores, _ = predictor.answer(points, labels, states[:, 1], False)
+    masks, scores, last = predictor.answer(points, labels, states[:, 1], False)
     assert three.shape == (1, 3, 24, 32) and masks.shape == (1, 1, 24, 32) and scores.shape == (1, 1)
     maps = np.zeros((2, 64, 64), np.float32)
     draw_disk(maps, (12, 10, 1))
@@ -184,6 +184,7 @@ def test_a_predictor_shows_clicks_and_the_last_mask(tmp_path):
         x[:, 5] = torch.sigmoid(first[:, 2])
         second = model(x.float())
     np.testing.assert_allclose(states[:, 1], first[:, 2], atol=1e-3)
+    np.testing.assert_allclose(last[:, 0], second[:, 0], atol=1e-3)
     at = torch.nn.functional.interpolate(second[:, :1, :48], (24, 32), mode="bilinear", align_corners=False)[0, 0]
     certain = abs(at - np.log(0.49 / 0.51)) > 1e-3
     assert (masks[0, 0] == (at > np.log(0.49 / 0.51)).numpy())[certain].all() and certain.any()

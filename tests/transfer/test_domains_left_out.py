@@ -14,7 +14,17 @@ from minisam.checkpoints.safetensors_file import read_safetensors
 from minisam.sam import random_state
 from minisam.transfer import left_out
 from minisam.transfer.clicks import FIGURES, LEAST, POINTS
-from minisam.transfer.left_out import domain_cases, find_models, jobs, measure_file, open_model, real_cases, real_sets
+from minisam.transfer.left_out import (
+    digest,
+    domain_cases,
+    find_models,
+    jobs,
+    measure_file,
+    open_model,
+    prepare,
+    real_cases,
+    real_sets,
+)
 from minisam.transfer.left_out_report import ALL, GROUPS, KINDS, OBJECTS, SIDE, page, summarise, tables
 from minisam.transfer.report import markdown
 from minisam.world import HELD_OUT, render
@@ -153,18 +163,20 @@ def models(tmp_path):
 
 def test_a_run_that_goes_on(models, folder, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(left_out, "GROUPS", {"above": ("timber",), "indoors": ("crowd",)})
-    path, work, sets = models / "sam-above-1.safetensors", tmp_path / "work", {"photos": (folder, 1)}
-    found = measure_file(path, 1, sets, 2, work)
+    path, work, cases = models / "sam-above-1.safetensors", tmp_path / "work", prepare(1, {"photos": (folder, 1)}, 2)
+    found = measure_file(path, cases, work)
     assert set(found) == {"timber", "crowd", "photos"} and set(found["timber"]) >= {*FIGURES, "picture"}
     monkeypatch.setattr(left_out, "open_model", None)  # is not needed again
-    again = measure_file(path, 1, sets, 2, work)
+    again = measure_file(path, cases, work)
     assert all(np.array_equal(again[name][key], array) for name, entry in found.items() for key, array in entry.items())
+    assert len({digest(cases), digest({**cases, "photos": cases["photos"][:1]}), digest({})}) == 3
 
 
 def test_the_command(models, folder, tmp_path, monkeypatch, capsys):
     some = {name: {"confident": np.full((3, 5), 0.5), "oracle": np.full((3, 5), 0.6), "noc_85": np.full(3, 20),
                    "noc_90": np.full(3, 20), "picture": np.arange(3)} for name in [*DOMAINS, folder.name]}  # fmt: skip
     monkeypatch.setattr(left_out, "measure_file", lambda *job: some)
+    monkeypatch.setattr(left_out, "prepare", lambda *limits: some)
     parser = argparse.ArgumentParser()
     left_out.add(parser.add_subparsers())
     out = tmp_path / "report.json"
