@@ -131,10 +131,10 @@ def check(config: ClipConfig, state: Mapping[str, np.ndarray]) -> None:
         if name not in state or state[name].shape != shapes[name]:
             raise InputError(f"expected {name} of shape {shapes[name]}, got {_described(state, name)}")
     for width, heads in ((config.vision_width, config.vision_heads), (config.text_width, config.text_heads)):
-        if heads < 1 or width % heads:
-            raise InputError(f"expected a width that is a multiple of the heads, got {width} and {heads}")
+        if type(heads) is not int or heads < 1 or width % heads:
+            raise InputError(f"expected a width that is a multiple of the heads, got {width} and {heads!r:.40}")
     if config.activation not in ACTIVATIONS:
-        raise InputError(f"expected an activation among {', '.join(ACTIVATIONS)}, got {config.activation:.40}")
+        raise InputError(f"expected an activation among {', '.join(ACTIVATIONS)}, got {config.activation!r:.40}")
 
 
 def _described(state: Mapping[str, np.ndarray], name: str) -> str:

@@ -137,5 +137,3 @@ def _tokeniser(file: Path, metadata: Mapping[str, str]) -> Tokeniser | None:
     if "words" in metadata:
         return Words(metadata["words"].split())
     return Pieces(file.parent) if file.with_name("vocab.json").is_file() else None
-
-

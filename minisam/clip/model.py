@@ -84,7 +84,9 @@ class Clip:
         if inside is not None:
             inside = np.asarray(inside)
             if inside.shape != crops.shape[:3] or inside.dtype != np.bool_:
-                raise InputError(f"expected inside of shape {crops.shape[:3]}, bool, got {inside.shape}, {inside.dtype}")
+                raise InputError(
+                    f"expected inside of shape {crops.shape[:3]}, bool, got {inside.shape}, {inside.dtype}"
+                )
             seen = patches_inside(inside, self.config.patch_size)
         parts = [slice(i, i + BATCH) for i in range(0, len(crops), BATCH)]
         vectors = [self._image_tower(crops[part], None if seen is None else seen[part]) for part in parts]
@@ -99,7 +101,7 @@ class Clip:
             If a text has no words, too many, or words that the tokeniser does not know.
         """
         if self.tokeniser is None:
-            raise InputError("expected towers with a tokeniser (vocab.json and merges.txt beside the weights), got none")
+            raise InputError("expected a tokeniser (vocab.json and merges.txt beside the weights), got none")
         texts = [texts] if isinstance(texts, str) else list(texts)
         tokens = [self.tokeniser.encode(text, self.config.context) for text in texts]
         return self.embed_tokens(np.array(tokens, np.int64).reshape(len(texts), self.config.context))

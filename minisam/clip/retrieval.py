@@ -28,7 +28,7 @@ class Score(NamedTuple):
 
     right: float
     chance: float
-    count: int
+    asked: int
 
 
 def pairs_of(scenes: int, size: int, background: bool, each: int = 3, first: int = FIRST) -> list[Pair]:
@@ -64,7 +64,12 @@ def retrieve(images: np.ndarray, texts: np.ndarray, pairs: Sequence[Pair], round
         for answers, fits in ((cosines.argmax(1), true), (cosines.argmax(0), true.T)):
             rows.append((fits[np.arange(len(some)), answers].mean(), fits.mean(), len(some)))
     forth, back = (np.array(rows[k::2]) for k in (0, 1))
-    return Score(*forth[:, :2].mean(0), int(forth[:, 2].sum())), Score(*back[:, :2].mean(0), int(back[:, 2].sum()))
+    return _score(forth), _score(back)
+
+
+def _score(rows: np.ndarray) -> Score:
+    """Rows of (right, chance, asked) → their mean."""
+    return Score(float(rows[:, 0].mean()), float(rows[:, 1].mean()), int(rows[:, 2].sum()))
 
 
 def nouns(clip: Clip, images: np.ndarray, pairs: Sequence[Pair], top: int = 1) -> Score:
@@ -99,7 +104,7 @@ def report(clip: Clip, scenes: int) -> str:
     size = clip.config.image_size
     kinds = {"black background": (False, False), "background, attention inside": (True, True)}
     kinds |= {"background, attention everywhere": (True, False)}
-    lines = ["| crops | crop → phrase | phrase → crop | noun | noun in first 5 | colour | gap, spread of images, of texts |"]
+    lines = ["| crops | crop → phrase | phrase → crop | noun | noun in first 5 | colour | gap, spread of both |"]
     lines.append("|---|---|---|---|---|---|---|")
     for kind, (background, masked) in kinds.items():
         pairs = pairs_of(scenes, size, background)
@@ -111,8 +116,8 @@ def report(clip: Clip, scenes: int) -> str:
         lines.append(f"| {kind} | " + " | ".join(f"{score.right:.3f}" for score in scores) + f" | {gap} |")
     lines.append("| chance | " + " | ".join(f"{score.chance:.3f}" for score in scores) + " | |")
     common = colours(clip, images, pairs)[1]
-    lines.append(f"\n{len(pairs)} crops of {scenes} scenes; {AMONG} phrases, {len(NOUNS)} nouns, {len(COLOURS)} colours;")
-    lines.append(f"always the commonest colour: {common:.3f} of {colour.count} crops that have one.")
+    lines.append(f"\n{len(pairs)} crops of {scenes} scenes; {AMONG} phrases, {len(NOUNS)} nouns;")
+    lines.append(f"always the commonest colour: {common:.3f} of the {colour.asked} crops that have one.")
     return "\n".join(lines)
 
 

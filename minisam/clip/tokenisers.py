@@ -1,8 +1,9 @@
 """Texts become rows of whole numbers: start, one number per word or piece of a word, end, then zeros.
 
-``Words`` has one token per word of a short list, and is what our small towers read. ``Pieces`` is the byte-pair encoding
-of the real CLIP (Sennrich et al. 2016 on bytes). Both clean a text first, as open_clip does, without its ``ftfy``: text
-whose encoding was mangled on the way ("schÃ¶n") stays mangled.
+``Words`` has one token per word of a short list, and is what our small towers read. ``Pieces`` is the byte-pair
+encoding of the real CLIP (Sennrich et al. 2016 on bytes). Both clean a text first, as open_clip does, without its
+``ftfy``: text whose encoding was mangled on the way ("schÃ¶n") stays mangled. Texts that are too long are refused, not
+cut off.
 """
 
 from __future__ import annotations

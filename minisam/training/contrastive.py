@@ -4,12 +4,12 @@
 
     loss = ½ (cross entropy of the crop's phrase among the batch's + cross entropy of the phrase's crop)
 
-on logits exp(s) · e_image · e_text (Radford et al. 2021). In a batch, a phrase can be true of another crop than its own:
-equal phrases, and "car" of a crop with the phrase "a red car". The world knows all such pairs, and they are left out of
-both sums: they count neither as right nor as wrong.
+on logits exp(s) · e_image · e_text (Radford et al. 2021). In a batch, a phrase can be true of another crop than its
+own: equal phrases, and "car" of a crop with the phrase "a red car". The world knows all such pairs, and they are left
+out of both sums: they count neither as right nor as wrong.
 
 Half of the crops keep their background; of those the class token sees in the last block what is inside of the object.
-``SCENES`` scenes are kept; at each step a new one takes the place of the oldest. No scene from ``HELD_OUT`` on is shown.
+``SCENES`` scenes are kept; at each step a new one takes the place of the oldest. No scene from ``HELD_OUT`` on is used.
 
 python -m minisam.training.contrastive OUT --steps 1200 --seed 0     # stopped, it goes on where it was
 """
@@ -82,7 +82,7 @@ class Pool:
 
 
 def contrastive_loss(logits: Tensor, true: Tensor) -> Tensor:
-    """The loss of the formula above. logits (B, B), crops × phrases; true (B, B) bool: the phrase is true of the crop."""
+    """The loss of the formula above. logits (B, B), crops × phrases; true (B, B) bool: which phrases are true."""
     own = torch.eye(len(logits), dtype=torch.bool)
     logits = logits.masked_fill(true & ~own, -math.inf)
     target = torch.arange(len(logits))
@@ -131,8 +131,7 @@ class Trainer:
 
     def run(self) -> None:
         """Train to the end, saving on the way, and write the average as float16."""
-        log = open(self.folder / "log.jsonl", "a", encoding="utf-8")
-        with log:
+        with open(self.folder / "log.jsonl", "a", encoding="utf-8") as log:
             while self.step < self.steps:
                 began = time.process_time()
                 self.pool.advance(self.step)
@@ -173,7 +172,8 @@ class Trainer:
 
     def _resume(self) -> None:
         state = torch.load(self.folder / "checkpoint.pt", weights_only=True)
-        if state["settings"] != self.settings:
+        # another number of steps is allowed: the learning rate goes on along the new curve
+        if state["settings"] | {"steps": self.steps} != self.settings:
             raise InputError(f"expected the settings of {self.folder}, {state['settings']}, got {self.settings}")
         self.towers.load_state_dict(state["towers"])
         for (part, _), saved in zip(self.optimisers, state["optimisers"]):
