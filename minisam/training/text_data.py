@@ -47,7 +47,7 @@ def embed_crops(scenes: TextScenes, clip: Any, count: int, seed: int) -> dict[st
     texts: dict[str, int] = {}
     for number in range(count):
         scene, rng = scenes.scene(number), np.random.default_rng([seed, number])
-        fit = np.array([i for i, m in enumerate(scene.masks) if _trained_on(_reduced(m.segmentation, side), m)], int)
+        fit = np.array([i for i, mask in enumerate(scene.masks) if _trained_on(mask, side)], int)
         areas = np.array([scene.masks[i].area for i in fit], float)
         if len(fit) > MOST:
             chosen = rng.choice(len(fit), MOST, replace=False, p=chance_by_area(areas))
@@ -74,16 +74,20 @@ def embed_crops(scenes: TextScenes, clip: Any, count: int, seed: int) -> dict[st
 
 def _reduced(mask: np.ndarray, side: int) -> np.ndarray:
     """A mask (S, S) at the decoder's size (side, side), where it covers half of a pixel."""
-    return mask.reshape(side, len(mask) // side, side, -1).mean(axis=(1, 3)) >= 0.5
+    step = len(mask) // side
+    covered = sum(mask[i::step, j::step].astype(np.uint8) for i in range(step) for j in range(step))
+    return np.asarray(2 * covered >= step * step)
 
 
-def _trained_on(small: np.ndarray, mask: SceneMask) -> bool:
+def _trained_on(mask: SceneMask, side: int) -> bool:
     """Whether a mask is neither nearly the whole image nor too small: 40² pixels of 1024², as for the towers.
 
     The paper's 100² would leave out most parts. Every tap of ``OneTap`` must see a pixel of it.
     """
-    seen = all(small[row::2, column::2].any() for row in (0, 1) for column in (0, 1))
-    return seen and large_enough(mask.segmentation, SMALLEST) and bool(mask.segmentation.mean() <= 0.9)
+    if not large_enough(mask.segmentation, SMALLEST) or mask.area > 0.9 * mask.segmentation.size:
+        return False
+    small = _reduced(mask.segmentation, side)
+    return all(small[row::2, column::2].any() for row in (0, 1) for column in (0, 1))
 
 
 def weights_of(clip: Any) -> str:

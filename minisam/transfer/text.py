@@ -18,7 +18,6 @@ import numpy as np
 from minisam.transfer.report import Job, Table, markdown
 
 if TYPE_CHECKING:
-    from minisam.automatic.generator import SamAutomaticMaskGenerator
     from minisam.text.predictor import TextPredictor
     from minisam.world import Scene
 
@@ -226,32 +225,26 @@ def tables(report: dict[str, Any]) -> list[Table]:
     ]
 
 
-def _models() -> tuple[Any, TextPredictor, SamAutomaticMaskGenerator]:
-    """Load tiny's predictor, the one for words, and tiny's automatic generator."""
-    from minisam.automatic.crops import OWN_THRESHOLDS
-    from minisam.automatic.generator import SamAutomaticMaskGenerator
+def report_words(scenes: int, first: int = 0, weights: str | None = None) -> dict[str, Any]:
+    """Load the models, ``weights`` in the place of the shipped ones, and ``evaluate``."""
     from minisam.checkpoints.loading import load
     from minisam.predictor import SamPredictor
-    from minisam.text import TextPredictor, with_text
+    from minisam.text.predictor import TEXT_WEIGHTS, TextPredictor, with_text
 
-    sam, settings = load("tiny"), dict[str, Any](OWN_THRESHOLDS["tiny"])
-    return SamPredictor(sam), TextPredictor(with_text(sam)), SamAutomaticMaskGenerator(sam, **settings)
+    sam = load("tiny")
+    return evaluate(TextPredictor(with_text(sam, weights or TEXT_WEIGHTS)), SamPredictor(sam), scenes, first)
 
 
 def jobs(scenes: int = SCENES) -> list[Job]:
     """Return the suite's jobs for words."""
     from minisam.transfer import text_instances
 
-    def words() -> list[Table]:
-        tiny, predictor, _ = _models()
-        return tables(evaluate(predictor, tiny, scenes))
-
     def every() -> list[Table]:
-        _, predictor, generator = _models()
-        return text_instances.tables(text_instances.evaluate_every(generator, predictor.clip, scenes))
+        return text_instances.tables(text_instances.report_every(scenes))
 
     command = f"minisam transfer text --scenes {scenes}"
-    return [Job("text", command, words), Job("text-all", f"{command} --all", every)]
+    words = Job("text", command, lambda: tables(report_words(scenes)))
+    return [words, Job("text-all", f"{command} --all", every)]
 
 
 def add(parsers: Any) -> None:
@@ -267,6 +260,8 @@ def add(parsers: Any) -> None:
     parser.add_argument("--scenes", type=positive, default=SCENES, metavar="N", help=f"scenes (default {SCENES})")
     parser.add_argument("--all", action="store_true", help="every instance instead of one mask")
     parser.add_argument("--choosing", action="store_true", help="other held-out scenes: those to choose thresholds on")
+    weights = "of another tuning than the shipped one (python -m minisam.training.text_prompts)"
+    parser.add_argument("--weights", metavar="PATH", help=weights)
     parser.add_argument("--json", metavar="PATH", help="write all figures as JSON as well")
     parser.set_defaults(run=run)
 
@@ -278,12 +273,11 @@ def run(options: argparse.Namespace) -> int:
 
     if options.json is not None:
         check_output(options.json)
-    tiny, predictor, generator = _models()
     first = CHOOSING if options.choosing else 0
     if options.all:
-        report = text_instances.evaluate_every(generator, predictor.clip, options.scenes, first)
+        report = text_instances.report_every(options.scenes, first)
     else:
-        report = evaluate(predictor, tiny, options.scenes, first)
+        report = report_words(options.scenes, first, options.weights)
     if options.json is not None:
         with atomic(options.json) as temporary:
             temporary.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")

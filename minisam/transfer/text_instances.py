@@ -73,6 +73,17 @@ def matches(masks: list[np.ndarray], truths: np.ndarray, large: np.ndarray) -> t
     return counted, right
 
 
+def report_every(scenes: int, first: int = 0) -> dict[str, Any]:
+    """Load tiny's automatic generator and the shipped towers, and ``evaluate_every``."""
+    from minisam.automatic.crops import OWN_THRESHOLDS
+    from minisam.automatic.generator import SamAutomaticMaskGenerator
+    from minisam.checkpoints.loading import load
+    from minisam.clip import load as load_clip
+
+    settings: dict[str, Any] = dict(OWN_THRESHOLDS["tiny"])
+    return evaluate_every(SamAutomaticMaskGenerator(load("tiny"), **settings), load_clip(), scenes, first)
+
+
 def tables(report: dict[str, Any]) -> list[Table]:
     """Return precision and recall at every threshold as a table."""
     names = ("precision", "recall", "f1", "refused")
