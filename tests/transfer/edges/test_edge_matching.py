@@ -21,7 +21,11 @@ MUTANTS = {
         "                    heapq.heappush(heap, (d << SHIFT) + r)\n",
         "                    pass\n",
     ),
-    "squared distances": ("minisam/transfer/edges/matching.py", "np.rint(100 * np.sqrt(squared", "np.rint(100 * (squared"),
+    "squared distances": (
+        "minisam/transfer/edges/matching.py",
+        "np.rint(100 * np.sqrt(squared",
+        "np.rint(100 * (squared",
+    ),
     "any distance": (
         "minisam/transfer/edges/matching.py",
         "best, end, stays = d, r, False",
