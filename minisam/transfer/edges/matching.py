@@ -18,7 +18,8 @@ neighbours of a pixel are those drawn around it. Everything is a whole number, s
 Along a sweep of thresholds nearly all pixels stay, and so do their partners and prices u and v. The program is the same
 from either side, but for what it costs to be unmatched, B or 0. So when a detected pixel vanishes, its partner searches
 for a place among the detected ones, and a new one among the drawn ones: the work is that of the changes, and the answer
-is as good as one from scratch. Measured on one of BSDS's pictures with six annotators and 99 thresholds:
+is as good as one from scratch. Measured on one of BSDS's pictures with six annotators and 99 thresholds: 2.9 s instead
+of 21 s from scratch at every threshold, on a busy core. ``speed`` times it beside BSDS's program.
 
 What differs from BSDS's program (``correspondPixels``, with Goldberg's CSA): there "unmatched" costs 100 times the
 tolerance, and each pixel has only six ways to be unmatched, which are picked at random. So it leaves out a pair where
