@@ -93,7 +93,7 @@ def read(path: str | Path = FILE) -> dict[str, Any]:
     try:
         report: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
         assert report["annotations"] == list(ANNOTATIONS)
-        by_kind(report, "ap")
+        assert set(RIVALS) <= set(by_kind(report, "ap"))
     except (OSError, ValueError, KeyError, AssertionError, TypeError) as error:
         raise InputError(f"expected a file that python -m minisam.transfer.specialist wrote, got {path}") from error
     return report

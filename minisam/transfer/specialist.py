@@ -307,7 +307,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def page(report: dict[str, Any]) -> str:
     """The report as Markdown, the command first."""
-    head = f"# Metric and truth\n\n    {jobs()[0].command}\n\n"
+    command = jobs()[0].command + (f" --scenes {report['scenes']}" if report["scenes"] != SCENES else "")
+    head = f"# Metric and truth\n\n    {command}\n\n"
     return head + "\n\n".join(markdown(table) for table in tables(report)) + "\n"
 
 

@@ -183,6 +183,6 @@ def test_the_report_names_every_model(tmp_path: Path, monkeypatch: pytest.Monkey
     report["runs"][3]["ap"] = [value + 0.2 for value in report["runs"][2]["ap"]]
     mean = report["runs"][2]["ap"][0] + 0.1
     assert f"| specialist | {mean:.3f} ({mean - 0.1:.3f}–{mean + 0.1:.3f}) |" in specialist.page(report)
-    assert specialist.jobs()[0].command in specialist.page(report)
+    assert f"{specialist.jobs()[0].command} --scenes 2\n" in specialist.page(report)
     with pytest.raises(InputError, match="expected models sam-indoors"):
         specialist.evaluate(tmp_path / "nowhere", 1)
