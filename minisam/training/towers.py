@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -60,6 +61,7 @@ class Transformer(nn.Module):
         super().__init__()
         self.resblocks = nn.ModuleList(Block(width, heads) for _ in range(layers))
         inner = width**-0.5 * (2 * layers) ** -0.5
+        block: Any
         for block in self.resblocks:
             nn.init.normal_(block.attn.in_proj_weight, std=width**-0.5)
             nn.init.normal_(block.attn.out_proj.weight, std=inner)
@@ -69,6 +71,9 @@ class Transformer(nn.Module):
 
 class VisionTower(nn.Module):
     """Crops and, where a crop keeps its background, the patches inside of the object → vectors."""
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, c: ClipConfig) -> None:
         super().__init__()
