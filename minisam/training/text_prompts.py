@@ -159,15 +159,22 @@ class TextTask(nn.Module):
 
     def forward(self, batch: dict[str, Tensor], draws: TextDraws) -> tuple[Tensor, Figures]:
         s, grading, texts = self.settings, self.grading, self.settings.masks - 2
-        truth, points = batch["answers"][:, :, 0], draws.prompts
+        truth, points, embedding = batch["answers"][:, :, 0], draws.prompts, batch["embedding"].float()
         last, (row, column) = self.model.mask_decoder.output_upscaling[3], draws.tap
         assert isinstance(last, OneTap)
         last.tap = row, column
-        right = batch["answers"][..., row::2, column::2]  # (B, K, G, L/2, L/2), as the decoder answers now
+        right = batch["answers"].flatten(0, 1).float()  # (B · K, G, L, L)
+        if s.pool > 1:
+            embedding = F.avg_pool2d(embedding.movedim(-1, 1), s.pool).movedim(1, -1)
+            right = F.max_pool2d(right, s.pool)
+        # as the decoder answers now; what is thin enough to fall between its pixels is made thicker
+        seen = right[..., row::2, column::2]
+        right = torch.where(seen.any(3, True).any(2, True), seen, F.max_pool2d(right, 2)).bool()
+        right = right.unflatten(0, truth.shape[:2])
         vectors = F.normalize(batch["crops"], dim=2) + s.noise * F.normalize(draws.noise, dim=2)
         tokens = self.model.prompt_encoder.embed_texts(F.normalize(vectors, dim=2))[:, :, None]  # (B, K, 1, C)
         # the embedding alone
-        answer = self.decode(batch["embedding"], tokens[:, :texts].flatten(0, 1))
+        answer = self.decode(embedding, tokens[:, :texts].flatten(0, 1))
         loss, figures = text_loss(
             *answer, right[:, :texts].flatten(0, 1), batch["known"][:, :texts].flatten(0, 1), grading
         )
@@ -176,12 +183,12 @@ class TextTask(nn.Module):
         point = prompts.sample_pixels(truth[:, texts], points.points[:, 0])
         coords = torch.stack([point, torch.zeros_like(point)], dim=1)
         both = torch.cat([tokens[:, texts], self.embed(coords, torch.tensor([FOREGROUND, NO_POINT]))], dim=1)
-        low_res, confidence = self.decode(batch["embedding"], both)
+        low_res, confidence = self.decode(embedding, both)
         several, _, _, more = later_loss(low_res, confidence, right[:, texts, 0], grading)
         loss, figures["with_point"] = loss + several, more["iou"]
         # a point or a box alone
         coords, labels, is_box = prompts.initial_prompts(truth[:, texts + 1], points)
-        answer = self.decode(batch["embedding"], self.embed(coords, labels))
+        answer = self.decode(embedding, self.embed(coords, labels))
         several, _, _, more = first_loss(*answer, right[:, texts + 1, 0], is_box, grading)
         return (loss + several) / s.masks, figures | {"no_text": more["iou"]}
 
@@ -193,9 +200,10 @@ class TextTask(nn.Module):
         """Answer with four masks: embedding (B, h, w, C), tokens (B · n, T, C), those of an image together."""
         encoder = self.model.prompt_encoder
         with autocast(tokens.device, self.settings.precision):
-            shared = embedding.float().repeat_interleave(len(tokens) // len(embedding), dim=0)
+            shared = embedding.repeat_interleave(len(tokens) // len(embedding), dim=0)
             no_mask = encoder.no_mask_embed.weight.view(1, 1, 1, -1)
-            low_res, confidence = self.model.mask_decoder.predict_masks(shared, encoder.get_dense_pe(), tokens, no_mask)
+            positions = encoder.pe_layer.grid(embedding.shape[1])
+            low_res, confidence = self.model.mask_decoder.predict_masks(shared, positions, tokens, no_mask)
         return low_res.float(), confidence.float()
 
     def enlarged(self, coords: Tensor) -> Tensor:
@@ -233,7 +241,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m minisam.training.text_prompts", description=main.__doc__)
     parser.add_argument("folder", metavar="OUT", help="where the training lives")
     defaults = TextSettings()
-    for name in (
+    shown = (
         "scenes",
         "count",
         "steps",
@@ -244,10 +252,10 @@ def main(arguments: list[str] | None = None) -> int:
         "seed",
         "alike",
         "noise",
+        "pool",
         "precision",
-        "towers",
-        "start",
-    ):
+    )
+    for name in (*shown, "towers", "start"):
         value = getattr(defaults, name)
         parser.add_argument(f"--{name}", type=type(value), default=value, help=f"default {value}")
     parser.add_argument("--minutes", type=float, default=math.inf, help="stop after so long, saved")
