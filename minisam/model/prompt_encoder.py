@@ -73,8 +73,8 @@ class PromptEncoder:
     def embed_texts(self, embeddings: np.ndarray) -> np.ndarray:
         """Embeddings of texts or of crops by CLIP, (B, E), of length 1 → a token each, W e √E + b, (B, 1, C).
 
-        b is the vector of their kind, as points have one. Source: paper, section 7.5 and appendix D.5. Only a model that
-        was tuned for it has these weights.
+        b is the vector of their kind, as points have one. Source: paper, section 7.5 and appendix D.5. Only a model
+        that was tuned for it has these weights.
         """
         projection = self.state / "text_projection"
         weight = projection.get("weight")
