@@ -2,7 +2,7 @@
 
 Source: paper, section 7.5 and appendix D.5. The tokens were trained on CLIP's embeddings of *images*, crops around a
 mask, which every mask has without anybody writing a word; because CLIP puts a text near the images that it describes,
-the text's embedding then serves as the prompt.
+the text's embedding then serves as the prompt (moved a little, see ``embed_texts``).
 
     predictor = TextPredictor(with_text(minisam.load("tiny")))
     predictor.set_image(photo)
@@ -28,6 +28,7 @@ from minisam.checkpoints.loading import WEIGHTS
 from minisam.checkpoints.safetensors_file import read_safetensors
 from minisam.model.inputs import one_box, one_prompt
 from minisam.model.numbers import as_numbers
+from minisam.model.state import State
 from minisam.predictor import Answer, SamPredictor
 from minisam.sam import Sam
 from minisam_kernels import InputError
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from minisam.clip import Clip
 
 TEXT_WEIGHTS = WEIGHTS / "text.safetensors"
-SHIFT = "text_shift"  # (E,): mean of the images' vectors minus that of the texts'
+PRIOR = "text_prior"  # (E, E) and (E,): from a text's vector to that of a crop it describes, by least squares
 
 
 def with_text(sam: Sam, path: str | Path = TEXT_WEIGHTS) -> Sam:
@@ -84,9 +85,9 @@ class TextPredictor(SamPredictor):
     def __init__(self, sam_model: Sam, clip: Clip | None = None, plain: bool = False) -> None:
         super().__init__(sam_model, plain)
         state = sam_model.state_dict()
-        if SHIFT not in state:
+        if f"{PRIOR}.weight" not in state:
             raise InputError(f"expected a model as minisam.text.with_text gives it, got {sam_model.config.name}")
-        self._clip, self._shift = clip, state[SHIFT]
+        self._clip, self._prior = clip, State(state, f"{PRIOR}.")
 
     @property
     def clip(self) -> Clip:
@@ -100,8 +101,9 @@ class TextPredictor(SamPredictor):
     def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
         """The prompts that texts become: CLIP's vectors, moved to where those of images lie.
 
-        Texts and images have means that are apart (Liang et al. 2022, "Mind the gap"), and the tuned decoder has seen
-        images alone. So the difference of the two means over the training scenes, a part of the weights, is added.
+        Texts and images that belong together are apart in CLIP's space (Liang et al. 2022, "Mind the gap"), and the
+        tuned decoder has seen images alone. So a text's vector goes through an affine map, fitted by least squares on
+        phrases and crops of the training scenes: the simplest of what DALL·E 2 calls a prior (Ramesh et al. 2022).
 
         Parameters
         ----------
@@ -112,7 +114,7 @@ class TextPredictor(SamPredictor):
         ndarray, shape (N, E), float32
             Of length 1.
         """
-        vectors = self.clip.embed_text(texts) + self._shift
+        vectors = self._prior.linear(self.clip.embed_text(texts))
         return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
     def predict_text(

@@ -195,8 +195,10 @@ class TextSettings(Common):
     masks: int = 5
     batch: int = 4
     steps: int = 3000
-    lr: float = 3e-4
-    warmup: int = 100
+    optimizer: str = "muon"
+    others: float = 0.3
+    lr: float = 1e-3
+    warmup: int = 30
     decay: str = "cosine"
     average: float = 0.995
     precision: str = "bf16"

@@ -39,12 +39,13 @@ def embed_crops(scenes: TextScenes, clip: Any, count: int, seed: int) -> dict[st
     -------
     dict of str to ndarray
         For N masks ``scene`` (N,), ``area`` (N,), ``crops`` (N, CROPS, E) float16, ``bits`` (N, L²/8), the mask at the
-        decoder's size, packed, and ``inside`` (N, C), the mean of the image's embedding within it; ``image_mean`` and
-        ``text_mean`` (E,), of all crops and of all masks' phrases.
+        decoder's size, packed, and ``inside`` (N, C), the mean of the image's embedding within it; ``prior``
+        (E + 1, E), see ``fit_prior``, of all phrases that are true of the masks.
     """
     side, embeddings = scenes.predictor.model.config.low_res_size, scenes.array("embeddings.f16")
     rows: dict[str, list[Any]] = {"scene": [], "area": [], "crops": [], "bits": [], "inside": []}
     texts: dict[str, int] = {}
+    true: list[tuple[int, int]] = []  # numbers of texts and of masks that they are true of
     for number in range(count):
         scene, rng = scenes.scene(number), np.random.default_rng([seed, number])
         fit = np.array([i for i, mask in enumerate(scene.masks) if _trained_on(mask, side)], int)
@@ -63,13 +64,22 @@ def embed_crops(scenes: TextScenes, clip: Any, count: int, seed: int) -> dict[st
             values = (number, area, vector.astype(np.float16), np.packbits(small), inside.astype(np.float16))
             for key, value in zip(rows, values):
                 rows[key].append(value)
+        row_of = {int(i): len(rows["scene"]) - len(fit) + k for k, i in enumerate(fit)}
         for phrase in phrases(scene):
-            texts[phrase.text] = texts.get(phrase.text, 0) + len(set(phrase.masks) & set(fit.tolist()))
+            text = texts.setdefault(phrase.text, len(texts))
+            true += [(text, row_of[i]) for i in phrase.masks if i in row_of]
     table = {key: np.array(values) for key, values in rows.items()}
-    weights = np.array(list(texts.values()), np.float32)
-    means = {"image_mean": table["crops"].mean((0, 1), dtype=np.float32)}
-    means["text_mean"] = weights @ clip.embed_text(list(texts)) / weights.sum()
-    return table | means
+    of_text, of_mask = np.array(true).T
+    means = table["crops"].astype(np.float32).mean(1)
+    return table | {"prior": fit_prior(clip.embed_text(list(texts))[of_text], means[of_mask])}
+
+
+def fit_prior(texts: np.ndarray, crops: np.ndarray) -> np.ndarray:
+    """The affine map from texts to crops that are described by them, (N, E) both, by least squares → (E + 1, E).
+
+    What leads from texts to images in CLIP's space is DALL·E 2's prior (Ramesh et al. 2022); this is the simplest one.
+    """
+    return np.linalg.lstsq(np.pad(texts, ((0, 0), (0, 1)), constant_values=1), crops, rcond=None)[0].astype(np.float32)
 
 
 def _reduced(mask: np.ndarray, side: int) -> np.ndarray:

@@ -145,14 +145,11 @@ class TextTask(nn.Module):
         return TextDraws(prompts.draw(s.seed, step, s.batch, 1), noise, (row, column))
 
     def export(self, state: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], None, dict[str, str]]:
-        """Return what a file of weights holds: the heads as float16, and what leads from texts to images."""
-        kept = {name: value.astype(np.float16) for name, value in state.items()}
-        shift = self.stream.table["image_mean"] - self.stream.table["text_mean"]
-        return (
-            kept | {"text_shift": shift.astype(np.float16)},
-            None,
-            {"tuned_from": self.tuned_from, "towers": self.stream.towers},
-        )
+        """Return what a file of weights holds: the heads as float16, and the prior, which leads from texts to crops."""
+        prior = self.stream.table["prior"]
+        kept = state | {"text_prior.weight": prior[:-1].T, "text_prior.bias": prior[-1]}
+        notes = {"tuned_from": self.tuned_from, "towers": self.stream.towers}
+        return {name: value.astype(np.float16) for name, value in kept.items()}, None, notes
 
     def compile_parts(self, **how: Any) -> None:
         """Nothing is compiled."""

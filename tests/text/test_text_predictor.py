@@ -28,7 +28,7 @@ MUTANTS = {
     ),
     "texts where they lie": (
         "minisam/text/predictor.py",
-        "self.clip.embed_text(texts) + self._shift",
+        "self._prior.linear(self.clip.embed_text(texts))",
         "self.clip.embed_text(texts)",
     ),
     "weights of any model": (
@@ -48,13 +48,14 @@ class Towers:
 
 
 def heads(seed: int = 1) -> dict[str, np.ndarray]:
-    """Tuned prompt encoder, decoder, projection and shift."""
+    """Tuned prompt encoder, decoder, projection and prior."""
     state = {name: value for name, value in random_state(SMALL, seed).items() if "image_encoder" not in name}
     rng = np.random.default_rng(seed)
     projection = "prompt_encoder.text_projection"
     state[f"{projection}.weight"] = rng.standard_normal((SMALL.prompt_embed_dim, E), dtype=np.float32)
     state[f"{projection}.bias"] = rng.standard_normal(SMALL.prompt_embed_dim, dtype=np.float32)
-    return state | {"text_shift": rng.standard_normal(E, dtype=np.float32)}
+    state["text_prior.weight"] = rng.standard_normal((E, E), dtype=np.float32)
+    return state | {"text_prior.bias": rng.standard_normal(E, dtype=np.float32)}
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +141,8 @@ def test_words_alone_have_three_masks_and_words_at_a_point_one(tuned: Sam) -> No
 def test_texts_are_moved_to_the_images(tuned: Sam) -> None:
     """Kills: texts where they lie."""
     vectors = TextPredictor(tuned, Towers()).embed_texts(["a car", "a wheel of a car"])
-    moved = Towers().embed_text(["a car", "a wheel of a car"]) + heads()["text_shift"]
+    texts = Towers().embed_text(["a car", "a wheel of a car"]).astype(float)
+    moved = texts @ heads()["text_prior.weight"].T + heads()["text_prior.bias"]
     assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
     assert np.allclose(vectors, moved / np.linalg.norm(moved, axis=1)[:, None], atol=1e-6)
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import bootstrap
 
 from minisam.automatic.generator import SamAutomaticMaskGenerator
-from minisam.clip.pairs import SMALLEST
+from minisam.clip.crops import LEAST
 from minisam.predictor import SamPredictor
 from minisam.sam import Sam, build
 from minisam.text.predictor import TextPredictor
@@ -53,7 +53,7 @@ def test_what_is_asked() -> None:
             phrase = about[question.text]
             assert np.array_equal(question.masks, [again.masks[i].segmentation for i in phrase.masks])
             assert (question.level, question.colour, question.scene) == (phrase.level, phrase.colour, number)
-            assert question.masks.sum((1, 2)).max() >= (SMALLEST * 96) ** 2 and question.masks.mean((1, 2)).max() <= 0.9
+            assert question.masks.sum((1, 2)).max() >= (LEAST * 96) ** 2 and question.masks.mean((1, 2)).max() <= 0.9
             random = about.get(question.random)
             assert random is None or not set(random.masks) & set(phrase.masks)
 
@@ -123,13 +123,14 @@ def test_an_evaluation_has_every_row() -> None:
     projection = {
         "prompt_encoder.text_projection.weight": rng.standard_normal((SMALL.prompt_embed_dim, 8), dtype=np.float32),
         "prompt_encoder.text_projection.bias": np.zeros(SMALL.prompt_embed_dim, np.float32),
-        "text_shift": np.zeros(8, np.float32),
+        "text_prior.weight": np.eye(8, dtype=np.float32),
+        "text_prior.bias": np.zeros(8, np.float32),
     }
     predictor = TextPredictor(Sam(sam.config, sam.state_dict() | projection), Towers())
     report = text.evaluate(predictor, SamPredictor(sam), 1)
     assert report["questions"] == len(report["each"]) > 0 and set(report["mean"]) == set(ROWS)
     assert all(0 <= entry[name] <= 1 for entry in report["each"] for name in ROWS)
-    assert report["mean"]["word"] == report["mean"]["word_unmoved"]  # the shift is 0
+    assert report["mean"]["word"] == report["mean"]["word_unmoved"]  # the prior changes nothing
     assert report["mean"]["point"] == report["mean"]["point_tiny"]  # the heads are tiny's
     assert report["mean"]["word_best"] >= report["mean"]["word"]
     generator = SamAutomaticMaskGenerator(sam, points_per_side=4, pred_iou_thresh=0, stability_score_thresh=0)
