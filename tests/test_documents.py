@@ -58,9 +58,7 @@ EXCEPTIONS = {
     "PYTHONPATH=.:kernels python3 -m pytest -m gpu": "needs a GPU",
     "minisam verify --model vit_h --device cuda --dtype float64 --report FOLDER": "needs a GPU",
     "minisam bench --device cuda": "needs a GPU",
-    "minisam transfer suite -o benchmarks/transfer": "half an hour; tests/transfer/test_suite.py runs toy jobs",
-    "python -m minisam.experiments.left_out benchmarks/transfer/models"
-    " --work runs/left_out --data pictures.safetensors": "hours; tests/experiments runs it in small",
+    "minisam transfer suite -o report --real FOLDER": "half an hour; tests/transfer/test_suite.py runs toy jobs",
 }
 TRAIN = ("ecssd", "coco_objects", "coco_people", "dsb2018", "bsds500")  # the sets of the model card
 LITTLE = " --size 64 --steps 2 --batch 2 --warmup 1 --workers 0"
@@ -86,6 +84,10 @@ SMALLER = {
     "ablations.json": "ablations.json --only base --steps 2 --scenes 1",
     "--processes 2": "--processes 1",
     "--seeds 2": "--seeds 1",
+    "--grid 32": "--grid 3",
+    "edges FOLDER --baselines": "edges --world 1 --baselines",
+    "--boxes results.json": "--detector truth",
+    "--scenes 100": "--scenes 2",
     "multimask.json": "multimask.json --steps 2 --points 2",
     "tests/kernels/layers/test_silu.py": "tests/kernels/layers/test_gelu.py",
     "tests/kernels --ignore": "--collect-only -q tests/kernels --ignore",

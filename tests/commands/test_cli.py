@@ -341,7 +341,7 @@ def test_training_has_an_option_for_every_setting(kind):
     fields = {field.name: field.default for field in dataclasses.fields(getattr(settings, kind))}
     assert {*options, "data"} == set(fields)
     number = (train.count, train.positive)
-    parsers = {int: number, float: (float,), str: (str,), bool: (bool,), tuple: number}
+    parsers = {int: number, float: (float,), str: (str,), bool: (bool,), tuple: (*number, str)}
     for name, (parse, _) in options.items():
         assert parse in parsers[type(fields[name])], name
 
