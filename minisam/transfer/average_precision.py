@@ -12,7 +12,7 @@ an ignored object, or takes none and is itself outside, counts neither for nor a
 Sources: pycocotools' ``COCOeval`` and lvis-api's ``LVISEval`` (federated: answers of categories that an image was not
 checked for are dropped; where one was not drawn completely, an answer without an object is ignored). The arrays are
 equal to theirs, element by element, for ids from 1 on: there an object of id 0 is never found, here ids mean nothing.
-The loops are in ``matching``.
+The loops are in ``mask_matching``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from minisam.transfer.labelled import LabelledImage
-from minisam.transfer.matching import RIGHT, Runs, curve, match, overlaps, pack
+from minisam.transfer.mask_matching import RIGHT, Runs, curve, match, overlaps, pack
 from minisam_kernels import InputError
 
 THRESHOLDS = np.linspace(0.5, 0.95, 10)
