@@ -31,7 +31,7 @@ from minisam.reports.environment import commit
 from minisam.training.click_net import ClickSettings
 from minisam.training.loop import Trainer
 from minisam.training.settings import Common, Settings
-from minisam.transfer.left_out_report import GROUPS, HOLD_OUT, KINDS, SEEDS, SIDE
+from minisam.transfer.stored_models import GROUPS, HOLD_OUT, KINDS, SEEDS, SIDE
 from minisam_kernels import InputError
 
 BASE_STEPS, STEPS = 1000, 400

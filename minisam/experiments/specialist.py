@@ -35,8 +35,8 @@ from minisam.training.loop import Trainer
 from minisam.training.prompts import Draws
 from minisam.training.settings import Settings
 from minisam.training.sources import resize_masks
-from minisam.transfer.left_out_report import GROUPS, SEEDS
 from minisam.transfer.specialist import GROUP, SCALE, STYLES, whole_objects
+from minisam.transfer.stored_models import GROUPS, SEEDS
 from minisam.world import DOMAINS, HELD_OUT, render
 
 STEPS = 300

@@ -26,7 +26,8 @@ import traitlets
 from PIL import Image
 
 from minisam.figures.metric_and_truth import RIVALS, Example, examples
-from minisam.transfer.specialist import ANNOTATIONS, MODELS, OWN
+from minisam.transfer.specialist import ANNOTATIONS, OWN
+from minisam.transfer.stored_models import MODELS
 from minisam_kernels.masks import rle
 from minisam_kernels.runtime.errors import InputError
 

@@ -22,7 +22,8 @@ import numpy as np
 from minisam.figures.shared.overlay import BLUE, GREEN, SKY, VERMILION, outline, show
 from minisam.figures.shared.paint import painted, style
 from minisam.figures.shared.states import Axis, State, states
-from minisam.transfer.specialist import ANNOTATIONS, MODELS, OWN, box_masks, by_kind, case, model_path
+from minisam.transfer.specialist import ANNOTATIONS, OWN, box_masks, by_kind, case, model_path
+from minisam.transfer.stored_models import MODELS
 from minisam_kernels.losses.iou import iou
 from minisam_kernels.runtime.errors import InputError
 

@@ -35,26 +35,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minisam.transfer.clicks import LEAST, POINTS, Model, SamClicks, measure_all, reduced
-from minisam.transfer.left_out_report import (
-    GROUPS,
-    HOLD_OUT,
-    KINDS,
-    OBJECTS,
-    SEEDS,
-    SIDE,
-    Found,
-    Key,
-    page,
-    summarise,
-    tables,
-)
+from minisam.transfer.left_out_report import Found, Key, page, summarise, tables
 from minisam.transfer.report import Job, Table, markdown
+from minisam.transfer.stored_models import GROUPS, HOLD_OUT, KINDS, MODELS, SEEDS, SIDE
 from minisam_kernels import InputError
 
 if TYPE_CHECKING:
     from minisam.transfer.held_out import Case
 
-MODELS = Path("benchmarks/transfer/models")
+OBJECTS = 4  # of an image, at most
 
 
 # ---- measuring -------------------------------------------------------------------------------------------------------
@@ -254,7 +243,7 @@ def add(parsers: Any) -> None:
         description="Measure SAM and a network in RITM's manner, each trained without one of four groups of domains, "
         "on held-out scenes of every domain and on real images, by the protocols of minisam transfer clicks.",
     )
-    parser.add_argument("--models", type=Path, default=MODELS, metavar="DIR", help=f"the models (default {MODELS})")
+    parser.add_argument("--models", type=Path, default=MODELS, metavar="DIR", help="default benchmarks/transfer/models")
     parser.add_argument("--scenes", type=positive, default=2, metavar="N", help="scenes of each domain (default 2)")
     parser.add_argument("--real", type=Path, metavar="DIR", help="sets of real images: DIR/train/* and DIR/dev/*")
     parser.add_argument("--limit", type=positive, default=6, metavar="N", help="images of each real set (default 6)")

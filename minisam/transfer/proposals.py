@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minisam.console import add_model, load_model, positive, progress
-from minisam.reports.environment import ROOT
 from minisam.transfer.report import Job, Table
+from minisam.transfer.stored_models import GROUPS, MODELS
 from minisam_kernels import InputError
 
 if TYPE_CHECKING:
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 GRID, NMS = 64, 0.9
 LIMITS = (10, 100, 1000)
 LEVELS = {0: "whole", 1: "part", 2: "subpart"}
-MODELS = ROOT / "benchmarks" / "transfer" / "models"
 
 Case = tuple[np.ndarray, "list[Objects]"]  # an image, and what each person drew in it
 
@@ -265,7 +264,6 @@ def jobs(real: Path | None = None) -> list[Job]:
 def _left_out(scenes: int = 12) -> list[Table]:
     """Each group of domains: the model that was trained without it, beside one that was trained without another."""
     from minisam.checkpoints.loading import load
-    from minisam.transfer.left_out import GROUPS
 
     names = list(GROUPS)
     reports = {}

@@ -29,9 +29,8 @@ import numpy as np
 from minisam.annotator import tight_box
 from minisam.console import exit_code, progress
 from minisam.files.atomic import atomic
-from minisam.reports.environment import ROOT
-from minisam.transfer.left_out_report import GROUPS, SEEDS
 from minisam.transfer.report import Job, Table, markdown
+from minisam.transfer.stored_models import GROUPS, MODELS, SEEDS
 from minisam.world import HELD_OUT, Scene, render
 from minisam.world.annotators import annotate
 from minisam_kernels import InputError
@@ -44,7 +43,6 @@ if TYPE_CHECKING:
 GROUP, SCENES = "indoors", 100
 SIZE, SCALE = 192, 2  # scenes are twice as large as the models see them
 SMALLEST, LARGEST = 512, 0.25  # pixels (two around a smaller one are half of it), and share of the image: no walls
-MODELS = ROOT / "benchmarks" / "transfer" / "models"
 SEEN = "tiny, has seen the group"
 KINDS = {"generalist": f"sam-{GROUP}", "specialist": "specialist-second", "control": "specialist-exact"}
 STYLES: dict[str, Callable[[np.ndarray], np.ndarray]] = {"second": annotate, "exact": lambda mask: mask}

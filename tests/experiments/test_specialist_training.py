@@ -17,8 +17,8 @@ from minisam.training.loop import Trainer
 from minisam.training.prompts import initial_prompts
 from minisam.training.settings import Settings
 from minisam.training.sources import resize_masks
-from minisam.transfer.left_out_report import GROUPS
 from minisam.transfer.specialist import GROUP, STYLES, whole_objects
+from minisam.transfer.stored_models import GROUPS
 from minisam.world import DOMAINS, HELD_OUT, render
 
 # wrong version → (file, text in it, its replacement); names are quoted from docstrings

@@ -28,7 +28,8 @@ from minisam.figures.oracle_gap import CLICKS, PAPER, WHICH, Gap, Square
 from minisam.transfer import specialist
 from minisam.transfer.clicks import POINTS
 from minisam.transfer.edges.scores import f_measure
-from minisam.transfer.left_out_report import GROUPS, summarise
+from minisam.transfer.left_out_report import summarise
+from minisam.transfer.stored_models import GROUPS
 from minisam.world import HELD_OUT, render
 
 # wrong version → (file, text in it, its replacement); names are quoted from docstrings
