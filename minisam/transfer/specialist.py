@@ -215,6 +215,11 @@ def evaluate(models: Path = MODELS, scenes: int = SCENES, seeds: Sequence[int] =
     from minisam.checkpoints.loading import load
     from minisam.predictor import SamPredictor
 
+    wanted = [
+        (kind, seed) for kind in KINDS for seed in seeds if (models / f"{KINDS[kind]}-{seed}.safetensors").is_file()
+    ]
+    if not wanted:
+        raise InputError(f"expected models {', '.join(KINDS.values())} in {models}, got none")
     cases = [case(seed) for seed in range(scenes)]
     found = np.concatenate([one.found.objects for one in cases])
     report: dict[str, Any] = {
@@ -222,9 +227,6 @@ def evaluate(models: Path = MODELS, scenes: int = SCENES, seeds: Sequence[int] =
         "objects": int(sum(one.annotated.shape[1] for one in cases)),
         "found": int((found >= 0).sum()), "false_alarms": int((found < 0).sum()), "runs": [],
     }  # fmt: skip
-    wanted = [
-        (kind, seed) for kind in KINDS for seed in seeds if (models / f"{KINDS[kind]}-{seed}.safetensors").is_file()
-    ]
     with progress(total=len(wanted), unit="model", desc="specialist") as bar:
         for kind, seed in wanted:
             predictor = SamPredictor(load(model_path(kind, seed, models)))
@@ -232,10 +234,7 @@ def evaluate(models: Path = MODELS, scenes: int = SCENES, seeds: Sequence[int] =
                 name = f"{kind}, one mask fed back" if feedback else kind
                 report["runs"].append({"kind": name, "seed": seed, **measure(predictor, cases, feedback)})
             bar.update()
-    if report["runs"]:
-        report["runs"].append({"kind": SEEN, "seed": None, **measure(SamPredictor(load("tiny")), cases)})
-    if not report["runs"]:
-        raise InputError(f"expected models {', '.join(KINDS.values())} in {models}, got none")
+    report["runs"].append({"kind": SEEN, "seed": None, **measure(SamPredictor(load("tiny")), cases)})
     return report
 
 
