@@ -155,7 +155,8 @@ def describe(key: Key, path: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _alone() -> None:
+def _one_thread() -> None:
+    """Begin a process that measures: others have the other cores."""
     os.environ["MINISAM_THREADS"] = "1"
 
 
@@ -194,7 +195,7 @@ def evaluate(
         else:
             import multiprocessing
 
-            with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), _alone) as pool:
+            with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), _one_thread) as pool:
                 futures = {pool.submit(measure_file, *job): key for key, job in zip(paths, jobs)}
                 for future in as_completed(futures):
                     found[futures[future]] = future.result()
