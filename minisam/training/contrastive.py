@@ -58,9 +58,10 @@ def vocabulary() -> list[str]:
 
 def small_config(words: int) -> ClipConfig:
     """Our towers: 1.3 million weights."""
-    vision = {"image_size": 64, "patch_size": 8, "vision_width": 128, "vision_layers": 4, "vision_heads": 4}
-    text = {"text_width": 128, "text_layers": 2, "text_heads": 4, "vocabulary": words + 3, "context": 16}
-    return ClipConfig(**vision, **text, embed_dim=128)
+    return ClipConfig(
+        image_size=64, patch_size=8, vision_width=128, vision_layers=4, vision_heads=4,
+        text_width=128, text_layers=2, text_heads=4, vocabulary=words + 3, context=16, embed_dim=128,
+    )  # fmt: skip
 
 
 class Pool:
