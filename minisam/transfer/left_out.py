@@ -213,12 +213,10 @@ def evaluate(
 
 def write(report: dict[str, Any], path: Path) -> None:
     """Write the report as JSON, and its page beside it."""
-    from minisam.files.atomic import atomic
+    from minisam.files.atomic import write_text
 
-    with atomic(path) as temporary:
-        temporary.write_text(json.dumps(report).replace('{"name"', '\n{"name"') + "\n", encoding="utf-8")
-    with atomic(path.with_suffix(".md")) as temporary:
-        temporary.write_text(page(report), encoding="utf-8")
+    write_text(path, json.dumps(report).replace('{"name"', '\n{"name"') + "\n")  # a line for each model and set
+    write_text(path.with_suffix(".md"), page(report))
 
 
 def jobs(

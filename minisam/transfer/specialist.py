@@ -28,7 +28,7 @@ import numpy as np
 
 from minisam.annotator import tight_box
 from minisam.console import exit_code, progress
-from minisam.files.atomic import atomic
+from minisam.files.atomic import write_text
 from minisam.transfer.report import Job, Table, markdown
 from minisam.transfer.stored_models import GROUPS, MODELS, SEEDS
 from minisam.world import HELD_OUT, Scene, render
@@ -293,12 +293,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--scenes", type=int, default=SCENES)
     options = parser.parse_args(arguments)
     report = evaluate(options.models, options.scenes)
-    for path, text in (
-        (options.output, json.dumps(report).replace('{"kind"', '\n{"kind"') + "\n"),
-        (options.output.with_suffix(".md"), page(report)),
-    ):
-        with atomic(path) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+    write_text(options.output, json.dumps(report).replace('{"kind"', '\n{"kind"') + "\n")  # a line for each model
+    write_text(options.output.with_suffix(".md"), page(report))
     print(page(report))
 
 
