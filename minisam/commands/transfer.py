@@ -73,21 +73,18 @@ def run_points(options: argparse.Namespace) -> int:
 
 def jobs(real: Path | None = None) -> list[Job]:
     """Every task's jobs; ``real``: also those on the sets in this folder, or in its folders dev and train."""
-    from minisam.reports.environment import ROOT
     from minisam.transfer import specialist
 
-    models, sets, drawn = ROOT / "benchmarks" / "transfer" / "models", real, real
-    if (
-        real is not None and (real / "dev").is_dir()
-    ):  # of the sets in train the models have seen all but every 20th image
-        sets, drawn = real / "dev", real / "train"
+    sets, drawn = real, real
+    if real is not None and (real / "dev").is_dir():
+        sets, drawn = real / "dev", real / "train"  # of which the models have seen all but every 20th image
     return [
-        *left_out.jobs(models, real, processes=1),
+        *left_out.jobs(real=real, processes=1),
         *clicks.jobs(),
         *edges.jobs(drawn),
         *proposals.jobs(sets),
         *instances.jobs(sets),
-        *specialist.jobs(models),
+        *specialist.jobs(),
         *text.jobs(),
     ]
 

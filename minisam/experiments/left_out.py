@@ -31,7 +31,7 @@ from minisam.reports.environment import commit
 from minisam.training.click_net import ClickSettings
 from minisam.training.loop import Trainer
 from minisam.training.settings import Common, Settings
-from minisam.transfer.left_out_report import GROUPS, HOLD_OUT, KINDS, SEEDS, SIDE
+from minisam.transfer.stored_models import GROUPS, HOLD_OUT, KINDS, SEEDS, SIDE
 from minisam_kernels import InputError
 
 BASE_STEPS, STEPS = 1000, 400
@@ -71,21 +71,30 @@ def settings(run: Run, data: Sequence[str], work: Path, share: float = 1.0) -> C
 
 def train(run: Run, models: Path, work: Path, data: Sequence[str], share: float = 1.0) -> str:
     """Train to the end, from wherever it was stopped, and write its file unless it is a base; return a line."""
-    s, folder, began = settings(run, data, work, share), work / run.name, time.process_time()
-    trainer = Trainer(s, folder)
-    first = trainer.step
-    if trainer.run(workers=0):
-        raise KeyboardInterrupt(f"{run.name} stopped at step {trainer.step}; the same command goes on from there")
-    seconds = (time.process_time() - began) * s.steps / max(1, s.steps - first)  # of all steps, as these took
-    done = f"{run.name}: {s.steps} steps, {seconds:.0f} processor seconds"
-    facts = {"run": dataclasses.asdict(run), "commit": commit(), "processor_seconds": round(seconds)}
-    if first < s.steps:
-        (folder / "facts.json").write_text(json.dumps(facts) + "\n", encoding="utf-8")
-    elif (folder / "facts.json").is_file():
-        facts = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
+    trainer = Trainer(settings(run, data, work, share), work / run.name)
+    facts = train_to_end(trainer, dataclasses.asdict(run))
     if run.group:
-        publish(folder / "weights.safetensors", models / f"{run.name}.safetensors", facts)
-    return done
+        publish(work / run.name / "weights.safetensors", models / f"{run.name}.safetensors", facts)
+    return f"{run.name}: {trainer.settings.steps} steps, {facts['processor_seconds']} processor seconds"
+
+
+def train_to_end(trainer: Trainer, run: dict[str, Any]) -> dict[str, Any]:
+    """Train to the last step; return what the file's header says: the ``run``, the commit, the processor seconds.
+
+    They are kept as ``facts.json`` in the training's folder: a training that has ended already keeps its own.
+    """
+    s, first, began = trainer.settings, trainer.step, time.process_time()
+    path = trainer.folder / "facts.json"
+    if trainer.run(workers=0):
+        name = trainer.folder.name
+        raise KeyboardInterrupt(f"{name} stopped at step {trainer.step}; the same command goes on from there")
+    if first == s.steps and path.is_file():
+        kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return kept
+    seconds = (time.process_time() - began) * s.steps / max(1, s.steps - first)  # of all steps, as these took
+    facts = {"run": run, "commit": commit(), "processor_seconds": round(seconds)}
+    path.write_text(json.dumps(facts) + "\n", encoding="utf-8")
+    return facts
 
 
 def publish(trained: Path, path: Path, facts: dict[str, Any]) -> None:

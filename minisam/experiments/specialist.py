@@ -16,9 +16,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,26 +25,26 @@ import torch
 from PIL import Image
 
 from minisam.console import exit_code
-from minisam.experiments.left_out import Run, publish
-from minisam.reports.environment import commit
+from minisam.experiments.left_out import Run, publish, train_to_end
 from minisam.training.data import Pictures, smallest_mask
 from minisam.training.distributed import Processes
 from minisam.training.loop import Trainer
 from minisam.training.prompts import Draws
 from minisam.training.settings import Settings
 from minisam.training.sources import resize_masks
-from minisam.transfer.left_out_report import GROUPS, SEEDS
 from minisam.transfer.specialist import GROUP, SCALE, STYLES, whole_objects
+from minisam.transfer.stored_models import GROUPS, SEEDS
 from minisam.world import DOMAINS, HELD_OUT, render
 
 STEPS = 300
+OTHER_IMAGES = 20  # is added to the seed, so that no image of another training comes again
 
 
 def settings(seed: int, work: Path, steps: int = STEPS) -> Settings:
     """The settings of a training: as those of ``left_out``, but for the images, one round, and one mask."""
     return Settings(
         depth=6, width=64, size=96, steps=steps, batch=16, masks=3, rounds=1, multimask="single", optimizer="muon",
-        lr=2e-3, warmup=min(50, steps // 4), decay="cosine", average=0.99, seed=seed + 20,
+        lr=2e-3, warmup=min(50, steps // 4), decay="cosine", average=0.99, seed=seed + OTHER_IMAGES,
         init=str(work / Run("sam", "", seed).name / "weights.safetensors"),
         leave_out=tuple(name for name in DOMAINS if name not in GROUPS[GROUP]),
     )  # fmt: skip
@@ -91,17 +89,11 @@ def boxes_only(trainer: Trainer, style: str) -> None:
 def train(style: str, seed: int, models: Path, work: Path, steps: int = STEPS) -> str:
     """Train one specialist to the end, from wherever it was stopped, and write its file; return a line."""
     name, s = f"specialist-{style}-{seed}", settings(seed, work, steps)
-    trainer, began = Trainer(s, work / name), time.process_time()
+    trainer = Trainer(s, work / name)
     boxes_only(trainer, style)
-    first = trainer.step
-    if trainer.run(workers=0):
-        raise KeyboardInterrupt(f"{name} stopped at step {trainer.step}; the same command goes on from there")
-    seconds = (time.process_time() - began) * s.steps / max(1, s.steps - first)  # of all steps, as these took
-    run = {"kind": f"specialist, {style}", "group": GROUP, "seed": seed}
-    facts = {"run": run, "commit": commit(), "processor_seconds": round(seconds)}
-    (work / name / "facts.json").write_text(json.dumps(facts) + "\n", encoding="utf-8")
+    facts = train_to_end(trainer, {"kind": f"specialist, {style}", "group": GROUP, "seed": seed})
     publish(work / name / "weights.safetensors", models / f"{name}.safetensors", facts)
-    return f"{name}: {s.steps} steps, {seconds:.0f} processor seconds"
+    return f"{name}: {s.steps} steps, {facts['processor_seconds']} processor seconds"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

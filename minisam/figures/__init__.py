@@ -4,7 +4,8 @@ Each can be used by itself in any notebook, ``from minisam.figures.three_masks i
 
 ============ ===================================================================================================
 ``shared``   what several figures draw with: ``states`` are sliders over images computed beforehand, which most
-             figures are made of; ``overlay``, ``paint`` and ``canvas.js`` put masks and outlines on images
+             figures are made of; ``overlay``, ``paint`` and ``canvas.js`` put masks and outlines on images;
+             ``encoding`` writes images and masks for a page, ``masks.js`` reads the masks there
 chapter 0    click (click.js draws it)
 chapter 1    score (score.js draws it), one_pixel, runs
 chapter 2    patch_filters, patch_rebuild, similar_tokens

@@ -15,19 +15,17 @@ are mean grades and no share of votes: the page says so beside the tally.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import anywidget
-import numpy as np
 import traitlets
-from PIL import Image
 
 from minisam.figures.metric_and_truth import RIVALS, Example, examples
-from minisam.transfer.specialist import ANNOTATIONS, MODELS, OWN
-from minisam_kernels.masks import rle
+from minisam.figures.shared.encoding import jpeg, mask_text
+from minisam.transfer.specialist import ANNOTATIONS, OWN
+from minisam.transfer.stored_models import MODELS
 from minisam_kernels.runtime.errors import InputError
 
 HERE = Path(__file__).parent
@@ -73,12 +71,10 @@ def rater(several: Sequence[Example], source: str = "") -> BlindRater:
 
 def _packed(one: Example) -> dict[str, Any]:
     """What the page gets: a JPEG, both masks as COCO's text, and their IoU under both annotations."""
-    jpeg = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(one.image)).save(jpeg, "JPEG", quality=92)
     both = {"exact": list(ANNOTATIONS).index("exact"), "annotator": list(ANNOTATIONS).index(OWN)}
     return {
-        "jpeg": jpeg.getvalue(), "width": one.image.shape[1], "height": one.image.shape[0],
+        "jpeg": jpeg(one.image, 92), "width": one.image.shape[1], "height": one.image.shape[0],
         "box": one.box.round(1).tolist(),
-        "masks": {kind: rle.to_string(rle.encode(one.masks[kind][None])[0]).decode() for kind in RIVALS},
+        "masks": {kind: mask_text(one.masks[kind]) for kind in RIVALS},
         "iou": {kind: {name: round(one.iou(kind, a), 3) for name, a in both.items()} for kind in RIVALS},
     }  # fmt: skip

@@ -14,7 +14,6 @@ The truth is every boundary between masks of the scene, of wholes and of parts.
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 import anywidget
 import numpy as np
 import traitlets
-from PIL import Image
 
+from minisam.figures.shared.encoding import jpeg, png
 from minisam.transfer.edges.boundaries import ask, compose, without_duplicates
 from minisam.transfer.edges.bsds import boundaries, labels_of
 from minisam.transfer.edges.scores import count_matches, f_measure, recall_precision
@@ -109,19 +108,12 @@ def curve(edges: np.ndarray, truth: np.ndarray, levels: Sequence[int] = LEVELS) 
 
 def _packed(scene: Scene, truth: np.ndarray, maps: list[tuple[str, int, np.ndarray]]) -> dict[str, Any]:
     """What the page gets: a JPEG, and as PNG the truth and the maps; precision and recall at every threshold."""
-    jpeg = io.BytesIO()
-    Image.fromarray(scene.image).save(jpeg, "JPEG", quality=85)
     return {
-        "title": scene.domain, "alt": f"Rendered scene. {scene.caption}", "jpeg": jpeg.getvalue(), "size": len(truth),
-        "truth": _png(255 * truth.astype(np.uint8)), "pixels": int(truth.sum()),
+        "title": scene.domain, "alt": f"Rendered scene. {scene.caption}", "jpeg": jpeg(scene.image, 85),
+        "size": len(truth),
+        "truth": png(255 * truth.astype(np.uint8)), "pixels": int(truth.sum()),
         "maps": [
-            {"name": name, "masks": count, "png": _png(edges), "curve": curve(edges, truth)}
+            {"name": name, "masks": count, "png": png(edges), "curve": curve(edges, truth)}
             for name, count, edges in maps
         ],
     }  # fmt: skip
-
-
-def _png(grey: np.ndarray) -> bytes:
-    file = io.BytesIO()
-    Image.fromarray(grey).save(file, "PNG", optimize=True)
-    return file.getvalue()

@@ -22,11 +22,13 @@ import numpy as np
 from minisam.figures.shared.overlay import BLUE, GREEN, SKY, VERMILION, outline, show
 from minisam.figures.shared.paint import painted, style
 from minisam.figures.shared.states import Axis, State, states
-from minisam.transfer.specialist import ANNOTATIONS, MODELS, OWN, box_masks, by_kind, case, model_path
+from minisam.reports.environment import ROOT
+from minisam.transfer.specialist import ANNOTATIONS, OWN, box_masks, by_kind, case, model_path
+from minisam.transfer.stored_models import MODELS
 from minisam_kernels.losses.iou import iou
 from minisam_kernels.runtime.errors import InputError
 
-FILE = Path(__file__).parents[2] / "benchmarks" / "transfer" / "specialist.json"
+FILE = ROOT / "benchmarks" / "transfer" / "specialist.json"
 RIVALS = ("generalist", "specialist")
 COLOURS = {"generalist": BLUE, "specialist": VERMILION, "control": GREEN, "tiny": "#999999"}
 HATCHES = {"generalist": "", "specialist": "//", "control": "..", "tiny": "--"}
@@ -92,9 +94,9 @@ def read(path: str | Path = FILE) -> dict[str, Any]:
     """The file of the experiment. Raises ``InputError`` where there is none."""
     try:
         report: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
-        assert report["annotations"] == list(ANNOTATIONS)
-        assert set(RIVALS) <= set(by_kind(report, "ap"))
-    except (OSError, ValueError, KeyError, AssertionError, TypeError) as error:
+        if report["annotations"] != list(ANNOTATIONS) or not set(RIVALS) <= set(by_kind(report, "ap")):
+            raise ValueError("other annotations, or a rival is missing")
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"expected a file that python -m minisam.transfer.specialist wrote, got {path}") from error
     return report
 

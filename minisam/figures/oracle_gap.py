@@ -23,10 +23,11 @@ from typing import Any
 import anywidget
 import traitlets
 
+from minisam.reports.environment import ROOT
 from minisam_kernels.runtime.errors import InputError
 
 HERE = Path(__file__).parent
-FILE = HERE.parents[1] / "benchmarks" / "transfer" / "left_out.json"
+FILE = ROOT / "benchmarks" / "transfer" / "left_out.json"
 CLICKS = (1, 2, 3, 5, 9)
 WHICH = ("confident", "oracle")
 PAPER = {  # mean IoU of SAM minus that of RITM, one point, most confident mask, in points (paper, figure 9a)

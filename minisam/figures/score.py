@@ -11,7 +11,6 @@ is 2 % of the image's diagonal, measured in squares, and the image's border coun
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,11 +18,10 @@ from typing import Any
 import anywidget
 import numpy as np
 import traitlets
-from PIL import Image
 
+from minisam.figures.shared.encoding import jpeg, mask_text
 from minisam.figures.shared.subjects import Subject, subjects
 from minisam_kernels.losses.iou import iou
-from minisam_kernels.masks import rle
 from minisam_kernels.masks.box_from_mask import box_from_mask
 from minisam_kernels.runtime.errors import InputError
 
@@ -93,8 +91,6 @@ def _packed(subject: Subject) -> dict[str, Any]:
     truth = subject.truth
     if not truth.any():
         raise InputError(f"expected {subject.title} to have pixels, got an empty truth")
-    jpeg = io.BytesIO()
-    Image.fromarray(subject.image).save(jpeg, "JPEG", quality=90)
     x0, y0, x1, y1 = box_from_mask(truth[None])[0]
     box = np.zeros_like(truth)
     box[y0 : y1 + 1, x0 : x1 + 1] = True
@@ -106,16 +102,12 @@ def _packed(subject: Subject) -> dict[str, Any]:
         "alt": subject.alt,
         "question": f"White line: the true outline of {subject.title}. Hatched: the mask of the model that came "
         "closest to it, green where it is right. How large is its IoU, on a scale from 0 to 1?",
-        "jpeg": jpeg.getvalue(),
+        "jpeg": jpeg(subject.image, 90),
         "width": truth.shape[1],
         "height": truth.shape[0],
         "point": subject.point,
         "band": band_of(truth.shape),
-        "truth": _text(truth),
-        "starts": [{"name": name, "text": _text(mask)} for name, mask in starts],
+        "truth": mask_text(truth),
+        "starts": [{"name": name, "text": mask_text(mask)} for name, mask in starts],
         "start": subject.closest,
     }
-
-
-def _text(mask: np.ndarray) -> str:
-    return rle.to_string(rle.encode(mask[None])[0]).decode()

@@ -15,7 +15,6 @@ first that names a part; and the one with the lowest IoU of all in the scene, so
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,13 +23,12 @@ from typing import TYPE_CHECKING, Any
 import anywidget
 import numpy as np
 import traitlets
-from PIL import Image
 
 from minisam.clip.crops import crop, large_enough
+from minisam.figures.shared.encoding import jpeg, mask_text
 from minisam.world import HELD_OUT, Scene, render
 from minisam.world.phrases import NOUNS, Phrase, phrases
 from minisam_kernels.losses.iou import iou
-from minisam_kernels.masks import rle
 from minisam_kernels.runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -162,25 +160,19 @@ def sentence(asked: Asked, phrase: int, prompt: int) -> str:
 
 def _packed(asked: Asked) -> dict[str, Any]:
     """What the page gets: a JPEG to look at, masks as COCO's text, and sentences."""
-    jpeg = io.BytesIO()
-    Image.fromarray(asked.scene.image).save(jpeg, "JPEG", quality=88)
     questions = [
         {
             "kind": kind,
             "phrase": phrase.text,
-            "truths": [_text_of(mask) for mask in asked.truths[n]],
+            "truths": [mask_text(mask) for mask in asked.truths[n]],
             "answers": [
-                {"mask": _text_of(answer.mask), "words": sentence(asked, n, k)}
+                {"mask": mask_text(answer.mask), "words": sentence(asked, n, k)}
                 for k, answer in enumerate(asked.answers[n])
             ],
         }
         for n, (kind, phrase) in enumerate(asked.said.items())
     ]
     return {
-        "title": asked.scene.domain, "alt": f"Rendered scene. {asked.scene.caption}", "jpeg": jpeg.getvalue(),
+        "title": asked.scene.domain, "alt": f"Rendered scene. {asked.scene.caption}", "jpeg": jpeg(asked.scene.image),
         "size": len(asked.scene.image), "questions": questions,
     }  # fmt: skip
-
-
-def _text_of(mask: np.ndarray) -> str:
-    return rle.to_string(rle.encode(mask[None])[0]).decode()

@@ -80,3 +80,9 @@ def atomic(path: str | Path) -> Iterator[Path]:
             os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write ``text`` as UTF-8, whole or not at all; ``InputError`` where nothing can be written."""
+    with atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")

@@ -42,9 +42,13 @@ from minisam.world.phrases import NOUNS
 from minisam.world.scene import HELD_OUT
 from minisam_kernels import InputError
 
-BATCH, SCENES, RATE, WARMUP, AVERAGE, EVERY = 128, 400, 2e-3, 50, 0.99, 50
-OTHERS = 0.5  # the rate of what is no matrix, in the rate
-LARGEST_SCALE = math.log(100)
+BATCH = 128  # pairs of a step
+SCENES = 400
+RATE, WARMUP = 2e-3, 50  # the highest learning rate, of the blocks' matrices, and the steps until it is reached
+OTHERS = 0.5  # times that rate: all other weights
+AVERAGE = 0.99  # what the running average of the weights keeps at each step
+EVERY = 50  # steps from one checkpoint to the next
+LARGEST_SCALE = math.log(100)  # of the logits, as in CLIP
 
 
 def vocabulary() -> list[str]:
@@ -54,7 +58,10 @@ def vocabulary() -> list[str]:
 
 def small_config(words: int) -> ClipConfig:
     """Our towers: 1.3 million weights."""
-    return ClipConfig(64, 8, 128, 4, 4, 128, 2, 4, words + 3, 16, 128)
+    return ClipConfig(
+        image_size=64, patch_size=8, vision_width=128, vision_layers=4, vision_heads=4,
+        text_width=128, text_layers=2, text_heads=4, vocabulary=words + 3, context=16, embed_dim=128,
+    )  # fmt: skip
 
 
 class Pool:
@@ -113,7 +120,7 @@ class Trainer:
             self._resume()
 
     def rate(self, step: int) -> float:
-        """Learning rate: up in ``WARMUP`` steps, then down to 0 in half a cosine."""
+        """The learning rate: up in ``WARMUP`` steps, then down to 0 in half a cosine."""
         return RATE * min((step + 1) / WARMUP, 0.5 + 0.5 * math.cos(math.pi * step / self.steps))
 
     def loss(self, pairs: list[Pair]) -> tuple[Tensor, float]:

@@ -12,7 +12,7 @@ an ignored object, or takes none and is itself outside, counts neither for nor a
 Sources: pycocotools' ``COCOeval`` and lvis-api's ``LVISEval`` (federated: answers of categories that an image was not
 checked for are dropped; where one was not drawn completely, an answer without an object is ignored). The arrays are
 equal to theirs, element by element, for ids from 1 on: there an object of id 0 is never found, here ids mean nothing.
-The loops are in ``matching``.
+The loops are in ``mask_matching``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from minisam.transfer.labelled import LabelledImage
-from minisam.transfer.matching import RIGHT, Runs, curve, match, overlaps, pack
+from minisam.transfer.mask_matching import BELOW_1, RIGHT, Runs, curve, match, overlaps, pack
 from minisam_kernels import InputError
 
 THRESHOLDS = np.linspace(0.5, 0.95, 10)
@@ -139,7 +139,7 @@ class Tally:
         self.max_dets, self.by_category, self.per_image, self.curves = [*max_dets], by_category, per_image, curves
         self.groups = dict(groups or {})
         self.subsets = [*AREAS, *([] if by_category else sorted(set(self.groups.values())))]
-        self._right: dict[int, np.ndarray] = {}  # category → (T, S, M), objects that were found
+        self._right: dict[int, np.ndarray] = {}  # category → (S, T, M), objects that were found
         self._objects: dict[int, np.ndarray] = {}  # category → (S,), objects
         self._answers: dict[int, list[tuple[np.ndarray, np.ndarray]]] = defaultdict(list)  # (scores, states) of images
 
@@ -174,11 +174,13 @@ class Tally:
             self._count(0, some, found, incomplete)
 
     def _count(self, category: int, objects: Objects, answers: Objects, incomplete: Collection[int]) -> None:
+        """Count one category of one image: D answers, the best ``max_dets[-1]``, are matched with G objects."""
         answers = answers.choose(np.argsort(-answers.score, kind="stable")[: self.max_dets[-1]])
         (g,), (d,) = objects.area.shape, answers.area.shape
         start, pair, iou = np.empty(d + 1, np.int64), np.empty(d * g, np.int64), np.empty(d * g)
-        least = min(THRESHOLDS[0], 1 - 1e-10)
+        least = min(THRESHOLDS[0], BELOW_1)
         overlaps(*answers.runs, *objects.runs, objects.crowd, least, pair, iou, start)
+        # in each subset: objects that nobody has to find, and answers that do not count as wrong
         ignored, outside = np.empty((len(self.subsets), g), bool), np.empty((len(self.subsets), d), bool)
         not_drawn = np.isin(answers.category, np.array([*incomplete], np.int64))
         for s, subset in enumerate(self.subsets):
@@ -187,9 +189,10 @@ class Tally:
             outside[s] = not_drawn | (answers.area < low) | (answers.area > high)
             if subset not in AREAS:
                 ignored[s] |= np.array([self.groups.get(c) != subset for c in objects.category.tolist()], bool)
-        state = np.empty((len(self.subsets), len(THRESHOLDS), d), np.uint8)
+        state = np.empty((len(self.subsets), len(THRESHOLDS), d), np.uint8)  # (S, T, D)
         taken = np.zeros((*state.shape[:2], g), bool)
         match(pair, iou, start, THRESHOLDS, objects.crowd, ignored, outside, taken, state)
+        # (S, T, M), summed over images; the curve of precision also needs every answer's score and state
         right = np.stack([(state[..., :k] == RIGHT).sum(axis=2) for k in self.max_dets], axis=2)
         self._right[category] = self._right.get(category, 0) + right
         self._objects[category] = self._objects.get(category, 0) + (~ignored).sum(axis=1)

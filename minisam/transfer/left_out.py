@@ -35,26 +35,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minisam.transfer.clicks import LEAST, POINTS, Model, SamClicks, measure_all, reduced
-from minisam.transfer.left_out_report import (
-    GROUPS,
-    HOLD_OUT,
-    KINDS,
-    OBJECTS,
-    SEEDS,
-    SIDE,
-    Found,
-    Key,
-    page,
-    summarise,
-    tables,
-)
+from minisam.transfer.left_out_report import Found, Key, page, summarise, tables
 from minisam.transfer.report import Job, Table, markdown
+from minisam.transfer.stored_models import GROUPS, HOLD_OUT, KINDS, MODELS, SEEDS, SIDE
 from minisam_kernels import InputError
 
 if TYPE_CHECKING:
     from minisam.transfer.held_out import Case
 
-MODELS = Path("benchmarks/transfer/models")
+OBJECTS = 4  # of an image, at most
 
 
 # ---- measuring -------------------------------------------------------------------------------------------------------
@@ -166,7 +155,8 @@ def describe(key: Key, path: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _alone() -> None:
+def _one_thread() -> None:
+    """Begin a process that measures: others have the other cores."""
     os.environ["MINISAM_THREADS"] = "1"
 
 
@@ -205,7 +195,7 @@ def evaluate(
         else:
             import multiprocessing
 
-            with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), _alone) as pool:
+            with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), _one_thread) as pool:
                 futures = {pool.submit(measure_file, *job): key for key, job in zip(paths, jobs)}
                 for future in as_completed(futures):
                     found[futures[future]] = future.result()
@@ -223,12 +213,10 @@ def evaluate(
 
 def write(report: dict[str, Any], path: Path) -> None:
     """Write the report as JSON, and its page beside it."""
-    from minisam.files.atomic import atomic
+    from minisam.files.atomic import write_text
 
-    with atomic(path) as temporary:
-        temporary.write_text(json.dumps(report).replace('{"name"', '\n{"name"') + "\n", encoding="utf-8")
-    with atomic(path.with_suffix(".md")) as temporary:
-        temporary.write_text(page(report), encoding="utf-8")
+    write_text(path, json.dumps(report).replace('{"name"', '\n{"name"') + "\n")  # a line for each model and set
+    write_text(path.with_suffix(".md"), page(report))
 
 
 def jobs(
@@ -254,7 +242,7 @@ def add(parsers: Any) -> None:
         description="Measure SAM and a network in RITM's manner, each trained without one of four groups of domains, "
         "on held-out scenes of every domain and on real images, by the protocols of minisam transfer clicks.",
     )
-    parser.add_argument("--models", type=Path, default=MODELS, metavar="DIR", help=f"the models (default {MODELS})")
+    parser.add_argument("--models", type=Path, default=MODELS, metavar="DIR", help="default benchmarks/transfer/models")
     parser.add_argument("--scenes", type=positive, default=2, metavar="N", help="scenes of each domain (default 2)")
     parser.add_argument("--real", type=Path, metavar="DIR", help="sets of real images: DIR/train/* and DIR/dev/*")
     parser.add_argument("--limit", type=positive, default=6, metavar="N", help="images of each real set (default 6)")

@@ -11,16 +11,8 @@ import numpy as np
 from minisam.transfer.clicks import FIGURES, POINTS
 from minisam.transfer.intervals import interval, text
 from minisam.transfer.report import Table, markdown
+from minisam.transfer.stored_models import GROUPS, KINDS, SIDE
 
-GROUPS: dict[str, tuple[str, ...]] = {
-    "instruments": ("nuclei", "tissue", "xray", "tangle", "documents", "painting"),
-    "above": ("parking", "aerial", "plants", "boulders", "timber", "waste"),
-    "outdoors": ("street", "fisheye", "facade", "wildlife", "underwater"),
-    "indoors": ("everyday", "interior", "kitchen", "hands", "people", "crowd"),
-}
-SEEDS = (0, 1, 2)
-KINDS = {"sam": "SAM", "clicks": "RITM-like"}
-SIDE, OBJECTS, HOLD_OUT = 96, 4, 20  # the models' input; objects of an image at most; real images never trained on
 ALL = "all domains"
 
 Found = dict[str, dict[str, np.ndarray]]  # set → what ``clicks.measure_all`` returns
@@ -182,7 +174,7 @@ def page(report: dict[str, Any]) -> str:
         minutes = np.mean([m["processor_seconds"] for m in some]) / 60
         trained.append(f"{len(some)} × {KINDS[kind]} ({some[0]['weights'] / 1e6:.2f} M weights, {some[0]['steps']} "
                        f"steps after a base on real images alone, {minutes:.1f} processor minutes each)")  # fmt: skip
-    text = f"""# Domains left out in turn
+    written = f"""# Domains left out in turn
 
     {report["command"]}
 
@@ -190,8 +182,8 @@ def page(report: dict[str, Any]) -> str:
 the models of its own group, "seen" with those of the three others.
 
 """
-    text += "\n\n".join(markdown(table) for table in tables(report))
-    return f"{text}\n\n{machine(report['environment'])}, commit {report['commit']}.\n"
+    written += "\n\n".join(markdown(table) for table in tables(report))
+    return f"{written}\n\n{machine(report['environment'])}, commit {report['commit']}.\n"
 
 
 def _groups() -> str:

@@ -1,8 +1,8 @@
 """Proposals: how many of an image's objects are among the 10, 100, 1000 best masks, whatever they are called?
 
-The paper's second task (section 7.3): a grid of 64 × 64 points, three masks each, nothing filtered but doubles (NMS of
-boxes at .9), about 900 masks of an image. Which ones are the best the paper does not say; the authors rank them by the
-mean of predicted IoU and stability, and score without classes (segment-anything, issue 205). The figure is average
+The paper's second task (section 7.3): a grid of 64 × 64 points, three masks each, nothing filtered but duplicates (NMS
+of boxes at .9), about 900 masks of an image. Which ones are the best the paper does not say; the authors rank them by
+the mean of predicted IoU and stability, and score without classes (segment-anything, issue 205). The figure is average
 recall, AR@k (``average_precision``), of all objects and by size: small, medium and large are COCO's areas in pixels of
 the image at its own size (32², 96²), so at 320 pixels "large" is a tenth of the image or more. Where categories have a
 frequency (LVIS) or scenes have levels (the world: whole, part, subpart), also of each of them.
@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minisam.console import add_model, load_model, positive, progress
-from minisam.reports.environment import ROOT
 from minisam.transfer.report import Job, Table
+from minisam.transfer.stored_models import GROUPS, MODELS
 from minisam_kernels import InputError
 
 if TYPE_CHECKING:
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 GRID, NMS = 64, 0.9
 LIMITS = (10, 100, 1000)
 LEVELS = {0: "whole", 1: "part", 2: "subpart"}
-MODELS = ROOT / "benchmarks" / "transfer" / "models"
 
 Case = tuple[np.ndarray, "list[Objects]"]  # an image, and what each person drew in it
 
@@ -203,7 +202,8 @@ def add(parsers: Any) -> None:
     add_model(parser)
     parser.add_argument("--world", type=positive, metavar="N", help="N held-out scenes of the world, no data")
     parser.add_argument("--grid", type=positive, default=GRID, metavar="N", help=f"N × N points (default {GRID})")
-    parser.add_argument("--nms", type=float, default=NMS, metavar="IOU", help=f"doubles' boxes (default {NMS})")
+    what = f"of two masks whose boxes have a larger IoU, one is left out (default {NMS})"
+    parser.add_argument("--nms", type=float, default=NMS, metavar="IOU", help=what)
     parser.add_argument("--json", metavar="PATH", help="write the figures as JSON as well")
     parser.set_defaults(run=run)
 
@@ -265,7 +265,6 @@ def jobs(real: Path | None = None) -> list[Job]:
 def _left_out(scenes: int = 12) -> list[Table]:
     """Each group of domains: the model that was trained without it, beside one that was trained without another."""
     from minisam.checkpoints.loading import load
-    from minisam.transfer.left_out import GROUPS
 
     names = list(GROUPS)
     reports = {}

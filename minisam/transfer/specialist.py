@@ -28,10 +28,9 @@ import numpy as np
 
 from minisam.annotator import tight_box
 from minisam.console import exit_code, progress
-from minisam.files.atomic import atomic
-from minisam.reports.environment import ROOT
-from minisam.transfer.left_out_report import GROUPS, SEEDS
+from minisam.files.atomic import write_text
 from minisam.transfer.report import Job, Table, markdown
+from minisam.transfer.stored_models import GROUPS, MODELS, SEEDS
 from minisam.world import HELD_OUT, Scene, render
 from minisam.world.annotators import annotate
 from minisam_kernels import InputError
@@ -44,7 +43,6 @@ if TYPE_CHECKING:
 GROUP, SCENES = "indoors", 100
 SIZE, SCALE = 192, 2  # scenes are twice as large as the models see them
 SMALLEST, LARGEST = 512, 0.25  # pixels (two around a smaller one are half of it), and share of the image: no walls
-MODELS = ROOT / "benchmarks" / "transfer" / "models"
 SEEN = "tiny, has seen the group"
 KINDS = {"generalist": f"sam-{GROUP}", "specialist": "specialist-second", "control": "specialist-exact"}
 STYLES: dict[str, Callable[[np.ndarray], np.ndarray]] = {"second": annotate, "exact": lambda mask: mask}
@@ -217,6 +215,11 @@ def evaluate(models: Path = MODELS, scenes: int = SCENES, seeds: Sequence[int] =
     from minisam.checkpoints.loading import load
     from minisam.predictor import SamPredictor
 
+    wanted = [
+        (kind, seed) for kind in KINDS for seed in seeds if (models / f"{KINDS[kind]}-{seed}.safetensors").is_file()
+    ]
+    if not wanted:
+        raise InputError(f"expected models {', '.join(KINDS.values())} in {models}, got none")
     cases = [case(seed) for seed in range(scenes)]
     found = np.concatenate([one.found.objects for one in cases])
     report: dict[str, Any] = {
@@ -224,9 +227,6 @@ def evaluate(models: Path = MODELS, scenes: int = SCENES, seeds: Sequence[int] =
         "objects": int(sum(one.annotated.shape[1] for one in cases)),
         "found": int((found >= 0).sum()), "false_alarms": int((found < 0).sum()), "runs": [],
     }  # fmt: skip
-    wanted = [
-        (kind, seed) for kind in KINDS for seed in seeds if (models / f"{KINDS[kind]}-{seed}.safetensors").is_file()
-    ]
     with progress(total=len(wanted), unit="model", desc="specialist") as bar:
         for kind, seed in wanted:
             predictor = SamPredictor(load(model_path(kind, seed, models)))
@@ -234,10 +234,7 @@ def evaluate(models: Path = MODELS, scenes: int = SCENES, seeds: Sequence[int] =
                 name = f"{kind}, one mask fed back" if feedback else kind
                 report["runs"].append({"kind": name, "seed": seed, **measure(predictor, cases, feedback)})
             bar.update()
-    if report["runs"]:
-        report["runs"].append({"kind": SEEN, "seed": None, **measure(SamPredictor(load("tiny")), cases)})
-    if not report["runs"]:
-        raise InputError(f"expected models {', '.join(KINDS.values())} in {models}, got none")
+    report["runs"].append({"kind": SEEN, "seed": None, **measure(SamPredictor(load("tiny")), cases)})
     return report
 
 
@@ -296,12 +293,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--scenes", type=int, default=SCENES)
     options = parser.parse_args(arguments)
     report = evaluate(options.models, options.scenes)
-    for path, text in (
-        (options.output, json.dumps(report).replace('{"kind"', '\n{"kind"') + "\n"),
-        (options.output.with_suffix(".md"), page(report)),
-    ):
-        with atomic(path) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+    write_text(options.output, json.dumps(report).replace('{"kind"', '\n{"kind"') + "\n")  # a line for each model
+    write_text(options.output.with_suffix(".md"), page(report))
     print(page(report))
 
 

@@ -31,7 +31,7 @@ from typing import Any
 
 import minisam_kernels
 from minisam.console import compilation, explain, progress, terminated_by_exception
-from minisam.files.atomic import atomic, make_folder
+from minisam.files.atomic import make_folder, write_text
 from minisam.reports.environment import ROOT, commit, environment, peak_bytes
 from minisam.reports.tables import gigabytes, machine, seconds
 from minisam.transfer.report import Job, Table, markdown
@@ -198,9 +198,8 @@ def page(report: Entry) -> str:
 
 def write(report: Entry, folder: Path) -> None:
     """Write both files."""
-    for ending, text in ((".json", json.dumps(report, indent=1, ensure_ascii=False) + "\n"), (".md", page(report))):
-        with atomic(folder / (NAME + ending)) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+    write_text(folder / f"{NAME}.json", json.dumps(report, indent=1, ensure_ascii=False) + "\n")
+    write_text(folder / f"{NAME}.md", page(report))
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from minisam.experiments import left_out
 from minisam.experiments.left_out import Run, main, settings
 from minisam.training.settings import remaining_domains
 from minisam.transfer.click_net import ClickNet
-from minisam.transfer.left_out_report import GROUPS, KINDS
+from minisam.transfer.stored_models import GROUPS, KINDS
 from minisam.world import DOMAINS
 from minisam_kernels import InputError
 from sa1b import sa1b_folder

@@ -17,8 +17,8 @@ from minisam.training.loop import Trainer
 from minisam.training.prompts import initial_prompts
 from minisam.training.settings import Settings
 from minisam.training.sources import resize_masks
-from minisam.transfer.left_out_report import GROUPS
 from minisam.transfer.specialist import GROUP, STYLES, whole_objects
+from minisam.transfer.stored_models import GROUPS
 from minisam.world import DOMAINS, HELD_OUT, render
 
 # wrong version → (file, text in it, its replacement); names are quoted from docstrings
@@ -30,6 +30,11 @@ MUTANTS = {
         "minisam/experiments/specialist.py",
         "int(rng.integers(HELD_OUT))",
         "HELD_OUT + int(rng.integers(9))",
+    ),
+    "facts of a training that did nothing": (
+        "minisam/experiments/left_out.py",
+        "if first == s.steps and path.is_file():",
+        "if False:",
     ),
 }
 
@@ -95,7 +100,8 @@ def test_all_prompts_are_boxes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_training_ends_as_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Which loads, says what it is, names no path, and is not trained again."""
+    """Which loads, says what it is, names no path, and is not trained again. Kills: facts of a training that did
+    nothing."""
     settings_for(tmp_path, monkeypatch)
     arguments = [str(tmp_path / "models"), "--work", str(tmp_path), "--seed", "0", "--style", "second", "--steps", "2"]
     experiment.main(arguments)
@@ -108,3 +114,7 @@ def test_a_training_ends_as_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     before = path.stat().st_mtime_ns
     experiment.main(arguments)
     assert path.stat().st_mtime_ns == before
+    path.unlink()  # the training has ended; its file comes again, with the facts of then
+    (tmp_path / "specialist-second-0" / "facts.json").write_text('{"processor_seconds": 77}')
+    experiment.main(arguments)
+    assert json.loads(read_safetensors(path)[1]["facts"]) == {"processor_seconds": 77}

@@ -28,7 +28,8 @@ from minisam.figures.oracle_gap import CLICKS, PAPER, WHICH, Gap, Square
 from minisam.transfer import specialist
 from minisam.transfer.clicks import POINTS
 from minisam.transfer.edges.scores import f_measure
-from minisam.transfer.left_out_report import GROUPS, summarise
+from minisam.transfer.left_out_report import summarise
+from minisam.transfer.stored_models import GROUPS
 from minisam.world import HELD_OUT, render
 
 # wrong version → (file, text in it, its replacement); names are quoted from docstrings
@@ -51,7 +52,11 @@ MUTANTS = {
         "annotated[:, *window], cut",
         "annotated[:, :side, :side], cut",
     ),
-    "rivals exchanged": ("minisam/figures/blind_rater.py", "one.masks[kind][None]", 'one.masks["generalist"][None]'),
+    "rivals exchanged": (
+        "minisam/figures/blind_rater.py",
+        "mask_text(one.masks[kind])",
+        'mask_text(one.masks["generalist"])',
+    ),
     "a level too high": ("minisam/figures/edge_map.py", 'side="right"', 'side="left"'),
     "edges between wholes alone": (
         "minisam/figures/edge_map.py",
@@ -270,7 +275,7 @@ def test_maps_survive_the_journey() -> None:
     edges = rng.random((20, 30)) * (rng.random((20, 30)) < 0.3)
     edges[0, :3] = np.array(edge_map.LEVELS[:3]) / 255
     sent = edge_map.quantised(edges)
-    with Image.open(io.BytesIO(edge_map._png(sent))) as image:
+    with Image.open(io.BytesIO(edge_map.png(sent))) as image:
         assert image.mode == "L" and np.array_equal(np.asarray(image), sent)
     for level in edge_map.LEVELS:
         assert np.array_equal(sent >= level, 255 * edges >= level)

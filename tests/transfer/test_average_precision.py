@@ -17,35 +17,35 @@ from sklearn import metrics
 
 from minisam.transfer.average_precision import RECALLS, THRESHOLDS, Objects, Tally
 from minisam.transfer.labelled import Annotation, LabelledImage
-from minisam.transfer.matching import RIGHT, overlaps, pack
+from minisam.transfer.mask_matching import RIGHT, overlaps, pack
 from minisam_kernels import InputError
 from minisam_kernels.masks import rle
 
 # wrong version → (file, text in it, its replacement)
 MUTANTS = {
     "an object found twice": (
-        "minisam/transfer/matching.py",
+        "minisam/transfer/mask_matching.py",
         "taken[s, t, chosen] = True",
         "taken[s, t, chosen] = False",
     ),
-    "a crowd found once": ("minisam/transfer/matching.py", "free = crowd[g] or not taken", "free = not taken"),
+    "a crowd found once": ("minisam/transfer/mask_matching.py", "free = crowd[g] or not taken", "free = not taken"),
     "ignored objects first": (
-        "minisam/transfer/matching.py",
+        "minisam/transfer/mask_matching.py",
         "for second in (False, True)",
         "for second in (True, False)",
     ),
     "a crowd's whole area in its IoU": (
-        "minisam/transfer/matching.py",
+        "minisam/transfer/mask_matching.py",
         "value = both / (area[d] if crowd[g] else area[d] + g_area[g] - both)",
         "value = both / (area[d] + g_area[g] - both)",
     ),
-    "the later of equal runs lost": ("minisam/transfer/matching.py", "j += 2 - 2 * a_first", "j += 2"),
+    "the later of equal runs lost": ("minisam/transfer/mask_matching.py", "j += 2 - 2 * a_first", "j += 2"),
     "boxes one pixel short": (
-        "minisam/transfer/matching.py",
+        "minisam/transfer/mask_matching.py",
         "max(box[d, 0], g_box[g, 0]) + 1",
         "max(box[d, 0], g_box[g, 0])",
     ),
-    "no largest precision": ("minisam/transfer/matching.py", "best[d - 1] = max(best[d - 1], best[d])", "pass"),
+    "no largest precision": ("minisam/transfer/mask_matching.py", "best[d - 1] = max(best[d - 1], best[d])", "pass"),
     "answers beyond k": (
         "minisam/transfer/average_precision.py",
         "chosen = rank[order] < limit",
@@ -62,7 +62,7 @@ MUTANTS = {
         "outside[s] = not_drawn | ",
         "outside[s] = ",
     ),
-    "unstable sizes": ("minisam/transfer/matching.py", "(total - 1) // height", "total // height"),
+    "unstable sizes": ("minisam/transfer/mask_matching.py", "(total - 1) // height", "total // height"),
 }
 SIZE = (110, 130)  # so that all sizes, from small to large, occur
 

@@ -15,6 +15,7 @@ from minisam.sam import random_state
 from minisam.transfer import left_out
 from minisam.transfer.clicks import FIGURES, LEAST, POINTS
 from minisam.transfer.left_out import (
+    OBJECTS,
     digest,
     domain_cases,
     find_models,
@@ -25,8 +26,9 @@ from minisam.transfer.left_out import (
     real_cases,
     real_sets,
 )
-from minisam.transfer.left_out_report import ALL, GROUPS, KINDS, OBJECTS, SIDE, page, summarise, tables
+from minisam.transfer.left_out_report import ALL, page, summarise, tables
 from minisam.transfer.report import markdown
+from minisam.transfer.stored_models import GROUPS, KINDS, SIDE
 from minisam.world import HELD_OUT, render
 from minisam_kernels import InputError
 from small_models import SMALL

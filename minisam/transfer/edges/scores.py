@@ -1,7 +1,7 @@
 """ODS, OIS, AP and R50: how well edges agree with what several annotators drew.
 
 Source: Martin, Fowlkes and Malik 2004; Arbeláez et al. 2011 and BSDS500's own evaluation. For every threshold t, the
-map is cut, thinned and matched with each annotator (``matching``), and four numbers are counted per image::
+map is cut, thinned and matched with each annotator (``correspondence``), and four numbers are counted per image::
 
     matched_drawn    drawn pixels with a partner, summed over annotators          recall    = matched_drawn / drawn
     drawn            drawn pixels, summed over annotators
@@ -25,7 +25,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minisam.transfer.edges.matching import MAX_DISTANCE, Correspondence, tolerance_of
+from minisam.transfer.edges.correspondence import MAX_DISTANCE, Correspondence, tolerance_of
 from minisam.transfer.edges.thinning import thin
 from minisam_kernels import InputError
 

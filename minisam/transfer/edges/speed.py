@@ -15,7 +15,7 @@ import numpy as np
 
 from minisam.console import need, positive
 from minisam.transfer.edges import baselines, bsds
-from minisam.transfer.edges.matching import MAX_DISTANCE
+from minisam.transfer.edges.correspondence import MAX_DISTANCE
 from minisam.transfer.edges.scores import count_matches, cuts, summarise
 from minisam.transfer.report import Table, markdown
 

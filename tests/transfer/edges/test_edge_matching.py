@@ -10,37 +10,37 @@ from scipy.optimize import linear_sum_assignment
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import maximum_bipartite_matching
 
-from minisam.transfer.edges.matching import UNMATCHED, Correspondence, search_window, tolerance_of
+from minisam.transfer.edges.correspondence import UNMATCHED, Correspondence, search_window, tolerance_of
 from minisam_kernels import InputError
 from strategies import LAYOUTS, lay_out, seeds
 
 MUTANTS = {
     "nobody moves": (
-        "minisam/transfer/edges/matching.py",
+        "minisam/transfer/edges/correspondence.py",
         "                    heapq.heappush(heap, (d << SHIFT) + r)\n",
         "                    pass\n",
     ),
     "squared distances": (
-        "minisam/transfer/edges/matching.py",
+        "minisam/transfer/edges/correspondence.py",
         "np.rint(100 * np.sqrt(squared",
         "np.rint(100 * (squared",
     ),
     "any distance": (
-        "minisam/transfer/edges/matching.py",
+        "minisam/transfer/edges/correspondence.py",
         "best, end, stays = d, r, False",
         "best, end, stays = 0, r, False",
     ),
     "partners left alone": (
-        "minisam/transfer/edges/matching.py",
+        "minisam/transfer/edges/correspondence.py",
         "    for n in range(count_alone):  #",
         "    for n in range(0):  #",
     ),
     "a tolerance that excludes itself": (
-        "minisam/transfer/edges/matching.py",
+        "minisam/transfer/edges/correspondence.py",
         "near = squared <= tolerance**2",
         "near = squared < tolerance**2",
     ),
-    "unmatched is cheap": ("minisam/transfer/edges/matching.py", "UNMATCHED = 1 << 30", "UNMATCHED = 150"),
+    "unmatched is cheap": ("minisam/transfer/edges/correspondence.py", "UNMATCHED = 1 << 30", "UNMATCHED = 150"),
 }  # fmt: skip
 
 

@@ -15,6 +15,8 @@ import numpy as np
 from minisam_kernels.runtime.jit import exact_jit
 
 WRONG, RIGHT, IGNORED = 0, 1, 2  # what an answer is
+BELOW_1 = 1 - 1e-10  # the highest threshold: an IoU of 1 may be rounded below it (pycocotools)
+NOT_0 = 2.220446049250313e-16  # is added to a precision's denominator (pycocotools: np.spacing(1))
 
 
 class Runs(NamedTuple):
@@ -87,7 +89,7 @@ def overlaps(ends, begin, stop, area, box, g_ends, g_begin, g_stop, g_area, g_bo
             height = min(box[d, 3], g_box[g, 3]) - max(box[d, 1], g_box[g, 1]) + 1
             if width <= 0 or height <= 0:
                 continue
-            both = min(width * height, min(area[d], g_area[g]))  # at most
+            both = min(width * height, min(area[d], g_area[g]))  # |d ∧ g| is at most this: enough for the threshold?
             if both / (area[d] if crowd[g] else area[d] + g_area[g] - both) < least:
                 continue
             both = _both(ends[begin[d] : stop[d]], g_ends[g_begin[g] : g_stop[g]])
@@ -109,7 +111,7 @@ def match(pair, iou, start, thresholds, crowd, ignored, outside, taken, state):
     for s in range(subsets):
         for t in range(levels):
             for d in range(answers):
-                best, chosen = min(thresholds[t], 1 - 1e-10), -1
+                best, chosen = min(thresholds[t], BELOW_1), -1
                 for second in (False, True):  # objects that count first, ignored ones only if none of them will do
                     for i in range(start[d], start[d + 1]):
                         g = pair[i]
@@ -128,15 +130,18 @@ def match(pair, iou, start, thresholds, crowd, ignored, outside, taken, state):
 @exact_jit
 def curve(state, objects, recalls, scores, precision, score):
     """state (D,) by falling score → precision (R,), the largest at a recall ≥ r, and the score at r."""
+    # recall and precision of the d + 1 best answers
     right, wrong = np.int64(0), np.int64(0)
     recall, best = np.empty(state.size), np.empty(state.size)
     for d in range(state.size):
         right += state[d] == RIGHT
         wrong += state[d] == WRONG
         recall[d] = right / objects
-        best[d] = right / (np.float64(wrong) + np.float64(right) + 2.220446049250313e-16)
+        best[d] = right / (np.float64(wrong) + np.float64(right) + NOT_0)
+    # from the right: the largest precision at this recall or a higher one
     for d in range(state.size - 1, 0, -1):
         best[d - 1] = max(best[d - 1], best[d])
+    # read at each r: the first answer whose recall reaches it
     d = 0
     for r in range(recalls.size):
         while d < state.size and recall[d] < recalls[r]:

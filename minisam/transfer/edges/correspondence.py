@@ -60,11 +60,7 @@ def _place(start, unmatched, u, v, partner, taken, steps, costs, distance, via, 
             u[start] = costs[k] - v[r]
     partner[start] = NOBODY
     heap = [np.int64(0) for _ in range(0)]
-    best, end, stays = (
-        FAR,
-        start,
-        True,
-    )  # the cheapest way so far: pixel ``end`` stays alone, or a free one, end, is used
+    best, end, stays = FAR, start, True  # the cheapest way so far ends at: a pixel that stays alone, or else a free one
     l, so_far, seen, settled = start, np.int64(0), 0, 0
     while True:
         # l leaves its place at a cost of so_far: where can it go?
