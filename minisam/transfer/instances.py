@@ -198,7 +198,7 @@ def evaluate(
     by_category, lvis = bool(labelled.categories) and only is None, bool(labelled.groups)
     limits, per_image = ((300,), 300) if lvis else ((1, 10, 100), None)
     tallies = {step: Tally(limits, by_category, labelled.groups, per_image) for step in STEPS}
-    images, objects, count, outside = 0, 0, 0, 0
+    images, objects, regions, count, outside = 0, 0, 0, 0, 0
     results: list[dict[str, Any]] = []
     with progress(total=len(labelled), unit="image", desc="transfer instances") as bar:
         for image in labelled:
@@ -220,10 +220,10 @@ def evaluate(
                     code = {"size": list(image.size), "counts": rle.to_string(mask).decode()}
                     entry = {"image_id": image.id, "category_id": box.category, "segmentation": code}
                     results.append(entry | {"score": box.score})
-                images, objects, count = images + 1, objects + int((~truth.crowd).sum()), count + len(boxes)
+                objects, regions = objects + int((~truth.crowd).sum()), regions + int(truth.crowd.sum())
+                images, count = images + 1, count + len(boxes)
     if not objects or not count:
-        what = "a box" if objects else "an object to be found"
-        raise InputError(f"expected {what} in {labelled.name}, got none in {images} images {labelled.describe()[:300]}")
+        raise labelled.nothing("a box" if objects else "an object to be found", images, regions)
     left_out = dict(labelled.left_out) | ({"boxes outside their image": str(outside)} if outside else {})
     return {
         "set": labelled.name,
