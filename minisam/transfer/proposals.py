@@ -237,10 +237,9 @@ def run(options: argparse.Namespace) -> int:
 
 def finish(options: argparse.Namespace, measure: Callable[[], dict[str, Any]]) -> int:
     """Measure, write the JSON that was asked for, print the table."""
-    from minisam.files.atomic import atomic, check_output
+    from minisam.files.atomic import atomic, check_outputs
 
-    if options.json is not None:
-        check_output(options.json)
+    check_outputs([options.json], options.data, options.checkpoint)
     report = measure()
     if options.json is not None:
         with atomic(options.json) as temporary:
