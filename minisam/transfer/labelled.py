@@ -163,7 +163,7 @@ class LabelledSet:
             if isinstance(image, LabelledImage) and (empty := sum(not rle.area(a.counts) for a in image.annotations)):
                 self.left_out[EMPTY] = str(empty + int(self.left_out.get(EMPTY, "0")))
         except InputError as error:
-            self.left_out[str(image if isinstance(image, Path) else image.path)] = str(error)
+            self.left_out[str(image if isinstance(image, Path) else image.path)[:200]] = str(error)
 
     def describe(self) -> str:
         """Say what was left out, a line for each; "" if nothing was."""
