@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -42,6 +42,15 @@ def check_output(path: str | Path, *inputs: str | Path) -> Path:
         if path.exists() and Path(other).exists() and path.samefile(other):
             raise InputError(f"expected an output other than the input, got {path} for both")
     return path
+
+
+def check_outputs(paths: Sequence[str | Path | None], *inputs: str | Path | None) -> None:
+    """Check those ``paths`` that are named (``check_output``), and that no two of them are one file."""
+    named = [path for path in paths if path is not None]
+    places = [check_output(path, *(one for one in inputs if one is not None)).resolve() for path in named]
+    for number, place in enumerate(places):
+        if place in places[:number]:
+            raise InputError(f"expected different files to write, got {named[number]} twice")
 
 
 def check_ending(path: str | Path, ending: str, what: str) -> None:

@@ -200,14 +200,19 @@ def reduced(case: Case, side: int | None, objects: int | None = None, seed: int 
     return Case(case.name, image, masks)
 
 
-def measure_all(model: Model, cases: Iterable[Case]) -> dict[str, np.ndarray]:
-    """Play on every object of every case: the arrays of ``measure`` joined, and each object's ``picture``."""
+def measure_all(model: Model, cases: Iterable[Case], left_out: dict[str, str] | None = None) -> dict[str, np.ndarray]:
+    """Play on every object of every case: the arrays of ``measure`` joined, and each object's ``picture``.
+
+    ``left_out``: images without a case, and why, for the error where no object is left.
+    """
+    from minisam.transfer.points import why
+
     parts: list[dict[str, np.ndarray]] = []
     for number, case in enumerate(cases):
         if case.masks:
             parts.append({**measure(model, case), "picture": np.full(len(case.masks), number)})
     if not parts:
-        raise InputError("expected at least one object that is large enough, got none")
+        raise InputError(f"expected at least one object that is large enough, got none{why(left_out or {})}")
     return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
 
 
@@ -233,14 +238,17 @@ def evaluate(
     from minisam.transfer.points import folder_cases, held_out_pictures
 
     report: dict[str, Any] = {"set": folder or f"world, held out, {world} scenes", "points": POINTS, "models": {}}
+    left_out: dict[str, str] = {}
     total = world if folder is None else len(held_out_pictures(folder, every)[:limit])
     for model in models:
-        cases = world_cases(world, side or 320) if folder is None else folder_cases(folder, limit, every)
+        cases = world_cases(world, side or 320)
+        if folder is not None:
+            cases = folder_cases(folder, limit, every, left_out=left_out)
         with progress(iterable=cases, total=total, unit="image", desc=f"clicks, {model.name}") as bar:
-            found = measure_all(model, (reduced(case, side, objects, n) for n, case in enumerate(bar)))
+            found = measure_all(model, (reduced(case, side, objects, n) for n, case in enumerate(bar)), left_out)
         each = {key: found[key].tolist() for key in ("picture", *FIGURES)}
         report["models"][model.name] = {**summary(found), "each": each}
-    return report
+    return report | {"left_out": left_out}
 
 
 def table(report: dict[str, Any]) -> Table:
@@ -255,6 +263,7 @@ def table(report: dict[str, Any]) -> Table:
     count = f"{first['pictures']} images, {first['objects']} objects"
     notes = [f"{count}; in brackets 95 % of bootstrap means over images."]
     failed = [f"{name} {entry['failed'][-1]:.0%}" for name, entry in report["models"].items()]
+    notes += [f"Left out {what}: {why}" for what, why in report.get("left_out", {}).items()]
     notes.append(f"Not at an IoU of {TARGETS[-1]:g} after {MOST} clicks: {', '.join(failed)}.")
     return Table(f"Clicks: {report['set']}", columns, rows, notes)
 
@@ -301,7 +310,7 @@ def add(parsers: Any) -> None:
 def main(options: argparse.Namespace) -> int:
     """``minisam transfer clicks``."""
     from minisam.console import load_model, need
-    from minisam.files.atomic import atomic, check_output
+    from minisam.files.atomic import atomic, check_outputs
     from minisam.predictor import SamPredictor
     from minisam.transfer.click_net import ClickNet, ClickPredictor
     from minisam.transfer.report import markdown
@@ -309,8 +318,7 @@ def main(options: argparse.Namespace) -> int:
     need("transfer", "scipy")
     if (options.folder is None) == (options.world is None):
         raise InputError("expected either a folder of images with masks or --world, got both or neither")
-    if options.json is not None:
-        check_output(options.json)
+    check_outputs([options.json], options.net, options.checkpoint)
     models: list[Model] = [SamClicks(SamPredictor(load_model(options)))]
     if options.net is not None:
         models.append(ClickPredictor(ClickNet(options.net)))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections import defaultdict
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -59,7 +61,7 @@ def read_coco(path: str | Path, images: str | Path | None = None) -> LabelledSet
     for picture in pictures.values():
         where = _find(picture, places)
         entries.append((where, partial(_read_coco_image, where, picture, of_image[picture["id"]], categories)))
-    if not any(where.is_file() for where, _ in entries):
+    if not any(is_there(where) for where, _ in entries):
         raise InputError(f"expected images of {path} in {' or '.join(map(str, places))}, got none of {len(entries)}")
     names = {number: str(entry.get("name", number)) for number, entry in categories.items()}
     groups = {number: str(entry["frequency"]) for number, entry in categories.items() if "frequency" in entry}
@@ -67,6 +69,11 @@ def read_coco(path: str | Path, images: str | Path | None = None) -> LabelledSet
     if unknown:
         found.left_out["annotations of images that are not listed"] = f"{sum(unknown)} in {path}"
     return found
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is a file; a name that no system would take, too long or with a null character, is none's."""
+    return os.path.isfile(path)
 
 
 def _places(path: Path) -> list[Path]:
@@ -82,14 +89,14 @@ def _find(picture: dict[str, Any], places: list[Path]) -> Path:
     inside = not relative.is_absolute() and ".." not in relative.parts
     relatives = [relative, PurePosixPath(relative.name)] if inside else [PurePosixPath(relative.name)]
     found = (place / one for one in relatives for place in places)
-    return next((where for where in found if where.is_file()), places[0] / relatives[-1])
+    return next((where for where in found if is_there(where)), places[0] / relatives[-1])
 
 
 def _read_coco_image(
     where: Path, picture: dict[str, Any], annotations: list[dict[str, Any]], categories: dict[int, Any]
 ) -> LabelledImage:
-    if not where.is_file():
-        raise InputError(f"expected an image, got no file {where}")
+    if not is_there(where):
+        raise InputError(f"expected an image, got no file {str(where)[:200]}")
     height, width = picture.get("height"), picture.get("width")
     if not isinstance(height, int) or not isinstance(width, int) or min(height, width) < 1:
         raise InputError(f"expected height and width of an image above 0, got {height!r:.20} and {width!r:.20}")
@@ -104,23 +111,34 @@ def _read_coco_image(
 def _numbers(picture: dict[str, Any], key: str) -> frozenset[int]:
     """LVIS' list of categories of an image; empty where there is none."""
     values = picture.get(key, [])
-    if not isinstance(values, list) or any(type(value) is not int for value in values):
+    if not isinstance(values, list) or not all(map(is_category, values)):
         raise InputError(f"expected {key} to be a list of categories, got {values!r:.40}")
     return frozenset(values)
 
 
 def _read_annotation(entry: dict[str, Any], size: tuple[int, int], categories: dict[int, Any]) -> Annotation:
     number, category, stored = entry["id"], entry.get("category_id", 0), entry.get("segmentation")
-    if type(category) is not int or (categories and category not in categories):
+    if not is_category(category) or (categories and category not in categories):
         raise InputError(f"expected a category that is listed, got {category!r:.40} in annotation {number}")
     if not isinstance(stored, dict | list) or not stored:
         raise InputError(f"expected run lengths or polygons as segmentation, got {stored!r:.40} in annotation {number}")
     return Annotation(stored, size, number, category, **flags(entry))
 
 
+def is_category(value: Any) -> bool:
+    """Whether a value of a JSON file is a category's number: arrays hold it with 64 bits."""
+    return type(value) is int and abs(value) < 1 << 63
+
+
 def flags(entry: dict[str, Any]) -> dict[str, Any]:
+    """What an annotation says beside its mask; ``InputError`` where ``iscrowd`` or ``ignore`` is neither yes nor no."""
     area = entry.get("area")
-    stated = float(area) if isinstance(area, int | float) and 0 < area < float("inf") else None  # else: the pixels
+    stated = float(area) if isinstance(area, int | float) and 0 < area <= sys.float_info.max else None  # else: pixels
+    marks = {key: entry.get(key) for key in ("iscrowd", "ignore")}
+    for key, mark in marks.items():
+        if mark not in (None, 0, 1):  # False and True are 0 and 1; the text "0" would be true
+            raise InputError(f"expected {key} to be 0 or 1, got {mark!r:.40} in annotation {entry.get('id')!s:.40}")
     person = str(entry.get("annotator", ""))
-    crowd, ignore = bool(entry.get("iscrowd")), bool(entry.get("ignore"))
-    return {"crowd": crowd, "ignore": ignore, "annotator": person, "stated_area": stated}
+    return {
+        "crowd": bool(marks["iscrowd"]), "ignore": bool(marks["ignore"]), "annotator": person, "stated_area": stated
+    }  # fmt: skip

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
 
 BATCH = 16  # boxes at a time, for their masks of the image's size
 STEPS = {"single": "single mask", "confident": "most confident of three", "feedback": "single, one mask fed back"}
+LARGEST = 1e9  # number in a results file, in pixels or of a score; NaN is not below it
 RESULTS = "a results file in COCO's form (a list of image_id, category_id, bbox and score)"
 
 
@@ -68,16 +68,15 @@ class Results:
         self.asked.add(name)
         return self.boxes[name]
 
-    def left_out(self) -> dict[str, str]:
+    def left_out(self) -> Counter[str]:
         """What no image got."""
         others = sum(len(boxes) for name, boxes in self.boxes.items() if name not in self.asked)
-        kinds = self.refused + Counter({"boxes of images that were not measured": others})
-        return {what: str(count) for what, count in kinds.items()}
+        return self.refused + Counter({"boxes of images that were not measured": others})
 
 
 def read_boxes(path: str | Path) -> Results:
     """Read a results file. Boxes without area, and what is no box, are counted and left out."""
-    from minisam.transfer.coco import read_large_json
+    from minisam.transfer.coco import is_category, read_large_json
 
     values = read_large_json(Path(path), RESULTS)
     if not isinstance(values, list) or not all(isinstance(entry, dict) for entry in values):
@@ -87,8 +86,8 @@ def read_boxes(path: str | Path) -> Results:
     for entry in values:
         image, corners, category = entry.get("image_id"), entry.get("bbox"), entry.get("category_id", 0)
         numbers = [*corners, entry.get("score")] if isinstance(corners, list) else []
-        finite = len(numbers) == 5 and all(isinstance(n, int | float) and math.isfinite(n) for n in numbers)
-        if not finite or type(category) is not int or type(image) not in (int, str):
+        finite = len(numbers) == 5 and all(isinstance(n, int | float) and abs(n) <= LARGEST for n in numbers)
+        if not finite or not is_category(category) or type(image) not in (int, str):
             refused["entries without an image, a category, four numbers as bbox and a score"] += 1
         elif min(numbers[2:4]) <= 0:
             refused["boxes without area"] += 1
@@ -198,7 +197,7 @@ def evaluate(
     by_category, lvis = bool(labelled.categories) and only is None, bool(labelled.groups)
     limits, per_image = ((300,), 300) if lvis else ((1, 10, 100), None)
     tallies = {step: Tally(limits, by_category, labelled.groups, per_image) for step in STEPS}
-    images, objects, count, outside = 0, 0, 0, 0
+    images, objects, regions, count, outside, unlisted = 0, 0, 0, 0, 0, 0
     results: list[dict[str, Any]] = []
     with progress(total=len(labelled), unit="image", desc="transfer instances") as bar:
         for image in labelled:
@@ -210,6 +209,9 @@ def evaluate(
                 given = detector(image, pixels)
                 boxes = inside(given, image.size)
                 outside += len(given) - len(boxes)
+                if by_category:
+                    unlisted += sum(box.category not in labelled.categories for box in boxes)
+                    boxes = [box for box in boxes if box.category in labelled.categories]
                 predictor.set_image(pixels)
                 runs = segment(predictor, np.array([box.corners for box in boxes], float).reshape(-1, 4))
                 category, score = [box.category for box in boxes], [box.score for box in boxes]
@@ -220,11 +222,13 @@ def evaluate(
                     code = {"size": list(image.size), "counts": rle.to_string(mask).decode()}
                     entry = {"image_id": image.id, "category_id": box.category, "segmentation": code}
                     results.append(entry | {"score": box.score})
-                images, objects, count = images + 1, objects + int((~truth.crowd).sum()), count + len(boxes)
+                objects, regions = objects + int((~truth.crowd).sum()), regions + int(truth.crowd.sum())
+                images, count = images + 1, count + len(boxes)
+    kinds = {"boxes outside their image": outside, "boxes of categories that the set does not have": unlisted}
+    kinds |= detector.left_out() if isinstance(detector, Results) else {}
+    labelled.left_out |= {what: str(number) for what, number in kinds.items() if number}
     if not objects or not count:
-        what = "a box" if objects else "an object to be found"
-        raise InputError(f"expected {what} in {labelled.name}, got none in {images} images {labelled.describe()[:300]}")
-    left_out = dict(labelled.left_out) | ({"boxes outside their image": str(outside)} if outside else {})
+        raise labelled.nothing("a box" if objects else "an object to be found", images, regions)
     return {
         "set": labelled.name,
         "model": predictor.model.config.name,
@@ -232,7 +236,7 @@ def evaluate(
         "objects": objects,
         "boxes": count,
         "figures": {step: tally.summary() for step, tally in tallies.items()},
-        "left_out": left_out,
+        "left_out": dict(labelled.left_out),
         "results": results,
     }
 
@@ -289,20 +293,16 @@ def add(parsers: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """``minisam transfer instances``."""
-    from minisam.files.atomic import atomic, check_output
+    from minisam.files.atomic import atomic, check_outputs
     from minisam.predictor import SamPredictor
     from minisam.transfer.sets import read_set
 
     if options.data is None or (options.boxes is None) == (options.detector is None):
         raise InputError("expected images with masks and either --boxes or --detector, got others")
-    for path in (options.json, options.results):
-        if path is not None:
-            check_output(path)
+    check_outputs([options.json, options.results], options.data, options.boxes, options.checkpoint)
     labelled = read_set(options.data, options.images, options.split, options.limit, options.every)
     detector, only = choose_detector(options.boxes, options.detector, labelled)
     report = evaluate(SamPredictor(load_model(options)), labelled, detector, only)
-    if isinstance(detector, Results):
-        report["left_out"] |= detector.left_out()
     results = report.pop("results")
     for path, text in ((options.json, json.dumps(report, indent=1)), (options.results, json.dumps(results))):
         if path is not None:

@@ -20,6 +20,7 @@ from minisam.files.records import read_counts
 from minisam_kernels import InputError
 from minisam_kernels.masks import rle
 
+EMPTY = "annotations without a pixel"  # a key of ``left_out``
 Entry = tuple[Path, Callable[[], "LabelledImage"]]
 
 
@@ -156,15 +157,24 @@ class LabelledSet:
 
     @contextmanager
     def skipping(self, image: LabelledImage | Path) -> Iterator[None]:
-        """Note an ``InputError`` as the reason to leave an image out, and go on."""
+        """Note an ``InputError`` as the reason to leave an image out, and go on; note masks without a pixel too."""
         try:
             yield
+            if isinstance(image, LabelledImage) and (empty := sum(not rle.area(a.counts) for a in image.annotations)):
+                self.left_out[EMPTY] = str(empty + int(self.left_out.get(EMPTY, "0")))
         except InputError as error:
-            self.left_out[str(image if isinstance(image, Path) else image.path)] = str(error)
+            self.left_out[str(image if isinstance(image, Path) else image.path)[:200]] = str(error)
 
     def describe(self) -> str:
         """Say what was left out, a line for each; "" if nothing was."""
         return "\n".join(f"left out {what}: {why}" for what, why in self.left_out.items())
+
+    def nothing(self, what: str, images: int, regions: int) -> InputError:
+        """The error for a set without ``what`` in ``images`` that were read, with so many crowds and ignore regions."""
+        seen = f"{images} image{'s' * (images != 1)}"
+        seen += f" with {regions} crowds or ignore regions" if regions else ""
+        why = f" ({self.describe()[:300]})" if self.left_out else ""
+        return InputError(f"expected {what} in {self.name}, got none in {seen}{why}")
 
 
 def polygon_counts(polygons: Any, size: tuple[int, int]) -> np.ndarray:
@@ -183,7 +193,7 @@ def polygon_counts(polygons: Any, size: tuple[int, int]) -> np.ndarray:
     for polygon in polygons:
         try:
             corners = np.array(polygon, np.float64).reshape(-1, 2)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             corners = np.zeros((0, 2))
         near = (corners >= (-width, -height)) & (corners <= (2 * width, 2 * height))  # NaN is not
         if np.ndim(polygon) != 1 or len(corners) < 3 or not near.all():

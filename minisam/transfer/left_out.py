@@ -75,11 +75,11 @@ def real_sets(folder: Path | None) -> dict[str, tuple[Path, int]]:
     return sets or {folder.resolve().name: (folder, 1)}
 
 
-def real_cases(folder: Path, every: int, limit: int) -> Iterator[Case]:
-    """Yield the first images of a set, as small as the models' input."""
+def real_cases(folder: Path, every: int, limit: int, left_out: dict[str, str] | None = None) -> Iterator[Case]:
+    """Yield the first images of a set, as small as the models' input; ``left_out`` as in ``folder_cases``."""
     from minisam.transfer.points import folder_cases
 
-    for number, case in enumerate(folder_cases(folder, limit, every)):
+    for number, case in enumerate(folder_cases(folder, limit, every, left_out=left_out)):
         yield reduced(case, SIDE, OBJECTS, number)
 
 
@@ -92,11 +92,24 @@ def open_model(path: Path) -> Model:
     return ClickPredictor(ClickNet(path)) if path.name.startswith("clicks-") else SamClicks(SamPredictor(load(path)))
 
 
-def prepare(scenes: int, real: dict[str, tuple[Path, int]], limit: int) -> dict[str, list[Case]]:
-    """Make the cases of every domain and real set, once for all models; a real set without objects is left out."""
+def prepare(
+    scenes: int, real: dict[str, tuple[Path, int]], limit: int, left_out: dict[str, str] | None = None
+) -> dict[str, list[Case]]:
+    """Make the cases of every domain and real set, once for all models.
+
+    Images that cannot be read and real sets without objects are noted in ``left_out``.
+    """
     cases = {domain: list(domain_cases(domain, scenes)) for group in GROUPS.values() for domain in group}
-    photos = {name: list(real_cases(folder, every, limit)) for name, (folder, every) in real.items()}
-    return cases | {name: some for name, some in photos.items() if any(case.masks for case in some)}
+    left_out = {} if left_out is None else left_out
+    for name, (folder, every) in real.items():
+        bad: dict[str, str] = {}
+        some = list(real_cases(folder, every, limit, bad))
+        left_out |= {f"{name}/{image}": reason for image, reason in bad.items()}
+        if any(case.masks for case in some):
+            cases[name] = some
+        else:
+            left_out[name] = f"no object of {LEAST} pixels or more in its images"
+    return cases
 
 
 def digest(cases: dict[str, list[Case]]) -> str:
@@ -183,7 +196,8 @@ def evaluate(
     from minisam.reports.environment import commit, environment
 
     paths, sets = find_models(models), real_sets(real)
-    cases = prepare(scenes, sets, limit)
+    left_out: dict[str, str] = {}
+    cases = prepare(scenes, sets, limit, left_out)
     sets = {name: entry for name, entry in sets.items() if name in cases}
     jobs = [(path, cases, work) for path in paths.values()]
     found: dict[Key, Found] = {}
@@ -203,7 +217,7 @@ def evaluate(
     options = f"--scenes {scenes}" + (f" --real DIR --limit {limit}" if sets else "")
     return {
         "command": f"minisam transfer left-out {options}", "scenes": scenes, "objects": OBJECTS, "points": list(POINTS),
-        "commit": commit(), "environment": environment(),
+        "commit": commit(), "environment": environment(), "left_out": left_out,
         "models": [describe(key, path) for key, path in paths.items()], **summarise(found, sets),
     }  # fmt: skip
 
@@ -254,12 +268,17 @@ def add(parsers: Any) -> None:
 
 def main(options: argparse.Namespace) -> int:
     """``minisam transfer left-out``."""
-    from minisam.files.atomic import check_output
+    from minisam.files.atomic import check_outputs, make_folder
 
     if options.json is not None:
-        check_output(options.json)
+        check_outputs([options.json])
+        check_outputs([options.json, options.json.with_suffix(".md")])
+    if options.work is not None:
+        make_folder(options.work)
     report = evaluate(options.models, options.scenes, options.real, options.limit, options.work, options.processes)
     if options.json is not None:
         write(report, options.json)
     print("\n\n".join(markdown(table) for table in tables(report)))
+    if report["left_out"]:
+        print("\n" + "\n".join(f"left out {what}: {why}" for what, why in report["left_out"].items()))
     return 0

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import functools
 import hashlib
 import json
 import os
@@ -25,6 +26,7 @@ from minisam.files.records import decode_masks, find_records, read_record
 from minisam.transfer import gallery
 from minisam.transfer.baselines import SCALES, Baselines
 from minisam.transfer.calibration import calibration, draw
+from minisam.transfer.coco import flags
 from minisam.transfer.held_out import THRESHOLDS, Case, ambiguity, measure_ambiguity, world_cases
 from minisam.transfer.prompting import measure_model
 from minisam_kernels import InputError
@@ -97,9 +99,12 @@ def _digest(path: Path) -> bytes:
 
 
 def read_masks(source: list[Path] | Path, size: tuple[int, int]) -> Iterator[np.ndarray]:
-    """Yield the masks of an image of ``size`` (H, W), bool (H, W) each; leave out those without a pixel."""
+    """Yield the masks of an image of ``size`` (H, W), bool (H, W) each; leave out those without a pixel, and crowds."""
     if isinstance(source, Path):
         for annotation in read_record(source).annotations:
+            said = flags(annotation)
+            if said["crowd"] or said["ignore"]:
+                continue
             mask = decode_masks([annotation], size, source)[0]
             if mask.any():
                 yield mask
@@ -113,12 +118,33 @@ def read_masks(source: list[Path] | Path, size: tuple[int, int]) -> Iterator[np.
 
 
 def folder_cases(
-    folder: str | Path, limit: int | None, every: int = 1, others: Sequence[str | Path] = ()
+    folder: str | Path,
+    limit: int | None,
+    every: int = 1,
+    others: Sequence[str | Path] = (),
+    left_out: dict[str, str] | None = None,
 ) -> Iterator[Case]:
-    """Yield the first ``limit`` images of a folder (``held_out_pictures``) with their objects."""
+    """Yield the first ``limit`` images of a folder (``held_out_pictures``) with their objects.
+
+    With ``left_out`` a bad image is noted there, with the reason, and the next one comes; else it is an error.
+    """
     for path, source in held_out_pictures(folder, every, others)[:limit]:
-        image = read_image(path)
-        yield Case(Path(os.path.relpath(path, folder)).as_posix(), image, list(read_masks(source, image.shape[:2])))
+        name = Path(os.path.relpath(path, folder)).as_posix()
+        try:
+            image = read_image(path)
+            masks = list(read_masks(source, image.shape[:2]))
+        except InputError as error:
+            if left_out is None:
+                raise
+            left_out[name] = str(error)
+            continue
+        yield Case(name, image, masks)
+
+
+def why(left_out: dict[str, str]) -> str:
+    """The first reasons in brackets, for an error; "" if there is none."""
+    reasons = "; ".join(f"left out {what}: {reason}" for what, reason in left_out.items())
+    return f" ({reasons[:300]})" if reasons else ""
 
 
 def evaluate(
@@ -138,12 +164,13 @@ def evaluate(
     """
     from minisam.console import progress
 
+    left_out: dict[str, str] = {}
     if folder is None:
         name, total = f"world, held out, {world} scenes", world
         cases = world_cases(world, predictor.model.config.image_size)
     else:
         name, total = Path(folder).resolve().name, len(held_out_pictures(folder, every, others)[:limit])
-        cases = folder_cases(folder, limit, every, others)
+        cases = folder_cases(folder, limit, every, others, left_out)
     objects: list[dict[str, Any]] = []
     pairs: dict[str, list[tuple[float, float]]] = defaultdict(list)
     ambiguous: list[tuple[list[float], np.ndarray]] = []
@@ -160,7 +187,7 @@ def evaluate(
             ambiguous += [measure_ambiguity(predictor, *part) for part in case.parts]
             bar.update()
     if not objects:
-        raise InputError(f"expected at least one object with pixels in {name}, got none")
+        raise InputError(f"expected at least one object with pixels in {name}, got none{why(left_out)}")
     keys = [key for key in ROWS if key in objects[0]]
     by_picture: dict[str, dict[str, float]] = {}
     for picture in dict.fromkeys(entry["picture"] for entry in objects):
@@ -171,6 +198,7 @@ def evaluate(
         "model": predictor.model.config.name,
         "pictures": len(by_picture),
         "objects": len(objects),
+        **({"left_out": left_out} if left_out else {}),
         "per_object": {key: float(np.mean([entry[key] for entry in objects])) for key in keys},
         "per_picture": {key: float(np.mean([means[key] for means in by_picture.values()])) for key in keys},
         "calibration": {kind: calibration(values) for kind, values in pairs.items()},
@@ -198,18 +226,17 @@ def table(report: dict[str, Any]) -> str:
         for threshold in THRESHOLDS:
             shares = ", ".join(f"{name} {share:.0%}" for name, share in summary[f"found_at_{threshold:g}"].items())
             lines.append(f"found among the three with IoU ≥ {threshold:g}: {shares}")
+    lines += [f"left out {what}: {reason}" for what, reason in report.get("left_out", {}).items()]
     return "\n".join(lines)
 
 
 def main(options: argparse.Namespace) -> int:
     """``minisam transfer points``."""
     from minisam.console import load_model
-    from minisam.files.atomic import atomic, check_output
+    from minisam.files.atomic import atomic, check_outputs
     from minisam.predictor import SamPredictor
 
-    for path in (options.json, options.plot, options.worst):
-        if path is not None:
-            check_output(path)
+    check_outputs([options.json, options.plot, options.worst], options.checkpoint)
     if (options.folder is None) == (options.world is None):
         raise InputError("expected either a folder of images with masks or --world, got both or neither")
     if options.folder is not None:
@@ -223,7 +250,8 @@ def main(options: argparse.Namespace) -> int:
         draw(report, options.plot)
     if options.worst is not None:
         size = model.model.config.image_size
-        again = world_cases(world, size) if world else folder_cases(options.folder, options.limit, options.every)
+        pictures = functools.partial(folder_cases, options.folder, options.limit, options.every, left_out={})
+        again = world_cases(world, size) if world else pictures()
         gallery.draw(model, again, report, options.worst)
     print(table(report))
     return 0

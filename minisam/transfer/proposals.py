@@ -113,6 +113,7 @@ def evaluate(
     Raises ``InputError`` if there is nothing to be found: no image that can be read, or crowds only.
     """
     from minisam.transfer.average_precision import Objects, Tally
+    from minisam.transfer.labelled import LabelledSet
 
     if labelled is None:
         size = model.config.image_size
@@ -122,19 +123,18 @@ def evaluate(
         title, total, groups = labelled.name, len(labelled), labelled.groups
         cases = set_cases(labelled)
     tally = Tally(limits, by_category=False, groups=groups, curves=False)
-    images, objects, masks, start = 0, 0, 0, time.perf_counter()
+    images, objects, regions, masks, start = 0, 0, 0, 0, time.perf_counter()
     with progress(total=total, unit="image", desc="transfer proposals") as bar:
         for image, people in cases:
             counts, scores, number = propose(model, image, grid, nms, limits[-1])
             answers = Objects.of(counts, image.shape[0], score=scores)
             for drawn in people:
                 tally.add(drawn, answers)
-                objects += int((~drawn.crowd).sum())
+                objects, regions = objects + int((~drawn.crowd).sum()), regions + int(drawn.crowd.sum())
             images, masks = images + 1, masks + number
             bar.update()
     if not objects:
-        why = "" if labelled is None else f" ({labelled.describe()[:300]})"
-        raise InputError(f"expected an object to be found in {title}, got none in {images} images{why}")
+        raise (labelled or LabelledSet(title, [])).nothing("an object to be found", images, regions)
     return {
         "set": title,
         "model": model.config.name,
@@ -237,10 +237,9 @@ def run(options: argparse.Namespace) -> int:
 
 def finish(options: argparse.Namespace, measure: Callable[[], dict[str, Any]]) -> int:
     """Measure, write the JSON that was asked for, print the table."""
-    from minisam.files.atomic import atomic, check_output
+    from minisam.files.atomic import atomic, check_outputs
 
-    if options.json is not None:
-        check_output(options.json)
+    check_outputs([options.json], options.data, options.checkpoint)
     report = measure()
     if options.json is not None:
         with atomic(options.json) as temporary:

@@ -34,12 +34,13 @@ import numpy as np
 from PIL import Image
 
 from minisam.files.images import image_size, is_image_name, read_image, reading
-from minisam.files.records import read_record
-from minisam.transfer.coco import flags, read_coco
+from minisam.files.records import count_names, find_pairs, read_record
+from minisam.transfer.coco import flags, is_there, read_coco
 from minisam.transfer.labelled import Annotation, Entry, LabelledImage, LabelledSet
 from minisam.transfer.points import held_out_pictures
 from minisam_kernels import InputError
 from minisam_kernels.masks import rle
+from minisam_kernels.runtime.errors import reason
 
 __all__ = ["Annotation", "LabelledImage", "LabelledSet", "read_coco", "read_set"]
 
@@ -87,7 +88,10 @@ def read_set(
         entries: list[Entry] = [
             (path, partial(_read_picture, path, masks, i)) for i, (path, masks) in enumerate(pictures)
         ]
-        return LabelledSet(source.resolve().name, entries[:limit])
+        found = LabelledSet(source.resolve().name, entries[:limit])
+        if not (source / "manifest.csv").is_file() and (others := count_names(find_pairs(source).left_out)):
+            found.left_out["files"] = others
+        return found
     found.entries = found.entries[::every][:limit]
     return found
 
@@ -99,7 +103,10 @@ def _names(folder: Path, split: str | None) -> list[str] | None:
     lists = sorted((folder / "ImageSets").glob(f"*/{split}.txt"), key=lambda path: path.parent.name != "Segmentation")
     if not lists:
         raise InputError(f"expected the split in {folder / 'ImageSets'}/…/{split[:60]}.txt, got no such file")
-    return lists[0].read_text(encoding="utf-8").split()
+    try:
+        return lists[0].read_text(encoding="utf-8").split()
+    except (OSError, ValueError) as error:
+        raise InputError(f"expected a list of names in UTF-8, got {lists[0]} ({reason(error)})") from error
 
 
 def _read_voc(folder: Path, split: str | None) -> LabelledSet:
@@ -112,7 +119,7 @@ def _read_voc(folder: Path, split: str | None) -> LabelledSet:
     for number, name in enumerate(names):
         where = folder / "JPEGImages" / f"{name}.jpg"
         masks = [folder / kind / f"{name}.png" for kind in ("SegmentationObject", "SegmentationClass")]
-        entries.append((where, partial(_read_indices, where, masks, number)))
+        entries.append((where, partial(_read_indices, where, masks, number, VOID)))
     return LabelledSet(folder.resolve().name, entries, dict(enumerate(VOC_CLASSES.split())))
 
 
@@ -124,32 +131,44 @@ def _read_davis(folder: Path, split: str | None) -> LabelledSet:
         if is_image_name(path)
     }
     entries: list[Entry] = []
+    unmarked = {key for key in images if sequences is None or key.parent.name in sequences}
     for mask in sorted((folder / "Annotations").rglob("*.png")):
         key = mask.relative_to(folder / "Annotations").with_suffix("")
         if sequences is None or key.parent.name in sequences:
             where = images.get(key, folder / "JPEGImages" / key.with_suffix(".jpg"))
             entries.append((where, partial(_read_indices, where, [mask], len(entries))))
+            unmarked.discard(key)
     if not entries:
-        raise InputError(f"expected masks …/SEQUENCE/*.png in {folder / 'Annotations'}, got none")
-    return LabelledSet(folder.resolve().name, entries)
+        of = "" if split is None else f" of the sequences in the split {split[:60]}"
+        raise InputError(f"expected masks …/SEQUENCE/*.png{of} in {folder / 'Annotations'}, got none")
+    found = LabelledSet(folder.resolve().name, entries)
+    if unmarked:
+        found.left_out["frames without a mask"] = str(len(unmarked))
+    if absent := sorted({*(sequences or ())} - {where.parent.name for where, _ in entries}):
+        found.left_out["sequences without a mask"] = f"{len(absent)} ({', '.join(absent[:3])[:120]})"
+    return found
 
 
-def _read_indices(where: Path, masks: list[Path], number: int) -> LabelledImage:
-    """An image whose masks are the indices of a PNG, and their classes those of another one."""
-    if not where.is_file():
-        raise InputError(f"expected an image, got no file {where}")
+def _read_indices(where: Path, masks: list[Path], number: int, void: int | None = None) -> LabelledImage:
+    """An image whose masks are the indices of a PNG, and their classes those of another one.
+
+    ``void`` is no object. Without it 255 is none but as a grey mask's only value, DAVIS 2016's.
+    """
+    if not is_there(where):
+        raise InputError(f"expected an image, got no file {str(where)[:200]}")
     indices, is_grey = _indices(masks[0])
     classes = _indices(masks[1])[0] if len(masks) > 1 and masks[1].is_file() else None
     if classes is not None and classes.shape != indices.shape:
         raise InputError(f"expected a mask of {indices.shape}, got {masks[1]} of {classes.shape}")
     annotations = []
     values = [int(value) for value in np.unique(indices) if value]
+    if void is None and not (is_grey and values == [VOID]):
+        void = VOID
     for value in values:
         mask = indices == value
-        category = 0 if classes is None else int(np.bincount(classes[mask]).argmax())
-        void = value == VOID and not (is_grey and values == [VOID])
+        category = 0 if classes is None or value == void else int(np.bincount(classes[mask]).argmax())
         counts = rle.encode(mask[None])[0]
-        annotations.append(Annotation(counts, indices.shape, value, 0 if void else category, ignore=void))
+        annotations.append(Annotation(counts, indices.shape, value, category, ignore=value == void))
     return LabelledImage(where, (indices.shape[0], indices.shape[1]), annotations, number)
 
 

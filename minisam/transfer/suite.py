@@ -42,6 +42,7 @@ PACKAGES = (ROOT / "minisam", Path(minisam_kernels.__file__).resolve().parent)
 ABOVE = ("figures", "exercises", "commands", "benchmark", "verify", "export")  # rooms that no job imports
 KEPT = (*PACKAGES, ROOT / "benchmarks" / "transfer" / "models")  # what is read here is noted, file by file
 
+DONE = {"tables", "seconds", "compiling", "peak_bytes", "commit", "inputs"}  # what is read of a job with a result
 Entry = dict[str, Any]  # of one job: its command and either tables, times, memory and inputs, or why it failed
 Jobs = Callable[[], Sequence[Job]]  # called again in every process: it and what it holds must be picklable
 
@@ -168,7 +169,7 @@ def read(path: Path) -> Entry:
         return {"jobs": {}}
     try:
         report: Entry = json.loads(path.read_text(encoding="utf-8"))
-        if all("command" in entry for entry in report["jobs"].values()):
+        if all("command" in entry and ("failed" in entry or entry.keys() >= DONE) for entry in report["jobs"].values()):
             return report
     except (ValueError, KeyError, TypeError, AttributeError):
         pass

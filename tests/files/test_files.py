@@ -8,7 +8,7 @@ import os
 import numpy as np
 import pytest
 
-from minisam.files.atomic import atomic, check_output, writing
+from minisam.files.atomic import atomic, check_output, check_outputs, writing
 from minisam.files.images import save_png
 from minisam_kernels import InputError
 
@@ -164,3 +164,13 @@ def test_a_name_that_is_too_long_is_named(tmp_path):
         pass
     with pytest.raises(InputError, match=r"got 'a\\x00b'"):
         check_output("a\0b")
+
+
+def test_outputs_are_different_files(tmp_path):
+    """Neither one another nor an input, by whatever name."""
+    (tmp_path / "set.json").write_text("{}")
+    check_outputs([tmp_path / "a", None, tmp_path / "b"], tmp_path / "set.json", None)
+    with pytest.raises(InputError, match=r"expected different files to write, got .*a twice"):
+        check_outputs([tmp_path / "a", tmp_path / ".." / tmp_path.name / "a"])
+    with pytest.raises(InputError, match="expected an output other than the input"):
+        check_outputs([tmp_path / "set.json"], tmp_path / "set.json")

@@ -279,3 +279,34 @@ def test_numbers_of_answers_rise(limits):
 def test_a_value_for_each_mask(bad):
     with pytest.raises(InputError, match="expected"):
         Objects.of(rle.encode(np.ones((2, 4, 4), bool)), 4, **bad)
+
+
+def rectangle(y0: int, y1: int, x0: int, x1: int) -> np.ndarray:
+    mask = np.zeros((1, 60, 80), bool)
+    mask[0, y0:y1, x0:x1] = True
+    return rle.encode(mask)[0]
+
+
+FIRST, SECOND = rectangle(0, 20, 0, 20), rectangle(30, 50, 30, 50)
+
+
+@pytest.mark.parametrize(
+    ("objects", "crowd", "answers", "ap", "recall"),
+    [
+        ([FIRST, SECOND], False, [FIRST, SECOND], 1, 1),
+        ([FIRST], False, [rectangle(0, 20, 5, 25)], 0.3, 0.3),  # an IoU of 15 / 25: right at .5, .55 and .6
+        ([FIRST], False, [FIRST, FIRST], 1, 1),  # the second one is wrong, after all recall is reached
+        ([FIRST], False, [SECOND, FIRST], 0.5, 1),
+        ([FIRST, SECOND], False, [FIRST, FIRST, SECOND], (51 + 50 * 2 / 3) / 101, 1),
+        ([FIRST, SECOND], [False, True], [SECOND, rectangle(30, 40, 30, 40), FIRST], 1, 1),  # two in the crowd
+        ([FIRST], True, [FIRST], None, None),
+        ([FIRST], False, [], 0, 0),
+    ],
+)
+def test_figures_that_a_hand_can_work_out(objects, crowd, answers, ap, recall):
+    """Answers are in order of their scores. Kills: an object found twice."""
+    count = Tally()
+    scores = 1 - np.arange(len(answers)) / 10
+    count.add(Objects.of(objects, 60, crowd=crowd), Objects.of(answers, 60, score=scores))
+    figures = count.summary()
+    assert (figures["AP"], figures["AR@100"]) == (None if ap is None else pytest.approx(ap), recall)

@@ -115,7 +115,7 @@ def test_crowds_only(made_up, tmp_path):
     for annotation in values["annotations"]:
         annotation["iscrowd"] = 1
     record.write_text(json.dumps(values))
-    with pytest.raises(InputError, match="expected an object to be found in sa1b, got none in 1 images"):
+    with pytest.raises(InputError, match="expected an object to be found in sa1b, got none in 1 image with 35 crowds"):
         proposals.evaluate(argparse.Namespace(), read_set(tmp_path / "sa1b"), grid=8)
 
 

@@ -43,8 +43,10 @@ MUTANTS = {
         "if self.stated_area is None else self.stated_area",
         "if True else 0",
     ),
-    "void is an object": ("minisam/transfer/sets.py", "ignore=void", "ignore=False"),
+    "void is an object": ("minisam/transfer/sets.py", "ignore=value == void", "ignore=False"),
     "a grey 255 is void": ("minisam/transfer/sets.py", " and not (is_grey and values == [VOID])", ""),
+    "a grey 255 of VOC's is an object": ("minisam/transfer/sets.py", "masks, number, VOID)", "masks, number)"),
+    "text is a crowd": ("minisam/transfer/coco.py", "if mark not in (None, 0, 1):", "if False:"),
     "every one, then the first ones of all": (
         "minisam/transfer/sets.py",
         "found.entries[::every][:limit]",
@@ -174,10 +176,20 @@ def test_files_that_are_no_json_of_cocos(tmp_path, text):
         (lambda v: v["annotations"][0].update(segmentation=[[1, 2]]), "expected a polygon"),
         (lambda v: v["images"][0].update(neg_category_ids=3), "expected neg_category_ids to be a list"),
         (lambda v: v["images"][0].update(neg_category_ids=[[]]), "expected neg_category_ids to be a list"),
+        (lambda v: v["images"][0].update(neg_category_ids=[1 << 63]), "expected neg_category_ids to be a list"),
+        (lambda v: v["images"][0].update(file_name="a" * 5000), "got no file .{1,200}$"),
+        (lambda v: v["images"][0].update(file_name="a\0b.png"), "got no file"),
+        (lambda v: v["annotations"][0].update(iscrowd="0"), "expected iscrowd to be 0 or 1, got '0' in annotation 0"),
+        (lambda v: v["annotations"][0].update(ignore=2), "expected ignore to be 0 or 1, got 2"),
+        (lambda v: v["annotations"][0].update(segmentation=[[0, 0, 9, 10**400, 9, 9]]), "expected a polygon"),
+        (
+            lambda v: (v["categories"].append({"id": 1 << 63}), v["annotations"][0].update(category_id=1 << 63)),
+            "category that is listed",
+        ),
     ],
 )
 def test_a_bad_image_is_left_out_alone(tmp_path, change, message):
-    """The others go on, and the reason is kept. Kills: unlisted categories."""
+    """The others go on, and the reason is kept. Kills: unlisted categories, text is a crowd."""
     labelled = read_set(coco_set(tmp_path, change))
     read = []
     for image in labelled:
@@ -213,7 +225,18 @@ def test_a_name_that_leads_elsewhere(tmp_path):
 def test_zero_area_is_nothing_to_find(tmp_path):
     """A mask without pixels. Kills: empty masks to be found."""
     labelled = read_set(coco_set(tmp_path, lambda v: v["annotations"][0]["segmentation"].update(counts=[4800])))
-    assert [len(image.objects()) for image in labelled] == [0, 1, 0] and labelled.describe() == ""
+    found = []
+    for image in labelled:
+        with labelled.skipping(image):
+            found.append(len(image.objects()))
+    assert found == [0, 1, 0] and labelled.describe() == "left out annotations without a pixel: 1"
+
+
+@pytest.mark.parametrize("area", [10**400, float("nan"), float("inf"), -1, 0, "9", None])
+def test_an_area_that_is_none(tmp_path, area):
+    """The pixels count where a file states no area that arrays can hold: 40 × 40."""
+    image = next(iter(read_set(coco_set(tmp_path, lambda v: v["annotations"][0].update(area=area)))))
+    assert image.objects()[0].area == image.objects()[0].mask().sum()
 
 
 def palette(path: Path, indices: np.ndarray, mode: str = "P") -> None:
@@ -254,6 +277,16 @@ def test_voc(tmp_path):
     assert len(read_set(tmp_path, split="val")) == 1
 
 
+def test_void_alone(tmp_path):
+    """Void is void in VOC's layout, in a palette and in grey. Kills: a grey 255 of VOC's is an object."""
+    image, (square, _) = scene()
+    (tmp_path / "JPEGImages").mkdir()
+    for mode in ("P", "L"):
+        Image.fromarray(image).save(tmp_path / "JPEGImages" / f"{mode}.jpg")
+        palette(tmp_path / "SegmentationObject" / f"{mode}.png", 255 * square, mode)
+    assert [(len(image.objects()), len(image.regions())) for image in read_set(tmp_path)] == [(0, 1), (0, 1)]
+
+
 def test_davis(tmp_path):
     """Sequences; grey masks of DAVIS 2016. Kills: a grey 255 is void."""
     image, (square, disc) = scene()
@@ -270,7 +303,16 @@ def test_davis(tmp_path):
     assert [image.path.parent.name for image in images] == ["bear", "bear", "cows"] and images[2].read().any()
     (tmp_path / "ImageSets" / "2017").mkdir(parents=True)
     (tmp_path / "ImageSets" / "2017" / "val.txt").write_text("cows\n")
+    assert read_set(tmp_path).describe() == "left out frames without a mask: 1"
     assert len(read_set(tmp_path, split="val")) == 1
+    (tmp_path / "ImageSets" / "2017" / "val.txt").write_text("cows\nsheep\n")
+    assert read_set(tmp_path, split="val").left_out["sequences without a mask"] == "1 (sheep)"
+    (tmp_path / "ImageSets" / "2017" / "val.txt").write_text("sheep\n")
+    with pytest.raises(InputError, match="of the sequences in the split val"):
+        read_set(tmp_path, split="val")
+    (tmp_path / "ImageSets" / "2017" / "val.txt").write_bytes(b"\xff")
+    with pytest.raises(InputError, match="expected a list of names in UTF-8"):
+        read_set(tmp_path, split="val")
 
 
 def test_masks_and_records(tmp_path, folder):

@@ -166,7 +166,8 @@ def test_bad_input_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"expected the beginning of a job's name \(a, b\), got 'x'"):
         suite(jobs, tmp_path / "out", only=["x"])
     (tmp_path / "out").mkdir()
-    for text in ("{", "[]", '{"jobs": [1]}', '{"jobs": {"a": {}}}'):
+    half = '{"jobs": {"a": {"command": "minisam transfer a", "tables": []}}}'  # without what it was made from
+    for text in ("{", "[]", '{"jobs": [1]}', '{"jobs": {"a": {}}}', half):
         (tmp_path / "out" / "suite.json").write_text(text)
         with pytest.raises(InputError, match="expected a report of minisam transfer suite"):
             suite(jobs, tmp_path / "out")

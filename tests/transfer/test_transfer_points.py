@@ -300,3 +300,20 @@ def test_pictures_of_one_name_are_two(tmp_path):
         sa1b_folder(tmp_path / name, 1)
     cases = list(folder_cases(tmp_path, None))
     assert [case.name for case in cases] == ["a/images/0.jpg", "b/images/0.jpg"]
+
+
+def test_a_bad_image_does_not_end_a_batch(tmp_path):
+    """It is named in the report, and the others are measured; nobody has to find a crowd."""
+    sa1b_folder(tmp_path)
+    records = sorted((tmp_path / "annotations").glob("*.json"))
+    values = json.loads(records[-1].read_text())
+    values["annotations"].append(values["annotations"][0] | {"iscrowd": 1})
+    records[-1].write_text(json.dumps(values))
+    whole = [len(case.masks) for case in folder_cases(tmp_path, None)]
+    assert whole[-1] == len(values["annotations"]) - 1
+    records[0].write_text("{")
+    left_out: dict[str, str] = {}
+    assert [len(case.masks) for case in folder_cases(tmp_path, None, left_out=left_out)] == whole[1:]
+    assert len(left_out) == 1 and "expected a JSON file in SA-1B's schema" in points.why(left_out)
+    with pytest.raises(InputError, match="expected a JSON file in SA-1B's schema"):
+        list(folder_cases(tmp_path, None))

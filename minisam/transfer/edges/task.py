@@ -92,10 +92,11 @@ def evaluate(
     Raises
     ------
     InputError
-        If there is no picture, or one cannot be read.
+        If there is no picture that can be read; one that cannot be is in ``left_out``, with the reason.
     """
     from minisam.console import progress
     from minisam.transfer.edges.scores import count_matches, summarise
+    from minisam.transfer.points import why
 
     pictures = list(pictures)
     if not pictures:
@@ -103,10 +104,18 @@ def evaluate(
     chosen = methods(predictor, baselines)
     counts: dict[str, list[np.ndarray]] = defaultdict(list)
     seconds = {method: [0.0, 0.0] for method in chosen}
-    annotators = 0
+    annotators, read_count = 0, 0
+    left_out: dict[str, str] = {}
     with progress(total=len(pictures), unit="image", desc="transfer edges") as bar:
-        for read in pictures:
-            picture = read()
+        for number, read in enumerate(pictures):
+            bar.update()
+            try:
+                picture = read()
+            except InputError as error:
+                paths = (str(part) for part in getattr(read, "args", ()) if isinstance(part, Path))
+                left_out[next(paths, f"image {number}")] = str(error)
+                continue
+            read_count += 1
             annotators += len(picture.drawn)
             for method, detect in chosen.items():
                 start = time.perf_counter()
@@ -115,8 +124,10 @@ def evaluate(
                 counts[method].append(count_matches(levels, picture.drawn))
                 spent = between - start, time.perf_counter() - between
                 seconds[method] = [whole + part for whole, part in zip(seconds[method], spent)]
-            bar.update()
-    report: dict[str, Any] = {"set": name, "pictures": len(pictures), "annotators": annotators, "methods": {}}
+    if not read_count:
+        raise InputError(f"expected at least one picture that can be read, got none{why(left_out)}")
+    report: dict[str, Any] = {"set": name, "pictures": read_count, "annotators": annotators, "methods": {}}
+    report["left_out"] = left_out
     for method, every in counts.items():
         scores = {key: None if np.isnan(value) else value for key, value in summarise(every)._asdict().items()}
         times = dict(zip(("edges", "matching"), seconds[method]))
@@ -132,6 +143,7 @@ def table(report: dict[str, Any]) -> Table:
         times = [figures["seconds"][key] / report["pictures"] for key in ("edges", "matching")]
         rows.append([method, *(figures[key] for key in ("ods", "ois", "ap", "r50")), *times])
     notes = [f"{report['pictures']} images, {report['annotators']} annotators' drawings."]
+    notes += [f"Left out {what}: {reason}" for what, reason in report.get("left_out", {}).items()]
     return Table(f"Edges, {report['set']}", columns, rows, notes)
 
 
@@ -139,12 +151,11 @@ def main(options: argparse.Namespace) -> int:
     """``minisam transfer edges``."""
     need("transfer", "scipy", *(("skimage", "cv2") if options.baselines else ()))
     from minisam.console import load_model
-    from minisam.files.atomic import atomic, check_output
+    from minisam.files.atomic import atomic, check_outputs
     from minisam.predictor import SamPredictor
     from minisam.transfer.edges import bsds, hed
 
-    if options.json is not None:
-        check_output(options.json)
+    check_outputs([options.json], options.checkpoint)
     if (options.folder is None) == (options.world is None):
         raise InputError("expected either a folder of images with edges or --world, got both or neither")
     pictures: Iterable[Callable[[], Picture]]

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import argparse
 import json
+from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from scipy.io import savemat
 from torch.nn import functional
 
 from minisam.predictor import SamPredictor
 from minisam.sam import build
 from minisam.transfer.edges import baselines, hed, speed, task
-from minisam.transfer.edges.bsds import world
+from minisam.transfer.edges.bsds import find, world
 from minisam.transfer.edges.scores import Scores
 from minisam.transfer.report import markdown
 from minisam_kernels import InputError
@@ -156,6 +159,25 @@ def test_bad_options(small, tmp_path):
             run(*words)
     with pytest.raises(InputError, match="at least one picture"):
         task.evaluate(small, [])
+
+
+def test_a_bad_picture_does_not_end_the_batch(small, tmp_path):
+    """Damaged, missing, of another size: named with the reason, and not among the pictures."""
+    (tmp_path / "images" / "test").mkdir(parents=True)
+    (tmp_path / "groundTruth" / "test").mkdir(parents=True)
+    drawn = np.empty((1, 1), object)
+    drawn[0, 0] = {"Boundaries": np.eye(48, 56, dtype=np.uint8)}
+    for name in ("damaged", "good", "missing", "small"):
+        if name != "missing":
+            Image.fromarray(disc()[: 20 if name == "small" else None]).save(tmp_path / f"images/test/{name}.jpg")
+        savemat(tmp_path / f"groundTruth/test/{name}.mat", {"groundTruth": drawn})
+    (tmp_path / "groundTruth" / "test" / "damaged.mat").write_bytes(b"MATLAB 5.0" * 20)
+    report = task.evaluate(small, find(tmp_path))
+    assert report["pictures"] == report["annotators"] == 1 and len(report["methods"]["small"]["counts"]) == 1
+    assert [Path(where).stem for where in report["left_out"]] == ["damaged", "missing", "small"]
+    assert markdown(task.table(report)).count("Left out") == 3
+    with pytest.raises(InputError, match=r"at least one picture that can be read, got none .left out .*damaged"):
+        task.evaluate(small, find(tmp_path, limit=1))
 
 
 def test_jobs(tmp_path, monkeypatch):
