@@ -367,9 +367,9 @@ def test_any_json(tmp_path, values, edits):
 
 
 def test_one_function_uses_pycocotools():
-    """It reads run lengths unchecked: those are ours. Polygons it fills, from checked numbers, as COCO's figures need."""
+    """It reads run lengths unchecked; ours does not. It fills polygons, from checked numbers, as COCO's figures need."""
     root = Path(records.__file__).parents[1]
     files = [*root.rglob("*.py"), *(root.parent / "kernels" / "minisam_kernels").rglob("*.py")]
     assert len(files) > 100
-    using = [path.name for path in files if re.search(r"(import|from|\") ?pycocotools", path.read_text(encoding="utf-8"))]
-    assert using == ["labelled.py"]
+    pattern = re.compile(r"(import|from|\") ?pycocotools")
+    assert [path.name for path in files if pattern.search(path.read_text(encoding="utf-8"))] == ["labelled.py"]
