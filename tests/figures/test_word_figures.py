@@ -64,7 +64,8 @@ def predictor(clip: Clip) -> TextPredictor:
     rng, size = np.random.default_rng(0), SMALL.prompt_embed_dim
     state["prompt_encoder.text_projection.weight"] = rng.normal(size=(size, clip.config.embed_dim)).astype(np.float32)
     state["prompt_encoder.text_projection.bias"] = rng.normal(size=size).astype(np.float32)
-    state["text_shift"] = (0.1 * rng.normal(size=clip.config.embed_dim)).astype(np.float32)
+    state["text_prior.weight"] = np.eye(clip.config.embed_dim, dtype=np.float32)
+    state["text_prior.bias"] = (0.1 * rng.normal(size=clip.config.embed_dim)).astype(np.float32)
     return TextPredictor(Sam(SMALL, state), clip)
 
 

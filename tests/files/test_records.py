@@ -367,7 +367,7 @@ def test_any_json(tmp_path, values, edits):
 
 
 def test_one_function_uses_pycocotools():
-    """It reads run lengths unchecked; ours does not. It fills polygons, from checked numbers, as COCO's figures need."""
+    """It reads run lengths unchecked; ours does not. It fills polygons, from checked numbers."""
     root = Path(records.__file__).parents[1]
     files = [*root.rglob("*.py"), *(root.parent / "kernels" / "minisam_kernels").rglob("*.py")]
     assert len(files) > 100
