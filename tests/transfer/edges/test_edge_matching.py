@@ -105,7 +105,7 @@ def test_equal_to_bsds_program_on_pictures_of_40():
         matched, matched_drawn, _, _ = program.correspond_pixels(detected, drawn, max_dist=share)
         assert (matched > 0).sum() == (matched_drawn > 0).sum() <= found[-1]
         expected.append((matched > 0).sum())
-    assert sum(found) - sum(expected) <= 0.001 * sum(expected)
+    assert sum(found) - sum(expected) <= 0.003 * sum(expected)
 
 
 @given(seeds, st.sampled_from(LAYOUTS))

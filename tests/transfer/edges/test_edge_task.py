@@ -198,4 +198,6 @@ def test_speed_compares_equal_results(capsys, monkeypatch):
     monkeypatch.setattr("sys.argv", ["speed", "--pictures", "1", "--thresholds", "3"])
     assert speed.main() == 0
     ours, theirs = (line.split("|")[2:6] for line in capsys.readouterr().out.splitlines()[4:6])
-    np.testing.assert_allclose(np.array(ours, float), np.array(theirs, float), atol=0.03)  # theirs draws at random: a pair less moves a score by .005
+    np.testing.assert_allclose(
+        np.array(ours, float), np.array(theirs, float), atol=0.03
+    )  # theirs draws at random: a pair less moves a score by .005
