@@ -47,11 +47,6 @@ MUTANTS = {
         "one.annotated[:, 0]",
     ),
     "the smallest object": ("minisam/figures/metric_and_truth.py", "n = max(found", "n = min(found"),
-    "masks that are not cut alike": (
-        "minisam/figures/metric_and_truth.py",
-        "annotated[:, *window], cut",
-        "annotated[:, :side, :side], cut",
-    ),
     "rivals exchanged": (
         "minisam/figures/blind_rater.py",
         "mask_text(one.masks[kind])",
