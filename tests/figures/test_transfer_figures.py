@@ -165,8 +165,7 @@ def report() -> dict[str, Any]:
 
 
 def test_examples_are_what_the_models_answer(models: Path) -> None:
-    """Live again, object by object. Kills: another object's annotation, the smallest object, masks that are not cut
-    alike."""
+    """Live again, object by object. Kills: another object's annotation, the smallest object."""
     several = metric_and_truth.examples(2, models)
     predictors = {
         kind: minisam.SamPredictor(minisam.load(specialist.model_path(kind, 0, models)))
