@@ -74,12 +74,16 @@ def embed_crops(scenes: TextScenes, clip: Any, count: int, seed: int) -> dict[st
     return table | {"prior": fit_prior(clip.embed_text(list(texts))[of_text], means[of_mask])}
 
 
-def fit_prior(texts: np.ndarray, crops: np.ndarray) -> np.ndarray:
-    """The affine map from texts to crops that are described by them, (N, E) both, by least squares → (E + 1, E).
+def fit_prior(texts: np.ndarray, crops: np.ndarray, ridge: float = 1.0) -> np.ndarray:
+    """The affine map from texts to crops that are described by them, (N, E) both, by ridge regression → (E + 1, E).
 
     What leads from texts to images in CLIP's space is DALL·E 2's prior (Ramesh et al. 2022); this is the simplest one.
+    The ridge matters: texts fill a part of the space alone, and without it weights of thousands do not fit float16.
     """
-    return np.linalg.lstsq(np.pad(texts, ((0, 0), (0, 1)), constant_values=1), crops, rcond=None)[0].astype(np.float32)
+    text, image = texts.mean(0, dtype=np.float64), crops.mean(0, dtype=np.float64)
+    away = texts - text
+    weight = np.linalg.solve(away.T @ away + ridge * np.eye(texts.shape[1]), away.T @ (crops - image))
+    return np.concatenate([weight, (image - text @ weight)[None]]).astype(np.float32)
 
 
 def _reduced(mask: np.ndarray, side: int) -> np.ndarray:

@@ -16,6 +16,7 @@ from minisam.sam import build
 from minisam.training import text_data, text_prompts
 from minisam.training.rounds import grade
 from minisam.training.settings import Settings, TextSettings
+from minisam.training.text_data import fit_prior
 from minisam.training.text_prompts import OneTap, text_loss
 from minisam.training.text_scenes import TextScenes
 from minisam.world import HELD_OUT, render
@@ -41,6 +42,7 @@ MUTANTS = {
         "os.truncate(self.folder / name, os.path.getsize(self.folder / name)) or (len(self)",
     ),
     "scenes that are held out": ("minisam/training/text_scenes.py", "integers(HELD_OUT)", "integers(HELD_OUT, 2**31)"),
+    "a prior without a ridge": ("minisam/training/text_data.py", "ridge: float = 1.0", "ridge: float = 0.0"),
     "the old projection": (
         "minisam/training/text_prompts.py",
         'if notes["towers"] != self.stream.towers:',
@@ -95,6 +97,20 @@ def test_the_closest_pair_of_mask_and_right_answer_learns() -> None:
     (gradient,) = torch.autograd.grad(loss, low_res)
     assert torch.equal(gradient.abs().sum((2, 3)) > 0, learning > 0)
     assert 0 <= float(figures["iou"]) <= float(figures["oracle"]) <= 1
+
+
+def test_the_prior_is_an_affine_map_that_float16_can_hold() -> None:
+    """It finds the map on the directions that texts have, and nothing large on the others.
+
+    Kills: a prior without a ridge.
+    """
+    rng = np.random.default_rng(0)
+    basis, weight, bias = rng.standard_normal((3, 8)), rng.standard_normal((8, 8)), rng.standard_normal(8)
+    texts = (rng.standard_normal((5000, 3)) @ basis + 1).astype(np.float32)
+    texts += 1e-6 * rng.standard_normal(texts.shape).astype(np.float32)
+    crops = texts @ weight + bias + 0.1 * rng.standard_normal(texts.shape)
+    prior = fit_prior(texts, crops.astype(np.float32)).astype(np.float16).astype(float)
+    assert np.abs(texts @ prior[:-1] + prior[-1] - (texts @ weight + bias)).max() < 0.05 and np.abs(prior).max() < 10
 
 
 @pytest.fixture(scope="module")
