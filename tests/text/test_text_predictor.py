@@ -173,3 +173,22 @@ def test_refusals(sam: Sam, tuned: Sam) -> None:
     sizes = (np.zeros((1, 8, 8, 16), np.float32), (64, 64))
     message = refusal(sam.decode, *sizes, None, None, None, None, True, False, np.ones((1, E), np.float32))
     assert "tuned for text" in message
+
+
+def test_the_shipped_weights_belong_together_and_know_the_sky() -> None:
+    """Towers, tiny and tuned heads fit; in a held-out scene words find what they denote."""
+    pytest.importorskip("torch")
+    from minisam.checkpoints.loading import load
+    from minisam.checkpoints.safetensors_file import read_safetensors
+    from minisam.text.predictor import TEXT_WEIGHTS
+    from minisam.training.text_data import weights_of
+    from minisam.world import HELD_OUT, render
+
+    predictor = TextPredictor(with_text(load("tiny")))
+    assert read_safetensors(TEXT_WEIGHTS)[1]["towers"] == weights_of(predictor.clip)
+    scene = render(HELD_OUT + 19)
+    predictor.set_image(scene.image)
+    masks, confidence, _ = predictor.predict_text("a blue sky")
+    (sky,) = (mask.segmentation for mask in scene.masks if mask.name == "sky")
+    mask = masks[confidence.argmax()]
+    assert (mask & sky).sum() > 0.8 * (mask | sky).sum()
