@@ -25,7 +25,7 @@ from minisam.console import (
     progress,
     trained,
 )
-from minisam.files.atomic import atomic, check_output
+from minisam.files.atomic import check_output, write_text
 from minisam_kernels.runtime.errors import InputError
 
 PARTS = ("encode", "prompts", "everything", "starts")
@@ -98,11 +98,9 @@ def run(options: argparse.Namespace) -> int:
     print(report.text(figures))
     text = json.dumps(figures, indent=1, ensure_ascii=False) + "\n"
     if options.json is not None:
-        with atomic(options.json) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+        write_text(options.json, text)
     if options.report is not None:
-        with atomic(folder / f"{figures['model']['name']}.json") as temporary:
-            temporary.write_text(text, encoding="utf-8")
+        write_text(folder / f"{figures['model']['name']}.json", text)
         return _write_page(folder)
     return 0
 
@@ -113,8 +111,7 @@ def _write_page(folder: Path) -> int:
 
     models = report.read_folder(folder)
     images = [plots.draw(figures, folder) for figures in models]
-    with atomic(folder / "README.md") as temporary:
-        temporary.write_text(report.page(models, images), encoding="utf-8")
+    write_text(folder / "README.md", report.page(models, images))
     return 0
 
 
@@ -191,8 +188,7 @@ def _run_on_device(options: argparse.Namespace) -> int:
             text = json.dumps(about | {"cut_short": cut_short} | rows, indent=1, ensure_ascii=False) + "\n"
             for path in (options.json, folder and folder / f"{sam.config.name}.json"):
                 if path is not None:
-                    with atomic(path) as temporary:
-                        temporary.write_text(text, encoding="utf-8")
+                    write_text(path, text)
 
         with progress(desc="bench") as bar:
             tell = (lambda words: print(words, file=sys.stderr, flush=True)) if bar.disable else bar.set_description_str
@@ -201,8 +197,7 @@ def _run_on_device(options: argparse.Namespace) -> int:
         print(device_report.text(about | {"cut_short": False} | rows))
     if folder is not None:
         page = device_report.page(device_report.read_folder(folder))
-        with atomic(folder / "README.md") as temporary:
-            temporary.write_text(page, encoding="utf-8")
+        write_text(folder / "README.md", page)
     return 0
 
 

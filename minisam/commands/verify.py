@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from minisam.console import add_depth, add_model, load_or_build_model, need, planned_config, trained
-from minisam.files.atomic import atomic, check_output
+from minisam.files.atomic import check_output, write_text
 from minisam_kernels.runtime.errors import InputError
 
 
@@ -88,8 +88,7 @@ def run(options: argparse.Namespace) -> int:
         outputs[folder / f"{sam.config.name}-{options.dtype}.json"] = text
     for path, content in outputs.items():
         if path is not None:
-            with atomic(path) as temporary:
-                temporary.write_text(content, encoding="utf-8")
+            write_text(path, content)
     if options.report is not None:
         _write_page(folder)
     return 0 if all(line.passed for line in lines) else 1
@@ -100,8 +99,7 @@ def _write_page(folder: Path) -> int:
     from minisam.verify import page as parity
 
     page = parity.page(parity.read_folder(folder))
-    with atomic(folder / "README.md") as temporary:
-        temporary.write_text(page, encoding="utf-8")
+    write_text(folder / "README.md", page)
     return 0
 
 

@@ -28,7 +28,7 @@ import numpy as np
 import torch
 
 from minisam.console import exit_code
-from minisam.files.atomic import atomic
+from minisam.files.atomic import write_text
 from minisam.reports.environment import commit, environment
 from minisam.training.data import Pictures
 from minisam.training.loop import Trainer
@@ -246,10 +246,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for run in in_processes(missing, options.processes):
         report["runs"].append(run)
         report["runs"].sort(key=lambda run: (order[run["group"], run["name"]], run["seed"]))
-        with atomic(options.output) as temporary:
-            temporary.write_text(json.dumps(report).replace('{"group"', '\n{"group"') + "\n", encoding="utf-8")
-        with atomic(options.output.with_suffix(".md")) as temporary:
-            temporary.write_text(page(report), encoding="utf-8")
+        write_text(options.output, json.dumps(report).replace('{"group"', '\n{"group"') + "\n")
+        write_text(options.output.with_suffix(".md"), page(report))
         print(f"{run['group']}, {run['name']}, seed {run['seed']}: {run['found']}", flush=True)
     print(page(report))
 

@@ -28,7 +28,7 @@ import numpy as np
 import torch
 
 from minisam.console import exit_code
-from minisam.files.atomic import atomic
+from minisam.files.atomic import write_text
 from minisam.reports.environment import commit
 from minisam.training.data import Pictures, smallest_mask
 from minisam.training.log import read_log
@@ -135,8 +135,7 @@ def main() -> None:
     torch.set_num_threads(1)
     runs = [run for seed in SEEDS for run in train(seed, options.steps, options.points)]
     report = {"domain": DOMAIN, "commit": commit(), "torch": torch.__version__, "runs": runs}
-    with atomic(options.output) as temporary:
-        temporary.write_text(json.dumps(report).replace('{"settings"', '\n{"settings"') + "\n", encoding="utf-8")
+    write_text(options.output, json.dumps(report).replace('{"settings"', '\n{"settings"') + "\n")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from minisam.files.atomic import atomic, writing
+from minisam.files.atomic import atomic, write_text, writing
 from minisam_kernels import InputError
 
 SAY_EVERY = 10.0  # seconds between two lines where there is no terminal for a bar
@@ -43,8 +43,7 @@ def cut_log(folder: Path, step: int) -> None:
     """Forget what was logged after ``step``: a training that goes on from there writes it again."""
     if (folder / "log.jsonl").is_file():
         kept = [entry for entry in read_log(folder) if entry["step"] <= step]
-        with atomic(folder / "log.jsonl") as temporary:
-            temporary.write_text("".join(json.dumps(entry) + "\n" for entry in kept), encoding="utf-8")
+        write_text(folder / "log.jsonl", "".join(json.dumps(entry) + "\n" for entry in kept))
 
 
 def plot(folder: str | Path) -> Path:

@@ -24,7 +24,7 @@ from typing import Any
 
 from minisam.checkpoints.loading import WEIGHTS, load
 from minisam.console import exit_code
-from minisam.files.atomic import atomic
+from minisam.files.atomic import write_text
 from minisam.predictor import SamPredictor
 from minisam.reports.environment import commit, environment
 from minisam.transfer import calibration, gallery
@@ -128,12 +128,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.measure or options.held_out or options.world:
         options.report.parent.mkdir(parents=True, exist_ok=True)
         measured = measure(options)
-        with atomic(options.report) as temporary:
-            temporary.write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
+        write_text(options.report, json.dumps(measured, indent=1) + "\n")
     report = json.loads(options.report.read_text(encoding="utf-8"))
     text = insert(options.card.read_text(encoding="utf-8"), tables(report))
-    with atomic(options.card) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_text(options.card, text)
 
 
 if __name__ == "__main__":

@@ -310,7 +310,7 @@ def add(parsers: Any) -> None:
 def main(options: argparse.Namespace) -> int:
     """``minisam transfer clicks``."""
     from minisam.console import load_model, need
-    from minisam.files.atomic import atomic, check_outputs
+    from minisam.files.atomic import check_outputs, write_text
     from minisam.predictor import SamPredictor
     from minisam.transfer.click_net import ClickNet, ClickPredictor
     from minisam.transfer.report import markdown
@@ -325,7 +325,6 @@ def main(options: argparse.Namespace) -> int:
     limits = {"limit": options.limit, "every": options.every, "side": options.side, "objects": options.objects}
     report = evaluate(models, options.folder, world=options.world or 0, **limits)
     if options.json is not None:
-        with atomic(options.json) as temporary:
-            temporary.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        write_text(options.json, json.dumps(report, indent=1) + "\n")
     print(markdown(table(report)))
     return 0

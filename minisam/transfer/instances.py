@@ -27,7 +27,7 @@ import numpy as np
 
 from minisam.console import add_model, load_model, need, progress
 from minisam.transfer.proposals import add_data
-from minisam.transfer.report import Job, Table
+from minisam.transfer.report import Job, Table, markdown
 from minisam_kernels import InputError
 
 if TYPE_CHECKING:
@@ -249,6 +249,7 @@ def tables(reports: dict[str, dict[str, Any]]) -> list[Table]:
         for step, name in STEPS.items():
             rows.append([f"{label}, {name}", *(report["figures"][step][key] for key in keys)])
     notes = [f"{n}: {r['images']} images, {r['objects']} objects, {r['boxes']} boxes" for n, r in reports.items()]
+    notes += [f"{n}: left out {what}: {why}" for n, r in reports.items() for what, why in r["left_out"].items()]
     return [Table("Masks of boxes: average precision", ["", *(k.replace("_", ", ") for k in keys)], rows, notes)]
 
 
@@ -257,20 +258,6 @@ def shown(report: dict[str, Any]) -> list[str]:
     figures = report["figures"]["single"]
     most = [key for key in figures if "_" not in key][-1]
     return [key for key in figures if key.startswith(("AP", most))]
-
-
-def table(report: dict[str, Any]) -> str:
-    """Write one report for people."""
-    counts = f"{report['images']} images, {report['objects']} objects, {report['boxes']} boxes"
-    lines = [
-        f"{report['set']}: {counts}, model {report['model']}",
-        f"{'':14}" + "".join(f"{n:>27}" for n in STEPS.values()),
-    ]
-    for key in shown(report):
-        values = [report["figures"][step][key] for step in STEPS]
-        lines.append(f"{key:14}" + "".join(f"{'–' if v is None else f'{v:.3f}':>27}" for v in values))
-    lines += [f"left out {what}: {why}" for what, why in report["left_out"].items()]
-    return "\n".join(lines)
 
 
 def add(parsers: Any) -> None:
@@ -293,7 +280,7 @@ def add(parsers: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """``minisam transfer instances``."""
-    from minisam.files.atomic import atomic, check_outputs
+    from minisam.files.atomic import check_outputs, write_text
     from minisam.predictor import SamPredictor
     from minisam.transfer.sets import read_set
 
@@ -306,9 +293,8 @@ def run(options: argparse.Namespace) -> int:
     results = report.pop("results")
     for path, text in ((options.json, json.dumps(report, indent=1)), (options.results, json.dumps(results))):
         if path is not None:
-            with atomic(path) as temporary:
-                temporary.write_text(f"{text}\n", encoding="utf-8")
-    print(table(report))
+            write_text(path, f"{text}\n")
+    print(*map(markdown, tables({f"{report['model']}, {report['set']}": report})), sep="\n\n")
     return 0
 
 

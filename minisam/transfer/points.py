@@ -233,7 +233,7 @@ def table(report: dict[str, Any]) -> str:
 def main(options: argparse.Namespace) -> int:
     """``minisam transfer points``."""
     from minisam.console import load_model
-    from minisam.files.atomic import atomic, check_outputs
+    from minisam.files.atomic import check_outputs, write_text
     from minisam.predictor import SamPredictor
 
     check_outputs([options.json, options.plot, options.worst], options.checkpoint)
@@ -244,8 +244,7 @@ def main(options: argparse.Namespace) -> int:
     model, baselines, world = SamPredictor(load_model(options)), not options.no_baselines, options.world or 0
     report = evaluate(model, options.folder, options.limit, baselines, options.clicks, world, options.every)
     if options.json is not None:
-        with atomic(options.json) as temporary:
-            temporary.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        write_text(options.json, json.dumps(report, indent=1) + "\n")
     if options.plot is not None:
         draw(report, options.plot)
     if options.worst is not None:

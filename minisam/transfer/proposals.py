@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minisam.console import add_model, load_model, positive, progress
-from minisam.transfer.report import Job, Table
+from minisam.transfer.report import Job, Table, markdown
 from minisam.transfer.stored_models import GROUPS, MODELS
 from minisam_kernels import InputError
 
@@ -161,29 +161,13 @@ def tables(reports: dict[str, dict[str, Any]]) -> list[Table]:
         f"{r['grid']} × {r['grid']} points, {r['images_per_minute']:.1f} images per minute"
         for label, r in reports.items()
     ]
+    notes += [f"{label}: left out {what}: {why}" for label, r in reports.items() for what, why in r["left_out"].items()]
     return [Table(f"Average recall; by size and group at {LIMITS[-1]}", columns, rows, notes)]
 
 
 def name(part: str) -> str:
     """A subset's name for people."""
     return {"r": "rare", "c": "common", "f": "frequent"}.get(part, part)
-
-
-def table(report: dict[str, Any]) -> str:
-    """Write one report for people."""
-    lines = [
-        f"{report['set']}: {report['images']} images, {report['objects']} objects, model {report['model']}",
-        f"{report['grid']} × {report['grid']} points, NMS {report['nms']:g}: {report['masks_per_image']:.0f} masks per "
-        f"image; {report['images_per_minute']:.1f} images per minute",
-    ]
-    figures = report["figures"]
-    limits = [key for key in figures if "_" not in key]
-    lines.append(f"{'objects':10}" + "".join(f"{limit:>9}" for limit in limits))
-    for part in ["", *(key.partition("_")[2] for key in figures if key.startswith(f"{limits[-1]}_"))]:
-        values = [figures[f"{limit}_{part}" if part else limit] for limit in limits]
-        lines.append(f"{name(part) or 'all':10}" + "".join(f"{'–' if v is None else f'{v:.3f}':>9}" for v in values))
-    lines += [f"left out {what}: {why}" for what, why in report["left_out"].items()]
-    return "\n".join(lines)
 
 
 # ------------------------------------------------------------------------------------------------------------ command
@@ -221,6 +205,7 @@ def add_data(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """``minisam transfer proposals``."""
+    from minisam.files.atomic import check_outputs, write_text
     from minisam.transfer.sets import read_set
 
     if (options.data is None) == (options.world is None):
@@ -230,21 +215,11 @@ def run(options: argparse.Namespace) -> int:
     labelled = None
     if options.data is not None:
         labelled = read_set(options.data, options.images, options.split, options.limit, options.every)
-    return finish(
-        options, lambda: evaluate(load_model(options), labelled, options.world or 0, None, options.grid, options.nms)
-    )
-
-
-def finish(options: argparse.Namespace, measure: Callable[[], dict[str, Any]]) -> int:
-    """Measure, write the JSON that was asked for, print the table."""
-    from minisam.files.atomic import atomic, check_outputs
-
     check_outputs([options.json], options.data, options.checkpoint)
-    report = measure()
+    report = evaluate(load_model(options), labelled, options.world or 0, None, options.grid, options.nms)
     if options.json is not None:
-        with atomic(options.json) as temporary:
-            temporary.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    print(table(report))
+        write_text(options.json, json.dumps(report, indent=1) + "\n")
+    print(*map(markdown, tables({f"{report['model']}, {report['set']}": report})), sep="\n\n")
     return 0
 
 
@@ -278,4 +253,4 @@ def _real(folder: Path) -> list[Table]:
     from minisam.checkpoints.loading import load
     from minisam.transfer.sets import read_set
 
-    return tables({f"tiny, {folder.name}": evaluate(load("tiny"), read_set(folder, limit=4), grid=32)})
+    return tables({f"tiny (has seen), {folder.name}": evaluate(load("tiny"), read_set(folder, limit=4), grid=32)})

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from minisam.reports import tables
+
 
 @dataclass(frozen=True)
 class Table:
@@ -39,9 +41,8 @@ class Job:
 
 def markdown(table: Table) -> str:
     """Write a table as Markdown, numbers with three digits."""
-    head = ["| " + " | ".join(table.columns) + " |", "|" + " --- |" * len(table.columns)]
-    rows = ["| " + " | ".join(_cell(value) for value in row) + " |" for row in table.rows]
-    return "\n".join([f"**{table.title}**", "", *head, *rows, *(line for note in table.notes for line in ("", note))])
+    rows = [table.columns, *([_cell(value) for value in row] for row in table.rows)]
+    return "\n\n".join([f"**{table.title}**", tables.markdown(rows), *table.notes])
 
 
 def _cell(value: Any) -> str:

@@ -276,7 +276,7 @@ def add(parsers: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """``minisam transfer text``."""
-    from minisam.files.atomic import atomic, check_output
+    from minisam.files.atomic import check_output, write_text
     from minisam.transfer import text_instances
 
     if options.json is not None:
@@ -287,7 +287,6 @@ def run(options: argparse.Namespace) -> int:
     else:
         report = report_words(options.scenes, first, options.weights, options.least)
     if options.json is not None:
-        with atomic(options.json) as temporary:
-            temporary.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        write_text(options.json, json.dumps(report, indent=1) + "\n")
     print("\n\n".join(markdown(table) for table in (text_instances.tables if options.all else tables)(report)))
     return 0

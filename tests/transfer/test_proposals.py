@@ -84,10 +84,10 @@ def test_recall(made_up, folder):
     assert report["figures"]["AR@1"] == pytest.approx(1 / 3) and report["figures"]["AR@2"] == 1
     assert (report["images"], report["objects"], report["masks_per_image"]) == (2, 3, 3)
     assert report["figures"]["AR@2_large"] is None and report["figures"]["AR@2_small"] == 1
-    text = proposals.table(report)
-    assert "all           0.333    1.000" in text and "large" in text and "8 × 8 points" in text
     report["figures"] |= {"AR@10": 0.5, "AR@100": 0.5, "AR@1000": 0.5, "AR@1000_r": 0.25}
+    report["left_out"] = {"b.png": "damaged"}
     (table,) = proposals.tables({"made up": report})
+    assert "8 × 8 points" in table.notes[0] and table.notes[1:] == ["made up: left out b.png: damaged"]
     assert table.columns == ["", "AR@10", "AR@100", "AR@1000", "rare"] and table.rows[0][-1] == 0.25
 
 

@@ -151,7 +151,7 @@ def main(options: argparse.Namespace) -> int:
     """``minisam transfer edges``."""
     need("transfer", "scipy", *(("skimage", "cv2") if options.baselines else ()))
     from minisam.console import load_model
-    from minisam.files.atomic import atomic, check_outputs
+    from minisam.files.atomic import check_outputs, write_text
     from minisam.predictor import SamPredictor
     from minisam.transfer.edges import bsds, hed
 
@@ -169,8 +169,7 @@ def main(options: argparse.Namespace) -> int:
         name = Path(options.folder).resolve().name
     report = evaluate(predictor, pictures, options.baselines, name)
     if options.json is not None:
-        with atomic(options.json) as temporary:
-            temporary.write_text(json.dumps(report) + "\n", encoding="utf-8")
+        write_text(options.json, json.dumps(report) + "\n")
     print(markdown(table(report)))
     if options.baselines and hed.weights_path() is None:
         print(f"\nHED is left out: its weights are not installed ({hed.INSTALL}).")
