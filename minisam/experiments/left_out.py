@@ -5,7 +5,8 @@
 For each seed a base on real images alone, then from it four trainings on these and the world without one group
 (``GROUPS``), half of the images each. A training lives in FOLDER/NAME, where the same command continues it; when it
 ends, its averaged weights go to the models' folder as float16, with seed, commit, processor seconds and settings in the
-file's header. What is there already is not trained again. ``--processes N`` trains as many at a time, a core each.
+file's header. What is there already is not trained again, and a base that is there is begun from, whatever FOLDER
+holds. ``--processes N`` trains as many at a time, a core each.
 """
 
 from __future__ import annotations
@@ -70,11 +71,10 @@ def settings(run: Run, data: Sequence[str], work: Path, share: float = 1.0) -> C
 
 
 def train(run: Run, models: Path, work: Path, data: Sequence[str], share: float = 1.0) -> str:
-    """Train to the end, from wherever it was stopped, and write its file unless it is a base; return a line."""
+    """Train to the end, from wherever it was stopped, and write its file; return a line."""
     trainer = Trainer(settings(run, data, work, share), work / run.name)
     facts = train_to_end(trainer, dataclasses.asdict(run))
-    if run.group:
-        publish(work / run.name / "weights.safetensors", models / f"{run.name}.safetensors", facts)
+    publish(work / run.name / "weights.safetensors", models / f"{run.name}.safetensors", facts)
     return f"{run.name}: {trainer.settings.steps} steps, {facts['processor_seconds']} processor seconds"
 
 
@@ -107,12 +107,22 @@ def publish(trained: Path, path: Path, facts: dict[str, Any]) -> None:
     write_safetensors(path, {name: array.astype(np.float16) for name, array in arrays.items()}, notes)
 
 
+def lay_out_base(base: Run, models: Path, work: Path) -> bool:
+    """Put a stored base where the trainings that begin from it look for it; whether there is one."""
+    stored, path = models / f"{base.name}.safetensors", work / base.name / "weights.safetensors"
+    if stored.is_file() and not path.is_file():
+        arrays, notes = read_safetensors(stored)
+        make_folder(path.parent)
+        write_safetensors(path, {name: array.astype(np.float32) for name, array in arrays.items()}, notes)
+    return stored.is_file()
+
+
 def chain(kind: str, seed: int, missing: list[Run], options: argparse.Namespace) -> list[str]:
     """Train a seed's base and what is missing after it."""
     torch.set_num_threads(1)
     lines = []
     for run in [Run(kind, "", seed), *missing]:
-        if not run.group and (options.work / run.name / "facts.json").is_file():
+        if not run.group and lay_out_base(run, options.models, options.work):
             continue
         lines.append(train(run, options.models, options.work, options.data, options.share))
         print(lines[-1], flush=True)

@@ -2,8 +2,8 @@
 
     python -m minisam.experiments.specialist benchmarks/transfer/models --work FOLDER
 
-A specialist begins where the models that never see the group begin (``minisam.experiments.left_out``, whose bases must
-lie in FOLDER) and is as large. It is then trained on scenes of that group alone, on whole objects as a second annotator
+A specialist begins where the models that never see the group begin (the bases of ``minisam.experiments.left_out``,
+among the models or in FOLDER) and is as large. It is then trained on scenes of that group alone, on whole objects as a second annotator
 draws them (``minisam.world.annotators``), asked with one noisy box, graded on one mask. A control, ``exact``, differs
 in the masks alone: they are the world's own. So what a specialist owes to the group and what to the annotator's habits
 can be told apart. ``minisam.transfer.specialist`` measures all of them.
@@ -25,7 +25,7 @@ import torch
 from PIL import Image
 
 from minisam.console import exit_code
-from minisam.experiments.left_out import Run, publish, train_to_end
+from minisam.experiments.left_out import Run, lay_out_base, publish, train_to_end
 from minisam.training.data import Pictures, smallest_mask
 from minisam.training.distributed import Processes
 from minisam.training.loop import Trainer
@@ -89,6 +89,7 @@ def boxes_only(trainer: Trainer, style: str) -> None:
 def train(style: str, seed: int, models: Path, work: Path, steps: int = STEPS) -> str:
     """Train one specialist to the end, from wherever it was stopped, and write its file; return a line."""
     name, s = f"specialist-{style}-{seed}", settings(seed, work, steps)
+    lay_out_base(Run("sam", "", seed), models, work)
     trainer = Trainer(s, work / name)
     boxes_only(trainer, style)
     facts = train_to_end(trainer, {"kind": f"specialist, {style}", "group": GROUP, "seed": seed})
@@ -102,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         prog="python -m minisam.experiments.specialist", description=__doc__.split("\n")[0]
     )
     parser.add_argument("models", type=Path, help="where the finished models go")
-    parser.add_argument("--work", type=Path, required=True, help="where the trainings live, and the bases")
+    parser.add_argument("--work", type=Path, required=True, help="where the trainings live")
     parser.add_argument("--seed", action="append", type=int, help=f"only these (default {SEEDS})")
     parser.add_argument("--style", action="append", choices=list(STYLES), help="only these")
     parser.add_argument("--steps", type=int, default=STEPS, help="fewer, for a trial")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -36,6 +37,11 @@ MUTANTS = {
         "minisam/experiments/left_out.py",
         '"data": [Path(name).name for name in s["data"]]',
         '"data": s["data"]',
+    ),
+    "a base trained twice": (
+        "minisam/experiments/left_out.py",
+        "if not run.group and lay_out_base(run, options.models, options.work):",
+        "if False:",
     ),
     "a model trained twice": (
         "minisam/experiments/left_out.py",
@@ -73,7 +79,7 @@ def test_both_kinds_see_the_same_images(tmp_path):
 
 @pytest.mark.slow
 def test_trained_written_and_not_again(tmp_path, monkeypatch, capsys):
-    """Kills: paths of this machine, a model trained twice."""
+    """Kills: paths of this machine, a model trained twice, a base trained twice."""
     photos = sa1b_folder(tmp_path / "photos", 22)
     original, train, trained = left_out.settings, left_out.train, []
 
@@ -91,7 +97,7 @@ def test_trained_written_and_not_again(tmp_path, monkeypatch, capsys):
     main(options)
     names = ["sam-base-1", "sam-above-1", "clicks-base-1", "clicks-above-1"]
     assert trained == names and "sam-above-1: 1 steps" in capsys.readouterr().out
-    assert sorted(path.stem for path in (tmp_path / "models").iterdir()) == ["clicks-above-1", "sam-above-1"]
+    assert sorted(path.stem for path in (tmp_path / "models").iterdir()) == sorted(names)
     for name in ("sam-above-1", "clicks-above-1"):
         path = tmp_path / "models" / f"{name}.safetensors"
         arrays, notes = read_safetensors(path)
@@ -110,6 +116,13 @@ def test_trained_written_and_not_again(tmp_path, monkeypatch, capsys):
     assert json.loads(read_safetensors(tmp_path / "models" / "sam-above-1.safetensors")[1]["facts"]) == json.loads(
         facts
     )
+    shutil.rmtree(tmp_path / "work")  # another machine, with the stored base alone
+    (tmp_path / "models" / "sam-above-1.safetensors").unlink()
+    main([*options, "--kind", "sam"])
+    assert trained == [*names, "sam-above-1", "sam-above-1"]
+    base, _ = read_safetensors(tmp_path / "work" / "sam-base-1" / "weights.safetensors")
+    stored, _ = read_safetensors(tmp_path / "models" / "sam-base-1.safetensors")
+    assert all(array.dtype == np.float32 and (array == stored[name]).all() for name, array in base.items())
 
 
 def test_odd_options(tmp_path):
