@@ -145,6 +145,7 @@ def _wordllama() -> Any:
     except ImportError as error:
         what = f"expected the {len(NOUNS)} nouns and {len(COLOURS)} colours that the model knows"
         raise InputError(f"{what} (python -m minisam.clip.vocabulary); similar ones need: {EXTRA}") from error
+    # by itself, 0.4.0 looks for its tokeniser where the package does not put it, and would download it
     return wordllama.WordLlama.load(cache_dir=Path(wordllama.__file__).parent, disable_download=True)
 
 

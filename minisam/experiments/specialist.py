@@ -3,10 +3,10 @@
     python -m minisam.experiments.specialist benchmarks/transfer/models --work FOLDER
 
 A specialist begins where the models that never see the group begin (the bases of ``minisam.experiments.left_out``,
-among the models or in FOLDER) and is as large. It is then trained on scenes of that group alone, on whole objects as a second annotator
-draws them (``minisam.world.annotators``), asked with one noisy box, graded on one mask. A control, ``exact``, differs
-in the masks alone: they are the world's own. So what a specialist owes to the group and what to the annotator's habits
-can be told apart. ``minisam.transfer.specialist`` measures all of them.
+among the models or in FOLDER) and is as large. It is then trained on scenes of that group alone, on whole objects as a
+second annotator draws them (``minisam.world.annotators``), asked with one noisy box, graded on one mask. A control,
+``exact``, differs in the masks alone: they are the world's own. So what a specialist owes to the group and what to the
+annotator's habits can be told apart. ``minisam.transfer.specialist`` measures all of them.
 
 A training lives in FOLDER/NAME, where the same command continues it; when it ends, its weights go to the models' folder
 as float16. What is there already is not trained again. One training takes some minutes of one core.
