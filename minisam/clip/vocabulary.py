@@ -137,15 +137,14 @@ def _common(a: str, b: str) -> float:
 def _wordllama() -> Any:
     """wordllama with the files that lie in the package.
 
-    Its own search looks for the tokeniser in a folder "tokenizer", but ships it in "tokenizers", and downloads it. The
-    folder of the package, given as its cache, has both files where it looks.
+    By itself version 0.4.0 looks for the tokeniser in a folder "tokenizer", but has it in "tokenizers", and downloads
+    it. The folder of the package, given as its cache, has both files where it looks.
     """
     try:
         import wordllama
     except ImportError as error:
         what = f"expected the {len(NOUNS)} nouns and {len(COLOURS)} colours that the model knows"
         raise InputError(f"{what} (python -m minisam.clip.vocabulary); similar ones need: {EXTRA}") from error
-    # by itself, 0.4.0 looks for its tokeniser where the package does not put it, and would download it
     return wordllama.WordLlama.load(cache_dir=Path(wordllama.__file__).parent, disable_download=True)
 
 

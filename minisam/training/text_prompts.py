@@ -238,21 +238,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m minisam.training.text_prompts", description=main.__doc__)
     parser.add_argument("folder", metavar="OUT", help="where the training lives")
     defaults = TextSettings()
-    shown = (
-        "scenes",
-        "count",
-        "steps",
-        "batch",
-        "masks",
-        "lr",
-        "warmup",
-        "seed",
-        "alike",
-        "noise",
-        "pool",
-        "precision",
-    )
-    for name in (*shown, "towers", "start"):
+    names = "scenes count steps batch masks lr warmup seed alike noise pool precision towers start"
+    for name in names.split():
         value = getattr(defaults, name)
         parser.add_argument(f"--{name}", type=type(value), default=value, help=f"default {value}")
     parser.add_argument("--minutes", type=float, default=math.inf, help="stop after so long, saved")

@@ -64,15 +64,19 @@ def real_sets(folder: Path | None) -> dict[str, tuple[Path, int]]:
     """Find sets of real images: name → (folder, every how many images are measured).
 
     Of the folders in FOLDER/train every ``HOLD_OUT``-th image is (the models have seen the others), of those in
-    FOLDER/dev every one; without these two, FOLDER is a set itself.
+    FOLDER/dev every one; without these two, FOLDER is a set itself. One that is called like a domain is "… (real)".
     """
     if folder is None:
         return {}
     if not folder.is_dir():
         raise InputError(f"expected a folder of sets of real images, got {folder}")
     found = {part: sorted(p for p in (folder / part).glob("*") if p.is_dir()) for part in ("train", "dev")}
-    sets = {path.name: (path, HOLD_OUT if part == "train" else 1) for part in found for path in found[part]}
-    return sets or {folder.resolve().name: (folder, 1)}
+    sets = [(path.name, path, HOLD_OUT if part == "train" else 1) for part in found for path in found[part]]
+    domains = {domain for group in GROUPS.values() for domain in group}
+    return {
+        name + " (real)" * (name in domains): (path, every)
+        for name, path, every in sets or [(folder.resolve().name, folder, 1)]
+    }
 
 
 def real_cases(folder: Path, every: int, limit: int, left_out: dict[str, str] | None = None) -> Iterator[Case]:

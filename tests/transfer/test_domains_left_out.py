@@ -145,6 +145,8 @@ def test_sets_of_real_images(folder, tmp_path):
         (tmp_path / "all" / part / name).symlink_to(folder)
     assert {name: every for name, (_, every) in real_sets(tmp_path / "all").items()} == {"a": 20, "b": 1}
     assert real_sets(folder) == {folder.name: (folder, 1)} and real_sets(None) == {}
+    (tmp_path / "street").mkdir()
+    assert list(real_sets(tmp_path / "street")) == ["street (real)"]  # the domain's own row stays
     cases = list(real_cases(folder, 1, 5))
     assert [len(case.masks) for case in cases] == [2, 1] and cases[0].image.shape[:2] == (60, 80)
     assert len(list(real_cases(folder, 20, 5))) == 1
