@@ -16,7 +16,8 @@ def run(capsys, *arguments):
 
 
 def refused(capsys, *arguments):
-    """Run, and check the four things that every refusal has in common; returns the line."""
+    """Run in a folder of the test's own, and check what every refusal has in common; returns the line."""
+    assert not Path("pyproject.toml").exists()  # other tests write there meanwhile
     before = {path: path.read_bytes() for path in Path.cwd().rglob("*") if path.is_file()}
     code, out, err = run(capsys, *arguments)
     assert code == 2 and out == ""

@@ -54,7 +54,10 @@ def test_the_suite_says_how_many_failed(
     assert code == 1 and "1 job failed" in out
 
 
-def test_bad_input_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_input_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     for words, said in (
         (["suite", "--real", str(tmp_path / "nowhere")], "expected a folder of sets, got"),
         (["suite", "-o", str(tmp_path), "--only", "walls"], "expected the beginning of a job's name (left-out, "),
