@@ -51,7 +51,8 @@ def test_the_contracts_hold(tree: Path) -> None:
         ("minisam/automatic/crops.py", "def f():\n    import minisam", "No room takes names from the package's root"),
         ("minisam/predictor.py", "import torch.nn.functional", "torch only in"),
         ("minisam/files/images.py", "import matplotlib.pyplot", "Plots only in"),
-        ("minisam/commands/main.py", "import book.tools.server", "Neither the book's tools nor dask"),
+        ("minisam/commands/main.py", "import book.tools.server", "The book's tools nowhere, dask only in engine"),
+        ("minisam/engine/worker.py", "from distributed import get_worker", "dask only in engine/cluster"),
     ],
 )
 def test_a_forbidden_arrow_is_named(tree: Path, file: str, line: str, contract: str) -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import minisam
-from minisam.commands import bench, everything, export, segment, train, transfer, verify
+from minisam.commands import bench, engine, everything, export, segment, train, transfer, verify
 from minisam.console import (
     add_model,
     compilation,
@@ -61,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     warmup.set_defaults(run=_warmup)
 
     transfer.add(parsers)
+    engine.add(parsers)
 
     read = parsers.add_parser("read", help="build the textbook and open it (in a source checkout)")
     read.add_argument("--port", type=positive, default=8000, help="the first port to try (default 8000)")
