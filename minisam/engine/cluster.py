@@ -52,11 +52,13 @@ IN_FLIGHT = 4  # tasks per worker: one that runs, and some that wait there
 DEATHS = 4  # workers that a picture may cost
 LOOK = 2.0  # seconds between two looks at the workers
 ANSWER = 30.0  # seconds that a result or the scheduler may take to come
-REOPEN, REBUILD = 20.0, 90.0  # seconds that a worker may be missing until it is opened anew; until all are
+REOPEN = 20.0  # seconds that a worker may be missing until its process is looked at, and opened anew if there is none
+REBUILD, TIMES = 180.0, 3  # seconds without any worker until all of the cluster is made anew; how often in a row
 STALLED = 60.0  # seconds without a result until the scheduler is asked whether it still knows the tasks
 CONFIG: dict[str, Any] = {
     "distributed.scheduler.allowed-failures": 0,
     "distributed.deploy.lost-worker-timeout": "24h",
+    "distributed.comm.timeouts.connect": "120s",  # a machine with other work may need that long
     "distributed.nanny.pre-spawn-environ": ONE_THREAD,
     "distributed.worker.memory.target": False,
     "distributed.worker.memory.spill": False,
@@ -111,7 +113,7 @@ class Crew:
                         local_directory=folder, env=ONE_THREAD, dashboard_address="127.0.0.1:8787",
                     )  # fmt: skip
                 self.stack.callback(_quietly, self.cluster.close, timeout=10)
-            self.client = _client(self.cluster or self.scheduler, self.wait)
+            self.client = _client(self.cluster or self.scheduler, self.wait if self.scheduler else REBUILD)
             self.stack.callback(_quietly, self.client.close, timeout=10)
             self.dashboard = self.client.dashboard_link or ""
             self.look(again=True)
@@ -146,13 +148,16 @@ class Crew:
                 what = "worker" if self.client.status == "running" else "scheduler"
                 raise Lost(f"expected a {what} at {self.scheduler}, got none for {self.wait:.0f} s")
             return False
+        if self.width:
+            self.rebuilt = 0
         if self.width >= self.workers:
-            self.whole, self.rebuilt = now, 0
-        elif now - self.whole > REBUILD:
-            if self.rebuilt == 3:
-                raise Lost(f"expected {self.workers} workers on this machine, got {self.width} after 3 new starts")
-            self.stack.close()
-            self.whole, self.rebuilt = time.monotonic(), self.rebuilt + 1
+            self.whole = now
+        elif now - self.seen > REBUILD:
+            if self.rebuilt == TIMES:
+                raise Lost(f"expected {self.workers} workers on this machine, got none after {TIMES} new starts")
+            self.close()
+            self.rebuilt += 1
+            self.seen = self.whole = time.monotonic()
             self._open()
             return True
         elif now - max(self.whole, self.reopened) > REOPEN:
