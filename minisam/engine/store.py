@@ -23,7 +23,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from minisam.files.atomic import atomic, make_folder, write_text, writing
-from minisam.files.formats import as_sa1b, write
+from minisam.files.formats import as_sa1b, read_report, write
 from minisam.files.images import ENDINGS, is_image_name
 from minisam.files.records import read_json, walk
 from minisam_kernels import InputError
@@ -109,6 +109,10 @@ class Store:
             return os.stat(self.record(name)).st_size > 0
         except OSError:
             return False
+
+    def count(self, name: str) -> int:
+        """How many masks the picture of this name has; ``InputError`` if its file is none of minisam's."""
+        return len(read_report(self.record(name))["annotations"])
 
     def keep(self, picture: Picture, folder: str | Path, size: tuple[int, int], records: list[dict[str, Any]]) -> None:
         """Write a picture's masks, and link the picture.

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -45,11 +46,10 @@ class Recipe(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What became of a picture: how many masks, from how many points, in how many seconds; or why it has none."""
+    """What became of a picture: how many masks, in how many seconds; or why it has none, and whose fault that is."""
 
     picture: Picture
     masks: int = 0
-    points: int = 0
     seconds: float = 0.0
     failure: str = ""
     fault: str = ""
@@ -132,7 +132,8 @@ def annotate(recipe: Recipe, picture: Picture) -> Outcome:
     except Exception as error:
         return Outcome(picture, failure=explain(error)[1], fault=MACHINE)
     if store.has(picture.name):  # written by a worker that died before it could say so
-        return Outcome(picture)
+        with suppress(InputError):  # of a file that is none of ours: it is written anew
+            return Outcome(picture, store.count(picture.name))
     try:
         image = read_image(path, recipe.stretch)
         records = generator.generate(image)
@@ -142,8 +143,7 @@ def annotate(recipe: Recipe, picture: Picture) -> Outcome:
         store.keep(picture, recipe.folder, (image.shape[0], image.shape[1]), records)
     except (InputError, OSError, MemoryError) as error:
         return Outcome(picture, failure=explain(error)[1], fault=MACHINE)
-    points = len(generator.funnel.points) if generator.funnel is not None else 0
-    return Outcome(picture, len(records), points, time.perf_counter() - start)
+    return Outcome(picture, len(records), time.perf_counter() - start)
 
 
 def annotate_here(recipe: Recipe, pictures: Iterable[Picture]) -> Iterator[Outcome]:

@@ -33,7 +33,11 @@ MUTANTS = {
     ),
     "failed and done": ("minisam/engine/store.py", "if not self.has(named[path].name)", "if named"),
     "two processes at once": ("minisam/engine/store.py", "fcntl.LOCK_EX | fcntl.LOCK_NB", "fcntl.LOCK_SH"),
-    "crumbs stay": ("minisam/engine/store.py", "                    with suppress(OSError):\n", "                    if 0:\n"),
+    "crumbs stay": (
+        "minisam/engine/store.py",
+        "                    with suppress(OSError):\n",
+        "                    if 0:\n",
+    ),
     "another folder's pictures": ("minisam/engine/store.py", "if stored != wanted:", "if False:"),
 }
 MANIFEST = {"minisam": "1", "weights": "abc", "settings": {"pred_iou_thresh": 0.5}}
@@ -121,7 +125,9 @@ def test_another_store_is_refused(tmp_path: Path, folder: Path) -> None:
     assert f"a store made with minisam '2', got {tmp_path / 'out'} made with '1'" in words
     assert "weights 'abd', got" in refusal(fill, MANIFEST | {"weights": "abd"})
     assert "pred_iou_thresh 0.25, got" in refusal(fill, MANIFEST | {"settings": {"pred_iou_thresh": 0.25}})
-    assert "crop_n_layers 1, got" in refusal(fill, MANIFEST | {"settings": {"crop_n_layers": 1, "pred_iou_thresh": 0.5}})
+    assert "crop_n_layers 1, got" in refusal(
+        fill, MANIFEST | {"settings": {"crop_n_layers": 1, "pred_iou_thresh": 0.5}}
+    )
     assert (tmp_path / "out" / "manifest.json").read_bytes() == before
     assert "an empty folder or a store, got" in refusal(fill, MANIFEST, "in")
     (tmp_path / "out" / "manifest.json").write_text(before.decode().replace('"schema": 1', '"schema": 7'))

@@ -34,8 +34,8 @@ MUTANTS = {
     "done once more": ("minisam/engine/worker.py", "if store.has(picture.name):", "if False:"),
     "a full disk is the picture's fault": (
         "minisam/engine/worker.py",
-        "        return Outcome(picture, failure=explain(error)[1], fault=MACHINE)\n    points",
-        "        return Outcome(picture, failure=explain(error)[1], fault=PICTURE)\n    points",
+        "        return Outcome(picture, failure=explain(error)[1], fault=MACHINE)\n    return",
+        "        return Outcome(picture, failure=explain(error)[1], fault=PICTURE)\n    return",
     ),
     "thresholds of the large models": (
         "minisam/engine/annotation.py",
@@ -44,7 +44,11 @@ MUTANTS = {
     ),
     "a full disk ends nothing": ("minisam/engine/annotation.py", "result.stopped = outcome.failure", "pass"),
     "failures are forgotten": ("minisam/engine/annotation.py", "else store.failures()", "else {}"),
-    "a store among the pictures": ("minisam/engine/annotation.py", "if inside.is_relative_to(outside) or", "if False and"),
+    "a store among the pictures": (
+        "minisam/engine/annotation.py",
+        "if inside.is_relative_to(outside) or",
+        "if False and",
+    ),
 }
 SETTINGS = {"points_per_side": 3, "pred_iou_thresh": 0.0, "stability_score_thresh": 0.0, "box_nms_thresh": 1.0}
 
@@ -79,7 +83,7 @@ def test_the_files_are_the_generators(place: Path) -> None:
         wanted = json.dumps(as_sa1b(f"{name}.png", (40, 60), records, name), allow_nan=False)
         assert store.record(name).read_text() == wanted
     assert (result.total, result.done, result.before, result.masks) == (3, 3, 0, total) and result.whole
-    assert outcomes[0] is None and len(pickle.dumps(outcomes[1])) < 500 and outcomes[1].points == 9
+    assert outcomes[0] is None and len(pickle.dumps(outcomes[1])) < 500
     assert store.manifest()["weights"] == worker.sha256(place / "small.safetensors")
     assert store.manifest()["settings"]["crop_n_layers"] == 0 and str(place) not in json.dumps(store.manifest())
 
@@ -94,7 +98,7 @@ def test_one_model_per_recipe(place: Path, monkeypatch: pytest.MonkeyPatch) -> N
     few = recipe_of(place, settings=SETTINGS | {"points_per_side": 1})._replace(store=str(place / "few"))
     assert annotate_folder(few).masks == 9 and len(made) == 2 and len(worker._prepared) == 1
     before = Store(place / "few").record("a").stat().st_ino
-    assert worker.annotate(few, Picture("a.png", "a")) == worker.Outcome(Picture("a.png", "a"))
+    assert worker.annotate(few, Picture("a.png", "a")) == worker.Outcome(Picture("a.png", "a"), 3)
     assert Store(place / "few").record("a").stat().st_ino == before
 
 
@@ -202,4 +206,3 @@ def test_bad_recipes(place: Path) -> None:
     tiny = make_recipe(place / "in", place / "out", shipped_weights("tiny"), "tiny", own_thresholds=True)
     assert json.loads(tiny.settings)["pred_iou_thresh"] == 0.5
     assert json.loads(make().settings)["pred_iou_thresh"] == 0.88
-
