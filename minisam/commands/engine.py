@@ -40,11 +40,10 @@ def _add_annotate(tasks: Any) -> None:
     )
     parser.add_argument("folder", metavar="FOLDER", help="of pictures, with its sub-folders; not those called masks")
     parser.add_argument("-o", "--out", metavar="DIR", required=True, help="the store: a new folder, or one to go on")
-    where = parser.add_mutually_exclusive_group()
     here = "processes of one thread on this machine (default: one per core); 0: this process, without Dask"
-    where.add_argument("--workers", metavar="N", type=count, help=here)
+    parser.add_argument("--workers", metavar="N", type=count, help=here)
     there = "of a Dask scheduler, such as tcp://10.0.0.1:8786; its workers must see the same folders"
-    where.add_argument("--scheduler", metavar="ADDRESS", help=there)
+    parser.add_argument("--scheduler", metavar="ADDRESS", help=there)
     wait = "how long to wait for the scheduler, or for a worker that is away (default 60)"
     parser.add_argument("--wait", metavar="SECONDS", type=positive, default=60, help=wait)
     parser.add_argument("--again", action="store_true", help="try pictures that failed before, too")
@@ -71,6 +70,8 @@ def run_annotate(options: argparse.Namespace) -> int:
         raise InputError(f"expected a preset among {', '.join(PRESETS)}, got {options.preset!r}")
     if options.stretch not in STRETCHES:
         raise InputError(f"expected the stretch percentile, got {options.stretch!r}")
+    if options.workers is not None and options.scheduler is not None:
+        raise InputError("expected one of --workers and --scheduler, got both")
     if options.workers != 0:
         try:
             need("engine", "distributed")

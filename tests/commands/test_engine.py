@@ -14,6 +14,9 @@ from minisam.checkpoints.checkpoint import save_checkpoint
 from minisam.commands import engine
 from minisam.commands.everything import SETTINGS
 from minisam.commands.main import main
+from minisam.engine.annotation import Result
+from minisam.engine.store import Picture
+from minisam.engine.worker import Outcome
 from minisam.files.images import save_png
 from minisam.sam import build
 from small_models import SMALL, picture
@@ -32,6 +35,7 @@ MUTANTS = {
     ),
     "thresholds of the large models": ("minisam/commands/engine.py", "options.preset is None,", "False,"),
     "a preset that nobody takes": ("minisam/commands/engine.py", 'PRESETS[options.preset or "meta"] | given', "given"),
+    "what was done before counts": ("minisam/commands/engine.py", " - (result.total - self.todo)", ""),
     "this process needs Dask": (
         "minisam/commands/engine.py",
         "if options.workers != 0:\n        try",
@@ -45,6 +49,7 @@ KEEP = ["--points-per-side", "2", "--pred-iou-thresh", "0", "--stability-score-t
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder ``in`` of two pictures, and weights of a very small model; commands run beside them."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(engine, "EVERY", float("inf"))
     os.mkdir("in")
     for number, name in enumerate("ab"):
         save_png(f"in/{name}.png", picture(40, 60, number))
@@ -109,7 +114,10 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
         (["in", "-o", "out", "--model", "huge"], "expected a model among"),
         (["in", "-o", "out", "--points-per-side", "0"], "points_per_side to be a whole number from 1 to 1024, got 0"),
         (["in", "-o", "out", "--workers", "-1"], "expected a whole number of at least 0, got '-1'"),
-        (["in", "-o", "out", "--workers", "2", "--scheduler", "tcp://a:1"], "not allowed with argument"),
+        (
+            ["in", "-o", "out", "--workers", "2", "--scheduler", "tcp://a:1"],
+            "expected one of --workers and --scheduler, got both",
+        ),
     ],
 )
 def test_bad_input_is_one_line(
@@ -165,6 +173,21 @@ def test_workers_write_the_same_bytes(place: Path, capsys: pytest.CaptureFixture
         if path.is_file():
             assert Path("out", path.relative_to("here")).read_bytes() == path.read_bytes()
     assert len(list(Path("out").rglob("*"))) == len(list(Path("here").rglob("*")))
+
+
+def test_progress_is_told(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is no terminal: a line with what is left, now and then. Kills: what was done before counts."""
+    now = [0.0]
+    monkeypatch.setattr(engine.time, "monotonic", lambda: now[0])
+    result = Result(12, before=2, failed={"x.png": "known"})
+    with engine._Told() as told:
+        told.hear(result, None)
+        for done in (1, 2, 3):
+            result.done, now[0] = done, now[0] + 20
+            told.hear(result, Outcome(Picture("a.png", "a"), 1))
+        told.say("dashboard: here")
+    line = "minisam: 2/9 pictures, 0.05 per second, 2 min 20 s left\ndashboard: here\n"
+    assert capsys.readouterr().err == line
 
 
 def test_time_is_told() -> None:

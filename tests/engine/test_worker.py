@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import struct
 import subprocess
@@ -176,17 +177,20 @@ def test_a_full_disk_stops_the_run(place: Path, monkeypatch: pytest.MonkeyPatch)
     assert (result.before, result.done, result.whole) == (1, 2, True)
 
 
-def test_one_thread(place: Path) -> None:
-    """In a process of its own: our pool, Numba's and BLAS's. Kills: all threads."""
+def test_one_thread() -> None:
+    """In a process of its own that had not computed yet: our pool, and Numba's. BLAS is held at one thread by whatever
+    computes. Kills: all threads."""
     program = (
         "from minisam.engine import worker; worker.keep_to_one_thread()\n"
-        "import numba, numpy, scipy.linalg, threadpoolctl\n"
-        "from minisam_kernels.runtime.threads import num_threads\n"
-        "blas = {each['num_threads'] for each in threadpoolctl.threadpool_info()}\n"
-        "print(num_threads(), numba.config.NUMBA_NUM_THREADS, *blas)"
+        "import numba, threadpoolctl, os\n"
+        "from minisam_kernels.runtime.threads import blas_at_one_thread, num_threads\n"
+        "with blas_at_one_thread():\n"
+        "    blas = {each['num_threads'] for each in threadpoolctl.threadpool_info() if each['user_api'] == 'blas'}\n"
+        "print(num_threads(), numba.get_num_threads(), *blas, os.environ['NUMBA_NUM_THREADS'])"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["1", "1", "1"]
+    environment = {name: value for name, value in os.environ.items() if not name.endswith("_THREADS")}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout.split() == ["1", "1", "1", "1"]
 
 
 def test_bad_recipes(place: Path) -> None:
