@@ -164,6 +164,7 @@ def test_failures(tmp_path: Path, folder: Path) -> None:
             file.write(b'{"picture": "b.pn')  # killed here
         assert list(store.failures()) == ["sub/c.png"]
         store.fail(folder, a, "first")
+        assert store.failures()["a.png"].reason == "first"
         store.fail(folder, a, "second")
         failures = store.failures()
         assert {path: failure.reason for path, failure in failures.items()} == {
