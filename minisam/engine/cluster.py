@@ -296,7 +296,7 @@ class _Run:
     def _hand_out(self) -> bool:
         """Give the workers as much as they may have; whether anything was given, or waits for a worker."""
         limit = self.crew.width * (1 if self.careful else IN_FLIGHT)
-        while len(self.flying) < max(limit, 0):
+        while len(self.flying) < limit:
             picture = self._next()
             if picture is None:
                 break

@@ -36,7 +36,7 @@ MUTANTS = {
     "blame without care": ("minisam/engine/cluster.py", "if self.careful and self.deaths", "if self.deaths"),
     "poison for ever": ("minisam/engine/cluster.py", "self.deaths[picture] += error.allowed_failures + 1", "pass"),
     "care costs nothing": ("minisam/engine/cluster.py", "(1 if self.careful else IN_FLIGHT)", "IN_FLIGHT"),
-    "all at once": ("minisam/engine/cluster.py", "while len(self.flying) < max(limit, 0):", "while limit:"),
+    "all at once": ("minisam/engine/cluster.py", "while len(self.flying) < limit:", "while limit:"),
     "lost answers": (
         "minisam/engine/cluster.py",
         "            except Exception:  # its worker died with the answer, or it cannot be reached\n"
@@ -223,11 +223,19 @@ def test_twenty_kills_at_random(quick: None, seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(6))
 def test_whatever_gets_lost_is_handed_out_again(quick: None, seed: int) -> None:
-    """Kills: lost answers, forgotten tasks, futures that wait for ever, a new cluster without tasks, the end while
-    nobody works."""
+    """Kills: lost answers, forgotten tasks, the end while nobody works."""
     chances = {"dies": 0.02, "silent": 0.1, "cancels": 0.1, "forgets": 0.03, "anew": 0.02, "nobody": 0.1}
     crew = Toy(3, seed, kills=10, poison=1, **chances)
     check(crew, outcomes(crew, pictures(60, 1)))
+
+
+@pytest.mark.parametrize(("what", "stalled"), [("forgets", 0.02), ("anew", float("inf"))])
+def test_tasks_that_nobody_knows(quick: None, monkeypatch: pytest.MonkeyPatch, what: str, stalled: float) -> None:
+    """Some after a while, those of a cluster that was made anew at once. Kills: futures that wait for ever, a new
+    cluster without tasks."""
+    monkeypatch.setattr(cluster, "STALLED", stalled)
+    crew = Toy(3, 0, **{what: 0.3})
+    check(crew, outcomes(crew, pictures(40), 3000))
 
 
 def test_nobody_at_first(quick: None) -> None:

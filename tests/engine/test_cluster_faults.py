@@ -202,7 +202,8 @@ def test_the_client_is_killed_and_begun_again(place: Path) -> None:
 def dask(*arguments: str, log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A command of Dask's, to the end of the block."""
     with open(log, "wb") as file:
-        process = subprocess.Popen([sys.executable, "-m", "dask", *arguments], stdout=file, stderr=file, cwd=log.parent)
+        command = [sys.executable, "-m", "dask", *arguments]
+        process = subprocess.Popen(command, stdout=file, stderr=file, cwd=log.parent, start_new_session=True)
     try:
         yield process
     finally:
@@ -218,7 +219,9 @@ def scheduler(place: Path, name: str) -> Iterator[tuple[subprocess.Popen[bytes],
         address = wait_for(lambda: re.search(rb"tcp://127.0.0.1:\d+", log.read_bytes()), "a scheduler", PATIENCE)
         address = address[0].decode()
         workers = ("--nworkers", "2", "--nthreads", "1", "--no-dashboard", "--death-timeout", "10")
-        with dask("worker", address, *workers, log=place / f"{name}-workers.log"):
+        log = place / f"{name}-workers.log"
+        with dask("worker", address, *workers, log=log):
+            wait_for(lambda: log.read_bytes().count(b"Registered to") == 2, "two workers", PATIENCE)
             yield process, address
 
 
