@@ -218,7 +218,7 @@ def scheduler(place: Path, name: str) -> Iterator[tuple[subprocess.Popen[bytes],
     with dask("scheduler", "--host", "127.0.0.1", "--port", "0", "--dashboard-address", ":0", log=log) as process:
         address = wait_for(lambda: re.search(rb"tcp://127.0.0.1:\d+", log.read_bytes()), "a scheduler", PATIENCE)
         address = address[0].decode()
-        workers = ("--nworkers", "2", "--nthreads", "1", "--no-dashboard", "--death-timeout", "10")
+        workers = ("--nworkers", "2", "--nthreads", "1", "--no-dashboard")
         log = place / f"{name}-workers.log"
         with dask("worker", address, *workers, log=log):
             wait_for(lambda: log.read_bytes().count(b"Registered to") == 2, "two workers", PATIENCE)
