@@ -21,8 +21,7 @@ and the store under the same paths, have the same minisam, and each worker has o
 
 - by hand (tested): ``dask scheduler``, then on each machine ``dask worker tcp://HOST:8786 --nworkers N --nthreads 1``;
 - SSH (untested): ``dask ssh --nworkers N --nthreads 1 HOST HOST …``, which starts both;
-- Slurm (untested): ``dask_jobqueue.SLURMCluster(cores=1, processes=1, memory="4GB")``, ``cluster.scale(N)``, and its
-  ``scheduler_address``;
+- Slurm (untested): ``dask_jobqueue.SLURMCluster(cores=1, processes=1, memory="4GB")``, and its ``scheduler_address``;
 - Kubernetes (untested): ``dask_kubernetes.operator.KubeCluster(image=…)`` with an image that has ``minisam[engine]``
   and a volume for the pictures, and its ``scheduler_address``.
 """
@@ -197,10 +196,8 @@ def _client(where: Any, wait: float) -> Client:
     try:
         return Client(where, timeout=wait, set_as_default=False)
     except (OSError, ValueError, TypeError, ImportError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(
-            f"expected a scheduler at {str(where)[:100]} within {wait:.0f} s, got none ({reason})"
-        ) from error
+        wanted, reason = f"a scheduler at {str(where)[:100]} within {wait:.0f} s", " ".join(str(error).split())[:200]
+        raise InputError(f"expected {wanted}, got none ({reason})") from error
 
 
 def _put_back(environment: dict[str, str]) -> None:
@@ -300,8 +297,7 @@ class _Run:
             picture = self._next()
             if picture is None:
                 break
-            self.number += 1
-            key = f"{self.name}-{self.number}"
+            self.number, key = self.number + 1, f"{self.name}-{self.number}"
             try:
                 future = self.crew.client.submit(annotate, self.recipe, picture, key=key, pure=False)
             except Exception:  # the connection broke: a look will tell
@@ -309,7 +305,7 @@ class _Run:
                 return True
             self.flying[key] = future, picture
             future.add_done_callback(self.finished.put)
-            limit = self.crew.width * (1 if self.careful else IN_FLIGHT)
+            limit = self.crew.width * (1 if self.careful else IN_FLIGHT)  # care may have begun with this one
         return bool(self.again or self.aside) or (limit == 0 and not self.careful)
 
     def _hear(self, future: Future) -> Iterator[Outcome]:
