@@ -93,6 +93,5 @@ def sensitivity(
     """
     now = figure(clock)
     return [
-        (name, figure(clock.scaled(1 - change, name)), now, figure(clock.scaled(1 + change, name)))
-        for name in ACTIONS
+        (name, figure(clock.scaled(1 - change, name)), now, figure(clock.scaled(1 + change, name))) for name in ACTIONS
     ]
