@@ -4,18 +4,18 @@
 action   seconds  source
 =======  =======  ==================================================================================================
 look     2.0      find the next object and turn to it. Assumed; it is the same with and without a model
-click    1.8      four extreme points take 7 s (Papadopoulos et al. 2017, "Extreme clicking"): 7.2 / 4
-wait     0.2      until the mask is there. SAM's own aim is about 50 ms of a browser; with a picture's way to the screen
-check    1.6      look at a mask and judge it. Of the order of a yes or no about a box (Papadopoulos et al. 2016, "We
-                  don't need no bounding-boxes": 1.6 s and more)
+click    1.8      four clicks on an object's extreme points take 7 s (Papadopoulos et al. 2017): 7 / 4
+wait     0.2      until the mask is there. SAM aims at 50 ms for a prompt; with some way to the screen, assumed
+check    1.6      look at a mask and judge it. Assumed, a little less than a click; that yes or no to a box takes a
+                  small part of drawing one is what Papadopoulos et al. 2016, "We don't need no bounding-boxes", live on
 accept   0.5      press a key. Assumed, as is "reject"
 reject   0.5
-vertex   1.8      a corner of a polygon is a click as above. A mask of COCO took 79 s (Lin et al. 2014), which is 44 such
-                  corners; the masks here are simpler
+vertex   1.8      a corner of a polygon is a click as above. A mask of COCO took 79 s (Lin et al. 2014), which is 44
+                  such corners; the masks here are simpler
 stroke   4.0      a stroke of the brush: press, follow, let go. Assumed: two clicks and some way
 =======  =======  ==================================================================================================
 
-Four of the eight are assumptions. So what depends on them is said with each of them halved, and half as much again:
+Six of the eight are assumptions. So what depends on them is said with each of them halved, and half as much again:
 ``sensitivity``. What was done stays the same there; a person whose clicks took longer might have given up sooner.
 """
 

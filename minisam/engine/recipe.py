@@ -82,7 +82,7 @@ class Recipe:
     def check(self) -> None:
         """Raise ``InputError`` for what no run can do."""
         for field in dataclasses.fields(self):
-            value, least = getattr(self, field.name), 0 if field.name in ("seed", "crops", "head_steps") else 1
+            value, least = getattr(self, field.name), 0 if field.name in ("seed", "crops") else 1
             if field.name in ("start", "lr", "confident"):
                 continue
             if value < least:

@@ -7,6 +7,8 @@ without a middle count less, for what nobody has drawn yet may be an object too.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -50,16 +52,15 @@ def train_head(
     with torch.no_grad():  # objects are rare: begin with that
         net[2].bias[0] = -4.0
     optimiser = torch.optim.AdamW(net.parameters(), lr=RATE, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=steps)
     x, y, b, w = (torch.from_numpy(np.ascontiguousarray(a)) for a in (features, scores, boxes, weights))
     rng = np.random.default_rng(seed)
-    for _ in range(steps):
+    for step in range(steps):
+        optimiser.param_groups[0]["lr"] = RATE * (1 + math.cos(math.pi * step / steps)) / 2
         some = torch.from_numpy(rng.integers(len(x), size=min(BATCH, len(x))))
         loss = head_loss(net(x[some]), y[some], b[some], w[some])
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        schedule.step()
     first, last = net[0], net[2]
     arrays = {"w1": first.weight.T, "b1": first.bias, "w2": last.weight.T, "b2": last.bias}
     return {name: value.detach().numpy().copy() for name, value in arrays.items()}
