@@ -20,6 +20,7 @@ import dataclasses
 import json
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -173,16 +174,16 @@ class _Run:
         for stage, rounds, count in ((1, r.rounds_1, r.pictures_1), (2, r.rounds_2, r.pictures_2)):
             for turn in range(rounds):
                 if stage == 2:
-                    self.task(f"head/2-{turn}", lambda name=f"2-{turn}": self.train_head(name))
+                    self.task(f"head/2-{turn}", partial(self.train_head, f"2-{turn}"))
                 for _ in range(count):
-                    self.task(f"picture/{number}", lambda n=number, s=stage, t=turn: self.annotate(n, s, t))
+                    self.task(f"picture/{number}", partial(self.annotate, number, stage, turn))
                     self.names.append(str(number))
                     number += 1
                 self.train(f"{stage}-{turn}", r.steps)
         chosen = self.task("thresholds", self.thresholds)["chosen"]
         first = r.seed * PICTURES + AUTOMATIC
         for number in range(first, first + r.pictures_3):
-            self.task(f"picture/{number}", lambda n=number: self.generate(n, chosen))
+            self.task(f"picture/{number}", partial(self.generate, number, chosen))
         self.train("3-0", r.last_steps)
         return self.ledger
 

@@ -105,11 +105,12 @@ def draw(
     drawn : list of Drawn
         The masks that may stay ("model"), then those that the person added.
     rest : dict
-        The actions that led to no mask: proposals that were rejected.
+        The actions that led to no mask: for proposals that were rejected, say.
     """
     answers = person.begin(number, shown, budget)
     drawn = [Drawn(mask, "model", {"check": 1}, answer) for mask, answer in zip(shown, answers) if answer is not None]
     rejected = len(shown) - len(drawn)
+    rest: Actions = {"check": rejected, "reject": rejected}
     while (wish := person.next()) is not None:
         predictor = assistant.see(image, wish.view)
         points: list[Any] = []
@@ -131,7 +132,9 @@ def draw(
         whole = wish.view.paste(answer.mask, (image.shape[0], image.shape[1]))
         if whole.any():
             drawn.append(Drawn(whole, answer.by, actions, wish.by_hand))
-    return drawn, add({"check": rejected, "reject": rejected})
+        else:
+            rest = add(rest, actions)
+    return drawn, add(rest)
 
 
 # ---- the box head ----------------------------------------------------------------------------------------------------

@@ -15,17 +15,29 @@ from minisam_kernels import InputError
 
 # wrong version → (file, text in it, its replacement); names are quoted from docstrings
 MUTANTS = {
-    "a person who hands over the truth": ("minisam/engine/annotator.py", "return fill(lines, truth.shape), corners", "return truth, corners"),
-    "a brush that hands over the truth": ("minisam/engine/annotator.py", "        return result\n", "        return work.truth.copy()\n"),
+    "a person who hands over the truth": (
+        "minisam/engine/annotator.py",
+        "return fill(lines, truth.shape), corners",
+        "return truth, corners",
+    ),
+    "a brush that hands over the truth": (
+        "minisam/engine/annotator.py",
+        "        return result\n",
+        "        return work.truth.copy()\n",
+    ),
     "a budget that nobody keeps": ("minisam/engine/annotator.py", "or self.spent >= self.budget", ""),
-    "clicks without an end": ("minisam/engine/annotator.py", 'way = self._cheapest(mask, by)', 'way = "click"'),
-    "chance from the order of pictures": ("minisam/engine/annotator.py", "default_rng([self.seed, number])", "default_rng([self.seed, 0])"),
+    "clicks without an end": ("minisam/engine/annotator.py", "way = self._cheapest(mask, by)", 'way = "click"'),
+    "chance from the order of pictures": (
+        "minisam/engine/annotator.py",
+        "default_rng([self.seed, number])",
+        "default_rng([self.seed, 0])",
+    ),
     "what is shown is drawn again": ("minisam/engine/annotator.py", "if not seen[i]]", "]"),
     "the least prominent first": ("minisam/engine/annotator.py", "np.argsort(-areas[fit]", "np.argsort(areas[fit]"),
     "every proposal stays": ("minisam/engine/annotator.py", ">= self.habits.keep and not seen[best]", ">= -9"),
     "pixels on a polygon's edge": ("minisam/engine/hand.py", "np.ceil(x - 0.5)", "np.ceil(x + 0.5)"),
     "views without room": ("minisam/engine/views.py", "side >= ROOM * longer", "side >= longer"),
-}  # fmt: skip
+}
 SIZE = 128
 
 
@@ -46,7 +58,7 @@ def person(masks: np.ndarray | None = None, **habits: float) -> Person:
     return Person(Truth(lambda number: truth), Clock(), Habits(**habits))  # type: ignore[arg-type]
 
 
-def work_through(someone: Person, model, budget: float = 1e9, number: int = 0) -> list:  # noqa: ANN001
+def work_through(someone: Person, model, budget: float = 1e9, number: int = 0) -> list:
     """All objects of a picture: (wish, finished answer, actions); ``model(truth, answers so far)`` gives a mask."""
     someone.begin(number, [], budget)
     done = []
@@ -101,7 +113,7 @@ def test_nearly_right_masks_are_brushed() -> None:
 
     def bitten(truth: np.ndarray, clicks: list) -> np.ndarray:
         mask = truth.copy()
-        rows, columns = np.nonzero(truth)
+        _, columns = np.nonzero(truth)
         mask[:, : int(np.quantile(columns, 0.35))] = False  # more clicks change nothing
         return mask
 

@@ -19,9 +19,13 @@ MUTANTS = {
     "another run's ledger is continued": ("minisam/engine/ledger.py", "self.entries[0] != head", "False"),
     "a full disk leaves half a line": ("minisam/engine/ledger.py", "os.truncate(self.path, size)", "pass"),
     "rejected proposals cost nothing": ("minisam/engine/summary.py", ', *(entry["rest"] for entry in entries)', ""),
-    "held-out IoU of the model that came after": ("minisam/engine/summary.py", "measured.setdefault(key, latest)", "measured[key] = 1.0"),
+    "held-out IoU of the model that came after": (
+        "minisam/engine/summary.py",
+        "measured.setdefault(key, latest)",
+        "measured[key] = 1.0",
+    ),
     "masks that may stay are a person's": ("minisam/engine/summary.py", '1 - by.get("model", 0) / count', "1.0"),
-}  # fmt: skip
+}
 HEAD = {"recipe": {"seed": 1, "steps": 2}, "start": "abc"}
 
 
@@ -54,7 +58,7 @@ def test_a_full_disk_leaves_whole_lines(tmp_path: Path, monkeypatch: pytest.Monk
     def full(number: int) -> None:
         raise OSError(28, "No space left on device")
 
-    with monkeypatch.context() as patched, pytest.raises(InputError, match="ledger.jsonl, got: No space left"):
+    with monkeypatch.context() as patched, pytest.raises(InputError, match=r"ledger.jsonl, got: No space left"):
         patched.setattr(module.os, "fsync", full)
         ledger.add("a", {})
     assert path.read_bytes() == before and not ledger.done
@@ -75,7 +79,7 @@ def test_other_runs_and_other_files_are_refused(tmp_path: Path) -> None:
         with pytest.raises(InputError, match="expected a ledger of minisam engine"):
             Ledger(path, HEAD)
     path.write_text('{"ledger": 7}\n')
-    with pytest.raises(InputError, match="expected a ledger of version 1, got .* of version 7"):
+    with pytest.raises(InputError, match=r"expected a ledger of version 1, got .* of version 7"):
         read(path)
     with pytest.raises(InputError, match="expected a ledger, got"):
         read(tmp_path / "none")

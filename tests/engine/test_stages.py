@@ -29,11 +29,23 @@ from minisam_kernels import InputError
 # wrong version → (file, text in it, its replacement); names are quoted from docstrings
 MUTANTS = {
     "a run that begins anew": ("minisam/engine/recipe.py", "if name in self.ledger.done:", "if False:"),
-    "a training that starts from the start model": ("minisam/engine/recipe.py", 'self.weights = folder / "weights.safetensors"', "pass"),
-    "a picture of the person's without its masks": ("minisam/engine/recipe.py", "[record_of(mask) for mask in masks]", "[]"),
+    "a training that starts from the start model": (
+        "minisam/engine/recipe.py",
+        'self.weights = folder / "weights.safetensors"',
+        "pass",
+    ),
+    "a picture of the person's without its masks": (
+        "minisam/engine/recipe.py",
+        "[record_of(mask) for mask in masks]",
+        "[]",
+    ),
     "a threshold that lets half of everything pass": ("minisam/engine/stages.py", "(share >= least)", "(share >= 0)"),
-    "views that are cut at the wrong place": ("minisam/engine/pictures.py", "view.crop(image), inside[fit]", "image[: view.side, : view.side], inside[fit]"),
-}  # fmt: skip
+    "views that are cut at the wrong place": (
+        "minisam/engine/pictures.py",
+        "view.crop(image), inside[fit]",
+        "image[: view.side, : view.side], inside[fit]",
+    ),
+}
 SIZE = 64
 SMALL = Recipe(
     size=SIZE, pictures_1=1, rounds_1=5, budget_1=60, pictures_2=1, rounds_2=1, budget_2=60, pictures_3=1, audit=1,
@@ -105,7 +117,7 @@ def measure(assistant: Assistant) -> float:
     image = np.random.default_rng(0).integers(0, 255, (32, 32, 3), dtype=np.uint8)
     from minisam.engine.views import View
 
-    return float(np.abs(assistant.see(image, View(0, 0, 32)).get_image_embedding()).mean())
+    return float(assistant.see(image, View(0, 0, 32)).get_image_embedding()[0, 0].sum())
 
 
 def choose(numbers: Sequence[int], records: Sequence[list[dict[str, Any]]]) -> dict[str, Any]:
