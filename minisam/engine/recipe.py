@@ -43,6 +43,7 @@ from minisam.engine.stages import (
 from minisam_kernels import InputError
 
 PICTURES = 1_000_000  # numbers of one seed's pictures: seed · PICTURES and on
+MAY_BE_0 = ("seed", "crops", "rounds_1", "rounds_2", "pictures_3")
 AUDIT, AUTOMATIC = 500_000, 600_000  # from there on, those of the audit split, and of the last stage
 
 
@@ -51,7 +52,8 @@ class Recipe:
     """How much of everything. Budgets are seconds of a person for a picture; ``size`` is the pictures' side.
 
     Stage 1 has ``rounds_1`` rounds of ``pictures_1`` pictures, with a retraining after each, and stage 2 likewise; the
-    retrainings take ``steps``, the one on everything after stage 3 ``last_steps``. ``confident`` is the share of the
+    retrainings take ``steps``, the one on everything after stage 3 ``last_steps``. A stage without rounds or pictures
+    is left out, for ablations. ``confident`` is the share of the
     box head's proposals that must be right. ``points`` a side and ``crops`` layers of crops, of half as many points
     each, are asked in stage 3, on ``pictures_3`` pictures; their thresholds are chosen on ``audit`` other ones.
     """
@@ -83,7 +85,7 @@ class Recipe:
     def check(self) -> None:
         """Raise ``InputError`` for what no run can do."""
         for field in dataclasses.fields(self):
-            value, least = getattr(self, field.name), 0 if field.name in ("seed", "crops") else 1
+            value, least = getattr(self, field.name), 0 if field.name in MAY_BE_0 else 1
             if field.name in ("start", "lr", "confident"):
                 continue
             if value < least:
@@ -92,8 +94,12 @@ class Recipe:
             raise InputError(f"expected lr and confident above 0, at most 1, got {self.lr:g} and {self.confident:g}")
         if self.seed >= 1000:
             raise InputError(f"expected seed below 1000, got {self.seed}: the others' scenes are held out")
-        if self.rounds_1 < 5:
-            raise InputError(f"expected rounds_1 of 5 or more (4 retrainings between them), got {self.rounds_1}")
+        if 0 < self.rounds_1 < 5:
+            raise InputError(f"expected rounds_1 of 5 or more (4 retrainings between them), or 0, got {self.rounds_1}")
+        if not self.rounds_1 and self.rounds_2:
+            raise InputError(
+                f"expected rounds_2 of 0 without stage 1, which its box head learns from, got {self.rounds_2}"
+            )
 
     def training(self, steps: int) -> Training:
         """How long and on how much the model is trained."""
@@ -180,6 +186,8 @@ class _Run:
                     self.names.append(str(number))
                     number += 1
                 self.train(f"{stage}-{turn}", r.steps)
+        if not r.pictures_3:
+            return self.ledger
         chosen = self.task("thresholds", self.thresholds)["chosen"]
         first = r.seed * PICTURES + AUTOMATIC
         for number in range(first, first + r.pictures_3):

@@ -11,7 +11,6 @@ Nothing here knows the truth. The person is whatever answers as ``annotator.Pers
 from __future__ import annotations
 
 from collections.abc import Sequence
-from copy import copy
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -225,7 +224,7 @@ EVERYTHING = {"pred_iou_thresh": 0.0, "stability_score_thresh": 0.0, "box_nms_th
 
 def automatic(assistant: Assistant, image: np.ndarray, settings: dict[str, Any]) -> list[dict[str, Any]]:
     """The automatic masks of a picture as records with COCO's run lengths."""
-    generator = SamAutomaticMaskGenerator(copy(assistant.model), output_mode="coco_rle", **settings)
+    generator = SamAutomaticMaskGenerator(assistant.model, output_mode="coco_rle", **settings)
     return generator.generate(image)
 
 
@@ -252,6 +251,8 @@ def retrain(weights: Path, data: Sequence[str], folder: Path, how: Training, see
     from minisam.training.loop import Trainer
     from minisam.training.settings import Settings
 
+    if not data:
+        raise InputError("expected masks to train the model with, got none in any picture")
     config = load(weights).config
     settings = Settings(
         depth=config.encoder_depth, width=config.encoder_embed_dim, size=config.image_size, steps=how.steps,

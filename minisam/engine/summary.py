@@ -95,7 +95,7 @@ def stages(entries: Sequence[Entry], clock: Clock) -> list[Round]:
     result = []
     for stage in STAGES:
         some = [entry for entry in entries if entry.get("kind") == "picture" and entry["stage"] == stage]
-        after = [e["held_out"] for e in entries if e["task"].startswith(f"measure/{stage}-")] if some else []
+        after = [e["held_out"] for e in entries if e.get("task", "").startswith(f"measure/{stage}-")] if some else []
         if some:
             result.append(figures(some, clock, after[-1] if after else None))
     return result

@@ -225,6 +225,7 @@ def test_proposals_need_enough_right_ones() -> None:
 def test_bad_recipes_are_one_line(tmp_path: Path) -> None:
     for changes, message in (
         ({"rounds_1": 4}, "expected rounds_1 of 5 or more"),
+        ({"rounds_1": 0}, "expected rounds_2 of 0 without stage 1"),
         ({"steps": 0}, "expected steps of 1 or more, got 0"),
         ({"lr": 0}, "expected lr and confident above 0"),
         ({"seed": 1000}, "expected seed below 1000"),
