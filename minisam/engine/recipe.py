@@ -209,7 +209,8 @@ class _Run:
         def do() -> Entry:
             seed = self.recipe.seed * 1000 + len(self.ledger.done)
             last = retrain(self.weights, view_folders(self.folder / "views"), folder, self.recipe.training(steps), seed)
-            return {"kind": "train", "model": name, "steps": steps, "pictures": len(self.names), **last}
+            count = len(list((self.folder / "store" / "annotations").glob("*.json")))
+            return {"kind": "train", "model": name, "steps": steps, "pictures": count, **last}
 
         self.task(f"train/{name}", do)
         for file in ("checkpoint.pt", "raw.safetensors"):

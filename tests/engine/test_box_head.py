@@ -7,7 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from minisam.engine.annotator import Person, Truth, overlaps
 from minisam.engine.box_head import EMPTY, BoxHead, boxes_of, cut_off, stack, targets
+from minisam.engine.clock import Clock
+from minisam.engine.pictures import record_of, write_picture
+from minisam.engine.stages import confident, draw, propose
 from minisam.engine.views import View, tiles
 from minisam_kernels import InputError
 
@@ -18,6 +22,9 @@ MUTANTS = {
     "boxes that are cut off": ("minisam/engine/box_head.py", "if cut_off(box, view, size) or", "if"),
     "sides instead of half of them": ("minisam/engine/box_head.py", "-6, 0.5)) / 2", "-6, 0.5))"),
     "the larger object of two": ("minisam/engine/box_head.py", "np.argsort(-(boxes", "np.argsort((boxes"),
+    "an object is proposed once in every view": ("minisam/engine/stages.py", ".max() <= DOUBLE", ".max() <= 9"),
+    "boxes in pixels of the picture": ("minisam/engine/stages.py", "boxes=every[some] - corner", "boxes=every[some]"),
+    "proposals that nobody checks": ("minisam/engine/stages.py", "if answer is not None\n", "\n"),
     "a head that learns empty cells alone": ("minisam/training/box_head.py", "(wrong + moved)", "(0 * wrong + moved)"),
 }
 SIZE, CELLS = (256, 256), 8
@@ -144,3 +151,84 @@ def test_it_is_kept_in_a_file(tmp_path: Path) -> None:
     other.save(tmp_path / "other.safetensors")
     with pytest.raises(InputError, match="expected the four arrays of a box head"):
         BoxHead.load(tmp_path / "other.safetensors")
+
+
+# ---- proposals -------------------------------------------------------------------------------------------------------
+
+BOXES = np.array([[20, 30, 130, 120], [150, 40, 200, 80], [160, 150, 180, 175], [30, 180, 90, 240]])  # xyxy
+
+
+def rectangles() -> np.ndarray:
+    masks = np.zeros((len(BOXES), *SIZE), bool)
+    for mask, (x0, y0, x1, y1) in zip(masks, BOXES):
+        mask[y0:y1, x0:x1] = True
+    return masks
+
+
+class Eye:
+    """A predictor that fills boxes, and to clicks answers with nothing; its embedding is the view itself."""
+
+    def __init__(self, view: View) -> None:
+        self.view = view
+
+    def get_image_embedding(self) -> np.ndarray:
+        return np.full((1, 3, CELLS, CELLS), [[[self.view.x]], [[self.view.y]], [[self.view.side]]], float)
+
+    def predict_batch(self, boxes: np.ndarray, multimask_output: bool) -> tuple[np.ndarray, ...]:
+        masks = np.zeros((len(boxes), 1, self.view.side, self.view.side), bool)
+        for mask, box in zip(masks, np.rint(boxes).astype(int)):
+            mask[0, max(box[1], 0) : box[3], max(box[0], 0) : box[2]] = True
+        return masks, np.full((len(boxes), 1), 0.5), np.zeros((len(boxes), 1, 4, 4))
+
+    def predict(self, points: np.ndarray, labels: np.ndarray, **more: object) -> tuple[np.ndarray, ...]:
+        return np.zeros((1, self.view.side, self.view.side), bool), np.ones(1), np.zeros((1, 4, 4))
+
+
+class Eyes:
+    """An assistant without a model."""
+
+    def see(self, image: np.ndarray, view: View) -> Eye:
+        return Eye(view)
+
+
+def knowing(boxes: np.ndarray, score: float = 0.9) -> BoxHead:
+    """A head that knows the boxes in every view."""
+
+    class Knowing(BoxHead):
+        def __init__(self) -> None:
+            pass
+
+        def __call__(self, embedding: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            view = View(*(int(value) for value in embedding[0, 0]))
+            wanted = targets(view, boxes.astype(float), SIZE, CELLS)
+            return wanted.scores * score, decoded(wanted.boxes)
+
+    return Knowing()
+
+
+def test_each_object_is_proposed_once_and_then_checked() -> None:
+    """Kills: an object is proposed once in every view; boxes in pixels of the picture; proposals that nobody checks."""
+    image, masks = np.zeros((*SIZE, 3), np.uint8), rectangles()
+    wrong = np.array([[200, 190, 240, 250]])
+    shown, scores = propose(Eyes(), knowing(np.concatenate([BOXES[:2], wrong])), image)  # type: ignore[arg-type]
+    assert len(shown) == 3 and scores == pytest.approx([0.45] * 3)
+    assert overlaps(np.stack(shown), masks[:2]).max(0) == pytest.approx([1, 1], abs=0.05)
+
+    person = Person(Truth(lambda number: masks), Clock(), seed=1)
+    drawn, rest = draw(person, Eyes(), image, 0, shown, 1e9)  # type: ignore[arg-type]
+    assert [one.by for one in drawn] == ["model", "model", "polygon", "polygon"] and rest == {"check": 1, "reject": 1}
+    assert drawn[0].actions == {"check": 1} and drawn[0].by_hand["vertex"] == 4
+    whole = Clock().seconds(rest) + sum(Clock().seconds(one.actions) for one in drawn)
+    assert whole == pytest.approx(person.spent)
+    assert propose(Eyes(), knowing(BOXES[:0]), image)[0] == []  # type: ignore[arg-type]
+
+
+def test_how_sure_a_head_must_be(tmp_path: Path) -> None:
+    image = np.zeros((*SIZE, 3), np.uint8)
+    for name in ("1", "2", "3"):
+        write_picture(tmp_path, name, image, [record_of(mask) for mask in rectangles()])
+    least, share = confident(Eyes(), knowing(BOXES), tmp_path, ["1", "2", "3"], 0.9)  # type: ignore[arg-type]
+    assert least == pytest.approx(0.45) and share == 1
+    moved = BOXES + (9, 9, 9, 9)
+    assert confident(Eyes(), knowing(moved), tmp_path, ["1", "2", "3"], 0.9)[0] is None  # type: ignore[arg-type]
+    assert confident(Eyes(), knowing(BOXES), tmp_path, [], 0.9) == (None, 0.0)  # type: ignore[arg-type]
