@@ -30,7 +30,7 @@ from minisam_kernels.masks.nms import nms
 
 FLOOR, BOXES_NMS, MOST_BOXES = 0.1, 0.6, 80  # of proposals: least score, IoU of two boxes, how many in a picture
 DOUBLE = 0.7  # IoU of two masks that show the same
-MATCH = 0.75  # IoU with a drawn mask, for a proposal to be right
+MATCH = 0.7  # IoU with a drawn mask, for a proposal to be right
 FEWEST = 8  # proposals that a share must rest on
 
 
@@ -194,17 +194,20 @@ def confident(
 ) -> tuple[float | None, float]:
     """The lowest score at which at least a share ``least`` of the proposals is right, and that share.
 
-    Right is what people have drawn in these pictures, which the head has not seen. What they did not draw counts as
-    wrong, so the share is too low rather than too high. None where no score is good enough: nothing is proposed then.
+    Right is what people have drawn in these pictures, which the head has not seen. They draw the larger things first:
+    so what they did not draw counts as wrong, unless it is smaller than everything that they drew. None where no score
+    is good enough: nothing is proposed then.
     """
     scores, right = [], []
     for name in names:
         image, masks = read_picture(folder, name)
         some, values = propose(assistant, head, image)
-        iou = overlaps(np.stack(some), masks).max(1) if some and len(masks) else np.zeros(len(some))
-        scores.append(values)
-        right.append(iou >= MATCH)
-    return threshold_of(np.concatenate(scores) if scores else np.zeros(0), np.concatenate(right or [[]]), least)
+        if not some or not len(masks):
+            continue
+        judged = np.array([mask.sum() for mask in some]) >= masks.sum((1, 2)).min()
+        scores.append(values[judged])
+        right.append(overlaps(np.stack(some), masks).max(1)[judged] >= MATCH)
+    return threshold_of(np.concatenate([np.zeros(0), *scores]), np.concatenate([np.zeros(0, bool), *right]), least)
 
 
 def threshold_of(scores: np.ndarray, right: np.ndarray, least: float) -> tuple[float | None, float]:

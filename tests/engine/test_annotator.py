@@ -26,7 +26,11 @@ MUTANTS = {
         "        return work.truth.copy()\n",
     ),
     "a budget that nobody keeps": ("minisam/engine/annotator.py", "or self.spent >= self.budget", ""),
-    "clicks without an end": ("minisam/engine/annotator.py", "way = self._cheapest(mask, by)", 'way = "click"'),
+    "clicks without an end": (
+        "minisam/engine/annotator.py",
+        "way = self._cheapest(mask, by)",
+        'way = self._cheapest(mask, by) if work.clicks > 9 else "click"',
+    ),
     "chance from the order of pictures": (
         "minisam/engine/annotator.py",
         "default_rng([self.seed, number])",

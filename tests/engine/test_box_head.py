@@ -22,9 +22,13 @@ MUTANTS = {
     "boxes that are cut off": ("minisam/engine/box_head.py", "if cut_off(box, view, size) or", "if"),
     "sides instead of half of them": ("minisam/engine/box_head.py", "-6, 0.5)) / 2", "-6, 0.5))"),
     "the larger object of two": ("minisam/engine/box_head.py", "np.argsort(-(boxes", "np.argsort((boxes"),
-    "an object is proposed once in every view": ("minisam/engine/stages.py", ".max() <= DOUBLE", ".max() <= 9"),
     "boxes in pixels of the picture": ("minisam/engine/stages.py", "boxes=every[some] - corner", "boxes=every[some]"),
-    "proposals that nobody checks": ("minisam/engine/stages.py", "if answer is not None\n", "\n"),
+    "proposals that nobody checks": ("minisam/engine/stages.py", "if answer is not None]", "]"),
+    "small things that nobody had time for are wrong": (
+        "minisam/engine/stages.py",
+        ">= masks.sum((1, 2)).min()",
+        ">= 0",
+    ),
     "a head that learns empty cells alone": ("minisam/training/box_head.py", "(wrong + moved)", "(0 * wrong + moved)"),
 }
 SIZE, CELLS = (256, 256), 8
@@ -67,7 +71,7 @@ def test_targets_by_hand_and_back() -> None:
     assert wanted.scores.sum() == 1 and wanted.scores[middle] == 1
     assert decoded(wanted.boxes)[middle] * 128 + (64, 0, 64, 0) == pytest.approx(small, abs=0.01)
     assert wanted.weights[3, 1] == 0  # the large one's middle
-    inside = small + (4, 4, -4, -4)
+    inside = small + (2, 2, -2, -2)
     both = targets(half, np.stack([inside, small]), SIZE, CELLS)
     assert decoded(both.boxes)[middle] * 128 + (64, 0, 64, 0) == pytest.approx(inside, abs=0.01)
     none = targets(half, np.zeros((0, 4)), SIZE, CELLS)
@@ -127,8 +131,8 @@ def test_it_learns_where_objects_are() -> None:
         x, y = rng.integers(40, 180, 2)
         wanted.append(targets(View(0, 0, 256), np.array([[x - 40, y - 40, x + 40, y + 40]]), SIZE, CELLS))
         one[..., 0] += 2 * wanted[-1].scores
-    arrays = train_head(features, *stack(wanted), steps=150, seed=0)
-    again = train_head(features, *stack(wanted), steps=150, seed=0)
+    arrays = train_head(features, *stack(wanted), steps=400, seed=0)
+    again = train_head(features, *stack(wanted), steps=400, seed=0)
     assert all((arrays[name] == again[name]).all() for name in arrays)
     head = BoxHead(**arrays)
     for one, truth in zip(features, wanted):
@@ -207,7 +211,7 @@ def knowing(boxes: np.ndarray, score: float = 0.9) -> BoxHead:
 
 
 def test_each_object_is_proposed_once_and_then_checked() -> None:
-    """Kills: an object is proposed once in every view; boxes in pixels of the picture; proposals that nobody checks."""
+    """Kills: boxes in pixels of the picture; proposals that nobody checks."""
     image, masks = np.zeros((*SIZE, 3), np.uint8), rectangles()
     wrong = np.array([[200, 190, 240, 250]])
     shown, scores = propose(Eyes(), knowing(np.concatenate([BOXES[:2], wrong])), image)  # type: ignore[arg-type]
@@ -224,11 +228,14 @@ def test_each_object_is_proposed_once_and_then_checked() -> None:
 
 
 def test_how_sure_a_head_must_be(tmp_path: Path) -> None:
+    """Kills: small things that nobody had time for are wrong."""
     image = np.zeros((*SIZE, 3), np.uint8)
     for name in ("1", "2", "3"):
         write_picture(tmp_path, name, image, [record_of(mask) for mask in rectangles()])
     least, share = confident(Eyes(), knowing(BOXES), tmp_path, ["1", "2", "3"], 0.9)  # type: ignore[arg-type]
     assert least == pytest.approx(0.45) and share == 1
+    small = np.concatenate([BOXES, [[230, 10, 242, 20], [2, 2, 12, 14]]])
+    assert confident(Eyes(), knowing(small), tmp_path, ["1", "2", "3"], 0.9)[1] == 1  # type: ignore[arg-type]
     moved = BOXES + (9, 9, 9, 9)
     assert confident(Eyes(), knowing(moved), tmp_path, ["1", "2", "3"], 0.9)[0] is None  # type: ignore[arg-type]
     assert confident(Eyes(), knowing(BOXES), tmp_path, [], 0.9) == (None, 0.0)  # type: ignore[arg-type]
