@@ -43,8 +43,8 @@ from minisam.engine.stages import (
 from minisam_kernels import InputError
 
 PICTURES = 1_000_000  # numbers of one seed's pictures: seed · PICTURES and on
-MAY_BE_0 = ("seed", "crops", "rounds_1", "rounds_2", "pictures_3")
 AUDIT, AUTOMATIC = 500_000, 600_000  # from there on, those of the audit split, and of the last stage
+MAY_BE_0 = ("seed", "crops", "rounds_1", "rounds_2", "pictures_3")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,9 +53,9 @@ class Recipe:
 
     Stage 1 has ``rounds_1`` rounds of ``pictures_1`` pictures, with a retraining after each, and stage 2 likewise; the
     retrainings take ``steps``, the one on everything after stage 3 ``last_steps``. A stage without rounds or pictures
-    is left out, for ablations. ``confident`` is the share of the
-    box head's proposals that must be right. ``points`` a side and ``crops`` layers of crops, of half as many points
-    each, are asked in stage 3, on ``pictures_3`` pictures; their thresholds are chosen on ``audit`` other ones.
+    is left out, for ablations. ``confident`` is the share of the box head's proposals that must be right. ``points`` a
+    side and ``crops`` layers of crops, of half as many points each, are asked in stage 3, on ``pictures_3`` pictures;
+    their thresholds are chosen on ``audit`` other ones. Of ``held_out`` scenes ``objects`` each are asked to measure.
     """
 
     seed: int = 0
@@ -97,9 +97,7 @@ class Recipe:
         if 0 < self.rounds_1 < 5:
             raise InputError(f"expected rounds_1 of 5 or more (4 retrainings between them), or 0, got {self.rounds_1}")
         if not self.rounds_1 and self.rounds_2:
-            raise InputError(
-                f"expected rounds_2 of 0 without stage 1, which its box head learns from, got {self.rounds_2}"
-            )
+            raise InputError(f"expected rounds_2 of 0 without stage 1, which it learns from, got {self.rounds_2}")
 
     def training(self, steps: int) -> Training:
         """How long and on how much the model is trained."""
