@@ -218,7 +218,8 @@ class _Run:
 
     def annotate(self, number: int, stage: int, turn: int) -> Entry:
         """A picture with a person; in stage 2 with the head's confident masks in it."""
-        image, shown = self.world.picture(number), []
+        image = self.world.picture(number)
+        shown: list[np.ndarray] = []
         if stage == 2:
             least = self.ledger.done[f"head/2-{turn}"]["least"]
             if least is not None:

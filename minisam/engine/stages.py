@@ -19,7 +19,7 @@ import numpy as np
 from minisam.automatic.generator import SamAutomaticMaskGenerator
 from minisam.checkpoints.loading import load
 from minisam.engine.annotator import Answer, Wish, overlaps
-from minisam.engine.box_head import BoxHead, boxes_of, stack, targets
+from minisam.engine.box_head import BoxHead, Targets, boxes_of, stack, targets
 from minisam.engine.clock import Actions, add
 from minisam.engine.pictures import read_picture
 from minisam.engine.views import View, tiles
@@ -145,7 +145,10 @@ def propose(assistant: Assistant, head: BoxHead, image: np.ndarray) -> tuple[lis
     A score is the head's times the model's predicted IoU.
     """
     size = (image.shape[0], image.shape[1])
-    predictors, boxes, scores, owner = [], [], [], []
+    predictors: list[tuple[View, SamPredictor]] = []
+    boxes: list[np.ndarray] = []
+    scores: list[np.ndarray] = []
+    owner: list[int] = []
     for number, view in enumerate(tiles(size)):
         predictor = assistant.see(image, view)
         some, values = boxes_of(head, view, embedding_of(predictor), size, FLOOR)
@@ -176,7 +179,8 @@ def train_box_head(assistant: Assistant, folder: Path, names: Sequence[str], ste
     """Train the head on the masks of pictures in a store, with the model's embeddings as they are."""
     from minisam.training.box_head import train_head
 
-    features, wanted = [], []
+    features: list[np.ndarray] = []
+    wanted: list[Targets] = []
     for name in names:
         image, masks = read_picture(folder, name)
         size = (image.shape[0], image.shape[1])
@@ -198,7 +202,8 @@ def confident(
     so what they did not draw counts as wrong, unless it is smaller than everything that they drew. None where no score
     is good enough: nothing is proposed then.
     """
-    scores, right = [], []
+    scores: list[np.ndarray] = []
+    right: list[np.ndarray] = []
     for name in names:
         image, masks = read_picture(folder, name)
         some, values = propose(assistant, head, image)

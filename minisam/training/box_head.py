@@ -48,9 +48,10 @@ def train_head(
         raise InputError("expected at least one object to train the box head with, got none")
     torch.manual_seed(seed)
     inputs = features.shape[-1]
-    net = nn.Sequential(nn.Linear(inputs, HIDDEN), nn.GELU(), nn.Linear(HIDDEN, 5))
+    first, last = nn.Linear(inputs, HIDDEN), nn.Linear(HIDDEN, 5)
+    net = nn.Sequential(first, nn.GELU(), last)
     with torch.no_grad():  # objects are rare: begin with that
-        net[2].bias[0] = -4.0
+        last.bias[0] = -4.0
     optimiser = torch.optim.AdamW(net.parameters(), lr=RATE, weight_decay=0.01)
     x, y, b, w = (torch.from_numpy(np.ascontiguousarray(a)) for a in (features, scores, boxes, weights))
     rng = np.random.default_rng(seed)
@@ -61,7 +62,6 @@ def train_head(
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-    first, last = net[0], net[2]
     arrays = {"w1": first.weight.T, "b1": first.bias, "w2": last.weight.T, "b2": last.bias}
     return {name: value.detach().numpy().copy() for name, value in arrays.items()}
 
