@@ -1,0 +1,1 @@
+"""The data engine: the model annotates, people correct, the model is trained again."""
