@@ -15,7 +15,7 @@ slow model moves it as much as a bad one. Where c ≥ P no model is good enough.
 tools drew 119 polygons an hour by hand and 73 with DEXTR (cvat-ai/cvat, issue 2515).
 
 The *ledger* is what the engine writes, a JSON object per line. Here those with ``"event": "summary"`` are read, one for
-each round of a stage, about that round alone::
+each round of a stage, about that round alone; other lines, and other keys, are not looked at::
 
     {"event": "summary", "stage": 1, "round": 3, "pictures": 40, "masks": 700, "human_masks": 700, "human_share": 1.0,
      "seconds": 9000.0, "machine_seconds": 60.0, "clicks": 1500, "accepted": 600, "quality": 0.91,
@@ -140,10 +140,12 @@ def read_summaries(path: str | Path) -> list[Round]:
     for number, line in enumerate(text.split("\n")[:-1], 1):
         try:
             entry = json.loads(line)
-            if entry["event"] != "summary":
-                continue
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
-            raise InputError(f"{wanted}, got {path}, line {number}: {line[:60]!r}") from error
+        except (ValueError, RecursionError):
+            entry = None
+        if not isinstance(entry, dict):
+            raise InputError(f"{wanted}, got {path}, line {number}: {line[:60]!r}")
+        if entry.get("event") != "summary":
+            continue
         missing = [name for name in COLUMNS if not _is_number(entry.get(name))]
         if missing or entry["stage"] not in STAGES or entry["pictures"] <= 0 or entry["masks"] < 0:
             what = f"a number as {missing[0]}" if missing else "stage 1, 2 or 3 with pictures and masks"

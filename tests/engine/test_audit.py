@@ -216,7 +216,7 @@ def test_curve_is_what_the_generator_gives(layers: int) -> None:
     predictor.set_image(image)
     logits, _, _ = predictor.predict(np.array([[30.0, 20.0]]), np.array([1]), return_logits=True)
     sam.mask_threshold = float(np.quantile(logits, 0.9))  # masks of all sizes, at different places
-    settings: dict[str, Any] = {"points_per_side": 5, "crop_n_layers": layers, "stability_score_offset": 0.1}
+    settings: dict[str, Any] = {"points_per_side": 5, "crop_n_layers": layers, "stability_score_offset": 0.02}
 
     def generate(**changes: float) -> list[dict[str, Any]]:
         return minisam.SamAutomaticMaskGenerator(sam, **settings, **changes).generate(image)
@@ -225,8 +225,8 @@ def test_curve_is_what_the_generator_gives(layers: int) -> None:
     scores = as_picture(whole)
     # thresholds that are scores, so that "above" and "at least" differ
     positive = scores.predicted_iou[scores.predicted_iou > 0]
-    predicted = [0.0, *np.quantile(positive, [0.2, 0.5, 0.8], method="nearest").tolist()]
-    stable = [0.0, *np.nanquantile(scores.stability, [0.3, 0.5, 0.8], method="nearest").tolist()]
+    predicted = [0.0, *np.quantile(positive, [0.1, 0.3, 0.5, 0.7, 0.9], method="nearest").tolist()]
+    stable = [0.0, *np.nanquantile(scores.stability, [0.4, 0.55, 0.7, 0.85], method="nearest").tolist()]
     truth = np.stack([record["segmentation"] for record in whole[::7]])
     measured = operating_curve([whole], [truth], predicted, stable)
     counts = set()
