@@ -13,7 +13,7 @@ of .85 to .91. Here the truth is known, so three shares can be told apart:
     Each truth mask is taken by one mask at most, so that the sum of IoU is largest; the others, doubles too, count as
     0.
 
-The engine and the simulated person apart, this is the only module that sees truth.
+Of the engine, only the simulated person and this module see the truth.
 """
 
 from __future__ import annotations

@@ -14,36 +14,28 @@ so assistance is slower than polygons exactly for p < c / P, however many clicks
 slow model moves it as much as a bad one. Where c ≥ P no model is good enough. This happens: a team that measured CVAT's
 tools drew 119 polygons an hour by hand and 73 with DEXTR (cvat-ai/cvat, issue 2515).
 
-The *ledger* is what the engine writes, a JSON object per line. Here those with ``"event": "summary"`` are read, one for
-each round of a stage, about that round alone; other lines, and other keys, are not looked at::
-
-    {"event": "summary", "stage": 1, "round": 3, "pictures": 40, "masks": 700, "human_masks": 700, "human_share": 1.0,
-     "seconds": 9000.0, "machine_seconds": 60.0, "clicks": 1500, "accepted": 600, "quality": 0.91,
-     "held_out": {"confident": 0.6, "best_of_three": 0.7}}
-
-``seconds`` are a person's, ``human_masks`` those that a person made or corrected, ``human_share`` their share.
-``accepted`` masks came of ``clicks``, so that accepted / clicks is p. From ``machine_seconds`` on all may be missing.
+Everything else is read from a run's ledger: what a round cost is what its actions cost by a clock (``Turn``).
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from minisam.engine.clock import Clock
+from minisam.engine.clock import add as total_of
+from minisam.engine.ledger import Entry, read
+from minisam.engine.summary import STAGES, summary
 from minisam.transfer.report import Table, markdown
 from minisam_kernels import InputError
 
-COLUMNS = ("stage", "round", "pictures", "masks", "human_masks", "human_share", "seconds")
 MILLIONS = (1_000_000, 11_000_000)  # pictures; SA-1B has 11 million
 WORK_YEAR = 1800  # hours that a person works in a year: 225 days of 8
-STAGES = {1: "assisted-manual", 2: "semi-automatic", 3: "fully automatic"}
-
-Round = dict[str, Any]  # a summary
 
 
 # ---- the break-even --------------------------------------------------------------------------------------------------
@@ -122,125 +114,136 @@ def break_even_target(iou: np.ndarray, targets: Sequence[float], click: float, p
 # ---- the ledger ------------------------------------------------------------------------------------------------------
 
 
-def read_summaries(path: str | Path) -> list[Round]:
-    """The summaries of a ledger, in its order. A last line without its end, of a run that was stopped, is left out.
+@dataclass(frozen=True)
+class Turn:
+    """A round of a stage, in the seconds of a clock; None where there is nothing to divide by.
+
+    ``human_masks`` are those that a person made, ``seconds`` all that the person worked, ``machine_seconds`` what the
+    pictures took here (the simulation of the person included), ``polygon`` what a polygon alone would have taken per
+    mask. Of ``clicks``, ``accepted`` masks came without brush or polygon. ``held_out`` is the IoU, best of three, of
+    the model that helped.
+    """
+
+    stage: int
+    round: int  # from 1
+    pictures: int
+    masks: int
+    human_masks: int
+    human_share: float | None
+    seconds: float
+    machine_seconds: float
+    polygon: float | None
+    clicks: int
+    accepted: int
+    quality: float | None
+    held_out: float | None
+
+
+def turns_of(entries: Sequence[Entry], clock: Clock) -> list[Turn]:
+    """The rounds in a ledger's entries, in their order."""
+    pictures: dict[tuple[int, int], list[Entry]] = {}
+    for entry in entries:
+        if entry.get("kind") == "picture":
+            pictures.setdefault((entry["stage"], entry["round"]), []).append(entry)
+    turns = []
+    for (key, some), one in zip(pictures.items(), summary(entries, clock), strict=True):
+        done = total_of(*(m["actions"] for entry in some for m in entry["masks"]), *(entry["rest"] for entry in some))
+        machine = sum(entry["machine"] for entry in some)
+        turns.append(
+            Turn(
+                key[0], key[1] + 1, one.pictures, one.masks, one.masks - one.by.get("model", 0), one.human,
+                clock.seconds(done), machine, one.by_hand, done.get("click", 0), one.by.get("clicks", 0), one.quality,
+                one.held_out,
+            )
+        )  # fmt: skip
+    return turns
+
+
+def read_turns(path: str | Path, clock: Clock | None = None) -> list[Turn]:
+    """The rounds of a run by its ledger; half a line at the end, of a run that was stopped, is left out.
 
     Raises
     ------
     InputError
-        For a file that cannot be read, a line that is no JSON object, a summary without one of ``COLUMNS``, and a
-        ledger without a summary.
+        For a file that is no ledger, one that another version wrote, and one without an annotated picture.
     """
-    wanted = "expected a ledger of the data engine (a JSON object per line)"
+    entries, _ = read(Path(path))
     try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise InputError(f"{wanted}, got {path} ({getattr(error, 'strerror', None) or error})") from error
-    rounds = []
-    for number, line in enumerate(text.split("\n")[:-1], 1):
-        try:
-            entry = json.loads(line)
-        except (ValueError, RecursionError):
-            entry = None
-        if not isinstance(entry, dict):
-            raise InputError(f"{wanted}, got {path}, line {number}: {line[:60]!r}")
-        if entry.get("event") != "summary":
-            continue
-        missing = [name for name in COLUMNS if not _is_number(entry.get(name))]
-        if missing or entry["stage"] not in STAGES or entry["pictures"] <= 0 or entry["masks"] < 0:
-            what = f"a number as {missing[0]}" if missing else "stage 1, 2 or 3 with pictures and masks"
-            raise InputError(f"expected {what} in a summary, got {path}, line {number}: {line[:60]!r}")
-        rounds.append(entry)
-    if not rounds:
-        raise InputError(f"expected a ledger with a summary for each round, got {path} without any")
-    return rounds
+        turns = turns_of(entries, clock or Clock())
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"expected a ledger of minisam engine run, got {path} ({error!r:.80})") from error
+    if not turns:
+        raise InputError(f"expected a ledger with annotated pictures, got {path} without any")
+    return turns
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and bool(np.isfinite(value))
-
-
-def total(rounds: Sequence[Round], name: str) -> float | None:
-    """The sum of a column over rounds; None where one of them does not say it."""
-    values = [entry.get(name) for entry in rounds]
-    return float(sum(values)) if values and all(map(_is_number, values)) else None  # type: ignore[arg-type]
-
-
-def stages_of(rounds: Sequence[Round]) -> dict[int, list[Round]]:
+def stages_of(turns: Sequence[Turn]) -> dict[int, list[Turn]]:
     """The rounds of each stage that there is."""
-    return {stage: some for stage in STAGES if (some := [entry for entry in rounds if entry["stage"] == stage])}
+    return {stage: some for stage in STAGES if (some := [turn for turn in turns if turn.stage == stage])}
 
 
 # ---- the costs -------------------------------------------------------------------------------------------------------
 
 
 def cost_table(
-    rounds: Sequence[Round], pictures: Sequence[int] = MILLIONS, workers: int = 1, wage: float | None = None,
-    machine_hour: float | None = None, polygon: float | None = None,
+    turns: Sequence[Turn], pictures: Sequence[int] = MILLIONS, workers: int = 1, wage: float | None = None,
+    machine_hour: float | None = None,
 ) -> Table:  # fmt: skip
     """What so many pictures cost, as each stage went in its last round, and by the engine as a whole.
 
     Parameters
     ----------
-    rounds : sequence of dict
-        Summaries of a ledger.
+    turns : sequence of Turn
+        Rounds of a run.
     pictures : sequence of int
         How many.
     workers : int
         Processes that annotate side by side, each as quick as the measured one.
     wage, machine_hour : float, optional
         What an hour of a person, and of a worker, costs; with both, the table says money.
-    polygon : float, optional
-        Seconds for one polygon: adds a row for drawing, by hand, as many masks as the last stage has.
 
     Returns
     -------
     Table
-        By *the engine* the human stages are paid once, as they were, and the automatic one for every picture.
+        By *polygons* as many masks are drawn by hand as the last stage has, as quickly as polygons were in the last
+        round with a person. By *the engine* the human stages are paid once, as they were, and the automatic one for
+        every picture.
     """
-    stages = stages_of(rounds)
+    stages = stages_of(turns)
     if not stages:
-        raise InputError("expected at least one summary, got none")
+        raise InputError("expected at least one round, got none")
     if not pictures or min(pictures) < 1 or workers < 1:
         raise InputError(f"expected pictures and workers of at least 1, got {list(pictures)} and {workers}")
-    ways: list[tuple[str, float, float | None, float, float]] = []  # name, person, machine, once, masks; per picture
+    ways: list[tuple[str, float, float, float, float]] = []  # name; person, machine, masks per picture; person once
     for stage, some in stages.items():
         last = some[-1]
-        machine = total([last], "machine_seconds")
-        masks = last["masks"] / last["pictures"]
-        per = None if machine is None else machine / last["pictures"]
-        ways.append((f"stage {stage}, {STAGES[stage]}", last["seconds"] / last["pictures"], per, 0.0, masks))
-    last = stages[max(stages)][-1]
-    masks = last["masks"] / last["pictures"]
-    if polygon is not None:
-        _positive(polygon=polygon)
-        ways.insert(0, ("polygons, no model", polygon * masks, 0.0, 0.0, masks))
+        each = [value / last.pictures for value in (last.seconds, last.machine_seconds, last.masks)]
+        ways.append((f"stage {stage}, {STAGES[stage]}", each[0], each[1], each[2], 0.0))
+    _, person, machine, masks, _ = ways[-1]
+    polygons = [turn.polygon for turn in turns if turn.polygon is not None]
     if 3 in stages:
-        once = sum(total(some, "seconds") or 0.0 for stage, some in stages.items() if stage != 3)
-        ways.append(("the engine: people once", last["seconds"] / last["pictures"], ways[-1][2], once, masks))
+        once = sum(turn.seconds for turn in turns if turn.stage != 3)
+        ways.append(("the engine: people once", person, machine, masks, once))
+    if polygons:
+        ways.insert(0, ("polygons, no model", polygons[-1] * masks, 0.0, masks, 0.0))
     money = wage is not None and machine_hour is not None
     columns = ["way", "pictures", "masks", "person-hours", "person-years", "machine-hours", "days"]
     table = Table("What pictures cost", columns + ["money"] * money, [])
     for count in pictures:
-        for name, person, per, once, each in ways:
-            hours = (once + person * count) / 3600
-            machine_hours = None if per is None else per * count / 3600
-            days = None if machine_hours is None else machine_hours / workers / 24
-            row: list[Any] = [name, _short(count), _short(each * count), *map(_short, (hours, hours / WORK_YEAR))]
-            row += [_short(machine_hours), _short(days)]
+        for name, person, machine, masks, once in ways:
+            hours, machine_hours = (once + person * count) / 3600, machine * count / 3600
+            figures = [masks * count, hours, hours / WORK_YEAR, machine_hours, machine_hours / workers / 24]
             if wage is not None and machine_hour is not None:
-                row.append(None if machine_hours is None else _short(hours * wage + machine_hours * machine_hour))
-            table.rows.append(row)
+                figures.append(hours * wage + machine_hours * machine_hour)
+            table.rows.append([name, f"{count:,}", *map(_short, figures)])
     note = f"A stage costs what its last round did. Person-years have {WORK_YEAR} hours; days are those of {workers} "
     note += f"worker{'s' * (workers > 1)}."
     table.notes.append(note + (f" An hour costs {wage:g} (person) and {machine_hour:g} (worker)." if money else ""))
     return table
 
 
-def _short(value: float | None) -> str | None:
-    """A number with three digits and thousands apart."""
-    if value is None:
-        return None
+def _short(value: float) -> str:
+    """A number with three digits, or all before the point, and thousands apart."""
     digits = 0 if value == 0 or value >= 100 else max(0, 2 - int(np.floor(np.log10(value))))
     return f"{value:,.{min(digits, 9)}f}"
 
@@ -263,7 +266,6 @@ def add(tasks: Any) -> None:
     parser.add_argument("--workers", metavar="N", type=positive, default=1, help="processes at a time (default 1)")
     parser.add_argument("--wage", metavar="X", type=float, help="what an hour of a person costs")
     parser.add_argument("--machine-hour", metavar="X", type=float, help="what an hour of a worker costs")
-    parser.add_argument("--polygon", metavar="SECONDS", type=float, help="per polygon: adds drawing by hand")
     parser.set_defaults(run=main)
 
 
@@ -275,7 +277,6 @@ def main(options: argparse.Namespace) -> int:
         value = getattr(options, name)
         if value is not None and not 0 <= value < np.inf:
             raise InputError(f"expected --{name.replace('_', '-')} of at least 0, got {value:g}")
-    rounds = read_summaries(options.ledger)
-    money = {"wage": options.wage, "machine_hour": options.machine_hour}
-    print(markdown(cost_table(rounds, options.pictures or MILLIONS, options.workers, polygon=options.polygon, **money)))
+    turns, pictures = read_turns(options.ledger), options.pictures or MILLIONS
+    print(markdown(cost_table(turns, pictures, options.workers, options.wage, options.machine_hour)))
     return 0

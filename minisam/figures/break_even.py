@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from minisam.engine import costs
-from minisam.engine.costs import Round, assisted_seconds, read_summaries
+from minisam.engine.clock import Clock
+from minisam.engine.costs import Turn, assisted_seconds, read_turns
 from minisam.figures.flywheel import FILE
 from minisam.figures.shared.overlay import BLUE, ORANGE, VERMILION
 from minisam.figures.shared.paint import painted, style
@@ -42,42 +43,54 @@ class Mark:
     chance: float
 
 
-def marks_of(rounds: Sequence[Round]) -> list[Mark]:
-    """The rounds that say how many clicks there were and how many masks came of them."""
-    return [
-        Mark(f"{entry['stage']}.{entry['round']:g}", entry["accepted"] / entry["clicks"])
-        for entry in rounds
-        if entry.get("clicks") and entry.get("accepted") is not None
-    ]
+def marks_of(turns: Sequence[Turn]) -> list[Mark]:
+    """The rounds in which a person clicked."""
+    return [Mark(f"{turn.stage}.{turn.round}", turn.accepted / turn.clicks) for turn in turns if turn.clicks]
+
+
+def own_seconds(turns: Sequence[Turn]) -> tuple[float, float] | None:
+    """Seconds of the run itself, per click with its wait and check, and per polygon; None without a person.
+
+    Turning to the object and accepting its mask, which both ways need, is taken off."""
+    clock = Clock()
+    polygons = [turn.polygon - clock.look - clock.accept for turn in turns if turn.polygon is not None]
+    mean = float(np.mean(polygons)) if polygons else 0.0
+    return (clock.click + clock.wait + clock.check, mean) if mean > 0 else None
 
 
 def break_even(
     path: str | Path | None = FILE, clicks: Sequence[float] = CLICKS, polygons: Sequence[float] = POLYGONS,
     most: int = MOST, question: str = "", source: str = "",
 ) -> ipywidgets.VBox:  # fmt: skip
-    """Buttons for the seconds of a click and of a polygon.
+    """Controls for the seconds of a click and of a polygon; they begin at the run's own, which are put between others.
 
     ``path``: the ledger of a run, or None for the curve alone. ``source``: the address of this code, for the link below
     the figure. Raises ``InputError`` where there is no ledger, and for seconds that are not above 0.
     """
     if not len(clicks) or not len(polygons) or min(*clicks, *polygons) <= 0 or most < 1:
         raise InputError(f"expected seconds above 0 and at least 1 click, got {[*clicks, *polygons]} and {most}")
-    marks = [] if path is None else marks_of(read_summaries(path))
+    turns = [] if path is None else read_turns(path)
+    marks, own = marks_of(turns), own_seconds(turns)
     question = question or (
         "A polygon takes 20 s. A click takes 4 s, with the wait for the mask and the look at it. In how many of ten "
         "clicks must the model be right, so that it is worth asking? And if it answers twice as slowly?"
     )
-    axes = [
-        Axis("seconds per click", [f"{value:g}" for value in clicks], len(clicks) // 2),
-        Axis("seconds per polygon", [f"{value:g}" for value in polygons], min(1, len(polygons) - 1)),
-    ]
-    return states(axes, lambda c, p: draw(marks, clicks[c], polygons[p], most), question, source)
+    axes, seconds = [], []
+    for name, values, mine in zip(("click", "polygon"), (clicks, polygons), own or (None, None)):
+        several = sorted({*values} if mine is None else {*values, mine})
+        names = [f"{value:.3g}" + ", the run's" * (value == mine) for value in several]
+        start = len(several) // 2 if mine is None else several.index(mine)
+        axes.append(Axis(f"seconds per {name}", names, start))
+        seconds.append(several)
+    return states(axes, lambda c, p: draw(marks, seconds[0][c], seconds[1][p], most), question, source)
 
 
 def words(marks: Sequence[Mark], click: float, polygon: float, most: int) -> str:
     """The break-even, and on which side of it the run's rounds are."""
     edge = costs.break_even(click, polygon)
-    text = f"A click takes {click:g} s, a polygon {polygon:g} s, and after {most} clicks in vain a polygon is drawn. "
+    text = (
+        f"A click takes {click:.3g} s, a polygon {polygon:.3g} s, and after {most} clicks in vain a polygon is drawn. "
+    )
     if edge >= 1:
         text += "A click takes as long as a polygon or longer: no model is good enough."
     else:
@@ -85,7 +98,7 @@ def words(marks: Sequence[Mark], click: float, polygon: float, most: int) -> str
         text += (
             f"Where fewer than {edge:.0%} of the clicks give a good mask, assistance is slower than polygons; where "
         )
-        text += f"all do, a mask takes {best:g} s."
+        text += f"all do, a mask takes {best:.3g} s."
     told = []
     for mark in marks:
         seconds = assisted_seconds(mark.chance, click, polygon, most)
@@ -104,7 +117,7 @@ def draw(marks: Sequence[Mark], click: float, polygon: float, most: int) -> Stat
     axes = figure.subplots()
     chance = np.linspace(0, 1, 201)
     seconds = np.array([assisted_seconds(float(p), click, polygon, most) for p in chance])
-    axes.axhline(polygon, color=ORANGE, lw=2.5, ls="--", label=f"polygon: {polygon:g} s")
+    axes.axhline(polygon, color=ORANGE, lw=2.5, ls="--", label=f"polygon: {polygon:.3g} s")
     axes.plot(100 * chance, seconds, color=BLUE, lw=2.5, label=f"model, at most {most} clicks")
     slow = seconds > polygon
     style_of = {"color": VERMILION, "alpha": 0.25, "hatch": "//", "edgecolor": VERMILION}

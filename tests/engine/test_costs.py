@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +10,17 @@ import numpy as np
 import pytest
 
 from minisam.engine import costs
+from minisam.engine.clock import Clock
 from minisam.engine.costs import (
     assisted_seconds,
     break_even,
     break_even_target,
     cost_table,
     measured_seconds,
-    read_summaries,
+    read_turns,
 )
 from minisam_kernels import InputError
-from small_ledger import SUMMARIES, write_ledger
+from small_ledger import ENTRIES, TURNS, write_ledger
 
 # wrong version → (file, text in it, its replacement); names are quoted from docstrings
 MUTANTS = {
@@ -35,11 +35,22 @@ MUTANTS = {
     "the highest target": ("minisam/engine/costs.py", "click, polygon) > polygon)", "click, polygon) < polygon)"),
     "stages that are paid for every picture": (
         "minisam/engine/costs.py",
-        "hours = (once + person * count)",
-        "hours = ((once + person) * count)",
+        "(once + person * count) / 3600",
+        "((once + person) * count) / 3600",
     ),
     "the first round of a stage": ("minisam/engine/costs.py", "last = some[-1]\n", "last = some[0]\n"),
-    "half a line that counts": ("minisam/engine/costs.py", 'text.split("\\n")[:-1]', 'text.split("\\n")'),
+    "masks of the model that people made": (
+        "minisam/engine/costs.py",
+        'one.masks - one.by.get("model", 0)',
+        "one.masks",
+    ),
+    "work that led to nothing is free": ("minisam/engine/costs.py", '*(entry["rest"] for entry in some)', "{}"),
+    "brushed masks that clicks gave": (
+        "minisam/engine/costs.py",
+        'one.by.get("clicks", 0)',
+        'one.by.get("clicks", 0) + one.by.get("brush", 0)',
+    ),
+    "polygons of the first round": ("minisam/engine/costs.py", "polygons[-1] * masks", "polygons[0] * masks"),
     "workers that do not share": ("minisam/engine/costs.py", "machine_hours / workers / 24", "machine_hours / 24"),
 }
 
@@ -86,10 +97,9 @@ def test_odd_numbers_are_one_line() -> None:
         (lambda: assisted_seconds(1.5, 1, 1, 1), "expected a chance from 0 to 1, got 1.5"),
         (lambda: assisted_seconds(0.5, 1, 1, 0), "expected most to be"),
         (lambda: measured_seconds(np.zeros(3), 0.5, 1, 1), r"\(O, K\), got \(3,\)"),
-        (lambda: cost_table([]), "at least one summary, got none"),
-        (lambda: cost_table(SUMMARIES, []), "pictures and workers of at least 1"),
-        (lambda: cost_table(SUMMARIES, [0]), "pictures and workers of at least 1"),
-        (lambda: cost_table(SUMMARIES, polygon=-1), "expected polygon to be"),
+        (lambda: cost_table([]), "at least one round, got none"),
+        (lambda: cost_table(TURNS, []), "pictures and workers of at least 1"),
+        (lambda: cost_table(TURNS, [0]), "pictures and workers of at least 1"),
     ):
         with pytest.raises(InputError, match=message):
             call()
@@ -98,28 +108,39 @@ def test_odd_numbers_are_one_line() -> None:
 # ---- the ledger ------------------------------------------------------------------------------------------------------
 
 
-def test_ledgers_are_read_to_their_last_whole_line(tmp_path: Path) -> None:
-    """Kills: half a line that counts."""
+def test_rounds_cost_what_their_actions_cost(tmp_path: Path) -> None:
+    """By hand. Kills: masks of the model that people made, work that led to nothing is free, brushed masks that clicks
+    gave."""
+    clock = Clock(look=100, click=10, wait=0, check=1, accept=0.5, reject=0, vertex=2, stroke=5)
+    first, second, third = read_turns(write_ledger(tmp_path / "ledger.jsonl"), clock)
+    assert (first.stage, first.round, first.pictures, first.masks, first.human_masks) == (1, 1, 2, 3, 3)
+    assert first.seconds == 3 * 100 + 9 * 10 + 10 * 2 + 2 * 5 + 100 and first.machine_seconds == 6
+    assert (first.clicks, first.accepted, first.polygon, first.held_out) == (9, 1, 120.5, 0.5)
+    assert first.quality == pytest.approx(0.8) and first.human_share == 1
+    assert (second.masks, second.human_masks, second.human_share) == (3, 1, pytest.approx(1 / 3))
+    assert second.seconds == 100 + 10 + 4 and second.held_out == 0.6
+    assert (third.stage, third.masks, third.human_masks, third.seconds) == (3, 12, 0, 0) and third.polygon is None
+    assert read_turns(tmp_path / "ledger.jsonl")[0].seconds == pytest.approx(
+        Clock().seconds({"look": 4, "click": 9, "vertex": 10, "stroke": 2})
+    )
+
+
+def test_odd_ledgers_are_one_line(tmp_path: Path) -> None:
     path = write_ledger(tmp_path / "ledger.jsonl")
-    assert read_summaries(path) == SUMMARIES
-    text = path.read_text()
-    path.write_text(text + '{"event": "summary", "sta')  # killed while it wrote
-    assert read_summaries(path) == SUMMARIES
-    for bad, message in (
-        (text + "{\n", "expected a ledger of the data engine .* line 9: '{'"),
-        (text + "[1]\n", "expected a ledger of the data engine"),
-        (text + '{"event": "summary", "stage": 1}\n', "expected a number as round in a summary"),
-        (text.replace('"stage": 2', '"stage": 7'), "expected stage 1, 2 or 3 with pictures and masks"),
-        (text.replace('"seconds": 3000.0', '"seconds": "3000"'), "expected a number as seconds"),
-        ('{"event": "start"}\n', "a summary for each round, got .* without any"),
-        ("", "a summary for each round"),
+    whole = read_turns(path)
+    path.write_text(path.read_text() + '{"task": "picture/9", "ki')  # killed while it wrote
+    assert read_turns(path) == whole
+    bare = {key: value for key, value in ENTRIES[2].items() if key != "rest"}
+    for entries, message in (
+        ([*ENTRIES, bare], r"expected a ledger of minisam engine run, got .*KeyError\('rest'\)"),
+        (ENTRIES[:2], "expected a ledger with annotated pictures"),
+        ([{"event": "start"}], "expected a ledger of minisam engine"),
     ):
-        path.write_text(bad)
-        with pytest.raises(InputError, match=message):
-            read_summaries(path)
-    for wrong in (tmp_path / "none.jsonl", tmp_path):
-        with pytest.raises(InputError, match="expected a ledger of the data engine"):
-            read_summaries(wrong)
+        with pytest.raises(InputError, match=message) as error:
+            read_turns(write_ledger(path, entries))
+        assert "\n" not in str(error.value)
+    with pytest.raises(InputError, match="expected a ledger"):
+        read_turns(tmp_path / "none.jsonl")
 
 
 # ---- the costs -------------------------------------------------------------------------------------------------------
@@ -131,29 +152,32 @@ def number(cell: str) -> float:
 
 def test_costs_of_a_million_pictures() -> None:
     """Worked out by hand. Kills: stages that are paid for every picture, the first round of a stage, workers that do
-    not share."""
-    table = cost_table(SUMMARIES, [1_000_000], workers=4, wage=20, machine_hour=0.5, polygon=30)
-    rows = {row[0]: row[2:] for row in table.rows}
+    not share, polygons of the first round."""
+    table = cost_table(TURNS, [1_000_000], workers=4, wage=20, machine_hour=0.5)
+    rows = {row[0]: row[1:] for row in table.rows}
     assert list(rows) == [
         "polygons, no model", "stage 1, assisted-manual", "stage 2, semi-automatic", "stage 3, fully automatic",
         "the engine: people once",
     ]  # fmt: skip
-    assert [number(rows["stage 1, assisted-manual"][i]) for i in (0, 1, 3)] == [8e6, pytest.approx(20_833, 1e-3), 278]
-    assert rows["stage 1, assisted-manual"][4] == "2.89" and number(rows["polygons, no model"][1]) == 83_333
-    machine = number(rows["stage 3, fully automatic"][3])
-    assert machine == 556 and rows["stage 3, fully automatic"][1] == "0"
-    assert number(rows["stage 3, fully automatic"][4]) == pytest.approx(machine / 4 / 24, rel=2e-3)
+    first, last = rows["stage 1, assisted-manual"], rows["stage 3, fully automatic"]
+    # 20 pictures: 160 masks, 1500 s of a person, 20 s of a machine
+    assert first[:5] == ["1,000,000", "8,000,000", "20,833", "11.6", "278"] and first[5] == "2.89"
+    assert number(rows["polygons, no model"][2]) == 83_333, "10 masks of 30 s"
+    machine = number(last[4])
+    assert machine == 556 and last[2] == "0" and number(last[5]) == pytest.approx(machine / 4 / 24, rel=2e-3)
     people = (3000 + 1500 + 4000) / 3600  # of all human rounds, once
     engine = rows["the engine: people once"]
-    assert number(engine[1]) == pytest.approx(people, abs=6e-3) and number(engine[3]) == machine
-    assert number(engine[5]) == pytest.approx(people * 20 + 5e6 / 9 / 1000 * 0.5, rel=2e-3)
+    assert number(engine[2]) == pytest.approx(people, abs=6e-3) and number(engine[4]) == machine
+    assert number(engine[6]) == pytest.approx(people * 20 + 5e6 / 9 / 1000 * 0.5, rel=2e-3)
     assert "days are those of 4 workers" in table.notes[0] and "20 (person)" in table.notes[0]
 
 
-def test_what_is_not_measured_is_not_invented() -> None:
-    bare = [{key: value for key, value in entry.items() if key != "machine_seconds"} for entry in SUMMARIES[:2]]
-    table = cost_table(bare, [1000])
-    assert len(table.rows) == 1 and table.rows[0][5:] == [None, None] and "money" not in table.columns
+def test_half_a_run_has_its_own_rows() -> None:
+    table = cost_table(TURNS[:2], [1000])
+    assert [row[0] for row in table.rows] == ["polygons, no model", "stage 1, assisted-manual"]
+    assert "money" not in table.columns and table.rows[0][3] == "53.3", "8 masks of 24 s"
+    automatic = cost_table(TURNS[3:], [1000])
+    assert [row[0] for row in automatic.rows] == ["stage 3, fully automatic", "the engine: people once"]
 
 
 def test_the_command_prints_the_table(tmp_path: Path, capsys: Any) -> None:
@@ -167,11 +191,11 @@ def test_the_command_prints_the_table(tmp_path: Path, capsys: Any) -> None:
 
     assert run(path) == 0
     printed = capsys.readouterr().out
-    assert (
-        "| stage 3, fully automatic | 11,000,000 | 110,000,000 | 0 | 0 | 6,111 |" in printed and "money" not in printed
-    )
-    assert run(path, "--pictures", 50, "--wage", 10, "--machine-hour", 0, "--polygon", 30) == 0
-    assert "| polygons, no model | 50.0 | 500 | 4.17 |" in capsys.readouterr().out
+    assert "| stage 3, fully automatic | 11,000,000 | 66,000,000 | 0 | 0 | 9,167 |" in printed
+    assert printed.count("polygons, no model") == 2 and "money" not in printed
+    assert run(path, "--pictures", 50, "--wage", 10, "--machine-hour", 0) == 0
+    printed = capsys.readouterr().out
+    assert "| stage 3, fully automatic | 50 | 300 | 0 | 0 |" in printed and "| money |" in printed
     for words, message in (
         ((path, "--wage", 3), "expected --wage and --machine-hour together"),
         ((path, "--wage", -3, "--machine-hour", 1), "expected --wage of at least 0, got -3"),
@@ -179,4 +203,3 @@ def test_the_command_prints_the_table(tmp_path: Path, capsys: Any) -> None:
     ):
         with pytest.raises(InputError, match=message):
             run(*words)
-    assert json.loads(path.read_text().splitlines()[1])["event"] == "summary"
