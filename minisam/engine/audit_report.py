@@ -2,7 +2,8 @@
 
     minisam engine audit OUT --truth DIR --json audit.json
 
-OUT holds a JSON file per picture in SA-1B's schema, DIR one of the same name with the true masks. The report is::
+OUT holds a JSON file per picture in SA-1B's schema, DIR one of the same name with the true masks; with ``--world`` the
+name is the number of a scene of the world, of which everything is known. The report is::
 
     {"command", "commit", "environment", "left_out": {file: reason}, "diversity": {"automatic": …, "truth": …,
      "distance": …}, and with truth: "quality": …, "check": …, "agreement": …, "splits": {"chosen_on": n, "other": n},
@@ -71,8 +72,21 @@ def read_picture(path: Path) -> Picture:
     return picture._replace(size=(height, width))
 
 
-def read_folders(out: Path, truth: Path | None) -> tuple[list[str], list[Picture], list[Picture], dict[str, str]]:
-    """Names, automatic masks, true masks (none without ``truth``), and what was left out, with the reason.
+def scene_truth(name: str, size: tuple[int, int]) -> Picture:
+    """The true masks of a scene of the world; ``InputError`` unless the name is its number and the picture a square."""
+    from minisam.world import render
+
+    number = name.rpartition("/")[2]
+    if not number.isdecimal() or len(number) > 18 or size[0] != size[1]:
+        raise InputError(f"expected a square picture named by a scene's number, got {number[:40]!r} of {size}")
+    masks = [mask.segmentation for mask in render(int(number), size[0]).masks]
+    return as_picture(masks)._replace(size=size)
+
+
+def read_folders(
+    out: Path, truth: Path | None, world: bool = False
+) -> tuple[list[str], list[Picture], list[Picture], dict[str, str]]:
+    """Names, automatic masks, true masks (none without ``truth`` or ``world``), and what was left out, with the reason.
 
     Raises
     ------
@@ -91,6 +105,8 @@ def read_folders(out: Path, truth: Path | None) -> tuple[list[str], list[Picture
             if truth is not None and beside is None:
                 raise InputError(f"expected its truth in {truth}, got none")
             objects = picture if beside is None else read_picture(beside)
+            if world and picture.size is not None:
+                objects = scene_truth(name, picture.size)
             if objects.size != picture.size:
                 raise InputError(f"expected masks of {objects.size} like its truth, got {picture.size}")
         except InputError as error:
@@ -103,7 +119,7 @@ def read_folders(out: Path, truth: Path | None) -> tuple[list[str], list[Picture
         why = f" ({next(iter(left_out.values()))})" if left_out else ""
         with_truth = "" if truth is None else f" with their truth in {truth}"
         raise InputError(f"expected masks in SA-1B's schema in {out}{with_truth}, got none{why}")
-    return names, found, true if truth is not None else [], left_out
+    return names, found, true if truth is not None or world else [], left_out
 
 
 # ---- measuring -------------------------------------------------------------------------------------------------------
@@ -273,12 +289,14 @@ def add(tasks: Any) -> None:
         "audit",
         help="automatic masks beside the truth: quality, thresholds, diversity",
         description="How many automatic masks have an IoU above .9 and .75 with the truth, which thresholds give the "
-        "largest yield of good ones, what a person would correct, and how diverse the masks are. Without --truth only "
-        "the last.",
+        "largest yield of good ones, what a person would correct, and how diverse the masks are. Without --truth or "
+        "--world only the last.",
     )
     parser.add_argument("out", metavar="OUT", type=Path, help="a folder of masks in SA-1B's schema")
     parser.add_argument("--truth", metavar="DIR", type=Path, help="true masks, in files of the same names")
     what = "of the masks must have an IoU above .75 at the chosen thresholds (default .9)"
+    what = "the pictures are scenes of the world, named by their numbers: their truth is known"
+    parser.add_argument("--world", action="store_true", help=what)
     parser.add_argument("--least", metavar="SHARE", type=share, default=0.9, help=what)
     what = "pictures whose masks the simulated person corrects (default 500)"
     parser.add_argument("--pictures", metavar="N", type=positive, default=500, help=what)
@@ -293,9 +311,11 @@ def main(options: argparse.Namespace) -> int:
 
     if options.json is not None:
         check_outputs([options.json, options.json.with_suffix(".md")])
-    _, found, truths, left_out = read_folders(options.out, options.truth)
-    command = "minisam engine audit OUT" + (" --truth DIR" if options.truth is not None else "")
-    command += f" --least {options.least:g} --pictures {options.pictures}" if options.truth is not None else ""
+    if options.world and options.truth is not None:
+        raise InputError("expected --truth or --world, got both")
+    _, found, truths, left_out = read_folders(options.out, options.truth, options.world)
+    command = "minisam engine audit OUT" + " --truth DIR" * (options.truth is not None) + " --world" * options.world
+    command += f" --least {options.least:g} --pictures {options.pictures}" if truths else ""
     report = {"command": command, "commit": commit(), "environment": environment(), "left_out": left_out}
     report |= measure(found, truths, options.least, pictures=options.pictures)
     if options.json is not None:

@@ -7,6 +7,7 @@ import argparse
 import itertools
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from minisam.engine.audit import (
 )
 from minisam.engine.masks import as_picture, nearest, one_to_one, overlap, pictures_of
 from minisam.files.formats import as_sa1b
+from minisam.files.records import read_record
 from minisam_kernels import InputError
 from minisam_kernels.masks import rle
 from small_models import SMALL, picture
@@ -67,6 +69,7 @@ MUTANTS = {
         "choice, found[1::2], truths[1::2]",
         "choice, found[::2], truths[::2]",
     ),
+    "every scene the first": ("minisam/engine/audit_report.py", "render(int(number), size[0])", "render(0, size[0])"),
     "a brush of any width": (
         "minisam/engine/audit.py",
         "binary_opening(mask ^ truth, np.ones((brush, brush)))",
@@ -382,6 +385,29 @@ def test_command_without_truth_or_scores(folders: tuple[Path, Path], tmp_path: P
         path.write_text(json.dumps(values))
     assert run(out, "--truth", truth) == 0
     assert "beside the truth" in capsys.readouterr().out
+
+
+def test_truth_of_the_world(folders: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scenes by their numbers, at the size of the pictures. Kills: every scene the first."""
+    out, truth = folders
+    (out / "pictures" / "sub").mkdir()
+    (out / "pictures" / "5.json").rename(out / "pictures" / "sub" / "5.json")
+    (out / "pictures" / "7.json").rename(out / "pictures" / "x7.json")
+    asked = []
+
+    def render(seed: int, size: int) -> Any:
+        asked.append((seed, size))
+        masks = as_picture(read_record(truth / "annotations" / f"{seed}.json").annotations).masks()
+        return SimpleNamespace(masks=[SimpleNamespace(segmentation=mask) for mask in masks])
+
+    monkeypatch.setattr("minisam.world.render", render)
+    assert run(out, "--world", "--json", tmp_path / "a.json") == 0
+    report = json.loads((tmp_path / "a.json").read_text())
+    assert sorted(asked) == [(seed, SIDE) for seed in range(10) if seed != 7]
+    assert report["quality"]["pictures"] == 9 and "named by a scene's number, got 'x7'" in report["left_out"]["x7"]
+    assert report["command"].startswith("minisam engine audit OUT --world --least")
+    with pytest.raises(InputError, match="expected --truth or --world, got both"):
+        run(out, "--world", "--truth", truth)
 
 
 def test_few_masks_choose_nothing(folders: tuple[Path, Path]) -> None:
