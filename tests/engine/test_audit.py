@@ -22,6 +22,7 @@ from minisam.engine.audit import (
     audit,
     check,
     choose_thresholds,
+    kept,
     on_split,
     operating_curve,
     repaint,
@@ -212,7 +213,7 @@ def test_bad_masks_are_one_line() -> None:
 @pytest.mark.parametrize("layers", [0, 1])
 def test_curve_is_what_the_generator_gives(layers: int) -> None:
     """At every pair of thresholds, with crops and without. Kills: NMS before the filter, a threshold that is reached,
-    crops as one, the larger crop first."""
+    crops as one."""
     sam = minisam.build(SMALL, seed=3)
     image = picture(48, 64, seed=2)
     predictor = minisam.SamPredictor(sam)
@@ -242,6 +243,15 @@ def test_curve_is_what_the_generator_gives(layers: int) -> None:
     assert len(counts) > 5, counts
     again = Curve.from_json(json.loads(json.dumps(measured.as_json())))
     assert np.array_equal(again.masks, measured.masks) and np.array_equal(again.share(0.75), measured.share(0.75), True)
+
+
+def test_of_two_crops_the_smaller_one_wins() -> None:
+    """Although its mask has the lower score. Kills: the larger crop first."""
+    records = annotations(np.stack([rectangle(5, 5, 12, 12), rectangle(5, 5, 12, 11)]), np.random.default_rng(0))
+    records[0] |= {"predicted_iou": 0.9, "stability_score": 0.9, "crop_box": [0, 0, SIDE, SIDE]}
+    records[1] |= {"predicted_iou": 0.6, "stability_score": 0.9, "crop_box": [0, 0, SIDE // 2, SIDE // 2]}
+    some = kept(as_picture(records), 0.5, [0.5, 0.7, 0.95])
+    assert [one.tolist() for one in some] == [[1], [0], []]
 
 
 def curve(masks: Any, above: Any) -> Curve:
