@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from minisam.commands.everything import SETTINGS
 from minisam.console import add_model, count, need, positive, progress
+from minisam.engine import audit_report, costs, demo
 from minisam_kernels.runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -27,7 +28,10 @@ def add(parsers: Any) -> None:
     """The tasks' options."""
     engine = parsers.add_parser("engine", help="the data engine: annotate, correct, train again")
     tasks = engine.add_subparsers(metavar="TASK", required=True, parser_class=type(engine))
+    demo.add(tasks)
     _add_annotate(tasks)
+    for task in (audit_report, costs):  # light: what they run is imported then
+        task.add(tasks)
 
 
 def _add_annotate(tasks: Any) -> None:

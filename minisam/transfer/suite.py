@@ -39,7 +39,7 @@ from minisam_kernels.runtime.errors import InputError
 
 NAME = "suite"  # of the report's two files
 PACKAGES = (ROOT / "minisam", Path(minisam_kernels.__file__).resolve().parent)
-ABOVE = ("figures", "exercises", "commands", "benchmark", "verify", "export")  # rooms that no job imports
+ABOVE = ("figures", "exercises", "commands", "engine", "benchmark", "verify", "export")  # rooms that no job imports
 KEPT = (*PACKAGES, ROOT / "benchmarks" / "transfer" / "models")  # what is read here is noted, file by file
 
 DONE = {"tables", "seconds", "compiling", "peak_bytes", "commit", "inputs"}  # what is read of a job with a result
