@@ -9,9 +9,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from minisam.commands.engine_tasks import add_audit, add_costs, add_loop
 from minisam.commands.everything import SETTINGS
 from minisam.console import add_model, count, need, positive, progress
-from minisam.engine import audit_report, costs, demo
 from minisam_kernels.runtime.errors import InputError
 
 if TYPE_CHECKING:
@@ -28,10 +28,10 @@ def add(parsers: Any) -> None:
     """The tasks' options."""
     engine = parsers.add_parser("engine", help="the data engine: annotate, correct, train again")
     tasks = engine.add_subparsers(metavar="TASK", required=True, parser_class=type(engine))
-    demo.add(tasks)
+    add_loop(tasks)
     _add_annotate(tasks)
-    for task in (audit_report, costs):  # light: what they run is imported then
-        task.add(tasks)
+    add_audit(tasks)
+    add_costs(tasks)
 
 
 def _add_annotate(tasks: Any) -> None:

@@ -270,40 +270,6 @@ def page(report: dict[str, Any]) -> str:
 # ---- the command -----------------------------------------------------------------------------------------------------
 
 
-def share(text: str) -> float:
-    """A number between 0 and 1."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 < value <= 1:
-        raise argparse.ArgumentTypeError(f"expected a number above 0 and up to 1, got {text!r}")
-    return value
-
-
-def add(tasks: Any) -> None:
-    """``minisam engine audit`` and its options."""
-    from minisam.console import positive
-
-    parser = tasks.add_parser(
-        "audit",
-        help="automatic masks beside the truth: quality, thresholds, diversity",
-        description="How many automatic masks have an IoU above .9 and .75 with the truth, which thresholds give the "
-        "largest yield of good ones, what a person would correct, and how diverse the masks are. Without --truth or "
-        "--world only the last.",
-    )
-    parser.add_argument("out", metavar="OUT", type=Path, help="a folder of masks in SA-1B's schema")
-    parser.add_argument("--truth", metavar="DIR", type=Path, help="true masks, in files of the same names")
-    what = "of the masks must have an IoU above .75 at the chosen thresholds (default .9)"
-    what = "the pictures are scenes of the world, named by their numbers: their truth is known"
-    parser.add_argument("--world", action="store_true", help=what)
-    parser.add_argument("--least", metavar="SHARE", type=share, default=0.9, help=what)
-    what = "pictures whose masks the simulated person corrects (default 500)"
-    parser.add_argument("--pictures", metavar="N", type=positive, default=500, help=what)
-    parser.add_argument("--json", metavar="PATH", type=Path, help="write the report there, and a page beside it (.md)")
-    parser.set_defaults(run=main)
-
-
 def main(options: argparse.Namespace) -> int:
     """``minisam engine audit``."""
     from minisam.files.atomic import check_outputs, write_text

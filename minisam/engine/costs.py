@@ -23,7 +23,6 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -249,24 +248,6 @@ def _short(value: float) -> str:
 
 
 # ---- the command -----------------------------------------------------------------------------------------------------
-
-
-def add(tasks: Any) -> None:
-    """``minisam engine costs`` and its options."""
-    from minisam.console import positive
-
-    parser = tasks.add_parser(
-        "costs",
-        help="what a million pictures would cost, from a ledger's measured seconds",
-        description="What 1 and 11 million pictures would cost a person and a machine, as the stages of a run went.",
-    )
-    parser.add_argument("ledger", metavar="LEDGER", type=Path, help="the file of a run, ledger.jsonl")
-    what = "so many pictures (can be given several times; default 1 and 11 million)"
-    parser.add_argument("--pictures", metavar="N", type=positive, action="append", help=what)
-    parser.add_argument("--workers", metavar="N", type=positive, default=1, help="processes at a time (default 1)")
-    parser.add_argument("--wage", metavar="X", type=float, help="what an hour of a person costs")
-    parser.add_argument("--machine-hour", metavar="X", type=float, help="what an hour of a worker costs")
-    parser.set_defaults(run=main)
 
 
 def main(options: argparse.Namespace) -> int:

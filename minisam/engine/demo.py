@@ -56,31 +56,6 @@ def read_recipe(path: Path) -> Recipe:
     return recipe
 
 
-def add(tasks: Any) -> None:
-    """``minisam engine demo`` and ``run``: their options."""
-    from minisam.console import count
-
-    demo = tasks.add_parser(
-        "demo",
-        help="all three stages on scenes of the world, in ten minutes",
-        description="A simulated person annotates scenes with a small model's help, the model is trained again, and "
-        "so on through all three stages; then a table. The start model has never seen the world. Ctrl-C stops, the "
-        "same command goes on.",
-    )
-    demo.add_argument("folder", metavar="FOLDER", nargs="?", type=Path, default=Path("engine-demo"), help="of the run")
-    demo.add_argument("--seed", metavar="N", type=count, default=0, help="of everything random (default 0)")
-    demo.set_defaults(run=run_demo)
-    hours = tasks.add_parser(
-        "run",
-        help="all three stages, as a recipe says; can be stopped and continued",
-        description="As minisam engine demo, with settings from a JSON file, and for hours if need be. Ctrl-C stops, "
-        "the same command goes on.",
-    )
-    hours.add_argument("config", metavar="CONFIG", type=Path, help="a JSON file with fields of the recipe")
-    hours.add_argument("-o", "--output", metavar="FOLDER", type=Path, required=True, help="of the run")
-    hours.set_defaults(run=run_config)
-
-
 def run_demo(options: argparse.Namespace) -> int:
     """``minisam engine demo``."""
     start = f"sam-base-{options.seed % 3}"  # there are three, trained from three seeds

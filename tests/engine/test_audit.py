@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import minisam
+from minisam.commands.engine_tasks import add_audit
 from minisam.engine import audit_report
 from minisam.engine.audit import (
     BOUNDS,
@@ -349,7 +350,7 @@ def folders(tmp_path: Path) -> tuple[Path, Path]:
 
 def run(*words: object) -> int:
     parser = argparse.ArgumentParser()
-    audit_report.add(parser.add_subparsers())
+    add_audit(parser.add_subparsers())
     options = parser.parse_args(["audit", *map(str, words)])
     return int(options.run(options))
 

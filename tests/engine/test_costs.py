@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from minisam.engine import costs
+from minisam.commands.engine_tasks import add_costs
 from minisam.engine.clock import Clock
 from minisam.engine.costs import (
     assisted_seconds,
@@ -183,7 +183,7 @@ def test_half_a_run_has_its_own_rows() -> None:
 def test_the_command_prints_the_table(tmp_path: Path, capsys: Any) -> None:
     path = write_ledger(tmp_path / "ledger.jsonl")
     parser = argparse.ArgumentParser()
-    costs.add(parser.add_subparsers())
+    add_costs(parser.add_subparsers())
 
     def run(*words: object) -> int:
         options = parser.parse_args(["costs", *map(str, words)])
