@@ -83,7 +83,7 @@ def jobs(real: Path | None = None) -> list[Job]:
         *clicks.jobs(),
         *edges.jobs(drawn),
         *proposals.jobs(sets),
-        *instances.jobs(sets),
+        *instances.jobs(sets, drawn),
         *specialist.jobs(),
         *text.jobs(),
     ]
