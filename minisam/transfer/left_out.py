@@ -238,7 +238,7 @@ def write(report: dict[str, Any], path: Path) -> None:
 
 
 def jobs(
-    models: Path = MODELS, real: Path | None = None, work: Path | None = None, processes: int = 2, scenes: int = 1,
+    models: Path = MODELS, real: Path | None = None, work: Path | None = None, processes: int = 2, scenes: int = 2,
     limit: int = 3,
 ) -> list[Job]:  # fmt: skip
     """The suite's job, of few scenes and images: an object takes about .2 s for each of 24 models."""
