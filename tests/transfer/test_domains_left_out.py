@@ -186,7 +186,7 @@ def flat(names):
 
 
 def test_figures_of_an_earlier_run_are_told(models, tmp_path, monkeypatch):
-    """Kills "as if measured now"."""
+    """Kills: as if measured now."""
     monkeypatch.setattr(left_out, "measure_file", lambda *job: flat(DOMAINS))
     monkeypatch.setattr(left_out, "prepare", lambda *limits: flat(DOMAINS))
     monkeypatch.setattr(left_out, "digest", lambda cases: "these")
