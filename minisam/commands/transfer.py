@@ -71,19 +71,20 @@ def run_points(options: argparse.Namespace) -> int:
     return points.main(options)
 
 
-def jobs(real: Path | None = None) -> list[Job]:
-    """Every task's jobs; ``real``: also those on the sets in this folder, or in its folders dev and train."""
+def jobs(real: Path | None = None, work: Path | None = None) -> list[Job]:
+    """Every task's jobs; ``real``: also those on the sets in this folder, or in its folders dev and train. The longest
+    keeps each model's figures in ``work``, so that it goes on from there."""
     from minisam.transfer import specialist
 
     sets, drawn = real, real
     if real is not None and (real / "dev").is_dir():
         sets, drawn = real / "dev", real / "train"  # of which the models have seen all but every 20th image
     return [
-        *left_out.jobs(real=real, processes=1),
+        *left_out.jobs(real=real, work=work, processes=1),
         *clicks.jobs(),
         *edges.jobs(drawn),
         *proposals.jobs(sets),
-        *instances.jobs(sets),
+        *instances.jobs(sets, drawn),
         *specialist.jobs(),
         *text.jobs(),
     ]
@@ -97,7 +98,7 @@ def run_suite(options: argparse.Namespace) -> int:
     real = None if options.real is None else Path(options.real)
     if real is not None and not real.is_dir():
         raise InputError(f"expected a folder of sets, got {real}")
-    listed = functools.partial(jobs, real)
+    listed = functools.partial(jobs, real, Path(options.output) / "left_out")
     if options.list:
         print("\n".join(f"{job.name}: {job.command}" for job in listed()))
         return 0

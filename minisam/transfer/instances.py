@@ -310,20 +310,26 @@ def choose_detector(boxes: str | None, name: str | None, labelled: LabelledSet) 
     return hog_people(person or 0), person
 
 
-def jobs(real: Path | None = None) -> list[Job]:
-    """With ``real``: tiny on the sets in that folder, from the boxes of what is drawn."""
+def jobs(real: Path | None = None, drawn_sets: Path | None = None) -> list[Job]:
+    """With ``real``: tiny on the sets in that folder, from the boxes of what is drawn; the detector of people on
+    ``drawn_sets``' coco_people, if that is there."""
     found = []
     for folder in sorted(real.iterdir()) if real is not None else []:
         if folder.is_dir():
             command = f"minisam transfer instances {folder} --detector truth --limit 20"
-            found.append(Job(f"instances-{folder.name}", command, partial(_real, folder)))
+            found.append(Job(f"instances-{folder.name}", command, partial(_real, folder, "truth", 20)))
+    if drawn_sets is not None and (drawn_sets / "coco_people").is_dir():
+        folder = drawn_sets / "coco_people"
+        command = f"minisam transfer instances {folder} --detector hog --limit 60"
+        found.append(Job("instances-detector", command, partial(_real, folder, "hog", 60)))
     return found
 
 
-def _real(folder: Path) -> list[Table]:
+def _real(folder: Path, detector: str, limit: int) -> list[Table]:
     from minisam.checkpoints.loading import load
     from minisam.predictor import SamPredictor
     from minisam.transfer.sets import read_set
 
-    report = evaluate(SamPredictor(load("tiny")), read_set(folder, limit=20), drawn)
-    return tables({f"tiny (has seen), {folder.name}": report})
+    labelled = read_set(folder, limit=limit)
+    report = evaluate(SamPredictor(load("tiny")), labelled, *choose_detector(None, detector, labelled))
+    return tables({f"tiny (has seen), {folder.name}, {detector}": report})

@@ -125,13 +125,18 @@ def digest(cases: dict[str, list[Case]]) -> str:
     return sha.hexdigest()[:12]
 
 
+def kept_file(path: Path, cases: dict[str, list[Case]], work: Path | None) -> Path | None:
+    """Where ``work`` has a model's figures of these cases, or would have them."""
+    if work is None:
+        return None
+    return work / f"{path.stem}-{hashlib.sha256(path.read_bytes()).hexdigest()[:12]}-{digest(cases)}.npz"
+
+
 def measure_file(path: Path, cases: dict[str, list[Case]], work: Path | None) -> Found:
     """Measure one model on all cases; what ``work`` has of these weights and cases already is read."""
     from minisam.files.atomic import atomic, make_folder
 
-    kept = None
-    if work is not None:
-        kept = work / f"{path.stem}-{hashlib.sha256(path.read_bytes()).hexdigest()[:12]}-{digest(cases)}.npz"
+    kept = kept_file(path, cases, work)
     if kept is not None and kept.is_file():
         with np.load(kept) as arrays:
             names = dict.fromkeys(key.split("/")[0] for key in arrays)
@@ -204,6 +209,7 @@ def evaluate(
     cases = prepare(scenes, sets, limit, left_out)
     sets = {name: entry for name, entry in sets.items() if name in cases}
     jobs = [(path, cases, work) for path in paths.values()]
+    before = sum(kept is not None and kept.is_file() for kept in (kept_file(*job) for job in jobs))
     found: dict[Key, Found] = {}
     with progress(total=len(jobs), unit="model", desc="left out") as bar:
         if processes == 1:
@@ -221,7 +227,7 @@ def evaluate(
     options = f"--scenes {scenes}" + (f" --real DIR --limit {limit}" if sets else "")
     return {
         "command": f"minisam transfer left-out {options}", "scenes": scenes, "objects": OBJECTS, "points": list(POINTS),
-        "commit": commit(), "environment": environment(), "left_out": left_out,
+        "commit": commit(), "environment": environment(), "left_out": left_out, "kept": before,
         "models": [describe(key, path) for key, path in paths.items()], **summarise(found, sets),
     }  # fmt: skip
 
@@ -238,7 +244,7 @@ def write(report: dict[str, Any], path: Path) -> None:
 
 
 def jobs(
-    models: Path = MODELS, real: Path | None = None, work: Path | None = None, processes: int = 2, scenes: int = 1,
+    models: Path = MODELS, real: Path | None = None, work: Path | None = None, processes: int = 2, scenes: int = 2,
     limit: int = 3,
 ) -> list[Job]:  # fmt: skip
     """The suite's job, of few scenes and images: an object takes about .2 s for each of 24 models."""

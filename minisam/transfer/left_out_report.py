@@ -123,7 +123,11 @@ def tables(report: dict[str, Any]) -> list[Table]:
     columns = ["model", *(f"IoU, {c}" for c in clicks), "NoC@90"]
     lines = [line for kind in kinds for line in rows(whole, kind, three, ("confident", "oracle"))]
     count = f"{whole['objects']} objects of {whole['pictures']} held-out scenes of 23 domains, {SIDE} pixels. {note}"
-    result = [Table("All domains of the world", columns, lines, [count])]
+    notes = [count]
+    if report.get("kept"):
+        what = "were read from an earlier run that was stopped: the time does not hold theirs"
+        notes.append(f"The figures of {report['kept']} of {len(report['models'])} models {what}.")
+    result = [Table("All domains of the world", columns, lines, notes)]
     if report["wins"]:
         names = {"left_out": "domains left out", "seen": "domains seen", "real": "real sets"}
         lines = []

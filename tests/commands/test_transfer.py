@@ -26,11 +26,12 @@ def test_the_suite_lists_its_jobs(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert code == 0 and len(set(names)) == len(names)
     for start in ("left-out", "clicks", "edges", "proposals", "specialist", "text"):
         assert any(name.startswith(start) for name in names)
-    for folder in ("cells", "dev/leaves", "train/bsds500"):
+    for folder in ("cells", "dev/leaves", "train/bsds500", "train/coco_people"):
         (tmp_path / folder).mkdir(parents=True)
     _, out, _ = run(capsys, "transfer", "suite", "--list", "--real", str(tmp_path))
     more = {line.split(":")[0] for line in out.splitlines()} - set(names)
-    assert more >= {"edges-bsds500", "proposals-leaves", "instances-leaves"} and "proposals-cells" not in more
+    assert more >= {"edges-bsds500", "proposals-leaves", "instances-leaves", "instances-detector"}
+    assert "proposals-cells" not in more
     _, out, _ = run(capsys, "transfer", "suite", "--list", "--real", str(tmp_path / "dev"))
     assert "proposals-leaves" in out and "bsds500" not in out
 

@@ -18,8 +18,10 @@ from minisam.transfer.left_out import (
     OBJECTS,
     digest,
     domain_cases,
+    evaluate,
     find_models,
     jobs,
+    kept_file,
     measure_file,
     open_model,
     prepare,
@@ -56,6 +58,7 @@ MUTANTS = {
         'joined("clicks", both[::-1])',
     ),
     "a draw that is a win": ("minisam/transfer/left_out_report.py", "(means[:, i] < 0)", "(means[:, i] <= 0)"),
+    "as if measured now": ("minisam/transfer/left_out.py", '"kept": before,', '"kept": 0,'),
     "scenes of the training": ("minisam/transfer/left_out.py", "render(HELD_OUT + number", "render(number"),
     "images of the training": (
         "minisam/transfer/left_out.py",
@@ -176,9 +179,26 @@ def test_a_run_that_goes_on(models, folder, tmp_path, monkeypatch, capsys):
     assert len({digest(cases), digest({**cases, "photos": cases["photos"][:1]}), digest({})}) == 3
 
 
+def flat(names):
+    """The figures of three objects of each set, as ``measure_file`` returns them."""
+    return {name: {"confident": np.full((3, 5), 0.5), "oracle": np.full((3, 5), 0.6), "noc_85": np.full(3, 20),
+                   "noc_90": np.full(3, 20), "picture": np.arange(3)} for name in names}  # fmt: skip
+
+
+def test_figures_of_an_earlier_run_are_told(models, tmp_path, monkeypatch):
+    """Kills: as if measured now."""
+    monkeypatch.setattr(left_out, "measure_file", lambda *job: flat(DOMAINS))
+    monkeypatch.setattr(left_out, "prepare", lambda *limits: flat(DOMAINS))
+    monkeypatch.setattr(left_out, "digest", lambda cases: "these")
+    work = tmp_path / "work"
+    work.mkdir()
+    kept_file(models / "sam-above-1.safetensors", {}, work).touch()
+    assert "The figures of 1 of 4 models were read" in tables(evaluate(models, work=work))[0].notes[1]
+    assert len(tables(evaluate(models))[0].notes) == 1
+
+
 def test_the_command(models, folder, tmp_path, monkeypatch, capsys):
-    some = {name: {"confident": np.full((3, 5), 0.5), "oracle": np.full((3, 5), 0.6), "noc_85": np.full(3, 20),
-                   "noc_90": np.full(3, 20), "picture": np.arange(3)} for name in [*DOMAINS, folder.name]}  # fmt: skip
+    some = flat([*DOMAINS, folder.name])
     monkeypatch.setattr(left_out, "measure_file", lambda *job: some)
     monkeypatch.setattr(left_out, "prepare", lambda *limits: some)
     parser = argparse.ArgumentParser()
