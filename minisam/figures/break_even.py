@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -120,7 +120,7 @@ def draw(marks: Sequence[Mark], click: float, polygon: float, most: int) -> Stat
     axes.axhline(polygon, color=ORANGE, lw=2.5, ls="--", label=f"polygon: {polygon:.3g} s")
     axes.plot(100 * chance, seconds, color=BLUE, lw=2.5, label=f"model, at most {most} clicks")
     slow = seconds > polygon
-    style_of = {"color": VERMILION, "alpha": 0.25, "hatch": "//", "edgecolor": VERMILION}
+    style_of: dict[str, Any] = {"color": VERMILION, "alpha": 0.25, "hatch": "//", "edgecolor": VERMILION}
     axes.fill_between(100 * chance, polygon, seconds, where=slow, label="assistance is slower", **style_of)
     edge = costs.break_even(click, polygon)
     if edge < 1:
