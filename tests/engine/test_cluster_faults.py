@@ -39,10 +39,6 @@ pytestmark = [
 ]
 NAMES = [f"{'slow' if number % 2 else 'sub/slow'}{number:02}" for number in range(24)]
 PATIENCE = 600.0  # seconds, on a machine with other work
-# wrong version → (file, text in it, its replacement); names are quoted from docstrings
-MUTANTS = {
-    "a worker that is lost for good": ("minisam/engine/cluster.py", '"24h"', '"1s"'),
-}
 
 
 @pytest.fixture
@@ -118,8 +114,7 @@ def kill(place: Path, times: int, pause: Callable[[], float], over: threading.Ev
 
 @pytest.mark.parametrize("pause", [0.0, 15.0])
 def test_a_worker_is_killed_twice(place: Path, pause: float) -> None:
-    """At once, and 15 s apart. At most the pictures that were with a dead worker are begun again. Kills: a worker that
-    is lost for good."""
+    """At once, and 15 s apart. At most the pictures that were with a dead worker are begun again."""
     killed: set[int] = set()
     with meanwhile(lambda over: kill(place, 2, lambda: pause, over, killed)):
         result = annotate_folder(recipe_of(place), workers=2)
