@@ -147,7 +147,7 @@ def draw(report: dict[str, Any], example: Example, annotation: int) -> State:
     show(left, pale.astype(np.uint8), f"in full colour: {name}")
     for kind in RIVALS:
         outline(left, example.masks[kind], SKY if kind == "generalist" else VERMILION, LINES[kind], 2.2)
-    left.set_xlabel("blue, solid: generalist; red, dashed: specialist", fontsize=10)
+    left.set_xlabel("blue, solid: generalist\nred, dashed: specialist", fontsize=10)
     values = by_kind(report, "ap")
     for row, (kind, runs) in enumerate(values.items()):
         base, now = kind.split(",")[0], runs[:, annotation]

@@ -130,6 +130,7 @@ WRONG = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:Mean of empty slice", "ignore:invalid value encountered")  # of wrong answers
 @pytest.mark.parametrize("name", WRONG)
 def test_wrong_answers_get_a_hint(name: str) -> None:
     number, answer, hint = WRONG[name]
