@@ -24,7 +24,7 @@ def add_loop(tasks: Any) -> None:
     """``minisam engine demo`` and ``run``: their options."""
     demo = tasks.add_parser(
         "demo",
-        help="all three stages on scenes of the world, in ten minutes",
+        help="all three stages on scenes of the world, in small",
         description="A simulated person annotates scenes with a small model's help, the model is trained again, and "
         "so on through all three stages; then a table. The start model has never seen the world. Ctrl-C stops, the "
         "same command goes on.",

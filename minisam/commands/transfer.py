@@ -98,7 +98,8 @@ def run_suite(options: argparse.Namespace) -> int:
     real = None if options.real is None else Path(options.real)
     if real is not None and not real.is_dir():
         raise InputError(f"expected a folder of sets, got {real}")
-    listed = functools.partial(jobs, real, Path(options.output) / "left_out")
+    work = None if options.again else Path(options.output) / "left_out"
+    listed = functools.partial(jobs, real, work)
     if options.list:
         print("\n".join(f"{job.name}: {job.command}" for job in listed()))
         return 0

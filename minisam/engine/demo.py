@@ -13,7 +13,7 @@ import numpy as np
 from minisam.engine.recipe import Recipe, World, run
 from minisam_kernels import InputError
 
-DEMO = Recipe()  # planned for ten minutes on two cores: half of a second for a step of training, with two threads
+DEMO = Recipe()  # planned for ten minutes on two cores; not yet measured in full
 
 
 def world(recipe: Recipe) -> World:

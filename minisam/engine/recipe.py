@@ -40,6 +40,7 @@ from minisam.engine.stages import (
     retrain,
     train_box_head,
 )
+from minisam.engine.store import sha256
 from minisam_kernels import InputError
 
 PICTURES = 1_000_000  # numbers of one seed's pictures: seed · PICTURES and on
@@ -122,7 +123,7 @@ def run(recipe: Recipe, folder: Path, world: World, say: Callable[[str], object]
     """Do all tasks that are not done; return the ledger. Ctrl-C stops between or in tasks; called again it goes on."""
     recipe.check()
     start = start_model(recipe.start)
-    head = {"recipe": dataclasses.asdict(recipe), "start": digest(start)}
+    head = {"recipe": dataclasses.asdict(recipe), "start": sha256(start)}
     return _Run(recipe, folder, world, Ledger(folder / "ledger.jsonl", head), start, say).all()
 
 
@@ -134,13 +135,6 @@ def start_model(name: str) -> Path:
         if path.is_file():
             return path
     raise InputError(f"expected a start model: a file, or a name as sam-base-0 in {MODELS}, got {name!r}")
-
-
-def digest(path: Path) -> str:
-    """SHA-256 of a file, 16 digits of it."""
-    import hashlib
-
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
 class _Run:

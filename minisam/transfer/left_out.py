@@ -126,10 +126,11 @@ def digest(cases: dict[str, list[Case]]) -> str:
 
 
 def kept_file(path: Path, cases: dict[str, list[Case]], work: Path | None) -> Path | None:
-    """Where ``work`` has a model's figures of these cases, or would have them."""
-    if work is None:
-        return None
-    return work / f"{path.stem}-{hashlib.sha256(path.read_bytes()).hexdigest()[:12]}-{digest(cases)}.npz"
+    """Where ``work`` has a model's figures of these weights and cases, made by this code, or would have them."""
+    from minisam.transfer.suite import code
+    from minisam.transfer.suite import digest as of_file
+
+    return None if work is None else work / f"{path.stem}-{of_file(path)}-{digest(cases)}-{code()}.npz"
 
 
 def measure_file(path: Path, cases: dict[str, list[Case]], work: Path | None) -> Found:

@@ -125,7 +125,7 @@ def tables(report: dict[str, Any]) -> list[Table]:
     count = f"{whole['objects']} objects of {whole['pictures']} held-out scenes of 23 domains, {SIDE} pixels. {note}"
     notes = [count]
     if report.get("kept"):
-        what = "were read from an earlier run that was stopped: the time does not hold theirs"
+        what = "were read from an earlier run: the time does not hold theirs"
         notes.append(f"The figures of {report['kept']} of {len(report['models'])} models {what}.")
     result = [Table("All domains of the world", columns, lines, notes)]
     if report["wins"]:

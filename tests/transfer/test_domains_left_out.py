@@ -58,6 +58,7 @@ MUTANTS = {
         'joined("clicks", both[::-1])',
     ),
     "a draw that is a win": ("minisam/transfer/left_out_report.py", "(means[:, i] < 0)", "(means[:, i] <= 0)"),
+    "figures of other code": ("minisam/transfer/left_out.py", "{digest(cases)}-{code()}", "{digest(cases)}"),
     "as if measured now": ("minisam/transfer/left_out.py", '"kept": before,', '"kept": 0,'),
     "scenes of the training": ("minisam/transfer/left_out.py", "render(HELD_OUT + number", "render(number"),
     "images of the training": (
@@ -169,11 +170,16 @@ def models(tmp_path):
 
 
 def test_a_run_that_goes_on(models, folder, tmp_path, monkeypatch, capsys):
+    """Kills: figures of other code."""
     monkeypatch.setattr(left_out, "GROUPS", {"above": ("timber",), "indoors": ("crowd",)})
     path, work, cases = models / "sam-above-1.safetensors", tmp_path / "work", prepare(1, {"photos": (folder, 1)}, 2)
     found = measure_file(path, cases, work)
     assert set(found) == {"timber", "crowd", "photos"} and set(found["timber"]) >= {*FIGURES, "picture"}
     monkeypatch.setattr(left_out, "open_model", None)  # is not needed again
+    kept = kept_file(path, cases, work)
+    with monkeypatch.context() as other:
+        other.setattr("minisam.transfer.suite.code", lambda: "other code")
+        assert kept.is_file() and not kept_file(path, cases, work).exists()
     again = measure_file(path, cases, work)
     assert all(np.array_equal(again[name][key], array) for name, entry in found.items() for key, array in entry.items())
     assert len({digest(cases), digest({**cases, "photos": cases["photos"][:1]}), digest({})}) == 3
