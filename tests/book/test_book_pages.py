@@ -35,7 +35,7 @@ NAMES = sorted({path.stem for path in (book_server.ROOT / "chapters").glob("*.md
 SMALLEST = 12  # px, of any text on a phone
 FIGURES = """const places = document.querySelectorAll('script[type="application/vnd.jupyter.widget-view+json"]');
 return [...places].every((script) =>
-  script.closest(".cell_output").querySelector(".ms-states, .ms-canvas, .jupyter-widgets:not(:empty)"))"""
+  script.closest(".cell_output").querySelector(".ms-states, .ms-click, .jupyter-widgets:not(:empty)"))"""
 THEME = "return document.documentElement.dataset.theme === arguments[0]"
 REVEAL = """for (const details of document.querySelectorAll("details")) details.open = true;
 for (const button of document.querySelectorAll(".ms-guess:not([hidden]) .ms-reveal")) button.click();
