@@ -46,7 +46,7 @@ function render({ model, el }) {
     div.querySelector("small").textContent = number;
     if (id) Object.assign(div, { id });
     div.setAttribute("role", id ? "option" : "img");
-    div.setAttribute("aria-label", `${label}: ${NAMES[verdict]}${number && `, ${number} points`}`);
+    div.setAttribute("aria-label", `${label} ${number}: ${NAMES[verdict]}`);
     return div;
   }
 
