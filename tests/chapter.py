@@ -11,8 +11,8 @@ CHAPTERS = Path(__file__).parents[1] / "chapters"
 
 
 def path(number: int) -> Path:
-    """The file of a chapter, or of a draft."""
-    return next(CHAPTERS.rglob(f"{number:02d}-*.md"))
+    """The file of a chapter."""
+    return next(CHAPTERS.glob(f"{number:02d}-*.md"))
 
 
 def solutions(number: int) -> dict[str, str]:
