@@ -58,7 +58,10 @@ EXCEPTIONS = {
     "PYTHONPATH=.:kernels python3 -m pytest -m gpu": "needs a GPU",
     "minisam verify --model vit_h --device cuda --dtype float64 --report FOLDER": "needs a GPU",
     "minisam bench --device cuda": "needs a GPU",
+    "minisam transfer suite -o benchmarks/transfer": "half an hour; tests/transfer/test_suite.py runs toy jobs",
     "minisam transfer suite -o report --real FOLDER": "half an hour; tests/transfer/test_suite.py runs toy jobs",
+    "python -m minisam.experiments.left_out benchmarks/transfer/models"
+    " --work runs/left_out --data pictures.safetensors": "hours; tests/experiments runs it in small",
 }
 TRAIN = ("ecssd", "coco_objects", "coco_people", "dsb2018", "bsds500")  # the sets of the model card
 LITTLE = " --size 64 --steps 2 --batch 2 --warmup 1 --workers 0"
