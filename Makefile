@@ -3,11 +3,11 @@
 #   make read         build the textbook and open it
 #   make lab          the same chapters as live notebooks
 #   make check        before every commit: lint, types, imports, every quick test (minutes)
-#   make test         everything: lint, three passes over the kernels, mutants, the book in a browser
+#   make test         everything: lint, three passes over the kernels, their mutants, the book in a browser
 #   make lint         ruff, its format, mypy, and which room may import which
 #   make test-kernels the three passes alone: compiled, as plain Python, with every index checked
 #   make test-random  properties with examples that no run has had, many of them
-#   make mutants      break each kernel on purpose and see that the tests notice
+#   make mutants      break the code on purpose, in every room, and see that the tests notice
 #   make test-book    the textbook built from clean, served, and clicked in a headless browser
 #   make test-gpu     the tests whose oracle can be on a GPU
 #   make bench        timings, with the environment printed
@@ -89,6 +89,8 @@ check: lint
 	$(SAY) 'Every quick test, kernels compiled'
 	@HYPOTHESIS_PROFILE=fast $(PY) -m pytest $(TWO) -m 'not book and not slow'
 
+# The other rooms' mutants: make mutants.
+test: MUTANTS := kernels
 test: lint test-kernels mutants test-book
 	$(SAY) 'All tests passed.'
 
@@ -111,8 +113,8 @@ test-gpu: $(VENV)/.stamp-test
 	@HYPOTHESIS_PROFILE=fast $(PY) -m pytest -m gpu
 
 mutants: $(VENV)/.stamp-test
-	$(SAY) 'Mutants: break each kernel on purpose and see that the suite notices'
-	@$(PY) tests/mutants.py
+	$(SAY) 'Mutants: break the code on purpose and see that the suite notices'
+	@$(PY) tests/mutants.py $(MUTANTS)
 
 test-book: $(VENV)/.stamp-test
 	$(SAY) 'The textbook: built from clean, served, and clicked in a headless browser with every outside request blocked'

@@ -37,7 +37,7 @@ EXCEPTIONS = {
     "make check": "minutes, and these tests are among them",
     "make test": "minutes, and these tests are among them",
     "make lint": "a minute; make check and the CI run it",
-    "make mutants": "minutes; make test runs it",
+    "make mutants": "long; make test breaks the kernels alone",
     "make test-gpu": "needs a GPU",
     "make bench": "an hour",
     "make book": "minutes; tests/book builds the book",
