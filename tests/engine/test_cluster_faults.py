@@ -129,9 +129,8 @@ def test_twenty_kills_at_random_moments(place: Path) -> None:
     with meanwhile(lambda over: kill(place, 20, lambda: rng.uniform(0, 3), over, killed)):
         result = annotate_folder(recipe_of(place), workers=2)
     assert not result.stopped and result.done + len(result.failed) == len(NAMES)
-    tries = toy.attempts(place / "run" / "out")
-    for picture in result.failed:  # only pictures at which so many workers were killed
-        assert len(tries[picture.removesuffix(".png")]) >= cluster.DEATHS
+    # The first blame may be for waiting beside another picture; each one after it took a worker.
+    assert len(result.failed) * (cluster.DEATHS - 1) <= len(killed)
     result = annotate_folder(recipe_of(place), workers=1, again=True)
     assert result.whole and same(place)
 
